@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.20;
+
+import {Proposal, Result} from "../types/Types.sol";
+import {IProofVerifier} from "./IProofVerifier.sol";
+
+/// @title Results, each with the proof kind that stands behind it and the verdict of its verifier.
+interface IProofRegistry {
+    struct Proof {
+        bytes4 kind;
+        uint8 attempt;
+        uint40 provedAt;
+        bytes32 digest; // the Result's EIP-712 struct hash
+    }
+
+    event VerifierAdded(bytes4 indexed kind, address verifier, string name);
+    event ResultProved(
+        bytes32 indexed task,
+        bytes32 indexed statement,
+        bytes4 indexed kind,
+        uint8 attempt,
+        bytes32 inputs,
+        bytes32 output,
+        address submitter
+    );
+
+    error OnlyGovernor(address caller);
+    error VerifierExists(bytes4 kind);
+    error UnknownKind(bytes4 kind);
+    error WrongKind(bytes4 required, bytes4 given);
+    error WrongTask(bytes32 task);
+
+    /// @notice Adds a verifier under its own kind. Governor only; a kind is never replaced.
+    function addVerifier(IProofVerifier verifier) external;
+
+    /// @notice Verifies a result and closes its task. A party of the task, or any relayer: the signatures decide.
+    /// @param signatures one EIP-712 signature of `result` for each party, in the order of the proposal
+    /// @param proof what the verifier of `result.proofKind` asks for
+    function submit(Proposal calldata proposal, Result calldata result, bytes[] calldata signatures, bytes calldata proof)
+        external;
+
+    function proofOf(bytes32 task) external view returns (Proof memory);
+    function verifierOf(bytes4 kind) external view returns (IProofVerifier);
+    function resultDigest(Result calldata result) external view returns (bytes32);
+}

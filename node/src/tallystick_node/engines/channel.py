@@ -1,0 +1,93 @@
+"""Ordered, authenticated, point-to-point channels between the parties of one run, as every engine sees them.
+
+An engine gets a :class:`Session`: its own index, the number of parties, and a :class:`Channel` to each peer. The same engine
+runs over in-memory channels (:func:`local_sessions`) and over a node's gRPC streams.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class ChannelError(Exception):
+    """A channel failed: the peer closed it, sent nothing before the deadline, or sent what the protocol does not allow.
+
+    ``peer`` is the index of the party at the other end; ``rule`` says in words what was expected.
+    """
+
+    def __init__(self, peer: int, rule: str) -> None:
+        super().__init__(f"party {peer}: {rule}")
+        self.peer = peer
+        self.rule = rule
+
+
+class Channel(Protocol):
+    """One end of an ordered, authenticated link to one peer. Messages keep their boundaries."""
+
+    peer: int
+
+    def send(self, message: bytes | bytearray | memoryview) -> None:
+        """Queue one message of at most 4 MiB. Raises ChannelError when the link is closed."""
+
+    def receive(self) -> bytes:
+        """The next message, in order. Raises ChannelError when the link closes or the deadline passes."""
+
+    def mark(self, phase: str) -> None:
+        """Mix a phase name into both directions' transcript digests; both ends mark the same phases in the same order."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """What one party's engine runs with: parties are numbered 0..n-1 in the order of the task's parties."""
+
+    index: int
+    channels: dict[int, Channel]
+    progress: Callable[[str, float], None] = field(default=lambda phase, fraction: None)
+
+    @property
+    def parties(self) -> int:
+        return len(self.channels) + 1
+
+    def mark(self, phase: str) -> None:
+        """Mark a phase on every channel."""
+        for peer in sorted(self.channels):
+            self.channels[peer].mark(phase)
+
+    def broadcast(self, message: bytes) -> None:
+        """Send the same message to every peer."""
+        for peer in sorted(self.channels):
+            self.channels[peer].send(message)
+
+
+class _LocalChannel:
+    def __init__(self, peer: int, out: queue.SimpleQueue[bytes], into: queue.SimpleQueue[bytes], seconds: float) -> None:
+        self.peer = peer
+        self._out = out
+        self._into = into
+        self._seconds = seconds
+
+    def send(self, message: bytes | bytearray | memoryview) -> None:
+        self._out.put(bytes(message))
+
+    def receive(self) -> bytes:
+        try:
+            return self._into.get(timeout=self._seconds)
+        except queue.Empty:
+            raise ChannelError(self.peer, f"sent nothing for {self._seconds:g} s") from None
+
+    def mark(self, phase: str) -> None:
+        """In-memory links keep no transcript."""
+
+
+def local_sessions(parties: int, seconds: float = 30.0) -> Sequence[Session]:
+    """Sessions for ``parties`` parties in one process, to be run in one thread each (tests, notebooks, simulation)."""
+    queues: dict[tuple[int, int], queue.SimpleQueue[bytes]] = {
+        (i, j): queue.SimpleQueue() for i in range(parties) for j in range(parties) if i != j
+    }
+    return [
+        Session(i, {j: _LocalChannel(j, queues[i, j], queues[j, i], seconds) for j in range(parties) if j != i})
+        for i in range(parties)
+    ]

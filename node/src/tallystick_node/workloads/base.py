@@ -1,0 +1,74 @@
+"""The interface of a workload, and the objects that cross it. The pattern for every workload of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+from tallystick.protocol.task import TaskSpec
+
+from tallystick_node.engines.channel import Session
+
+
+@dataclass(frozen=True)
+class SecurityStatement:
+    """What a protocol promises, machine-readable. Shown before anyone authorises; recorded with the task."""
+
+    adversary: str  # "semi-honest" | "malicious-with-abort" | "malicious-with-identifiable-abort"
+    corruptions: int  # how many parties may collude without learning more than stated, of ``parties``
+    parties: int
+    computational_bits: int
+    statistical_bits: int
+    trusted: tuple[str, ...]  # third parties one must trust; empty when none
+    learns: Mapping[str, str]  # role -> what that role learns besides its designated output
+    references: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Predicted before the run, measured after it. Bytes are sent by one party, summed over its peers."""
+
+    bytes_sent: int
+    rounds: int
+    seconds: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one party's worker ends with."""
+
+    commitment: str  # this party's input commitment: "bn254:<x>,<y>" hex or "sha256:<hex>"; "" without input
+    all_commitments: Sequence[str] = ()  # of every party, in party order, as this party saw them
+    result: Mapping[str, Any] | None = None  # the values of the result document; None when not a receiver
+    files: Mapping[str, Path] = field(default_factory=dict)  # further result files by name, for a receiver
+    proof_output: str = ""  # for sum-verified: "bn254:<x>,<y>" of the sum
+
+
+class Workload(Protocol):
+    """One kind of task."""
+
+    name: str
+    proofs: tuple[str, ...]  # the proof kinds it can give
+
+    def check(self, spec: TaskSpec) -> None:
+        """Raise ``InvalidTask`` naming the field, the rule and the remedy unless ``spec`` is one that this workload can run."""
+
+    def columns(self, spec: TaskSpec, party: str) -> Sequence[str]:
+        """The columns of ``party``'s dataset that the run reads: a grant must cover them all."""
+
+    def security(self, spec: TaskSpec) -> SecurityStatement:
+        """The statement for this task."""
+
+    def cost(self, spec: TaskSpec, rows: Mapping[str, int]) -> Cost:
+        """Predict for one party, from public facts: the spec and each input party's registered row count."""
+
+    def run(self, spec: TaskSpec, party: str, table: pa.Table | None, session: Session, scratch: Path) -> Outcome:
+        """Run one party's side in a worker process. ``table`` holds exactly :meth:`columns`; None for a pure receiver.
+
+        Raises ``OutputRefused`` when the output policy forbids release (minimum group size), ``ChannelError`` when a peer
+        fails, ``InvalidData`` when the table breaks a rule (NaN, range, duplicate keys).
+        """
