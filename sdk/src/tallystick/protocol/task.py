@@ -1,0 +1,260 @@
+"""What is to be computed (the task spec), and the proposal that stands for it on chain."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from eth_utils.crypto import keccak
+
+from tallystick.protocol import canonical, typed
+from tallystick.protocol.errors import MalformedDocument
+from tallystick.protocol.fields import MAX_SECONDS, Fields, order
+
+TYPE = "tallystick.task/1"
+LIMIT = 1 << 20
+MAX_PARTIES = 16
+MAX_ATTEMPTS = 16
+MAX_COLUMNS = 4096
+SIGNED_BY_ALL = "signed-by-all"
+SUM_VERIFIED = "sum-verified"
+PROOFS = (SIGNED_BY_ALL, SUM_VERIFIED)
+ADVERSARIES = ("semi-honest", "malicious-with-abort", "malicious-with-identifiable-abort")
+ZERO32 = bytes(32)
+
+
+@dataclass(frozen=True)
+class TaskInput:
+    """One party's data in a task: ``dataset``, ``grant`` and ``terms`` (the terms root) are ``0x…`` ids."""
+
+    party: str
+    dataset: str
+    grant: str
+    terms: str
+    columns: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The input as it stands in the spec."""
+        return {
+            "party": self.party,
+            "dataset": self.dataset,
+            "grant": self.grant,
+            "terms": self.terms,
+            "columns": list(self.columns),
+        }
+
+    @classmethod
+    def from_json(cls, value: Any, where: str = "input") -> TaskInput:
+        """Read an input strictly."""
+        fields = Fields(value, ("party", "dataset", "grant", "terms", "columns"), where)
+        return cls(
+            party=fields.address("party"),
+            dataset=fields.hex32("dataset"),
+            grant=fields.hex32("grant"),
+            terms=fields.hex32("terms"),
+            columns=fields.names("columns", 1, MAX_COLUMNS),
+        )
+
+
+@dataclass(frozen=True)
+class Security:
+    """The security that the requester asks for: the adversary, and how many parties may collude."""
+
+    adversary: str
+    corruptions: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The demand as it stands in the spec."""
+        return {"adversary": self.adversary, "corruptions": self.corruptions}
+
+    @classmethod
+    def from_json(cls, value: Any, where: str = "security") -> Security:
+        """Read a demand strictly."""
+        fields = Fields(value, ("adversary", "corruptions"), where)
+        return cls(fields.choice("adversary", ADVERSARIES), fields.integer("corruptions", 0, MAX_PARTIES))
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """A task, completely: what every party authorises. ``accept_by`` in seconds since 1970, ``run_seconds`` per
+    attempt.
+
+    ``parameters`` belong to the workload; the workload checks them, here they are only canonical JSON. ``salt`` is 32
+    random bytes, ``0x…``: it keeps two equal tasks apart, and the spec's digest on chain from being guessed.
+    """
+
+    chain_id: int
+    task_ledger: str
+    requester: str
+    workload: str
+    parameters: Mapping[str, Any]
+    purpose: str
+    inputs: tuple[TaskInput, ...]
+    receivers: tuple[str, ...]
+    security: Security
+    proof: str
+    accept_by: int
+    run_seconds: int
+    attempts: int
+    salt: str
+
+    def to_bytes(self) -> bytes:
+        """The canonical bytes; they parse, so a spec that breaks a rule raises :class:`MalformedDocument` here."""
+        data = canonical.encode(
+            {
+                "type": TYPE,
+                "chain_id": self.chain_id,
+                "task_ledger": self.task_ledger,
+                "requester": self.requester,
+                "workload": self.workload,
+                "parameters": self.parameters,
+                "purpose": self.purpose,
+                "inputs": [each.to_json() for each in self.inputs],
+                "receivers": list(self.receivers),
+                "security": self.security.to_json(),
+                "proof": self.proof,
+                "accept_by": self.accept_by,
+                "run_seconds": self.run_seconds,
+                "attempts": self.attempts,
+                "salt": self.salt,
+            }
+        )
+        self.parse(data)
+        return data
+
+    @classmethod
+    def parse(cls, data: bytes) -> TaskSpec:
+        """Read a spec strictly. Raises :class:`MalformedDocument`."""
+        keys = (
+            "type", "chain_id", "task_ledger", "requester", "workload", "parameters", "purpose", "inputs", "receivers",
+            "security", "proof", "accept_by", "run_seconds", "attempts", "salt",
+        )  # fmt: skip
+        fields = Fields(canonical.decode(data, LIMIT), keys, "task")
+        fields.constant("type", TYPE)
+        inputs = fields.items("inputs", 1, MAX_PARTIES, TaskInput.from_json)
+        if any(order(a.party) >= order(b.party) for a, b in itertools.pairwise(inputs)):
+            raise MalformedDocument("task.inputs: must be strictly ascending by the party's number, one for each party")
+        spec = cls(
+            chain_id=fields.integer("chain_id", 1, canonical.MAX_INTEGER),
+            task_ledger=fields.address("task_ledger"),
+            requester=fields.address("requester"),
+            workload=fields.string("workload", 64),
+            parameters=MappingProxyType(fields.object("parameters")),
+            purpose=fields.string("purpose", 256),
+            inputs=inputs,
+            receivers=fields.accounts("receivers", 1, MAX_PARTIES),
+            security=Security.from_json(fields.object("security"), "task.security"),
+            proof=fields.choice("proof", PROOFS),
+            accept_by=fields.seconds("accept_by"),
+            run_seconds=fields.integer("run_seconds", 1, 2**32 - 1),
+            attempts=fields.integer("attempts", 1, MAX_ATTEMPTS),
+            salt=fields.hex32("salt"),
+        )
+        if len(spec.parties) > MAX_PARTIES:
+            raise MalformedDocument(f"task: {len(spec.parties)} parties, more than {MAX_PARTIES}")
+        return spec
+
+    def digest(self) -> bytes:
+        """The spec's digest, ``spec`` on chain."""
+        return canonical.digest("task", self.to_bytes())
+
+    @property
+    def parties(self) -> tuple[str, ...]:
+        """Input parties and receivers, each once, ascending by the account's number: the order of the proposal."""
+        return tuple(sorted({each.party for each in self.inputs} | set(self.receivers), key=order))
+
+    def input_of(self, party: str) -> TaskInput | None:
+        """The input of ``party``, or None when it only receives or takes no part."""
+        return next((each for each in self.inputs if each.party == party), None)
+
+
+@dataclass(frozen=True)
+class Party:
+    """One party's part in a proposal (``Types.sol``). A party that only receives has a zero dataset and grant."""
+
+    account: str
+    dataset: bytes = ZERO32
+    grant: bytes = ZERO32
+    epsilon_micros: int = 0
+
+    def as_tuple(self) -> tuple[Any, ...]:
+        """The struct in ABI order."""
+        return (self.account, self.dataset, self.grant, self.epsilon_micros)
+
+    def hash(self) -> bytes:
+        """The EIP-712 struct hash."""
+        return typed.struct_hash(typed.PARTY_TYPE, ("address", "bytes32", "bytes32", "uint64"), self.as_tuple())
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A task as proposed on chain (``Types.sol``). Its id is its EIP-712 struct hash."""
+
+    requester: str
+    spec: bytes
+    parties: tuple[Party, ...]
+    proof_kind: bytes
+    accept_by: int
+    run_seconds: int
+    attempts: int
+    salt: bytes = field(default=ZERO32)
+
+    def as_tuple(self) -> tuple[Any, ...]:
+        """The struct in ABI order, with the parties nested."""
+        parties = [party.as_tuple() for party in self.parties]
+        return (
+            self.requester, self.spec, parties, self.proof_kind, self.accept_by, self.run_seconds, self.attempts,
+            self.salt
+        )  # fmt: skip
+
+    def id(self) -> bytes:
+        """The task's id."""
+        return task_id(self)
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The parties' accounts, in order."""
+        return tuple(party.account for party in self.parties)
+
+
+def proposal_of(spec: TaskSpec, epsilon: Mapping[str, int] = MappingProxyType({})) -> Proposal:
+    """The proposal that stands for ``spec`` on chain. ``epsilon`` gives what each party's grant is debited, in micros
+    (default 0).
+
+    Raises :class:`MalformedDocument` when ``epsilon`` names an account that brings no input, or a budget out of range.
+    """
+    for account, micros in epsilon.items():
+        if spec.input_of(account) is None or not 0 <= micros < 2**64:
+            raise MalformedDocument(f"epsilon of {account}: not an input party, or not from 0 to 2^64 - 1")
+    parties = []
+    for account in spec.parties:
+        given = spec.input_of(account)
+        if given is None:
+            parties.append(Party(account))
+        else:
+            dataset, grant = canonical.unhex32(given.dataset), canonical.unhex32(given.grant)
+            parties.append(Party(account, dataset, grant, epsilon.get(account, 0)))
+    return Proposal(
+        requester=spec.requester,
+        spec=spec.digest(),
+        parties=tuple(parties),
+        proof_kind=typed.proof_kind(spec.proof),
+        accept_by=min(spec.accept_by, MAX_SECONDS),
+        run_seconds=spec.run_seconds,
+        attempts=spec.attempts,
+        salt=canonical.unhex32(spec.salt),
+    )
+
+
+def task_id(proposal: Proposal) -> bytes:
+    """The EIP-712 struct hash of the proposal, as ``TaskLedger.taskId`` computes it."""
+    parties = keccak(b"".join(party.hash() for party in proposal.parties))
+    kinds = ("address", "bytes32", "bytes32", "bytes4", "uint40", "uint32", "uint8", "bytes32")
+    values = (
+        proposal.requester, proposal.spec, parties, proposal.proof_kind,
+        proposal.accept_by, proposal.run_seconds, proposal.attempts, proposal.salt,
+    )  # fmt: skip
+    return typed.struct_hash(typed.PROPOSAL_TYPE, kinds, values)
