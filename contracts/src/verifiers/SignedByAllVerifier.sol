@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.20;
+
+import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
+import {IProofVerifier} from "../interfaces/IProofVerifier.sol";
+import {Result} from "../types/Types.sol";
+
+/// @title Every party signed the result: the floor on which other kinds build.
+contract SignedByAllVerifier is IProofVerifier {
+    /// @inheritdoc IProofVerifier
+    function verify(
+        address[] calldata parties,
+        Result calldata,
+        bytes32 digest,
+        bytes[] calldata signatures,
+        bytes calldata proof
+    ) external view virtual {
+        if (proof.length != 0) revert BadProof("this kind takes no proof bytes");
+        _requireSignatures(parties, digest, signatures);
+    }
+
+    /// @inheritdoc IProofVerifier
+    function kind() external view returns (bytes4) {
+        return bytes4(keccak256(bytes(name())));
+    }
+
+    /// @inheritdoc IProofVerifier
+    function name() public view virtual returns (string memory) {
+        return "signed-by-all";
+    }
+
+    function _requireSignatures(address[] calldata parties, bytes32 digest, bytes[] calldata signatures)
+        internal
+        view
+    {
+        for (uint256 i; i < parties.length; ++i) {
+            if (i >= signatures.length) revert SignatureMissing(parties[i]);
+            if (!SignatureChecker.isValidSignatureNow(parties[i], digest, signatures[i])) {
+                revert BadSignature(parties[i]);
+            }
+        }
+        if (signatures.length != parties.length) revert BadProof("more signatures than parties");
+    }
+}

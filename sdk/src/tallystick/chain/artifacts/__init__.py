@@ -1,0 +1,54 @@
+"""The compiled contracts that this release speaks to: ABI, bytecode, compiler settings and source hash, one file each."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+CONTRACTS = (
+    "ParticipantRegistry",
+    "DatasetRegistry",
+    "GrantLedger",
+    "TaskLedger",
+    "ProofRegistry",
+    "AuditLog",
+    "SignedByAllVerifier",
+    "SumVerifier",
+)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One compiled contract. ``immutables`` are (start, length) byte ranges that construction fills in."""
+
+    name: str
+    abi: list[dict[str, Any]]
+    bytecode: bytes
+    runtime: bytes
+    immutables: tuple[tuple[int, int], ...]
+    source_hash: str
+
+    def masked(self, code: bytes) -> bytes:
+        """``code`` with the immutable ranges zeroed, to be compared with :attr:`runtime`."""
+        body = bytearray(code)
+        for start, length in self.immutables:
+            body[start : start + length] = bytes(length)
+        return bytes(body)
+
+
+@cache
+def load(name: str) -> Artifact:
+    """The artefact of one contract. Raises ``FileNotFoundError`` for a name that this release does not ship."""
+    text = resources.files(__name__).joinpath(f"{name}.json").read_text()
+    raw = json.loads(text)
+    return Artifact(
+        name=raw["name"],
+        abi=raw["abi"],
+        bytecode=bytes.fromhex(raw["bytecode"][2:]),
+        runtime=bytes.fromhex(raw["deployedBytecode"][2:]),
+        immutables=tuple((start, length) for start, length in raw["immutableReferences"]),
+        source_hash=raw["sourceHash"],
+    )
