@@ -1,0 +1,157 @@
+"""Where the contracts are, and whether the code there is ours.
+
+A deployment is made once per chain by :func:`deploy` and kept in a file. Three contracts name one another (grants know tasks,
+tasks know proofs, proofs know tasks), all as immutables: their addresses follow from the deployer's nonces, so there is no
+setter that anybody could call later.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rlp
+from eth_utils import keccak, to_checksum_address
+from web3 import Web3
+
+from tallystick.chain import artifacts
+from tallystick.protocol.errors import Configuration, NotFound, WrongChain
+from tallystick.signing import Signer
+
+GAS_LIMIT = 8_000_000
+RECEIPT_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The contracts' addresses on one chain, the block they were complete at, and who deployed them."""
+
+    chain_id: int
+    contracts: dict[str, str]
+    block: int
+    deployer: str
+    governor: str
+
+    @classmethod
+    def load(cls, path: Path) -> Deployment:
+        """Read a deployment file. Raises NotFound or Configuration."""
+        try:
+            raw = json.loads(path.read_text())
+            contracts = {name: to_checksum_address(raw["contracts"][name]) for name in artifacts.CONTRACTS}
+            return cls(int(raw["chainId"]), contracts, int(raw["block"]), raw["deployer"], raw["governor"])
+        except FileNotFoundError:
+            raise NotFound("there is no deployment file", party=str(path), remedy="run `tally chain deploy`") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise Configuration(f"the deployment file is damaged: {error}", party=str(path)) from None
+
+    def save(self, path: Path) -> None:
+        """Write the deployment file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        body = {
+            "chainId": self.chain_id,
+            "block": self.block,
+            "deployer": self.deployer,
+            "governor": self.governor,
+            "contracts": self.contracts,
+        }
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(body, indent=1, sort_keys=True) + "\n")
+        partial.replace(path)
+
+    def verify(self, web3: Web3) -> None:
+        """Raise WrongChain unless the chain's id and the code at every address are those of this release."""
+        found = web3.eth.chain_id
+        if found != self.chain_id:
+            raise WrongChain(
+                f"the chain's id is {found}, the deployment's {self.chain_id}",
+                remedy="connect to the right chain, or name its deployment file",
+            )
+        for name, address in self.contracts.items():
+            artifact = artifacts.load(name)
+            code = bytes(web3.eth.get_code(to_checksum_address(address)))
+            if not code:
+                raise WrongChain(
+                    f"there is no code at the address of {name}",
+                    party=address,
+                    remedy="the chain was reset: deploy again (`tally chain deploy`)",
+                )
+            if keccak(artifact.masked(code)) != keccak(artifact.runtime):
+                raise WrongChain(
+                    f"the code of {name} is not this release's",
+                    party=address,
+                    remedy="use the release that the consortium deployed, or its deployment file",
+                )
+
+
+def deploy(web3: Web3, signer: Signer, governor: str | None = None) -> Deployment:
+    """Deploy every contract and register both verifiers. ``governor`` defaults to the signer.
+
+    When the governor is another account, the verifiers are deployed but the governor must register them
+    (``ProofRegistry.addVerifier``). Raises WrongChain when a deployed contract's code is not the artefact's.
+    """
+    governor = governor or signer.address
+    chain_id = web3.eth.chain_id
+    first = web3.eth.get_transaction_count(to_checksum_address(signer.address))
+    order = list(artifacts.CONTRACTS)
+    at = {name: _create_address(signer.address, first + index) for index, name in enumerate(order)}
+    arguments: dict[str, list[Any]] = {
+        "ParticipantRegistry": [governor],
+        "DatasetRegistry": [at["ParticipantRegistry"]],
+        "GrantLedger": [at["ParticipantRegistry"], at["DatasetRegistry"], at["TaskLedger"]],
+        "TaskLedger": [at["ParticipantRegistry"], at["DatasetRegistry"], at["GrantLedger"], at["ProofRegistry"]],
+        "ProofRegistry": [at["ParticipantRegistry"], at["TaskLedger"]],
+        "AuditLog": [at["ParticipantRegistry"]],
+        "SignedByAllVerifier": [],
+        "SumVerifier": [],
+    }
+    block = 0
+    for index, name in enumerate(order):
+        artifact = artifacts.load(name)
+        data = web3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode).constructor(*arguments[name])
+        receipt = _send(web3, signer, chain_id, first + index, {"data": data.data_in_transaction})
+        if receipt["contractAddress"] != at[name]:
+            raise WrongChain(f"{name} landed at another address", remedy="let nobody else use the deployer meanwhile")
+        block = int(receipt["blockNumber"])
+    deployment = Deployment(chain_id, at, block, signer.address, governor)
+    deployment.verify(web3)
+    if governor == signer.address:
+        registry = web3.eth.contract(to_checksum_address(at["ProofRegistry"]), abi=artifacts.load("ProofRegistry").abi)
+        for index, name in enumerate(("SignedByAllVerifier", "SumVerifier")):
+            call = registry.encode_abi("addVerifier", [at[name]])
+            nonce = first + len(order) + index
+            _send(web3, signer, chain_id, nonce, {"to": at["ProofRegistry"], "data": call})
+    return deployment
+
+
+def ensure(web3: Web3, signer: Signer, path: Path) -> Deployment:
+    """The deployment in ``path`` when it is whole on this chain, else a new one, saved there."""
+    try:
+        deployment = Deployment.load(path)
+        deployment.verify(web3)
+    except (NotFound, WrongChain):
+        deployment = deploy(web3, signer)
+        deployment.save(path)
+    return deployment
+
+
+def _create_address(sender: str, nonce: int) -> str:
+    """The address of a contract that ``sender`` creates with ``nonce`` (yellow paper, section 7)."""
+    return str(to_checksum_address(keccak(rlp.encode([bytes.fromhex(sender[2:]), nonce]))[12:]))
+
+
+def _send(web3: Web3, signer: Signer, chain_id: int, nonce: int, fields: dict[str, Any]) -> Any:
+    transaction = {
+        "chainId": chain_id,
+        "nonce": nonce,
+        "gas": GAS_LIMIT,
+        "gasPrice": web3.eth.gas_price,
+        "value": 0,
+        **fields,
+    }
+    sent = web3.eth.send_raw_transaction(signer.sign_transaction(transaction))
+    receipt = web3.eth.wait_for_transaction_receipt(sent, timeout=RECEIPT_SECONDS, poll_latency=0.02)
+    if receipt["status"] != 1:
+        raise WrongChain("the chain refused a deployment transaction", party=signer.address)
+    return receipt

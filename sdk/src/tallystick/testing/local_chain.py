@@ -1,0 +1,183 @@
+"""A local EVM chain as a child process: Anvil by default, Ganache as the alternative. For development and tests only.
+
+The keys of its accounts are public (the mnemonic below), so it binds to loopback and nothing else.
+
+Anvil writes its own state file in place, and a kill during the write leaves a file that it refuses to read. So the state is
+fetched over JSON-RPC, written to a temporary file, synced and renamed: whatever is killed, the last whole state stays.
+Ganache keeps a LevelDB, which survives a kill by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tallystick.protocol.errors import ChainUnreachable, Configuration, Deadline
+
+MNEMONIC = "test test test test test test test test test test test junk"
+CHAIN_IDS = {"anvil": 31337, "ganache": 1337}
+START_SECONDS = 30.0
+
+
+def rpc(url: str, method: str, *params: Any, seconds: float = 30.0) -> Any:
+    """One JSON-RPC call. Raises ChainUnreachable."""
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}).encode()
+    request = urllib.request.Request(url, body, {"content-type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=seconds) as response:
+            answer = json.load(response)
+    except (OSError, ValueError) as error:
+        raise ChainUnreachable(
+            f"the chain does not answer {method}", party=url, remedy="start it with `make chain`"
+        ) from error
+    if "error" in answer:
+        raise ChainUnreachable(f"the chain refused {method}: {answer['error'].get('message')}", party=url)
+    return answer["result"]
+
+
+def free_port() -> int:
+    """A port of loopback that is free now."""
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def modules() -> Path:
+    """Where npm installed the chain: ``ganache-setup/node_modules`` of the checkout that holds this file or the current folder."""
+    for start in (Path(__file__).resolve(), Path.cwd() / "x"):
+        for folder in start.parents:
+            found = folder / "ganache-setup" / "node_modules"
+            if found.exists():
+                return found
+    raise Configuration("the local chain is not installed", remedy="run `make setup` in the checkout")
+
+
+class LocalChain:
+    """One chain process and the folder that keeps its state.
+
+    ``kind`` is ``anvil`` or ``ganache``; ``block_time`` in seconds, or None to mine each transaction at once. Use it as a
+    context manager, or call :meth:`start` and :meth:`stop`. :meth:`save` makes the present state durable.
+    """
+
+    def __init__(
+        self, state_dir: Path, *, kind: str = "anvil", port: int | None = None, block_time: int | None = None
+    ) -> None:
+        if kind not in CHAIN_IDS:
+            raise Configuration(f"unknown chain {kind!r}", remedy="use anvil or ganache")
+        self.kind = kind
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.chain_id = CHAIN_IDS[kind]
+        self.state_dir = state_dir
+        self.block_time = block_time
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def state_file(self) -> Path:
+        """Anvil's last whole state."""
+        return self.state_dir / "anvil.json"
+
+    @property
+    def log_file(self) -> Path:
+        """What the chain process printed."""
+        return self.state_dir / f"{self.kind}.log"
+
+    def start(self) -> LocalChain:
+        """Start the process and wait until it answers. Raises Configuration (port in use, not installed) or Deadline."""
+        with contextlib.closing(socket.socket()) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", self.port))
+            except OSError:
+                raise Configuration(
+                    f"port {self.port} is in use", remedy="stop what uses it, or choose another port"
+                ) from None
+        self.state_dir.mkdir(parents=True, exist_ok=True)
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        give_up = time.monotonic() + START_SECONDS
+        while True:
+            with contextlib.suppress(ChainUnreachable):
+                rpc(self.url, "eth_chainId", seconds=2)
+                return self
+            if self.process.poll() is not None:
+                raise Configuration(
+                    f"{self.kind} ended with status {self.process.returncode}",
+                    party=str(self.log_file),
+                    remedy="read its log; `make chain-reset` forgets a damaged state",
+                )
+            if time.monotonic() > give_up:
+                self.kill()
+                raise Deadline(f"{self.kind} did not answer within {START_SECONDS:g} s", party=str(self.log_file))
+            time.sleep(0.02)
+
+    def save(self) -> None:
+        """Make the present state durable. Does nothing for Ganache, which is durable by itself."""
+        if self.kind != "anvil":
+            return
+        state = gzip.decompress(bytes.fromhex(rpc(self.url, "anvil_dumpState")[2:]))
+        partial = self.state_file.with_suffix(".partial")
+        with partial.open("wb") as file:
+            file.write(state)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self.state_file)
+
+    def stop(self) -> None:
+        """Save and end the process, by force when it does not end within ten seconds."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        with contextlib.suppress(ChainUnreachable):
+            self.save()
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """End the process as a power cut would (SIGKILL)."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+
+    def rpc(self, method: str, *params: Any) -> Any:
+        """One JSON-RPC call to this chain."""
+        return rpc(self.url, method, *params)
+
+    def __enter__(self) -> LocalChain:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _command(self) -> list[str]:
+        if self.kind == "ganache":
+            node = shutil.which("node")
+            if node is None:
+                raise Configuration("Node.js is missing", remedy="install Node.js 20 or newer")
+            command = [node, str(modules() / "ganache/dist/node/cli.js"), "--server.host", "127.0.0.1"]
+            command += ["--server.port", str(self.port), "--chain.chainId", str(self.chain_id), "--logging.quiet"]
+            command += ["--chain.hardfork", "shanghai", "--wallet.mnemonic", MNEMONIC]
+            command += ["--database.dbPath", str(self.state_dir / "ganache")]
+            return command + (["--miner.blockTime", str(self.block_time)] if self.block_time else [])
+        found = sorted(modules().glob("@foundry-rs/anvil-*/bin/anvil"))
+        if not found:
+            raise Configuration("Anvil is not installed for this platform", remedy="run `make setup`, or CHAIN=ganache")
+        command = [str(found[0]), "--host", "127.0.0.1", "--port", str(self.port), "--silent", "--accounts", "20"]
+        command += ["--chain-id", str(self.chain_id), "--mnemonic", MNEMONIC, "--hardfork", "osaka"]
+        if self.state_file.exists():
+            command += ["--load-state", str(self.state_file)]
+        return command + (["--block-time", str(self.block_time)] if self.block_time else [])
