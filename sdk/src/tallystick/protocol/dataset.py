@@ -70,7 +70,7 @@ class DatasetDescriptor:
     created: int
 
     def to_bytes(self) -> bytes:
-        """The canonical bytes; they parse, so a descriptor that breaks a rule raises :class:`MalformedDocument` here."""
+        """The canonical bytes; a descriptor that breaks a rule raises :class:`MalformedDocument` here."""
         data = canonical.encode(
             {
                 "type": TYPE,

@@ -94,7 +94,7 @@ class GrantTerms:
         )
 
     def leaf(self, name: str) -> bytes:
-        """The leaf of one of :data:`FIELDS`: keccak256(keccak256(abi.encode(keccak256(name), salt, canonical JSON)))."""
+        """The leaf of one of :data:`FIELDS`: keccak256 twice over abi.encode(keccak256(name), salt, canonical JSON)."""
         value = getattr(self, name)
         document = canonical.encode(list(value) if isinstance(value, tuple) else value)
         salt = canonical.unhex32(getattr(self.salts, name))

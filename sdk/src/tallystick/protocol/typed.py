@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eth_abi.abi import encode as abi_encode
+from eth_abi.exceptions import EncodingError
 from eth_utils.crypto import keccak
 
 from tallystick.protocol.errors import MalformedDocument
@@ -111,7 +112,7 @@ def struct_hash(kind: str, types: Sequence[str], values: Sequence[Any]) -> bytes
     """
     try:
         return keccak(keccak(kind.encode()) + abi_encode(list(types), list(values)))
-    except Exception as error:  # eth_abi's own errors, and TypeErrors for foreign types
+    except (EncodingError, TypeError, ValueError) as error:
         raise MalformedDocument(f"{kind.partition('(')[0]}: {error}") from None
 
 
