@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -37,6 +38,19 @@ FOLDERS = {
 }
 """Folders, the attribute that holds each, and what its files are called."""
 
+_READING = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    OverflowError,
+)
 # A fixed time makes equal bundles equal archives.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -81,7 +95,17 @@ class Bundle:
             folder, slash, base = name.partition("/")
             if slash:
                 folders[FOLDERS[folder][0]][base] = data
-        return cls(**{attribute: files[name] for name, attribute in SINGLE.items()}, **folders)
+        return cls(
+            spec=files["spec.json"],
+            grants=files["grants.json"],
+            authority=files["authority.pem"],
+            statement=files["statement.dsse.json"],
+            proof=files["proof.bin"],
+            chain=files["chain.json"],
+            terms=folders["terms"],
+            certificates=folders["certificates"],
+            results=folders["results"],
+        )
 
     def to_zip(self) -> bytes:
         """The bundle as a zip archive; equal bundles give equal bytes."""
@@ -100,10 +124,7 @@ class Bundle:
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 return cls.of_files(_unzip(archive))
-        except (
-            zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError,
-            ValueError, IndexError, OverflowError,
-        ) as error:  # fmt: skip
+        except _READING as error:
             raise MalformedDocument(f"bundle: not a readable zip archive: {type(error).__name__}") from None
 
     @classmethod
@@ -155,6 +176,8 @@ def _unzip(archive: zipfile.ZipFile) -> dict[str, bytes]:
         _check_name(entry.filename)
         if entry.filename in files:
             raise MalformedDocument(f"bundle: {entry.filename} is there twice")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise MalformedDocument(f"bundle: {entry.filename} is neither stored nor deflated")
         with archive.open(entry) as stream:
             # The archive's own sizes are claims; the reader stops where the bound is.
             data = stream.read(min(MAX_FILE, MAX_TOTAL - total) + 1)

@@ -165,7 +165,7 @@ class BundleFacts:
                 raise VerificationFailed(
                     f"block {header.number} does not lead to a trusted block",
                     rule=20,
-                    remedy="give the hash of this block or of a later one that the bundle links to it, from your own node",
+                    remedy="give the hash, from your own node, of this block or of a later one that it links to",
                 )
         return f"receipts of {len(self._with_receipts)} blocks, up to a trusted block hash"
 

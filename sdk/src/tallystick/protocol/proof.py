@@ -22,7 +22,7 @@ PREFIX = "bn254:"
 
 def point_text(point: bn254.Point) -> str:
     """The text form of a commitment: ``bn254:<128 hex>``."""
-    return PREFIX + bn254.encode(point).hex()
+    return f"{PREFIX}{bn254.encode(point).hex()}"
 
 
 def point_of(text: str) -> bn254.Point:

@@ -1,0 +1,158 @@
+"""Rules 11 to 20: all parties signed one statement about this attempt, the chain proved it, and the file is its
+output."""
+
+from __future__ import annotations
+
+from tallystick.commitments import pedersen
+from tallystick.protocol import canonical, events, proof
+from tallystick.protocol.authorisation import fail
+from tallystick.protocol.case import Blocked, Case
+from tallystick.protocol.errors import MalformedDocument
+from tallystick.protocol.facts import BundleFacts
+from tallystick.protocol.result import ResultFile, file_digest
+from tallystick.protocol.signature import verify_signature
+from tallystick.protocol.task import SUM_VERIFIED
+from tallystick.protocol.typed import proof_kind, result_digest
+
+
+def statement_digest(case: Case) -> str:
+    """Rule 11: SHA-256 of the statement's pre-authentication encoding is the statement that the chain proved."""
+    if case.proved is None:
+        raise Blocked("no proof on chain (rule 17)")
+    if case.proved["statement"] != case.envelope.statement_digest:
+        fail(11, "the statement is not the one that was proved on chain")
+    return canonical.text(case.envelope.statement_digest)
+
+
+def statement_fields(case: Case) -> str:
+    """Rule 12: the statement says of spec, contracts, inputs, receivers and datasets what the spec and the chain
+    say."""
+    stated, spec = case.statement, case.spec
+    if stated.chain_id != case.facts.chain_id or case.envelope.chain_id != case.facts.chain_id:
+        fail(12, "chain_id: another chain")
+    for name, address in stated.contracts.items():
+        if case.facts.contracts[name] != address:
+            fail(12, f"contracts.{name}: another address")
+    if stated.spec != canonical.text(canonical.digest("task", case.spec_bytes)):
+        fail(12, "spec: another digest")
+    if (stated.workload, stated.proof, stated.security) != (spec.workload, spec.proof, spec.security):
+        fail(12, "workload, proof or security: not the spec's")
+    if tuple(each.receiver for each in stated.outputs) != spec.receivers:
+        fail(12, "outputs: not one for each receiver")
+    inputs = [(each.party, each.dataset, each.grant) for each in stated.inputs]
+    if inputs != [(each.party, each.dataset, each.grant) for each in spec.inputs]:
+        fail(12, "inputs: not the spec's")
+    for each in stated.inputs:
+        published = case.before_start(events.PUBLISHED, dataset=canonical.unhex32(each.dataset))
+        if not published:
+            raise Blocked("a dataset is not published (rule 7)")
+        if canonical.text(published[-1]["rows"]) != each.rows:
+            fail(12, "rows: not the commitment on chain", each.party)
+    return f"workload {stated.workload!r}, code {stated.code[:19]}"
+
+
+def signatures(case: Case) -> str:
+    """Rule 13: every party, and nobody else, signed the on-chain ``Result`` that stands for the statement."""
+    if set(case.envelope.signatures) != set(case.spec.parties):
+        fail(13, "the signatures are not one for each party")
+    digest = result_digest(case.domain("ProofRegistry"), case.result())
+    for party in case.spec.parties:
+        verify_signature(party, digest, case.envelope.signatures[party], rule=13)
+    return f"{len(case.spec.parties)} parties"
+
+
+def transcript(case: Case) -> str:
+    """Rule 14: the transcript has one link for each ordered pair of parties, and its root is over these links."""
+    parties = case.spec.parties
+    pairs = [(a, b) for a in parties for b in parties if a != b]
+    if [(link.sender, link.recipient) for link in case.statement.links] != pairs:
+        fail(14, "the links are not one for each ordered pair of parties")
+    return case.statement.transcript_root
+
+
+def recomputation(case: Case) -> str:
+    """Rule 15: ``proof_inputs`` and ``proof_output`` are what the proof kind makes of the statement's inputs and
+    outputs."""
+    stated, parties = case.statement, case.spec.parties
+    try:
+        inputs = proof.result_inputs(stated.proof, parties, stated.inputs)
+        output = proof.result_output(stated.proof, parties, stated.inputs, stated.outputs)
+    except MalformedDocument as error:
+        fail(15, error.message)
+    if canonical.hex32(inputs) != stated.proof_inputs:
+        fail(15, "proof_inputs: not over the statement's inputs")
+    if canonical.hex32(output) != stated.proof_output:
+        fail(15, "proof_output: not over the statement's outputs")
+    return stated.proof
+
+
+def sum_verified(case: Case) -> str:
+    """Rule 16: the proof bytes are the parties' commitments and their sum (sum-verified), or empty (signed-by-all)."""
+    try:
+        expected = proof.proof_bytes(case.statement.proof, case.spec.parties, case.statement.inputs)
+    except MalformedDocument:
+        raise Blocked("a commitment is malformed (rule 15)") from None
+    if case.proof != expected:
+        fail(16, "the proof is not the inputs' commitments with their sum")
+    return "sum of the committed inputs" if expected else "no proof bytes"
+
+
+def proof_on_chain(case: Case) -> str:
+    """Rule 17: the chain recorded a proof of this task and attempt, of the spec's kind, over this statement's
+    result."""
+    if case.proved is None:
+        fail(17, "the chain recorded no proof of this task")
+    event, result = case.proved, case.result()
+    if event["kind"] != proof_kind(case.spec.proof):
+        fail(17, "the chain recorded a proof of another kind")
+    if (event["attempt"], event["inputs"], event["output"]) != (result.attempt, result.inputs, result.output):
+        fail(17, "the chain recorded another attempt or result")
+    if case.started is not None and event.position < case.started.position:
+        fail(17, "the chain recorded the proof before the attempt started")
+    return f"{case.spec.proof} in block {event.log.block}"
+
+
+def result_digest_matches(case: Case) -> str:
+    """Rule 18: the result file has the digest that the statement gives for one of its receivers."""
+    if case.result_file is None:
+        raise Blocked("no result file was given")
+    digest = file_digest(case.result_file)
+    receivers = [each.receiver for each in case.statement.outputs if each.sha256 == digest]
+    if not receivers:
+        fail(18, "the result file is not an output of this task")
+    return f"the file of {', '.join(receivers)}"
+
+
+def result_opening(case: Case) -> str:
+    """Rule 19: the result file names this task and attempt; if sum-verified, its totals and blinding open the proved
+    sum."""
+    if case.result_file is None:
+        raise Blocked("no result file was given")
+    try:
+        found = ResultFile.parse(case.result_file)
+    except MalformedDocument as error:
+        fail(19, error.message)
+    if (found.task, found.attempt) != (case.statement.task, case.statement.attempt):
+        fail(19, "the result file is of another task or attempt")
+    if case.statement.proof != SUM_VERIFIED:
+        return "names this task"
+    if found.opening is None:
+        fail(19, "the result file does not open the proved sum")
+    try:
+        total = proof.sum_of(proof.commitments_of(case.spec.parties, case.statement.inputs))
+        pedersen.verify_opening(total, list(found.opening.totals), found.opening.blinding)
+    except pedersen.OpeningMismatch:
+        fail(19, "the totals and blinding in the file do not open the proved sum")
+    except MalformedDocument:
+        raise Blocked("a commitment is malformed (rule 15)") from None
+    return f"opens the proved sum of {len(found.opening.totals)} totals"
+
+
+def chain_facts(case: Case) -> str:
+    """Rule 20: what the other rules took from the chain rests on something that the verifier trusts."""
+    words = case.facts.anchored()
+    if case.at is not None and isinstance(case.facts, BundleFacts) and case.facts.latest() > case.at:
+        fail(20, f"the bundle has a block from after {case.at}")
+    if words is None:
+        raise Blocked("no trusted block hash and no chain endpoint were given: the chain's part is the bundle's word")
+    return words
