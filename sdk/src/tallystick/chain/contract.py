@@ -1,0 +1,174 @@
+"""One deployed contract: calls, transactions and logs encoded and decoded by its ABI, errors by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from eth_abi.abi import decode as abi_decode
+from eth_abi.abi import encode as abi_encode
+from eth_abi.exceptions import DecodingError
+from eth_utils import keccak, to_checksum_address
+
+from tallystick.chain import artifacts
+from tallystick.protocol.errors import ContractRefused
+
+#: What a person can do about a contract's refusal. An error without an entry has nothing to add to its name.
+REMEDIES: Mapping[str, str] = {
+    "NotActive": "enrol first, or ask the governor why the participant is suspended or revoked",
+    "OutsideValidity": "ask the authority for a new certificate and enrol again",
+    "AuthorityNotValid": "enrol with a certificate of an authority that is in force",
+    "RoleMissing": "ask the authority for a certificate with this role and enrol again",
+    "CertificateUsed": "a certificate is accepted once: ask the authority for a new one",
+    "BadAuthoritySignature": "ask the authority to certify exactly this enrolment on this chain",
+    "BadPossessionSignature": "sign with the key of the certificate itself",
+    "NotAllowed": "only the governor may do this",
+    "OnlyGovernor": "only the governor may do this",
+    "GrantUsedUp": "ask the dataset's owner for a new grant",
+    "GrantIsRevoked": "ask the dataset's owner for a new grant",
+    "GrantOutsideValidity": "wait until the grant is valid, or ask the owner for a new one",
+    "NotTheGrantee": "propose from the account that the grant was given to",
+    "WrongDataset": "name the grant that belongs to this dataset, with its own terms",
+    "DatasetWithdrawn": "the owner ended its use: leave it out",
+    "TaskExists": "this task was proposed already: watch it instead",
+    "UnknownTask": "check the proposal: any changed member is another task",
+    "WrongState": "look at the task's state first (`tally task show`)",
+    "TooLate": "propose a new task with a later deadline",
+    "TooEarly": "wait for the deadline",
+    "BadAcceptance": "the party must sign this very task, spec and attempt on this chain",
+    "BadSignature": "every party must sign this very result on this chain",
+    "SignatureMissing": "collect the signatures of all parties first",
+}
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event as the chain recorded it. ``arguments`` by the names of the interface; bytes stay bytes."""
+
+    contract: str
+    name: str
+    arguments: Mapping[str, Any]
+    block: int
+    block_hash: str
+    transaction: str
+    log_index: int
+
+    def __getitem__(self, name: str) -> Any:
+        return self.arguments[name]
+
+
+class Contract:
+    """The ABI of one contract, bound to an address."""
+
+    def __init__(self, name: str, address: str) -> None:
+        self.name = name
+        self.address = to_checksum_address(address)
+        self._functions = {entry["name"]: entry for entry in artifacts.load(name).abi if entry["type"] == "function"}
+
+    def encode(self, function: str, *arguments: Any) -> str:
+        """Call data for ``function``."""
+        entry = self._functions[function]
+        types = [_type_of(member) for member in entry["inputs"]]
+        return "0x" + (_selector(entry) + abi_encode(types, list(arguments))).hex()
+
+    def decode(self, function: str, data: bytes) -> Any:
+        """What ``function`` returned: a single value, or a dict by member names for a struct."""
+        outputs = self._functions[function]["outputs"]
+        if not outputs:
+            return None
+        values = abi_decode([_type_of(member) for member in outputs], data)
+        named = [_named(member, value) for member, value in zip(outputs, values, strict=True)]
+        return named[0] if len(named) == 1 else tuple(named)
+
+
+def decode_log(addresses: Mapping[str, str], log: Mapping[str, Any]) -> Event | None:
+    """The event in a JSON-RPC log, or None when it is none of ours. ``addresses`` maps lower-case address to contract."""
+    contract = addresses.get(log["address"].lower())
+    if contract is None or not log["topics"]:
+        return None
+    entry = _events(contract).get(log["topics"][0])
+    if entry is None:
+        return None
+    indexed = [member for member in entry["inputs"] if member["indexed"]]
+    plain = [member for member in entry["inputs"] if not member["indexed"]]
+    arguments: dict[str, Any] = {}
+    for member, topic in zip(indexed, log["topics"][1:], strict=True):
+        arguments[member["name"]] = _named(member, abi_decode([member["type"]], bytes.fromhex(topic[2:]))[0])
+    values = abi_decode([_type_of(member) for member in plain], bytes.fromhex(log["data"][2:]))
+    arguments.update({member["name"]: _named(member, value) for member, value in zip(plain, values, strict=True)})
+    return Event(
+        contract=contract,
+        name=entry["name"],
+        arguments=arguments,
+        block=int(log["blockNumber"], 16),
+        block_hash=log["blockHash"],
+        transaction=log["transactionHash"],
+        log_index=int(log["logIndex"], 16),
+    )
+
+
+def decode_error(contract: str, data: bytes) -> ContractRefused:
+    """The refusal in a revert's data, by the custom errors of all our contracts."""
+    entry = _errors().get(data[:4])
+    if entry is None:
+        return ContractRefused("the contract reverted without a reason", error="unknown", party=contract)
+    try:
+        values = abi_decode([_type_of(member) for member in entry["inputs"]], data[4:])
+    except DecodingError:
+        values = ()
+    arguments = {
+        member["name"]: _named(member, value) for member, value in zip(entry["inputs"], values, strict=False)
+    }
+    shown = ", ".join(f"{name}={_shown(value)}" for name, value in arguments.items())
+    return ContractRefused(
+        f"{contract} refused: {entry['name']}({shown})",
+        error=entry["name"],
+        arguments=tuple(arguments.values()),
+        remedy=REMEDIES.get(entry["name"], ""),
+    )
+
+
+@cache
+def _events(contract: str) -> dict[str, dict[str, Any]]:
+    entries = [entry for entry in artifacts.load(contract).abi if entry["type"] == "event"]
+    return {"0x" + keccak(text=_signature(entry)).hex(): entry for entry in entries}
+
+
+@cache
+def _errors() -> dict[bytes, dict[str, Any]]:
+    table = {}
+    for name in artifacts.CONTRACTS:
+        for entry in artifacts.load(name).abi:
+            if entry["type"] == "error":
+                table[_selector(entry)] = entry
+    return table
+
+
+def _signature(entry: Mapping[str, Any]) -> str:
+    return f"{entry['name']}({','.join(_type_of(member) for member in entry['inputs'])})"
+
+
+def _selector(entry: Mapping[str, Any]) -> bytes:
+    return keccak(text=_signature(entry))[:4]
+
+
+def _type_of(member: Mapping[str, Any]) -> str:
+    if not member["type"].startswith("tuple"):
+        return str(member["type"])
+    inner = ",".join(_type_of(component) for component in member["components"])
+    return f"({inner}){member['type'][5:]}"
+
+
+def _named(member: Mapping[str, Any], value: Any) -> Any:
+    kind = member["type"]
+    if kind == "tuple":
+        return {c["name"]: _named(c, v) for c, v in zip(member["components"], value, strict=True)}
+    if kind.endswith("[]"):
+        return [_named({**member, "type": kind[:-2]}, item) for item in value]
+    return to_checksum_address(value) if kind == "address" else value
+
+
+def _shown(value: Any) -> str:
+    return "0x" + value.hex() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+
+from contracts.conftest import ALL_ROLES, DAY, World, b32, refused
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tallystick.protocol import typed
+from tallystick.protocol.identity import ROLES, sign_p256
+
+REGISTRY = "ParticipantRegistry"
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def test_the_contract_and_the_sdk_compute_the_same_digests(empty: World) -> None:
+    enrolment = empty.enrolment(empty.newcomer)
+    domain = empty.domain(REGISTRY)
+    assert empty.call(REGISTRY, "enrolmentDigest", enrolment.as_tuple()) == typed.enrolment_digest(domain, enrolment)
+    expected = typed.possession_digest(domain, enrolment.account, enrolment.fingerprint)
+    assert empty.call(REGISTRY, "possessionDigest", enrolment.account, enrolment.fingerprint) == expected
+
+
+def test_an_enrolled_participant_is_active_in_its_roles(world: World) -> None:
+    world.enrol(world.newcomer, world.enrolment(world.newcomer, roles=ROLES["requester"]))
+    who = world.call(REGISTRY, "participant", world.newcomer.address)
+    assert who["fingerprint"] == world.newcomer.fingerprint
+    assert who["status"] == 1
+    assert world.call(REGISTRY, "accountOf", world.newcomer.fingerprint) == world.newcomer.address
+    world.call(REGISTRY, "requireActive", world.newcomer.address, ROLES["requester"])
+    with refused("RoleMissing"):
+        world.call(REGISTRY, "requireActive", world.newcomer.address, ROLES["data-provider"])
+
+
+def test_a_stranger_is_not_active(world: World) -> None:
+    with refused("NotActive"):
+        world.call(REGISTRY, "requireActive", world.stranger.address, 0)
+
+
+def test_only_the_governor_adds_and_retires_authorities(world: World) -> None:
+    point = new_key().public_key().public_numbers()
+    with refused("NotAllowed"):
+        world.stranger.send(REGISTRY, "addAuthority", b32(point.x), b32(point.y), 0, world.now + DAY)
+    with refused("NotAllowed"):
+        world.stranger.send(REGISTRY, "retireAuthority", 0)
+
+
+def test_an_authority_needs_a_point_of_the_curve_and_a_future(world: World) -> None:
+    point = new_key().public_key().public_numbers()
+    with refused("BadKey"):
+        world.governor.send(REGISTRY, "addAuthority", b32(point.x), b32(point.y ^ 1), 0, world.now + DAY)
+    with refused("BadValidity"):
+        world.governor.send(REGISTRY, "addAuthority", b32(point.x), b32(point.y), 0, world.now - DAY)
+    with refused("UnknownAuthority"):
+        world.governor.send(REGISTRY, "retireAuthority", 7)
+    with refused("UnknownAuthority"):
+        world.call(REGISTRY, "authorityAt", 7)
+
+
+def test_retiring_an_authority_ends_everybody_it_certified(world: World) -> None:
+    world.governor.send(REGISTRY, "retireAuthority", 0)
+    with refused("AuthorityNotValid"):
+        world.call(REGISTRY, "requireActive", world.requester.address, 0)
+    with refused("AuthorityNotValid"):
+        world.enrol(world.newcomer)
+    with refused("AuthorityNotValid"):
+        world.governor.send(REGISTRY, "retireAuthority", 0)
+
+
+def test_nobody_enrols_another_account(world: World) -> None:
+    enrolment = world.enrolment(world.newcomer)
+    digest = typed.enrolment_digest(world.domain(REGISTRY), enrolment)
+    possession = typed.possession_digest(world.domain(REGISTRY), enrolment.account, enrolment.fingerprint)
+    signatures = sign_p256(world.authority_key, digest), sign_p256(world.newcomer.key, possession)
+    with refused("NotTheSubject"):
+        world.stranger.send(REGISTRY, "enrol", 0, enrolment.as_tuple(), *signatures)
+
+
+def test_enrolment_needs_the_authoritys_signature_over_every_member(world: World) -> None:
+    with refused("BadAuthoritySignature"):
+        world.enrol(world.newcomer, authority_key=new_key())
+    signed = world.enrolment(world.newcomer, roles=ROLES["requester"])
+    domain = world.domain(REGISTRY)
+    by_authority = sign_p256(world.authority_key, typed.enrolment_digest(domain, signed))
+    by_subject = sign_p256(
+        world.newcomer.key, typed.possession_digest(domain, signed.account, signed.fingerprint)
+    )
+    changed = [replace(signed, roles=ALL_ROLES), replace(signed, not_after=signed.not_after + 1)]
+    for other in changed:
+        with refused("BadAuthoritySignature"):
+            world.newcomer.send(REGISTRY, "enrol", 0, other.as_tuple(), by_authority, by_subject)
+
+
+def test_enrolment_needs_the_certificate_keys_agreement(world: World) -> None:
+    with refused("BadPossessionSignature"):
+        world.enrol(world.newcomer, subject_key=new_key())
+
+
+def test_signatures_for_another_chain_or_contract_do_not_count(world: World) -> None:
+    here = world.domain(REGISTRY)
+    for domain in (replace(here, chain_id=here.chain_id + 1), replace(here, address=world.stranger.address)):
+        with refused("BadAuthoritySignature"):
+            world.enrol(world.newcomer, domain=domain)
+
+
+def test_a_certificate_is_accepted_once_ever(world: World) -> None:
+    world.enrol(world.newcomer)
+    with refused("CertificateUsed"):
+        world.enrol(world.newcomer)
+    with refused("CertificateUsed"):
+        stolen = world.enrolment(world.stranger, fingerprint=world.newcomer.fingerprint)
+        world.enrol(world.stranger, stolen)
+
+
+def test_a_participant_rotates_its_certificate(world: World) -> None:
+    old = world.requester.fingerprint
+    world.enrol(world.requester, world.enrolment(world.requester, fingerprint=secrets.token_bytes(32)))
+    assert world.call(REGISTRY, "participant", world.requester.address)["fingerprint"] != old
+    assert world.call(REGISTRY, "accountOf", old) == world.requester.address
+
+
+def test_enrolment_refuses_bad_roles_and_validity(world: World) -> None:
+    for roles in (0, ALL_ROLES + 1):
+        with refused("BadRoles"):
+            world.enrol(world.newcomer, world.enrolment(world.newcomer, roles=roles))
+    with refused("BadValidity"):
+        world.enrol(world.newcomer, world.enrolment(world.newcomer, not_after=world.now - 1))
+    with refused("UnknownAuthority"):
+        world.enrol(world.newcomer, authority=3)
+
+
+def test_validity_ends(world: World) -> None:
+    world.travel(400 * DAY)
+    with refused("OutsideValidity"):
+        world.call(REGISTRY, "requireActive", world.requester.address, 0)
+
+
+def test_suspension_is_the_governors_and_can_be_lifted(world: World) -> None:
+    who = world.requester.address
+    reason = secrets.token_bytes(32)
+    with refused("NotAllowed"):
+        world.stranger.send(REGISTRY, "suspend", who, reason)
+    world.governor.send(REGISTRY, "suspend", who, reason)
+    with refused("NotActive"):
+        world.call(REGISTRY, "requireActive", who, 0)
+    with refused("WrongStatus"):
+        world.governor.send(REGISTRY, "suspend", who, reason)
+    with refused("WrongStatus"):
+        world.enrol(world.requester, world.enrolment(world.requester, fingerprint=secrets.token_bytes(32)))
+    with refused("NotAllowed"):
+        world.requester.send(REGISTRY, "reinstate", who)
+    world.governor.send(REGISTRY, "reinstate", who)
+    world.call(REGISTRY, "requireActive", who, 0)
+    with refused("WrongStatus"):
+        world.governor.send(REGISTRY, "reinstate", who)
+
+
+def test_revocation_is_for_good(world: World) -> None:
+    who = world.requester.address
+    with refused("NotAllowed"):
+        world.stranger.send(REGISTRY, "revoke", who, bytes(32))
+    world.requester.send(REGISTRY, "revoke", who, bytes(32))
+    with refused("NotActive"):
+        world.call(REGISTRY, "requireActive", who, 0)
+    with refused("WrongStatus"):
+        world.governor.send(REGISTRY, "reinstate", who)
+    with refused("WrongStatus"):
+        world.governor.send(REGISTRY, "revoke", who, bytes(32))
+    with refused("WrongStatus"):
+        world.enrol(world.requester, world.enrolment(world.requester, fingerprint=secrets.token_bytes(32)))
