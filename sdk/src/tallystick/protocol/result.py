@@ -20,7 +20,7 @@ from tallystick.protocol.task import MAX_ATTEMPTS
 
 TYPE = "tallystick.result/1"
 LIMIT = 1 << 28
-MAX_TOTALS = 1 << 20
+MAX_TOTALS = 1 << 16
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,99}")
 
 

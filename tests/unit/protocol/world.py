@@ -1,0 +1,339 @@
+"""A complete synthetic network of three parties: real keys, certificates, signatures, commitments, receipts and headers.
+
+Everything the tests tamper with is a plain attribute; :meth:`World.bundle` puts it together again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+import rlp
+from coincurve import PrivateKey
+from cryptography.hazmat.primitives.asymmetric import ec
+from eth_abi.abi import encode as abi_encode
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
+from tallystick.commitments import pedersen
+from tallystick.protocol import canonical, events, proof, receipts, typed
+from tallystick.protocol.bundle import Bundle
+from tallystick.protocol.case import grants_bytes
+from tallystick.protocol.facts import BlockEvidence, ChainEvidence
+from tallystick.protocol.fields import order
+from tallystick.protocol.grant import Grant, GrantTerms, Salts
+from tallystick.protocol.identity import Certificate, issue_authority, issue_certificate
+from tallystick.protocol.result import Opening, ResultFile, file_digest
+from tallystick.protocol.statement import (
+    CONTRACTS,
+    Envelope,
+    Link,
+    MeasuredCost,
+    Statement,
+    StatementInput,
+    StatementOutput,
+)
+from tallystick.protocol.task import Security, TaskInput, TaskSpec, proposal_of
+
+CHAIN = 31337
+START = 1_800_000_000
+DAY = 86400
+DEPLOYED = {name: to_checksum_address(hashlib.sha256(name.encode()).digest()[:20]) for name in CONTRACTS}
+
+
+def salt(label: str) -> str:
+    return "0x" + hashlib.sha256(label.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Account:
+    key: PrivateKey
+
+    @property
+    def address(self) -> str:
+        return to_checksum_address(keccak(self.key.public_key.format(compressed=False)[1:])[12:])
+
+    def sign(self, digest: bytes) -> bytes:
+        signature = self.key.sign_recoverable(digest, hasher=None)
+        return signature[:64] + bytes([27 + signature[64]])
+
+
+def p256(number: int) -> ec.EllipticCurvePrivateKey:
+    return ec.derive_private_key(number, ec.SECP256R1())
+
+
+ACCOUNTS = sorted((Account(PrivateKey.from_int(n)) for n in (11, 12, 13)), key=lambda each: order(each.address))
+PARTIES = [each.address for each in ACCOUNTS]
+REQUESTER = Account(PrivateKey.from_int(99)).address
+STRANGER = Account(PrivateKey.from_int(666))
+
+
+def log_of(kind: events.EventType, /, **values: Any) -> tuple[bytes, list[bytes], bytes]:
+    topics = [kind.topic, *(abi_encode([abi], [values[name]]) for name, abi in kind.indexed)]
+    data = abi_encode([abi for _, abi in kind.data], [values[name] for name, _ in kind.data])
+    return bytes.fromhex(DEPLOYED[kind.contract][2:]), topics, data
+
+
+def header_of(parent: bytes, number: int, timestamp: int, root: bytes) -> bytes:
+    def number_bytes(value: int) -> bytes:
+        return value.to_bytes((value.bit_length() + 7) // 8, "big")
+
+    zero = bytes(32)
+    return rlp.encode(
+        [parent, zero, bytes(20), zero, zero, root, bytes(256), b"", number_bytes(number), b"\x01", b"\x01"]
+        + [number_bytes(timestamp), b"", zero, bytes(8)]
+    )
+
+
+@dataclass
+class World:
+    proof_kind: str
+    spec: TaskSpec
+    terms: list[GrantTerms]
+    grants: list[Grant]
+    authority: Certificate
+    ca_key: ec.EllipticCurvePrivateKey
+    certificates: dict[str, Certificate]
+    statement: Statement
+    results: dict[str, bytes]
+    proof: bytes
+    events: list[tuple[events.EventType, dict[str, Any]]]
+    signers: dict[str, Account] = field(default_factory=dict)
+    contracts: dict[str, str] = field(default_factory=lambda: dict(DEPLOYED))
+
+    def change(self, kind: events.EventType, index: int = 0, /, **values: Any) -> None:
+        """Change the index-th event of this type."""
+        found = [each for each in self.events if each[0] is kind][index]
+        found[1].update(values)
+
+    def drop(self, kind: events.EventType, index: int = 0) -> None:
+        del self.events[[i for i, each in enumerate(self.events) if each[0] is kind][index]]
+
+    def insert_before(self, at: events.EventType, kind: events.EventType, /, **values: Any) -> None:
+        self.events.insert([i for i, each in enumerate(self.events) if each[0] is at][0], (kind, values))
+
+    def agree(self, **changes: Any) -> None:
+        """Change the statement, and let the chain and every party follow."""
+        self.statement = replace(self.statement, **changes)
+        self.settle()
+
+    def settle(self) -> None:
+        """Recompute what the statement implies: proof fields, proof bytes and the chain's event."""
+        parties = self.spec.parties
+        kind, ins, outs = self.statement.proof, self.statement.inputs, self.statement.outputs
+        self.statement = replace(
+            self.statement,
+            proof_inputs=canonical.hex32(proof.result_inputs(kind, parties, ins)),
+            proof_output=canonical.hex32(proof.result_output(kind, parties, ins, outs)),
+        )
+        self.proof = proof.proof_bytes(kind, parties, ins)
+        self.record()
+
+    def record(self) -> None:
+        """Let the chain's proof event say what the statement says."""
+        result = proof.result_of(self.statement)
+        self.change(
+            events.RESULT_PROVED,
+            statement=result.statement,
+            kind=result.proof_kind,
+            attempt=result.attempt,
+            inputs=result.inputs,
+            output=result.output,
+        )
+
+    def signatures(self) -> dict[str, bytes]:
+        domain = typed.Domain("ProofRegistry", CHAIN, DEPLOYED["ProofRegistry"])
+        digest = typed.result_digest(domain, proof.result_of(self.statement))
+        return {party: signer.sign(digest) for party, signer in self.signers.items()}
+
+    def blocks(self) -> list[BlockEvidence]:
+        made, parent = [], bytes(32)
+        for number, (kind, values) in enumerate(self.events, start=1):
+            address, topics, data = log_of(kind, **values)
+            receipt = b"\x02" + rlp.encode([b"\x01", b"\x52\x08", bytes(256), [[address, topics, data]]])
+            header = header_of(parent, number, START + number, receipts.receipts_root([receipt]))
+            parent = receipts.Header.parse(header).hash
+            made.append(BlockEvidence(header, (receipt,)))
+        return made
+
+    def head(self) -> bytes:
+        return receipts.Header.parse(self.blocks()[-1].header).hash
+
+    def bundle(self, **changes: Any) -> Bundle:
+        envelope = Envelope(CHAIN, self.statement.to_bytes(), self.signatures())
+        made = Bundle(
+            spec=self.spec.to_bytes(),
+            grants=grants_bytes(self.grants),
+            authority=self.authority.pem,
+            statement=envelope.to_bytes(),
+            proof=self.proof,
+            chain=ChainEvidence(CHAIN, self.contracts, tuple(self.blocks())).to_bytes(),
+            terms={f"{canonical.hex32(each.root())}.json": each.to_bytes() for each in self.terms},
+            certificates={f"{account}.pem": each.pem for account, each in self.certificates.items()},
+        )
+        return replace(made, **changes)
+
+
+@cache
+def certificates() -> tuple[ec.EllipticCurvePrivateKey, Certificate, dict[str, Certificate]]:
+    ca_key = p256(1000)
+    validity = (START - DAY, START + 365 * DAY)
+    authority = issue_authority("Test consortium", ca_key, validity)
+    issued = {
+        party: issue_certificate(
+            authority,
+            ca_key,
+            p256(2000 + index).public_key(),
+            party,
+            f"Hospital {index}",
+            ["localhost", "127.0.0.1"],
+            ["data-provider", "result-receiver"],
+            validity,
+        )
+        for index, party in enumerate(PARTIES)
+    }
+    return ca_key, authority, issued
+
+
+def make(kind: str = "sum-verified") -> World:
+    ca_key, authority, issued = certificates()
+    providers, receiver = PARTIES[:2], PARTIES[2]
+    chain: list[tuple[events.EventType, dict[str, Any]]] = []
+    chain.append(
+        (
+            events.AUTHORITY_ADDED,
+            {
+                "authority": 1,
+                "x": authority.subject_x,
+                "y": authority.subject_y,
+                "notBefore": authority.not_before,
+                "notAfter": authority.not_after,
+            },
+        )
+    )
+    for party, certificate in issued.items():
+        values = {
+            "account": party,
+            "fingerprint": certificate.fingerprint,
+            "authority": 1,
+            "subjectX": certificate.subject_x,
+            "subjectY": certificate.subject_y,
+            "roles": certificate.roles_mask,
+            "notBefore": certificate.not_before,
+            "notAfter": certificate.not_after,
+        }
+        chain.append((events.ENROLLED, values))
+    terms, grants, inputs, rows = [], [], [], []
+    for index, party in enumerate(providers):
+        dataset = hashlib.sha256(f"dataset {party}".encode()).digest()
+        rows.append(hashlib.sha256(f"rows {party}".encode()).digest())
+        stated = GrantTerms(
+            dataset=canonical.hex32(dataset),
+            grantee=REQUESTER,
+            purpose="quality of care",
+            algorithms=("intersection", "statistics"),
+            columns=("age", "radius"),
+            receivers=(receiver,),
+            salts=Salts(*(salt(f"{party} {name}") for name in ("purpose", "algorithms", "columns", "receivers"))),
+        )
+        grant = Grant(
+            dataset, REQUESTER, stated.root(), 3, 5_000_000, START - DAY, START + DAY, hashlib.sha256(b"g").digest()
+        )
+        granted = {
+            "grant": grant.id(),
+            "dataset": dataset,
+            "grantee": REQUESTER,
+            "terms": grant.terms,
+            "uses": 3,
+            "epsilonMicros": 5_000_000,
+            "notBefore": grant.not_before,
+            "notAfter": grant.not_after,
+        }
+        published = {
+            "dataset": dataset,
+            "owner": party,
+            "version": 1,
+            "descriptor": bytes(32),
+            "rows": rows[index],
+            "schema": bytes(32),
+        }
+        chain += [(events.PUBLISHED, published), (events.GRANTED, granted)]
+        terms.append(stated)
+        grants.append(grant)
+        identity = (canonical.hex32(dataset), canonical.hex32(grant.id()), canonical.hex32(grant.terms))
+        inputs.append(TaskInput(party, *identity, ("age", "radius")))
+    spec = TaskSpec(
+        chain_id=CHAIN,
+        task_ledger=DEPLOYED["TaskLedger"],
+        requester=REQUESTER,
+        workload="statistics",
+        parameters={"measures": ["mean"], "minimum_group": 5},
+        purpose="quality of care",
+        inputs=tuple(inputs),
+        receivers=(receiver,),
+        security=Security("semi-honest", 2),
+        proof=kind,
+        accept_by=START + DAY,
+        run_seconds=600,
+        attempts=2,
+        salt=salt("task"),
+    )
+    proposal = proposal_of(spec, {providers[0]: 250_000})
+    task = proposal.id()
+    chain.append(
+        (
+            events.PROPOSED,
+            {"task": task, "requester": REQUESTER, "spec": proposal.spec, "proposal": proposal.as_tuple()},
+        )
+    )
+    chain += [(events.ACCEPTED, {"task": task, "party": party, "attempt": 1}) for party in PARTIES]
+    for grant in grants:
+        chain.append((events.DEBITED, {"grant": grant.id(), "task": task, "attempt": 1, "used": 1, "spentMicros": 0}))
+    chain.append((events.STARTED, {"task": task, "attempt": 1, "runBy": START + 700}))
+    chain.append(
+        (
+            events.RESULT_PROVED,
+            {"task": task, "statement": b"", "kind": b"", "attempt": 1, "inputs": b"", "output": b"",
+             "submitter": receiver},
+        )  # fmt: skip
+    )
+    shares = [((3, 5), 77), ((4, -6), 1234)]
+    commitments = [
+        proof.point_text(pedersen.commit(values, blinding)) if kind == "sum-verified" else canonical.text(bytes(32))
+        for values, blinding in shares
+    ]
+    opening = Opening((7, -1), 77 + 1234) if kind == "sum-verified" else None
+    result = ResultFile(canonical.hex32(task), 1, receiver, "statistics", {"mean": "3.5"}, opening, salt("result"))
+    stated_inputs = tuple(
+        StatementInput(given.party, given.dataset, canonical.text(rows[index]), given.grant, commitments[index])
+        for index, given in enumerate(inputs)
+    )
+    statement = Statement(
+        chain_id=CHAIN,
+        contracts=DEPLOYED,
+        task=canonical.hex32(task),
+        attempt=1,
+        spec=canonical.text(spec.digest()),
+        workload="statistics",
+        code=canonical.text(hashlib.sha256(b"release").digest()),
+        inputs=stated_inputs,
+        outputs=(StatementOutput(receiver, file_digest(result.to_bytes())),),
+        links=tuple(
+            Link(a, b, 3, 300, canonical.text(hashlib.sha256(f"{a}{b}".encode()).digest()))
+            for a in PARTIES
+            for b in PARTIES
+            if a != b
+        ),
+        proof=kind,
+        proof_inputs="0x" + "00" * 32,
+        proof_output="0x" + "00" * 32,
+        security=Security("semi-honest", 2),
+        cost=MeasuredCost(1800, 4, 1500),
+    )
+    world = World(
+        kind, spec, terms, grants, authority, ca_key, dict(issued), statement,
+        {receiver: result.to_bytes()}, b"", chain, {each.address: each for each in ACCOUNTS},
+    )  # fmt: skip
+    world.settle()
+    return world
