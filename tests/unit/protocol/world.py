@@ -116,7 +116,16 @@ class World:
     def agree(self, **changes: Any) -> None:
         """Change the statement, and let the chain and every party follow."""
         self.statement = replace(self.statement, **changes)
+        if "task" in changes:
+            self._rename_results()
         self.settle()
+
+    def _rename_results(self) -> None:
+        task = self.statement.task
+        self.results = {who: replace(ResultFile.parse(data), task=task).to_bytes() for who, data in self.results.items()}
+        digest = file_digest(next(iter(self.results.values())))
+        outputs = tuple(replace(each, sha256=digest) for each in self.statement.outputs)
+        self.statement = replace(self.statement, outputs=outputs)
 
     def settle(self) -> None:
         """Recompute what the statement implies: proof fields, proof bytes and the chain's event."""
