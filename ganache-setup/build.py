@@ -34,7 +34,7 @@ CONTRACTS = (
 SETTINGS: dict[str, Any] = {
     # Paris: the oldest EVM among the chains we target (Ganache stops at Shanghai, FISCO BCOS 3 defaults to Paris).
     "evmVersion": "paris",
-    "optimizer": {"enabled": True, "runs": 200},
+    "optimizer": {"enabled": True, "runs": 1000},
     # Without a metadata hash the bytecode depends on code alone, so a comment does not change the pinned code hash.
     "metadata": {"bytecodeHash": "none"},
     "outputSelection": {

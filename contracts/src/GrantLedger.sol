@@ -2,10 +2,10 @@
 pragma solidity ^0.8.20;
 
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {IDatasetRegistry} from "./interfaces/IDatasetRegistry.sol";
 import {IGrantLedger} from "./interfaces/IGrantLedger.sol";
 import {IParticipantRegistry} from "./interfaces/IParticipantRegistry.sol";
+import {Signatures} from "./libraries/Signatures.sol";
 import {StructHash} from "./libraries/StructHash.sol";
 import {Grant, Roles} from "./types/Types.sol";
 
@@ -37,7 +37,7 @@ contract GrantLedger is IGrantLedger, EIP712 {
         }
         address owner = datasets.requireUsable(grant.dataset);
         participants.requireActive(owner, Roles.DATA_PROVIDER);
-        if (!SignatureChecker.isValidSignatureNow(owner, _hashTypedDataV4(id), signature)) {
+        if (!Signatures.signed(owner, _hashTypedDataV4(id), signature)) {
             revert BadOwnerSignature(grant.dataset, owner);
         }
 

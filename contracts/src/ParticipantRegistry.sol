@@ -14,9 +14,9 @@ contract ParticipantRegistry is IParticipantRegistry, Ownable2Step, EIP712 {
 
     /* STORAGE */
 
-    Authority[] private _authorities;
+    uint32 private _authorityCount;
+    mapping(uint32 authority => Authority) private _authorities;
     mapping(address account => Participant) private _participants;
-    mapping(bytes32 fingerprint => address) private _accounts;
 
     constructor(address governor_) Ownable(governor_) EIP712("Tallystick ParticipantRegistry", "1") {}
 
@@ -31,15 +31,15 @@ contract ParticipantRegistry is IParticipantRegistry, Ownable2Step, EIP712 {
         if (!P256.isValidPublicKey(x, y)) revert BadKey();
         if (notAfter <= notBefore || notAfter < block.timestamp) revert BadValidity(notBefore, notAfter);
 
-        authority = uint32(_authorities.length);
-        _authorities.push(Authority(x, y, notBefore, notAfter, false));
+        authority = _authorityCount++;
+        _authorities[authority] = Authority(x, y, notBefore, notAfter, false);
         emit AuthorityAdded(authority, x, y, notBefore, notAfter);
     }
 
     /// @inheritdoc IParticipantRegistry
     function retireAuthority(uint32 authority) external {
         _onlyGovernor();
-        if (authority >= _authorities.length) revert UnknownAuthority(authority);
+        if (authority >= _authorityCount) revert UnknownAuthority(authority);
         if (_authorities[authority].retired) revert AuthorityNotValid(authority);
 
         _authorities[authority].retired = true;
@@ -60,9 +60,13 @@ contract ParticipantRegistry is IParticipantRegistry, Ownable2Step, EIP712 {
         if (enrolment.notAfter <= enrolment.notBefore || enrolment.notAfter < block.timestamp) {
             revert BadValidity(enrolment.notBefore, enrolment.notAfter);
         }
-        Status status = _participants[enrolment.account].status;
-        if (status == Status.Suspended || status == Status.Revoked) revert WrongStatus(enrolment.account, status);
-        if (_accounts[enrolment.fingerprint] != address(0)) revert CertificateUsed(enrolment.fingerprint);
+        Participant storage previous = _participants[enrolment.account];
+        if (previous.status == Status.Suspended || previous.status == Status.Revoked) {
+            revert WrongStatus(enrolment.account, previous.status);
+        }
+        if (previous.status == Status.Active && enrolment.notBefore <= previous.notBefore) {
+            revert NotNewer(enrolment.notBefore, previous.notBefore);
+        }
         _requireAuthority(authority);
         Authority storage by = _authorities[authority];
         if (!P256.verify(_hashTypedDataV4(enrolment.structHash()), byAuthority.r, byAuthority.s, by.x, by.y)) {
@@ -81,7 +85,6 @@ contract ParticipantRegistry is IParticipantRegistry, Ownable2Step, EIP712 {
             authority,
             Status.Active
         );
-        _accounts[enrolment.fingerprint] = enrolment.account;
         emit Enrolled(
             enrolment.account,
             enrolment.fingerprint,
@@ -128,7 +131,7 @@ contract ParticipantRegistry is IParticipantRegistry, Ownable2Step, EIP712 {
 
     /// @inheritdoc IParticipantRegistry
     function requireActive(address account, uint16 role) external view {
-        Participant memory who = _participants[account];
+        Participant storage who = _participants[account];
         if (who.status != Status.Active) revert NotActive(account, who.status);
         if (block.timestamp < who.notBefore || block.timestamp > who.notAfter) {
             revert OutsideValidity(account, who.notBefore, who.notAfter);
@@ -144,13 +147,8 @@ contract ParticipantRegistry is IParticipantRegistry, Ownable2Step, EIP712 {
 
     /// @inheritdoc IParticipantRegistry
     function authorityAt(uint32 authority) external view returns (Authority memory) {
-        if (authority >= _authorities.length) revert UnknownAuthority(authority);
+        if (authority >= _authorityCount) revert UnknownAuthority(authority);
         return _authorities[authority];
-    }
-
-    /// @inheritdoc IParticipantRegistry
-    function accountOf(bytes32 fingerprint) external view returns (address) {
-        return _accounts[fingerprint];
     }
 
     /// @inheritdoc IParticipantRegistry
@@ -175,8 +173,8 @@ contract ParticipantRegistry is IParticipantRegistry, Ownable2Step, EIP712 {
     }
 
     function _requireAuthority(uint32 authority) private view {
-        if (authority >= _authorities.length) revert UnknownAuthority(authority);
         Authority storage a = _authorities[authority];
+        if (a.notAfter == 0) revert UnknownAuthority(authority); // an authority's validity never ends at zero
         if (a.retired || block.timestamp < a.notBefore || block.timestamp > a.notAfter) {
             revert AuthorityNotValid(authority);
         }

@@ -2,12 +2,12 @@
 pragma solidity ^0.8.20;
 
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {IDatasetRegistry} from "./interfaces/IDatasetRegistry.sol";
 import {IGrantLedger} from "./interfaces/IGrantLedger.sol";
 import {IParticipantRegistry} from "./interfaces/IParticipantRegistry.sol";
 import {IProofRegistry} from "./interfaces/IProofRegistry.sol";
 import {ITaskLedger} from "./interfaces/ITaskLedger.sol";
+import {Signatures} from "./libraries/Signatures.sol";
 import {StructHash} from "./libraries/StructHash.sol";
 import {Party, Proposal, Roles} from "./types/Types.sol";
 
@@ -200,7 +200,7 @@ contract TaskLedger is ITaskLedger, EIP712 {
         uint16 bit = uint16(1 << index);
         if (task.accepted & bit != 0) revert AlreadyAccepted(party);
         participants.requireActive(party, 0);
-        if (!SignatureChecker.isValidSignatureNow(party, digest, signature)) revert BadAcceptance(party);
+        if (!Signatures.signed(party, digest, signature)) revert BadAcceptance(party);
         task.accepted |= bit;
     }
 

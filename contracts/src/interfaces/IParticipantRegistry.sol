@@ -51,7 +51,7 @@ interface IParticipantRegistry {
     error BadAuthoritySignature();
     error BadPossessionSignature();
     error NotTheSubject(address caller, address subject);
-    error CertificateUsed(bytes32 fingerprint);
+    error NotNewer(uint40 notBefore, uint40 previous);
     error BadValidity(uint40 notBefore, uint40 notAfter);
     error BadRoles(uint16 roles);
     error BadKey();
@@ -68,8 +68,9 @@ interface IParticipantRegistry {
     function retireAuthority(uint32 authority) external;
 
     /// @notice Enrols the caller, or rotates its certificate. Needs the authority's signature over the enrolment and the
-    /// subject key's signature over Possession(address account,bytes32 fingerprint). A fingerprint is accepted once, ever.
-    /// A suspended or revoked account cannot enrol.
+    /// subject key's signature over Possession(address account,bytes32 fingerprint). Certificates succeed one another: a
+    /// rotation's `notBefore` is later than its predecessor's, so an old enrolment cannot be replayed. A suspended or revoked
+    /// account cannot enrol.
     function enrol(
         uint32 authority,
         Enrolment calldata enrolment,
@@ -91,8 +92,6 @@ interface IParticipantRegistry {
 
     function participant(address account) external view returns (Participant memory);
     function authorityAt(uint32 authority) external view returns (Authority memory);
-    /// @notice The account that a certificate was enrolled for, or zero. Includes superseded certificates.
-    function accountOf(bytes32 fingerprint) external view returns (address);
     /// @notice The EIP-712 digests to sign, as this contract computes them.
     function enrolmentDigest(Enrolment calldata enrolment) external view returns (bytes32);
     function possessionDigest(address account, bytes32 fingerprint) external view returns (bytes32);

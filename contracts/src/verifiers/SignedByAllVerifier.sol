@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.20;
 
-import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {IProofVerifier} from "../interfaces/IProofVerifier.sol";
+import {Signatures} from "../libraries/Signatures.sol";
 import {Result} from "../types/Types.sol";
 
 /// @title Every party signed the result: the floor on which other kinds build.
@@ -35,7 +35,7 @@ contract SignedByAllVerifier is IProofVerifier {
     {
         for (uint256 i; i < parties.length; ++i) {
             if (i >= signatures.length) revert SignatureMissing(parties[i]);
-            if (!SignatureChecker.isValidSignatureNow(parties[i], digest, signatures[i])) {
+            if (!Signatures.signed(parties[i], digest, signatures[i])) {
                 revert BadSignature(parties[i]);
             }
         }

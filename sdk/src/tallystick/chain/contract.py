@@ -21,7 +21,7 @@ REMEDIES: Mapping[str, str] = {
     "OutsideValidity": "ask the authority for a new certificate and enrol again",
     "AuthorityNotValid": "enrol with a certificate of an authority that is in force",
     "RoleMissing": "ask the authority for a certificate with this role and enrol again",
-    "CertificateUsed": "a certificate is accepted once: ask the authority for a new one",
+    "NotNewer": "certificates succeed one another: ask the authority for one that starts later",
     "BadAuthoritySignature": "ask the authority to certify exactly this enrolment on this chain",
     "BadPossessionSignature": "sign with the key of the certificate itself",
     "NotAllowed": "only the governor may do this",
