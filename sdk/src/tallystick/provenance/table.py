@@ -1,0 +1,24 @@
+"""The graph as rows for a table: one for each edge, in the order of the chain."""
+
+from __future__ import annotations
+
+from tallystick.provenance.graph import Graph
+
+COLUMNS = ("block", "from", "relation", "to", "proof")
+
+
+def rows(graph: Graph) -> list[tuple[str, str, str, str, str]]:
+    """Rows under :data:`COLUMNS`."""
+    found = []
+    for edge in sorted(graph.edges, key=lambda edge: edge.block or 0):
+        source, target = graph.nodes[edge.source], graph.nodes[edge.target]
+        block = "" if edge.block is None else str(edge.block)
+        found.append(
+            (block, f"{source.kind} {source.label}", edge.relation, f"{target.kind} {target.label}", str(edge.strength))
+        )
+    return found
+
+
+def caption(graph: Graph) -> str:
+    """What state of which chain the answer is true at."""
+    return f"true at block {graph.block} ({graph.block_hash}) of chain {graph.chain_id}"
