@@ -1,0 +1,1 @@
+"""The command line `tally`: one module for each noun, all of them thin."""

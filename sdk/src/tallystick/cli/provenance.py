@@ -1,0 +1,125 @@
+"""`tally provenance`: who used what, asked in six ways, answered in four forms."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tallystick.cli.session import Session, of, read
+from tallystick.protocol.bundle import Bundle
+from tallystick.protocol.errors import MalformedDocument, NotFound
+from tallystick.provenance import Graph, build, prov_json, query, svg, table
+
+app = typer.Typer(name="provenance", help="Trace data, tasks and results.", no_args_is_help=True)
+
+
+class Form(StrEnum):
+    """How an answer is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    PROV = "prov"
+    SVG = "svg"
+
+
+Format = Annotated[Form, typer.Option("--format", help="table, json, prov (W3C PROV-JSON) or svg.")]
+Bundles = Annotated[list[Path] | None, typer.Option("--bundle", help="A bundle that adds its documents; repeatable.")]
+
+
+@app.command("dataset")
+def dataset(context: typer.Context, dataset: str, format: Format = Form.TABLE, bundle: Bundles = None) -> None:
+    """Every use of a dataset, forward to the results."""
+    session = of(context)
+    answer(session, query.by_dataset(graph_of(session, bundle), dataset), format, f"Uses of dataset {dataset[:10]}…")
+
+
+@app.command("participant")
+def participant(context: typer.Context, account: str, format: Format = Form.TABLE, bundle: Bundles = None) -> None:
+    """Everything an account did or was asked for."""
+    session = of(context)
+    answer(session, query.by_participant(graph_of(session, bundle), account), format, f"Participant {account[:10]}…")
+
+
+@app.command("task")
+def task(context: typer.Context, task: str, format: Format = Form.TABLE, bundle: Bundles = None) -> None:
+    """A task, with what led to it and what came of it."""
+    session = of(context)
+    answer(session, query.by_task(graph_of(session, bundle), task), format, f"Task {task[:10]}…")
+
+
+@app.command("file")
+def file(context: typer.Context, file: Path, format: Format = Form.TABLE, bundle: Bundles = None) -> None:
+    """From a result file back to the certificates."""
+    session = of(context)
+    digest = hashlib.sha256(read(file)).hexdigest()
+    answer(session, query.by_file(graph_of(session, bundle), digest), format, f"Origin of {file.name}")
+
+
+@app.command("purpose")
+def purpose(context: typer.Context, purpose: str, format: Format = Form.TABLE, bundle: Bundles = None) -> None:
+    """The tasks for a purpose, where the bundles say it."""
+    session = of(context)
+    answer(session, query.by_purpose(graph_of(session, bundle), purpose), format, f"Purpose: {purpose}")
+
+
+@app.command("period")
+def period(context: typer.Context, first: str, last: str, format: Format = Form.TABLE, bundle: Bundles = None) -> None:
+    """The tasks that something happened to between two times (ISO 8601, UTC where no zone is given; inclusive)."""
+    session = of(context)
+    found = query.by_period(graph_of(session, bundle), _seconds(first), _seconds(last))
+    answer(session, found, format, f"From {first} to {last}")
+
+
+def graph_of(session: Session, bundles: list[Path] | None) -> Graph:
+    """The graph of the configured chain at its head, with the documents of the bundles."""
+    chain = session.chain()
+    head = chain.head()
+    events = list(chain.events(0, head))
+    times = {number: int(chain.block(number)["timestamp"], 16) for number in {event.block for event in events}}
+    return build(
+        events,
+        chain_id=chain.deployment.chain_id,
+        block=head,
+        block_hash=str(chain.block(head)["hash"]),
+        times=times,
+        bundles=[read_bundle(path) for path in bundles or ()],
+    )
+
+
+def read_bundle(path: Path) -> Bundle:
+    """A bundle. Raises NotFound or MalformedDocument."""
+    try:
+        return Bundle.read(path)
+    except OSError as error:
+        raise NotFound(
+            f"the bundle cannot be read: {error.strerror}", party=str(path), remedy="check the path"
+        ) from None
+
+
+def answer(session: Session, graph: Graph, form: Form, title: str) -> None:
+    """Print an answer in one form; ``--json`` turns the table into JSON."""
+    if form is Form.SVG:
+        session.terminal.raw(svg.draw(graph, title))
+    elif form is Form.PROV:
+        session.terminal.raw(json.dumps(prov_json.document(graph), indent=2, sort_keys=True))
+    elif form is Form.JSON or session.terminal.json_output:
+        session.terminal.json(graph.to_json())
+    else:
+        rows = [dict(zip(table.COLUMNS, row, strict=True)) for row in table.rows(graph)]
+        session.terminal.table(table.COLUMNS, rows, caption=table.caption(graph))
+
+
+def _seconds(text: str) -> int:
+    try:
+        time = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise MalformedDocument(
+            "not a time in ISO 8601", party=text[:40], remedy="write 2026-11-23 or 2026-11-23T20:00"
+        ) from None
+    return int((time if time.tzinfo else time.replace(tzinfo=dt.UTC)).timestamp())

@@ -1,0 +1,52 @@
+"""`tally result`: fetch and read result files, and find the task behind one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tallystick.cli.provenance import Bundles, graph_of
+from tallystick.cli.session import of, read
+from tallystick.protocol.result import ResultFile, file_digest
+from tallystick.provenance import Kind, query
+
+app = typer.Typer(name="result", help="Fetch results and find where they come from.", no_args_is_help=True)
+File = Annotated[Path, typer.Argument(help="A result file.")]
+
+
+@app.command("fetch")
+def fetch(context: typer.Context, task: Annotated[str, typer.Argument(help="A task's id, 0x….")]) -> None:
+    """Fetch this account's result of a task from its own node."""
+    session = of(context)
+    session.terminal.record({"task": task, "result": session.client().result(task)})
+
+
+@app.command("show")
+def show(context: typer.Context, file: File) -> None:
+    """Show a result file's values. Nothing is verified: `tally verify BUNDLE --result FILE` does that."""
+    data = read(file)
+    found = ResultFile.parse(data)
+    of(context).terminal.record(
+        {
+            "task": found.task,
+            "attempt": found.attempt,
+            "receiver": found.receiver,
+            "workload": found.workload,
+            "sha256": file_digest(data),
+            **({"values": dict(found.values)} if of(context).terminal.json_output else dict(found.values)),
+        }
+    )
+
+
+@app.command("whence")
+def whence(context: typer.Context, file: File, bundle: Bundles = None) -> None:
+    """Find the task that a file is a result of, by its hash."""
+    session = of(context)
+    digest = file_digest(read(file))
+    graph = query.by_file(graph_of(session, bundle), digest)
+    result = graph.nodes[f"{Kind.RESULT}:{digest}"]
+    session.terminal.record(
+        {"sha256": digest, **result.attributes, "true_at_block": graph.block, "block_hash": graph.block_hash}
+    )

@@ -1,0 +1,181 @@
+"""What every command shares: the settings, the terminal, and the connections that a command asks for.
+
+Settings are a TOML file (`--config`, `TALLY_CONFIG` or `tally.toml`) under `TALLY_*` variables of the same names.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import sys
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import typer
+
+from tallystick.chain.connection import Chain
+from tallystick.chain.contract import Event
+from tallystick.chain.deployment import Deployment
+from tallystick.chain.profile import profile_named
+from tallystick.cli.terminal import Terminal
+from tallystick.protocol.errors import Configuration, MalformedDocument, NotFound, SignerLocked
+from tallystick.signing import Signer, require_private, signer_from_uri
+
+NAMES = ("rpc_url", "deployment", "profile", "signer", "certificate", "key", "authority")
+DEFAULTS = {
+    "rpc_url": "http://127.0.0.1:8545",
+    "deployment": "contracts/deployments/31337.json",
+    "profile": "development",
+}
+MAX_DOCUMENT = 1 << 28
+
+
+@dataclass
+class Session:
+    """One run of the command line."""
+
+    terminal: Terminal
+    config: Path | None = None
+    password_file: Path | None = None
+    _settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings, read once. Paths in the file are relative to it. Raises Configuration."""
+        if self._settings:
+            return self._settings
+        path = self.config or _named(os.environ.get("TALLY_CONFIG")) or Path("tally.toml")
+        found: dict[str, Any] = dict(DEFAULTS)
+        if path.exists():
+            try:
+                given = tomllib.loads(path.read_text())
+            except (OSError, ValueError) as error:
+                raise Configuration(f"the settings cannot be read: {type(error).__name__}", party=str(path)) from None
+            unknown = sorted(given.keys() - {*NAMES, "nodes"})
+            if unknown:
+                raise Configuration(
+                    f"unknown setting {unknown[0]!r}", party=str(path), remedy=f"settings are {', '.join(NAMES)}, nodes"
+                )
+            for name in ("deployment", "certificate", "key", "authority"):
+                if name in given:
+                    given[name] = str(path.parent / given[name])
+            found |= given
+        elif self.config is not None:
+            raise Configuration("there is no such settings file", party=str(path), remedy="check --config")
+        found |= {name: os.environ[f"TALLY_{name.upper()}"] for name in NAMES if f"TALLY_{name.upper()}" in os.environ}
+        self._settings = found
+        return found
+
+    def setting(self, name: str) -> str:
+        """A setting that must be there. Raises Configuration."""
+        value = self.settings.get(name)
+        if not isinstance(value, str) or not value:
+            raise Configuration(
+                f"the setting {name!r} is missing", remedy=f"put it into tally.toml or set TALLY_{name.upper()}"
+            )
+        return value
+
+    def password(self, *, confirm: bool = False) -> str:
+        """The password, from ``--password-file``, ``TALLY_PASSWORD_FILE`` or a prompt. Raises SignerLocked."""
+        path = self.password_file or _named(os.environ.get("TALLY_PASSWORD_FILE"))
+        if path is not None:
+            try:
+                require_private(path)
+                return path.read_text().rstrip("\r\n")
+            except (OSError, UnicodeDecodeError) as error:
+                raise SignerLocked(
+                    f"the password file cannot be read: {type(error).__name__}", party=str(path)
+                ) from None
+        if not sys.stdin.isatty():
+            raise SignerLocked("a password is needed and nobody is there to type it", remedy="use --password-file")
+        given = getpass.getpass("Password: ")
+        if confirm and getpass.getpass("Again: ") != given:
+            raise SignerLocked("the two passwords differ", remedy="run it again")
+        return given
+
+    def signer(self) -> Signer:
+        """The configured signer."""
+        return signer_from_uri(self.setting("signer"), self.password)
+
+    def chain(self, *, signing: bool = False) -> Chain:
+        """A connection to the configured chain, checked. Raises ChainUnreachable or WrongChain."""
+        deployment = Deployment.load(Path(self.setting("deployment")))
+        signer = self.signer() if signing else None
+        profile = profile_named(self.setting("profile"))
+        return Chain(self.setting("rpc_url"), deployment, signer=signer, profile=profile)
+
+    def events(self, chain: Chain, *names: str) -> list[Event]:
+        """The chain's events of these names (all without any), from the first block to the head."""
+        return [event for event in chain.events(0, chain.head()) if not names or event.name in names]
+
+    def client(self) -> Any:
+        """The client, for what needs a node. Raises Configuration."""
+        from tallystick import client
+
+        path = self.config or _named(os.environ.get("TALLY_CONFIG")) or Path("tally.toml")
+        return client.connect(client.ClientConfig.load(path))
+
+
+def of(context: typer.Context) -> Session:
+    """The session of this run."""
+    return cast("Session", context.find_root().obj)
+
+
+def read(path: Path) -> bytes:
+    """A file's bytes. Raises NotFound or MalformedDocument."""
+    try:
+        if path.stat().st_size > MAX_DOCUMENT:
+            raise MalformedDocument(f"the file is larger than {MAX_DOCUMENT} bytes", party=str(path))
+        return path.read_bytes()
+    except OSError as error:
+        raise NotFound(
+            f"the file cannot be read: {error.strerror}", party=str(path), remedy="check the path and its permissions"
+        ) from None
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file. Raises NotFound or MalformedDocument."""
+    try:
+        return json.loads(read(path))
+    except (ValueError, RecursionError):
+        raise MalformedDocument("the file is not JSON", party=str(path)) from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file. Raises NotFound or MalformedDocument."""
+    try:
+        return tomllib.loads(read(path).decode())
+    except (ValueError, RecursionError):
+        raise MalformedDocument("the file is not TOML", party=str(path)) from None
+
+
+def write(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Write a new file; ``private`` ones with mode 0600. Raises Configuration when it exists or cannot be made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o644)
+    except OSError as error:
+        raise Configuration(
+            f"the file cannot be made: {error.strerror}", party=str(path), remedy="choose another name"
+        ) from None
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+
+
+def hex32(value: str) -> bytes:
+    """The 32 bytes of an id on the command line. Raises MalformedDocument."""
+    text = value.lower().removeprefix("0x")
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        found = b""
+    if len(found) != 32 or len(text) != 64:
+        raise MalformedDocument("not an id of 0x and 64 hex digits", party=value[:80])
+    return found
+
+
+def _named(value: str | None) -> Path | None:
+    return Path(value) if value else None
