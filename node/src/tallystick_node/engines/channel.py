@@ -1,7 +1,7 @@
 """Ordered, authenticated, point-to-point channels between the parties of one run, as every engine sees them.
 
-An engine gets a :class:`Session`: its own index, the number of parties, and a :class:`Channel` to each peer. The same engine
-runs over in-memory channels (:func:`local_sessions`) and over a node's gRPC streams.
+An engine gets a :class:`Session`: its own index, the number of parties, and a :class:`Channel` to each peer. The
+same engine runs over in-memory channels (:func:`local_sessions`) and over a node's gRPC streams.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import queue
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+
+PART = 2 << 20  # bytes; half of what a channel takes in one message
 
 
 class ChannelError(Exception):
@@ -24,6 +26,14 @@ class ChannelError(Exception):
         self.rule = rule
 
 
+class ProtocolViolation(ChannelError):  # noqa: N818 - a verdict, not a fault of ours
+    """A peer sent what the protocol does not allow: ``peer`` names it, ``step`` names the message it failed in."""
+
+    def __init__(self, peer: int, step: str, rule: str) -> None:
+        super().__init__(peer, f"{step}: {rule}")
+        self.step = step
+
+
 class Channel(Protocol):
     """One end of an ordered, authenticated link to one peer. Messages keep their boundaries."""
 
@@ -36,7 +46,8 @@ class Channel(Protocol):
         """The next message, in order. Raises ChannelError when the link closes or the deadline passes."""
 
     def mark(self, phase: str) -> None:
-        """Mix a phase name into both directions' transcript digests; both ends mark the same phases in the same order."""
+        """Mix a phase name into both directions' transcript digests; both ends mark the same phases in the same
+        order."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +56,11 @@ class Session:
 
     index: int
     channels: dict[int, Channel]
-    progress: Callable[[str, float], None] = field(default=lambda phase, fraction: None)
+    progress: Callable[[str, float], None] = field(default=lambda _phase, _fraction: None)
 
     @property
     def parties(self) -> int:
+        """How many parties the run has, this one among them."""
         return len(self.channels) + 1
 
     def mark(self, phase: str) -> None:
@@ -62,8 +74,30 @@ class Session:
             self.channels[peer].send(message)
 
 
+def send_block(channel: Channel, block: bytes) -> None:
+    """Send a block whose length both ends know, in messages of at most ``PART`` bytes; an empty block sends nothing."""
+    view = memoryview(block)
+    for start in range(0, len(view), PART):
+        channel.send(view[start : start + PART])
+
+
+def receive_block(channel: Channel, size: int, step: str) -> bytes:
+    """Receive what :func:`send_block` sent. Raises :class:`ProtocolViolation` unless each part has exactly its
+    length."""
+    parts: list[bytes] = []
+    for start in range(0, size, PART):
+        expected = min(PART, size - start)
+        part = channel.receive()
+        if len(part) != expected:
+            raise ProtocolViolation(channel.peer, step, f"sent {len(part)} bytes where {expected} were due")
+        parts.append(part)
+    return b"".join(parts)
+
+
 class _LocalChannel:
-    def __init__(self, peer: int, out: queue.SimpleQueue[bytes], into: queue.SimpleQueue[bytes], seconds: float) -> None:
+    def __init__(
+        self, peer: int, out: queue.SimpleQueue[bytes], into: queue.SimpleQueue[bytes], seconds: float
+    ) -> None:
         self.peer = peer
         self._out = out
         self._into = into

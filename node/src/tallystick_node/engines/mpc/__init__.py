@@ -1,0 +1,1 @@
+"""Multi-party computation: verifiable sums, and the size test that guards them."""
