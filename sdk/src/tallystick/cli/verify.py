@@ -105,6 +105,6 @@ def verify(
         session.terminal.table(
             ("rule", "verdict", "title", "detail"),
             rows,
-            caption=f"{verdict}: {len(report.failed)} failed, {skipped} skipped of {len(rows)}; task {report.task or '-'}",
+            caption=f"{verdict}: {len(report.failed)} failed, {skipped} skipped of {len(rows)}; {report.task or '-'}",
         )
     report.require()

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tallystick.cli import main as cli
+from tallystick.protocol.errors import TABLE
+from tallystick.protocol.grant import GrantTerms
+from typer.testing import CliRunner
+from unit.protocol.world import PARTIES, World, make
+
+RUNNER = CliRunner()
+NOUNS = (
+    "ca",
+    "participant",
+    "dataset",
+    "grant",
+    "task",
+    "result",
+    "verify",
+    "provenance",
+    "audit",
+    "chain",
+    "node",
+    "doctor",
+)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> tuple[World, Path]:
+    world = make()
+    world.bundle().write(tmp_path / "bundle.zip")
+    return world, tmp_path / "bundle.zip"
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_every_noun_explains_itself(noun: str) -> None:
+    done = RUNNER.invoke(cli.app, [noun, "--help"])
+    assert done.exit_code == 0
+    assert "Usage" in done.output
+
+
+def test_verify_prints_every_rule(bundle: tuple[World, Path], tmp_path: Path) -> None:
+    world, path = bundle
+    result = tmp_path / "result.json"
+    result.write_bytes(world.results[PARTIES[2]])
+    trusted = ["--trusted-block", "0x" + world.head().hex()]
+    done = RUNNER.invoke(cli.app, ["verify", str(path), "--result", str(result), *trusted, "--json"])
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert [rule["rule"] for rule in report["rules"]] == list(range(1, 21))
+    assert report["ok"] is True
+
+
+def test_verify_of_a_changed_result_names_the_rule_and_exits_30(bundle: tuple[World, Path], tmp_path: Path) -> None:
+    world, path = bundle
+    result = tmp_path / "result.json"
+    result.write_bytes(world.results[PARTIES[2]].replace(b"3.5", b"9.5"))
+    done = RUNNER.invoke(cli.app, ["--json", "verify", str(path), "--result", str(result)])
+    assert done.exit_code == 30
+    assert 18 in json.loads(done.stdout)["failed"]
+    assert json.loads(done.stderr)["error"]["code"] == "TS-3101"
+
+
+def test_an_error_is_three_lines_without_a_traceback(tmp_path: Path) -> None:
+    done = RUNNER.invoke(cli.app, ["verify", str(tmp_path / "none.zip")])
+    assert done.exit_code == 70
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["error", "party", "next"]
+
+
+def test_garbage_is_our_error(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"\xff\x00garbage")
+    for command, code in ((["grant", "inspect"], 11), (["ca", "show"], 11), (["result", "show"], 11), (["verify"], 11)):
+        done = RUNNER.invoke(cli.app, [*command, str(tmp_path / "x")])
+        assert done.exit_code == code, (command, done.stderr)
+        assert "Traceback" not in done.output
+
+
+def test_grant_inspect_and_task_plan(bundle: tuple[World, Path], tmp_path: Path) -> None:
+    world, _ = bundle
+    (tmp_path / "terms.json").write_bytes(world.terms[0].to_bytes())
+    (tmp_path / "spec.json").write_bytes(world.spec.to_bytes())
+    shown = json.loads(RUNNER.invoke(cli.app, ["grant", "inspect", str(tmp_path / "terms.json"), "--json"]).stdout)
+    assert shown["terms"] == "0x" + GrantTerms.parse(world.terms[0].to_bytes()).root().hex()
+    plan = json.loads(RUNNER.invoke(cli.app, ["task", "plan", str(tmp_path / "spec.json"), "--json"]).stdout)
+    assert [each["party"] for each in plan["parties"]] == PARTIES
+    assert [each["receives"] for each in plan["parties"]] == [False, False, True]
+
+
+def test_global_options_go_anywhere_but_not_past_two_dashes() -> None:
+    assert cli.hoist(["a", "--json", "--config", "c", "--", "--json"]) == [
+        "--json",
+        "--config",
+        "c",
+        "a",
+        "--",
+        "--json",
+    ]
+
+
+def test_no_chain_is_exit_40(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    addresses = {
+        name: f"0x{number:040x}"
+        for number, name in enumerate(
+            ["ParticipantRegistry", "DatasetRegistry", "GrantLedger", "TaskLedger", "ProofRegistry", "AuditLog",
+             "SignedByAllVerifier", "SumVerifier"], start=1,
+        )
+    }  # fmt: skip
+    body = {"chainId": 1, "block": 1, "deployer": PARTIES[0], "governor": PARTIES[0], "contracts": addresses}
+    (tmp_path / "d.json").write_text(json.dumps(body))
+    monkeypatch.setenv("TALLY_DEPLOYMENT", str(tmp_path / "d.json"))
+    monkeypatch.setenv("TALLY_RPC_URL", "http://127.0.0.1:9")
+    done = RUNNER.invoke(cli.app, ["chain", "status", "--json"])
+    assert done.exit_code == 40, done.stderr
+    assert json.loads(done.stderr)["exit"] == TABLE["TS-4101"].exit
+
+
+def test_ca_init_and_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    password = tmp_path / "password"
+    password.write_text("correct horse\n")
+    open_to_all = RUNNER.invoke(
+        cli.app, ["ca", "init", str(tmp_path / "a"), "--name", "C", "--password-file", str(password)]
+    )
+    assert open_to_all.exit_code == 80
+    password.chmod(0o600)
+    folder = tmp_path / "ca"
+    made = RUNNER.invoke(cli.app, ["ca", "init", str(folder), "--name", "Consortium", "--password-file", str(password)])
+    assert made.exit_code == 0, made.output
+    assert (folder / "authority.key").stat().st_mode & 0o777 == 0o600
+    assert b"ENCRYPTED" in (folder / "authority.key").read_bytes()
+    shown = json.loads(RUNNER.invoke(cli.app, ["ca", "show", str(folder / "authority.pem"), "--json"]).stdout)
+    assert (shown["common_name"], shown["authority"]) == ("Consortium", True)

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import replace
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prov.model import ProvDocument
+from tallystick.protocol import canonical, events
+from tallystick.protocol.errors import NotFound, VerificationFailed
+from tallystick.provenance import Graph, Kind, Strength, prov_json, query, svg, table
+from unit.protocol.world import PARTIES, START, World, make
+from unit.provenance.conftest import graph_of
+
+WORLD = make()
+GRAPH = graph_of(WORLD)
+
+
+def kinds(graph: Graph) -> dict[str, int]:
+    return {str(kind): len(graph.of(kind)) for kind in Kind}
+
+
+def test_counts_of_the_whole_history(graph: Graph) -> None:
+    assert kinds(graph) == {
+        "certificate": 3, "participant": 4, "dataset": 2, "grant": 2, "task": 1, "attempt": 1, "statement": 1,
+        "result": 1,
+    }  # fmt: skip
+
+
+def test_file_leads_back_to_every_certificate_that_stands_behind_it(world: World, graph: Graph) -> None:
+    digest = hashlib.sha256(world.results[PARTIES[2]]).hexdigest()
+    found = query.by_file(graph, digest)
+    assert kinds(found)["certificate"] == 3
+    assert kinds(found)["dataset"] == 2
+    with pytest.raises(NotFound):
+        query.by_file(graph, "00" * 32)
+
+
+def test_file_is_unknown_without_its_bundle(world: World) -> None:
+    digest = hashlib.sha256(world.results[PARTIES[2]]).hexdigest()
+    with pytest.raises(NotFound, match="no known task"):
+        query.by_file(graph_of(world, bundles=0), digest)
+
+
+def test_dataset_leads_forward_to_its_results_and_not_to_the_other_dataset(graph: Graph) -> None:
+    dataset = graph.of(Kind.DATASET)[0].attributes["dataset"]
+    found = query.by_dataset(graph, dataset)
+    assert kinds(found)["result"] == 1
+    assert query.by_dataset(graph, dataset.upper().replace("0X", "0x")) == found
+    with pytest.raises(NotFound):
+        query.by_dataset(graph, "0x" + "00" * 32)
+
+
+def test_task_participant_purpose_and_period(graph: Graph) -> None:
+    task = graph.of(Kind.TASK)[0]
+    assert kinds(query.by_task(graph, task.attributes["task"]))["result"] == 1
+    assert kinds(query.by_participant(graph, PARTIES[0].lower()))["dataset"] >= 1
+    assert kinds(query.by_purpose(graph, "quality of care"))["task"] == 1
+    with pytest.raises(NotFound):
+        query.by_purpose(graph, "marketing")
+    assert kinds(query.by_period(graph, START, START + 100))["task"] == 1
+    assert not query.by_period(graph, 0, START - 1).nodes
+
+
+def test_the_proof_kind_is_the_strength_of_its_edge(graph: Graph) -> None:
+    proved = [edge for edge in graph.edges if edge.relation == "is proved by"]
+    assert [edge.strength for edge in proved] == [Strength.SUM_VERIFIED]
+    other = graph_of(make("signed-by-all"))
+    assert [e.strength for e in other.edges if e.relation == "is proved by"] == [Strength.SIGNED_BY_ALL]
+
+
+def test_a_bundle_whose_statement_the_chain_does_not_know_is_refused(world: World) -> None:
+    world.change(events.RESULT_PROVED, statement=bytes(32))
+    with pytest.raises(VerificationFailed) as refused:
+        graph_of(world)
+    assert refused.value.rule == 11
+
+
+def test_a_bundle_whose_spec_is_not_the_proposed_one_is_refused(world: World) -> None:
+    world.change(events.PROPOSED, spec=bytes(32))
+    with pytest.raises(VerificationFailed) as refused:
+        graph_of(world)
+    assert refused.value.rule == 2
+
+
+def test_revocation_and_debits_show(world: World) -> None:
+    world.events.append((events.REVOKED, {"account": PARTIES[0], "fingerprint": bytes(32), "reason": bytes(32)}))
+    graph = graph_of(world)
+    assert graph.nodes[f"participant:{PARTIES[0]}"].attributes["status"] == "revoked"
+    assert {node.attributes["used"] for node in graph.of(Kind.GRANT)} == {"1"}
+
+
+def test_prov_json_is_read_by_the_reference_implementation(graph: Graph) -> None:
+    text = json.dumps(prov_json.document(graph))
+    read = ProvDocument.deserialize(io.StringIO(text), format="json")
+    assert len(read.get_records()) == len(graph.nodes) + len(graph.edges) + 1
+
+
+def test_json_and_table_say_what_they_are_true_at(graph: Graph) -> None:
+    assert graph.to_json()["true_at"] == {"chain_id": 31337, "block": graph.block, "block_hash": graph.block_hash}
+    assert graph.block_hash in table.caption(graph)
+    assert len(table.rows(graph)) == len(graph.edges)
+    assert canonical.hex32(bytes(32)) not in graph.nodes
+
+
+@given(label=st.text(st.characters(exclude_categories=()), max_size=60), title=st.text(max_size=40))
+def test_svg_is_well_formed_whatever_the_labels(label: str, title: str) -> None:
+    nodes = {
+        name: replace(node, label=label, attributes={**node.attributes, "purpose": label})
+        for name, node in GRAPH.nodes.items()
+    }
+    root = ET.fromstring(svg.draw(replace(GRAPH, nodes=nodes), title).encode())
+    tags = {element.tag.rpartition("}")[2] for element in root.iter()}
+    assert tags == {"svg", "title", "rect", "text", "path"}
+
+
+def test_svg_of_an_empty_answer_is_well_formed(graph: Graph) -> None:
+    ET.fromstring(svg.draw(graph.within([])))
