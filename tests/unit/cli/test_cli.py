@@ -131,3 +131,8 @@ def test_ca_init_and_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert b"ENCRYPTED" in (folder / "authority.key").read_bytes()
     shown = json.loads(RUNNER.invoke(cli.app, ["ca", "show", str(folder / "authority.pem"), "--json"]).stdout)
     assert (shown["common_name"], shown["authority"]) == ("Consortium", True)
+
+
+def test_a_folder_without_records_is_no_clean_log(tmp_path: Path) -> None:
+    done = RUNNER.invoke(cli.app, ["audit", "log", str(tmp_path / "none")])
+    assert done.exit_code == 70

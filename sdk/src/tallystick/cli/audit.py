@@ -10,6 +10,7 @@ import typer
 from tallystick.cli.participant import address
 from tallystick.cli.session import of, read
 from tallystick.protocol.audit import AuditRecord, verify_log
+from tallystick.protocol.errors import NotFound
 
 app = typer.Typer(name="audit", help="Read and check audit logs.", no_args_is_help=True)
 Folder = Annotated[
@@ -49,8 +50,11 @@ def check(
 
 
 def records_of(folder: Path) -> list[bytes]:
-    """The records' bytes, in the order of their file names. Raises NotFound."""
-    return [read(path) for path in sorted(folder.glob("*.json"))]
+    """The records' bytes, in the order of their file names, shorter names first. Raises NotFound."""
+    found = sorted(folder.glob("*.json"), key=lambda path: (len(path.name), path.name))
+    if not found:
+        raise NotFound("there are no records in this folder", party=str(folder), remedy="check the folder's name")
+    return [read(path) for path in found]
 
 
 def _show(context: typer.Context, records: list[bytes], kind: str) -> None:
