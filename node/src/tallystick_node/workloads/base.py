@@ -41,11 +41,11 @@ class Cost:
 class Outcome:
     """What one party's worker ends with."""
 
-    commitment: str  # this party's input commitment: "bn254:<x>,<y>" hex or "sha256:<hex>"; "" without input
+    commitment: str  # this party's input commitment: "bn254:<128 hex>" or "sha256:<hex>"; "" without input
     all_commitments: Sequence[str] = ()  # of every party, in party order, as this party saw them
     result: Mapping[str, Any] | None = None  # the values of the result document; None when not a receiver
     files: Mapping[str, Path] = field(default_factory=dict)  # further result files by name, for a receiver
-    proof_output: str = ""  # for sum-verified: "bn254:<x>,<y>" of the sum
+    opening: Mapping[str, Any] | None = None  # for sum-verified, a receiver: {"totals": [decimal text], "blinding": ...}
 
 
 class Workload(Protocol):

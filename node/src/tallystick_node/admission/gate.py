@@ -1,0 +1,194 @@
+"""The admission rules, in order. The first that fails refuses; its name is what the refusal's record holds.
+
+ 1 chain           the spec is for this chain and ledger
+ 2 workload        this node runs the workload and the workload accepts the spec
+ 3 parties         at most as many parties as the policy allows; this account is one of them
+ 4 proof           the workload can give the proof kind that the spec asks for
+ 5 security        the workload's security statement meets the spec's demand
+ 6 requester       active on chain, as a requester
+ 7 participants    every party is active on chain
+ 8 dataset         this party's dataset is attached here, usable on chain, its file unchanged and its root the registered one
+ 9 terms           the grant's terms are known and open the grant on chain
+10 grant-...       the terms permit the task (grantee, purpose, algorithm, columns, receivers)
+11 grant-state     the grant is on chain, valid now, not revoked, not used up
+12 minimum-group   the task's minimum group is at least this node's
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eth_abi.abi import encode as abi_encode
+from eth_utils import keccak
+from tallystick.chain.connection import Chain
+from tallystick.protocol import canonical
+from tallystick.protocol.dataset import DatasetDescriptor
+from tallystick.protocol.errors import ContractRefused, InvalidTask, Refused, TallystickError
+from tallystick.protocol.grant import GrantTerms
+from tallystick.protocol.identity import ROLES
+from tallystick.protocol.task import ADVERSARIES, TaskInput, TaskSpec
+
+from tallystick_node.data.commit import rows_root
+from tallystick_node.data.connect import open_table
+from tallystick_node.settings import Policy
+from tallystick_node.store.database import Store
+from tallystick_node.workloads.base import Workload
+from tallystick_node.workloads.registry import workload_named
+
+
+class Gate:
+    """The admission of tasks at one node."""
+
+    def __init__(self, account: str, chain: Chain, store: Store, policy: Policy) -> None:
+        self._account = account
+        self._chain = chain
+        self._store = store
+        self._policy = policy
+
+    def check(self, spec: TaskSpec) -> None:
+        """Raise Refused by the first rule that fails."""
+        self._chain_rule(spec)
+        workload = self._workload_rule(spec)
+        self._parties_rule(spec)
+        self._promise_rules(spec, workload)
+        self._participant_rules(spec)
+        part = spec.input_of(self._account)
+        if part is not None:
+            self._dataset_rule(part)
+            self._terms_rule(spec, part)
+            self._grant_rule(spec, part)
+        self._minimum_rule(spec)
+
+    def _chain_rule(self, spec: TaskSpec) -> None:
+        deployment = self._chain.deployment
+        if (spec.chain_id, spec.task_ledger) != (deployment.chain_id, deployment.contracts["TaskLedger"]):
+            raise Refused(
+                "the spec is for another chain or task ledger",
+                rule="chain",
+                party=spec.requester,
+                remedy="make the spec for this consortium's deployment",
+            )
+
+    def _workload_rule(self, spec: TaskSpec) -> Workload:
+        if spec.workload not in self._policy.workloads:
+            raise Refused(
+                f"this node does not run the workload {spec.workload!r}",
+                rule="workload",
+                party=spec.requester,
+                remedy="ask its operator, or choose another workload",
+            )
+        try:
+            workload = workload_named(spec.workload)
+            workload.check(spec)
+        except InvalidTask as error:
+            raise Refused(error.message, rule="workload", party=spec.requester, remedy=error.remedy) from None
+        return workload
+
+    def _parties_rule(self, spec: TaskSpec) -> None:
+        if self._account not in spec.parties or len(spec.parties) > self._policy.max_parties:
+            raise Refused(
+                "this account is no party of the task, or the task has more parties than this node allows",
+                rule="parties",
+                party=spec.requester,
+                remedy="name the right accounts",
+            )
+
+    def _promise_rules(self, spec: TaskSpec, workload: Workload) -> None:
+        if spec.proof not in workload.proofs:
+            raise Refused(
+                f"{workload.name} cannot give a proof {spec.proof}",
+                rule="proof",
+                party=spec.requester,
+                remedy=f"ask for one of {', '.join(workload.proofs)}",
+            )
+        given = workload.security(spec)
+        weaker = ADVERSARIES.index(given.adversary) < ADVERSARIES.index(spec.security.adversary)
+        if weaker or given.corruptions < spec.security.corruptions:
+            raise Refused(
+                f"{workload.name} withstands {given.corruptions} {given.adversary} parties, less than the task demands",
+                rule="security",
+                party=spec.requester,
+                remedy="lower the demand, or choose another workload",
+            )
+
+    def _participant_rules(self, spec: TaskSpec) -> None:
+        self._active(spec.requester, ROLES["requester"], "requester")
+        for account in spec.parties:
+            role = "data-provider" if spec.input_of(account) else "result-receiver"
+            self._active(account, ROLES[role], "participants")
+
+    def _active(self, account: str, role: int, rule: str) -> None:
+        try:
+            self._chain.call("ParticipantRegistry", "requireActive", account, role)
+        except ContractRefused as error:
+            raise Refused(error.message, rule=rule, party=account, remedy=error.remedy) from None
+
+    def _dataset_rule(self, part: TaskInput) -> None:
+        row = self._store.dataset(part.dataset)
+        if row is None:
+            raise Refused("no data file is attached for the dataset", rule="dataset", party=self._account)
+        path = Path(row.path)
+        descriptor = DatasetDescriptor.parse(row.descriptor)
+        try:
+            self._chain.call("DatasetRegistry", "requireUsable", canonical.unhex32(part.dataset))
+            registered = self._chain.call("DatasetRegistry", "datasetAt", canonical.unhex32(part.dataset))
+            stat = path.stat()
+            if (stat.st_size, stat.st_mtime_ns) != (row.size, row.modified_ns):
+                table = open_table(path, descriptor.columns)
+                root = rows_root(table, descriptor.columns, row.secret)
+            else:
+                root = canonical.untext(descriptor.root)
+        except (OSError, TallystickError) as error:
+            raise Refused(
+                f"the dataset cannot be used: {type(error).__name__}", rule="dataset", party=self._account
+            ) from None
+        if (registered["rows"], registered["descriptor"]) != (root, descriptor.digest()):
+            raise Refused(
+                "the data file is not the one that was published",
+                rule="dataset",
+                party=self._account,
+                remedy="publish a new version",
+            )
+
+    def _terms_rule(self, spec: TaskSpec, part: TaskInput) -> None:
+        document = self._store.document(canonical.unhex32(part.terms))
+        if document is None:
+            raise Refused(
+                "no grant terms with this root were handed over",
+                rule="terms",
+                party=spec.requester,
+                remedy="submit the task with the grant file of its dataset",
+            )
+        terms = GrantTerms.parse(document)
+        binding = keccak(abi_encode(["bytes32", "bytes32"], [canonical.unhex32(part.dataset), terms.root()]))
+        if self._grant(part)["binding"] != binding:
+            raise Refused("these terms are not those of the grant on chain", rule="terms", party=spec.requester)
+        terms.permits(spec, part)
+
+    def _grant_rule(self, spec: TaskSpec, part: TaskInput) -> None:
+        grant, now = self._grant(part), self._chain.now()
+        problems = [
+            (int(grant["grantee"], 16) == 0, "there is no such grant on chain"),
+            (grant["grantee"] != spec.requester, "the grant was given to another account"),
+            (grant["revoked"], "the grant is revoked"),
+            (not grant["notBefore"] <= now <= grant["notAfter"], "the grant is not valid now"),
+            (grant["used"] >= grant["uses"], "the grant is used up"),
+        ]
+        for failed, message in problems:
+            if failed:
+                raise Refused(
+                    message, rule="grant-state", party=spec.requester, remedy="ask the dataset's owner for a new grant"
+                )
+
+    def _minimum_rule(self, spec: TaskSpec) -> None:
+        asked = spec.parameters.get("minimum_group")
+        if spec.input_of(self._account) is not None and (type(asked) is not int or asked < self._policy.minimum_group):
+            raise Refused(
+                f"this node releases nothing about fewer than {self._policy.minimum_group} rows",
+                rule="minimum-group",
+                party=spec.requester,
+                remedy=f"set minimum_group to at least {self._policy.minimum_group}",
+            )
+
+    def _grant(self, part: TaskInput) -> dict[str, object]:
+        return dict(self._chain.call("GrantLedger", "accountOf", canonical.unhex32(part.grant)))

@@ -1,0 +1,49 @@
+"""The outbox: every chain write of a node, in order, exactly once, across crashes.
+
+A write is queued in the same store as what led to it. Whether a write that was sent before a crash arrived is answered by the
+contracts themselves: each of ours can succeed only once, and refuses a repetition with an error of :data:`DONE`.
+"""
+
+from __future__ import annotations
+
+import json
+
+import structlog
+from tallystick.chain.connection import Chain
+from tallystick.protocol.errors import ChainUnreachable, ContractRefused, Deadline
+
+from tallystick_node.store.database import Store, arguments_of
+
+LOG = structlog.get_logger()
+
+#: A refusal that says that what the write was for is so already.
+DONE = {
+    ("TaskLedger", "accept"): {"AlreadyAccepted", "WrongState", "WrongAttempt"},
+    ("TaskLedger", "fail"): {"WrongState", "WrongAttempt"},
+    ("TaskLedger", "expire"): {"WrongState"},
+    ("ProofRegistry", "submit"): {"WrongState"},
+    ("AuditLog", "anchor"): {"NotGrowing"},
+}
+
+
+class Outbox:
+    """The chain writes of one node. :meth:`flush` blocks; call it from a thread of its own."""
+
+    def __init__(self, store: Store, chain: Chain) -> None:
+        self._store = store
+        self._chain = chain
+
+    def flush(self) -> None:
+        """Carry out what is due, oldest first. An unreachable chain leaves it for later."""
+        for row in self._store.due_writes():
+            try:
+                receipt = self._chain.send(row.contract, row.function, *arguments_of(row))
+                self._store.mark_write(row.number, "done", transaction=receipt.transaction)
+            except ContractRefused as error:
+                done = error.error in DONE.get((row.contract, row.function), set())
+                self._store.mark_write(row.number, "done" if done else "refused", problem=json.dumps(error.problem()))
+                if not done:
+                    LOG.warning("chain write refused", key=row.key, error=error.error)
+            except (ChainUnreachable, Deadline) as error:
+                LOG.warning("chain write waits", key=row.key, problem=error.message)
+                return

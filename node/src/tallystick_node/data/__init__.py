@@ -1,0 +1,1 @@
+"""Data files as Arrow tables, and the commitment to their rows."""

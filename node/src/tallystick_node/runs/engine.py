@@ -1,0 +1,396 @@
+"""Runs, driven by what the node is handed (specs) and by what it reads from the chain (events). There is no coordinator.
+
+A spec and its proposal lead to admission, admission to a signed acceptance on chain, the last acceptance (by any party) to the
+run, the run to a statement that all parties sign, and that to a proof on chain. Whatever breaks ends on record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+import structlog
+from tallystick.chain.connection import Chain
+from tallystick.chain.contract import Event
+from tallystick.protocol import canonical, proof, typed
+from tallystick.protocol.errors import ContractRefused, MalformedDocument, PeerFailed, Refused, TallystickError
+from tallystick.protocol.grant import Grant, GrantTerms
+from tallystick.protocol.result import Opening, ResultFile, file_digest
+from tallystick.protocol.statement import Statement
+from tallystick.protocol.task import Proposal, TaskSpec, proposal_of
+from tallystick.signing import Signer
+
+from tallystick_node.admission.gate import Gate
+from tallystick_node.evidence import agreement
+from tallystick_node.evidence.agreement import Word
+from tallystick_node.peers.links import EVIDENCE, Peers, RunLinks
+from tallystick_node.runs.process import RunFailed, run_worker
+from tallystick_node.runs.reasons import Reason
+from tallystick_node.settings import Settings
+from tallystick_node.store.database import RunRecord, Store
+
+LOG = structlog.get_logger()
+NOBODY = "0x" + "00" * 20
+STATES = ("None", "Proposed", "Running", "Proved", "Failed", "Cancelled", "Expired")
+SUBMIT_STAGGER = 3.0  # seconds between the parties' attempts to submit the same proof
+
+
+class Runs:
+    """All runs of one node."""
+
+    def __init__(
+        self, settings: Settings, store: Store, chain: Chain, signer: Signer, peers: Peers, release: str
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._chain = chain
+        self._signer = signer
+        self._peers = peers
+        self._release = release
+        self._gate = Gate(signer.address, chain, store, settings.policy)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stopped: dict[str, str] = {}  # runs that were told to stop, and why
+        self._certificate = settings.certificate.read_text()
+
+    # -- what the server calls
+
+    def submit(self, caller: str, spec_bytes: bytes, grants: list[bytes]) -> RunRecord:
+        """Take a task's documents. Raises Refused (and records it) or MalformedDocument."""
+        spec = TaskSpec.parse(spec_bytes)
+        task = canonical.hex32(proposal_of(spec).id())
+        if caller != spec.requester:
+            refusal = Refused(
+                "only the requester submits a task",
+                rule="requester",
+                party=caller,
+                remedy="submit with the requester's certificate",
+            )
+            self._record_refusal(task, spec, refusal)
+            raise refusal
+        for document in grants:
+            self._keep_grant(document)
+        run = self._store.create_run(task, spec_bytes)
+        if run.state == "received":
+            run = self._admit(run)
+        if run.state == "refused":
+            raise Refused(
+                run.problem.get("message", "refused"),
+                rule=run.problem.get("rule", "unknown"),
+                party=run.problem.get("party") or None,
+                remedy=run.problem.get("remedy", ""),
+            )
+        return run
+
+    # -- what the indexer calls
+
+    async def on_event(self, event: Event) -> None:
+        """Act on one event of the chain. Idempotent: an event may come again after a restart."""
+        if event.name in ("Suspended", "Revoked"):
+            account = event["account"]
+            self._peers.cut(account, "was suspended or revoked on chain")
+            self._stop_where(lambda spec: account in (*spec.parties, spec.requester), f"{account} was {event.name.lower()}")
+        elif event.name == "GrantRevoked":
+            grant = canonical.hex32(event["grant"])
+            self._stop_where(lambda spec: any(part.grant == grant for part in spec.inputs), "a grant was revoked")
+        elif "task" in event.arguments:
+            run = await asyncio.to_thread(self._store.run, canonical.hex32(event["task"]))
+            if run is not None:
+                await self._on_task_event(run, event)
+
+    async def _on_task_event(self, run: RunRecord, event: Event) -> None:
+        final = {"Cancelled": "cancelled", "Expired": "expired"}.get(event.name)
+        if event.name == "Proposed" and run.state == "received":
+            await asyncio.to_thread(self._admit, run)
+        elif event.name == "Started" and run.state == "admitted" and event["attempt"] == run.attempt:
+            await asyncio.to_thread(self._store.advance, run.task, "running", phase="starting")
+            self._tasks[run.task] = asyncio.create_task(self._run(run, event["runBy"]))
+        elif event.name == "ResultProved" and run.state in ("running", "proving"):
+            if run.state == "running":
+                await asyncio.to_thread(self._store.advance, run.task, "proving")
+            await asyncio.to_thread(self._store.advance, run.task, "proved")
+        elif event.name == "Failed" and event["attempt"] == run.attempt:
+            await self._on_failed(run, event)
+        elif final and run.state not in ("proved", "refused", final):
+            self._stop(run.task, f"the task {final} on chain")
+            await asyncio.to_thread(self._store.advance, run.task, final)
+
+    async def _on_failed(self, run: RunRecord, event: Event) -> None:
+        self._stop(run.task, "the attempt failed on chain")
+        if run.state in ("running", "proving"):
+            problem = {
+                "message": f"reported by {event['reporter']}, reason {Reason(event['reason']).name}"
+                if event["reason"] in set(Reason)
+                else f"reported by {event['reporter']}, reason {event['reason']}",
+                "party": event["accused"] if event["accused"] != NOBODY else "",
+            }
+            await asyncio.to_thread(self._store.advance, run.task, "failed", problem=problem)
+        spec = TaskSpec.parse(run.spec)
+        again = event["reason"] in (Reason.RESTARTED, Reason.PEER_SILENT, Reason.WORKER)
+        if again and run.attempt < spec.attempts and self._chain.now() < spec.accept_by:
+            retried = await asyncio.to_thread(self._store.run, run.task)
+            if retried is not None and retried.state == "failed":
+                await asyncio.to_thread(self._accept, retried, spec, run.attempt + 1)
+
+    async def tick(self) -> None:
+        """Close what is over time: anyone may, so every party does."""
+        now = await asyncio.to_thread(self._chain.now)
+        for run in await asyncio.to_thread(self._store.active_runs):
+            spec = TaskSpec.parse(run.spec)
+            late = run.state in ("received", "admitted") and now > spec.accept_by
+            started = float(self._store.recall(run.task, "run_by") or b"inf")
+            if late and self._on_chain(proposal_of(spec)) == "None":
+                await asyncio.to_thread(self._store.advance, run.task, "expired")
+            elif late or (run.state in ("running", "proving") and now > started):
+                proposal = proposal_of(spec).as_tuple()
+                self._store.enqueue(f"expire:{run.task}:{run.attempt}", "TaskLedger", "expire", [proposal])
+
+    async def resume(self) -> None:
+        """After a restart: attempts that were running here failed, on record; everything else goes on by events."""
+        for run in await asyncio.to_thread(self._store.active_runs):
+            spec = TaskSpec.parse(run.spec)
+            if run.state == "received":
+                await asyncio.to_thread(self._admit, run)
+            elif run.state == "running" or (run.state == "proving" and self._store.recall(run.task, "statement") is None):
+                failure = RunFailed("the node was restarted during the run", reason=Reason.RESTARTED)
+                await asyncio.to_thread(self._fail, run, spec, failure)
+
+    async def stop(self) -> None:
+        """End every worker; what ran is failed at the next start."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    # -- steps
+
+    def _admit(self, run: RunRecord) -> RunRecord:
+        spec = TaskSpec.parse(run.spec)
+        try:
+            self._gate.check(spec)
+        except Refused as refusal:
+            self._record_refusal(run.task, spec, refusal)
+            return self._store.advance(run.task, "refused", problem={**refusal.problem(), "rule": refusal.rule})
+        if self._on_chain(proposal_of(spec)) != "Proposed":
+            return run
+        return self._accept(run, spec, 1)
+
+    def _accept(self, run: RunRecord, spec: TaskSpec, attempt: int) -> RunRecord:
+        proposal = proposal_of(spec)
+        domain = typed.Domain(
+            "TaskLedger", self._chain.deployment.chain_id, self._chain.deployment.contracts["TaskLedger"]
+        )
+        digest = typed.acceptance_digest(domain, proposal.id(), proposal.spec, attempt)
+        terms = [
+            canonical.unhex32(part.terms) if (part := spec.input_of(party)) else bytes(32) for party in spec.parties
+        ]
+        index = spec.parties.index(self._signer.address)
+        arguments = [proposal.as_tuple(), attempt, [index], [self._signer.sign_digest(digest)], terms]
+        record = self._store.advance(run.task, "admitted", attempt=attempt)
+        self._store.enqueue(f"accept:{run.task}:{attempt}", "TaskLedger", "accept", arguments)
+        self._audit("run", f"accepted attempt {attempt} of a {spec.workload} task", run.task, spec)
+        return record
+
+    async def _run(self, run: RunRecord, run_by: int) -> None:
+        spec = TaskSpec.parse(run.spec)
+        self._store.remember(run.task, "run_by", str(run_by).encode())
+        log = LOG.bind(task=run.task, attempt=run.attempt)
+        links: RunLinks | None = None
+        try:
+            log.info("run starts")
+            links = await self._peers.open(run.task, run.attempt, spec.digest(), spec.parties)
+            await self._compute_and_prove(run, spec, links)
+            log.info("run computed")
+        except asyncio.CancelledError:
+            reason = self._stopped.pop(run.task, None)
+            if reason is not None and "revoked" in reason + "suspended":
+                failure = RunFailed(reason, reason=Reason.AUTHORISATION_ENDED)
+                await asyncio.to_thread(self._fail, run, spec, failure)
+        except TallystickError as error:
+            log.warning("run failed", problem=error.message, party=error.party)
+            await asyncio.to_thread(self._fail, run, spec, error)
+        except Exception as error:  # a defect of ours must not leave the task hanging
+            log.exception("run failed by a defect")
+            failure = RunFailed(f"internal error {type(error).__name__}", reason=Reason.INTERNAL)
+            await asyncio.to_thread(self._fail, run, spec, failure)
+        finally:
+            if links is not None:
+                await self._peers.release(links)
+            self._tasks.pop(run.task, None)
+
+    async def _compute_and_prove(self, run: RunRecord, spec: TaskSpec, links: RunLinks) -> None:
+        began = time.monotonic()
+        scratch = self._settings.home / "runs" / f"{run.task[2:18]}-{run.attempt}"
+        scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+        outcome = await run_worker(
+            spec,
+            self._signer.address,
+            links,
+            data=await asyncio.to_thread(self._data, spec),
+            scratch=scratch,
+            link_seconds=self._settings.link_seconds,
+            run_seconds=spec.run_seconds,
+            progress=lambda phase, fraction: self._store.report(run.task, phase, fraction),
+        )
+        elapsed = int(1000 * (time.monotonic() - began))
+        await asyncio.to_thread(self._store.advance, run.task, "proving", phase="agreeing on the statement")
+        output = self._write_result(run, spec, outcome)
+        own = self._word(spec, outcome, output, elapsed)
+        words = await self._exchange_words(spec, links, own)
+        agreement.check_commitments(spec, words, outcome["commitments"])
+        statement = await asyncio.to_thread(agreement.build, spec, run.attempt, words, self._chain, self._release)
+        signatures = await self._exchange_signatures(spec, links, statement)
+        self._store.remember(run.task, "statement", agreement.envelope(statement, signatures))
+        self._store.remember(run.task, "proof", proof.proof_bytes(spec.proof, spec.parties, statement.inputs))
+        certificates = {account: word.certificate for account, word in words.items()}
+        self._store.remember(run.task, "certificates", json.dumps(certificates).encode())
+        arguments = [
+            proposal_of(spec).as_tuple(),
+            proof.result_of(statement).as_tuple(),
+            [signatures[account] for account in spec.parties],
+            proof.proof_bytes(spec.proof, spec.parties, statement.inputs),
+        ]
+        delay = SUBMIT_STAGGER * spec.parties.index(self._signer.address)
+        self._store.enqueue(f"submit:{run.task}:{run.attempt}", "ProofRegistry", "submit", arguments, delay)
+        self._audit("statement", f"signed the statement of a {spec.workload} task", run.task, spec)
+
+    def _word(self, spec: TaskSpec, outcome: dict[str, Any], output: str, elapsed: int) -> Word:
+        by_account = {
+            side: {spec.parties[int(peer)]: list(summary) for peer, summary in outcome[side].items()}
+            for side in ("sent", "received")
+        }
+        return Word(
+            commitment=outcome["commitment"],
+            output=output,
+            sent=by_account["sent"],
+            received=by_account["received"],
+            seconds_ms=elapsed,
+            certificate=self._certificate,
+        )
+
+    async def _exchange_words(self, spec: TaskSpec, links: RunLinks, own: Word) -> dict[str, Word]:
+        words = {self._signer.address: own}
+        for account in links.links:
+            await links.send(account, EVIDENCE, own.to_bytes())
+        for account in links.links:
+            words[account] = Word.parse(await links.receive(account, EVIDENCE), account)
+        return words
+
+    async def _exchange_signatures(self, spec: TaskSpec, links: RunLinks, statement: Statement) -> dict[str, bytes]:
+        result, own = agreement.sign(statement, self._chain, self._signer)
+        signatures = {self._signer.address: own}
+        for account in links.links:
+            await links.send(account, EVIDENCE, own)
+        for account in links.links:
+            signatures[account] = await links.receive(account, EVIDENCE)
+            agreement.check_signature(result, self._chain, account, signatures[account])
+        return signatures
+
+    def _write_result(self, run: RunRecord, spec: TaskSpec, outcome: dict[str, Any]) -> str:
+        """Write the result files of a receiver; the digest of the result file, or empty for a party that receives nothing."""
+        if self._signer.address not in spec.receivers:
+            return ""
+        folder = self.result_folder(run.task)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        opening = outcome["opening"]
+        content = ResultFile(
+            task=run.task,
+            attempt=run.attempt,
+            receiver=self._signer.address,
+            workload=spec.workload,
+            values=outcome["values"],
+            opening=Opening(tuple(int(t) for t in opening["totals"]), int(opening["blinding"])) if opening else None,
+            salt=canonical.hex32(secrets.token_bytes(32)),
+        ).to_bytes()
+        for name, source in outcome["files"].items():
+            Path(source).replace(folder / name)
+        (folder / "result.json").write_bytes(content)
+        for path in folder.iterdir():
+            path.chmod(0o600)
+        return file_digest(content)
+
+    def result_folder(self, task: str) -> Path:
+        """Where the result files of a task lie."""
+        return self._settings.home / "results" / task[2:18]
+
+    def _data(self, spec: TaskSpec) -> dict[str, Any] | None:
+        part = spec.input_of(self._signer.address)
+        if part is None:
+            return None
+        row = self._store.dataset(part.dataset)
+        if row is None:
+            raise RunFailed("the dataset is no longer attached", reason=Reason.DATA)
+        return {"path": row.path, "columns": json.loads(row.descriptor)["columns"]}
+
+    def _fail(self, run: RunRecord, spec: TaskSpec, error: TallystickError) -> None:
+        reason = error.reason if isinstance(error, RunFailed) else Reason.PEER_VIOLATION
+        if isinstance(error, PeerFailed):
+            silent = any(word in error.message for word in ("nothing", "did not come", "ended", "TLS", "took no"))
+            mismatch = "transcript" in error.message
+            reason = Reason.PEER_SILENT if silent else Reason.TRANSCRIPT_MISMATCH if mismatch else Reason.STATEMENT_MISMATCH
+        accused = error.party if error.party in spec.parties and error.party != self._signer.address else None
+        current = self._store.run(run.task)
+        if current is not None and current.state in ("running", "proving"):
+            self._store.advance(run.task, "failed", problem=error.problem())
+        evidence = hashlib.sha256(agreement.describe(error).encode()).digest()
+        arguments = [proposal_of(spec).as_tuple(), run.attempt, accused or NOBODY, int(reason), evidence]
+        self._store.enqueue(f"fail:{run.task}:{run.attempt}", "TaskLedger", "fail", arguments)
+        self._audit(
+            "refusal" if reason == Reason.OUTPUT_POLICY else "run",
+            error.message,
+            run.task,
+            spec,
+            rule="group-too-small" if reason == Reason.OUTPUT_POLICY else "",
+        )
+
+    # -- records
+
+    def _record_refusal(self, task: str, spec: TaskSpec, refusal: Refused) -> None:
+        self._audit("refusal", refusal.message, task, spec, rule=refusal.rule)
+
+    def _audit(self, kind: str, message: str, task: str, spec: TaskSpec, rule: str = "") -> None:
+        part = spec.input_of(self._signer.address)
+        self._store.append_audit(
+            self._signer,
+            self._chain.deployment.chain_id,
+            int(time.time()),
+            kind,
+            message,
+            task=task,
+            dataset=part.dataset if part else "",
+            party=spec.requester,
+            rule=rule,
+            detail={"purpose": spec.purpose, "workload": spec.workload},
+        )
+
+    def _keep_grant(self, document: bytes) -> None:
+        value = canonical.decode(document, 1 << 20)
+        if not isinstance(value, dict) or set(value) != {"grant", "terms"}:
+            raise MalformedDocument("a grant file has the members grant and terms")
+        grant = Grant.from_json(value["grant"])
+        terms = GrantTerms.parse(canonical.encode(value["terms"]))
+        if terms.root() != grant.terms:
+            raise MalformedDocument("a grant file's terms are not those of its grant")
+        self._store.put_document("terms", terms.root(), terms.to_bytes())
+        self._store.put_document("grant", grant.id(), canonical.encode(grant.to_json()))
+
+    def _on_chain(self, proposal: Proposal) -> str:
+        try:
+            return STATES[self._chain.call("TaskLedger", "taskAt", proposal.id())["state"]]
+        except ContractRefused:
+            return "None"
+
+    def _stop_where(self, concerned: Any, reason: str) -> None:
+        for task in list(self._tasks):
+            run = self._store.run(task)
+            if run is not None and concerned(TaskSpec.parse(run.spec)):
+                self._stop(task, reason)
+
+    def _stop(self, task: str, reason: str) -> None:
+        running = self._tasks.get(task)
+        if running is not None:
+            self._stopped[task] = reason
+            running.cancel()

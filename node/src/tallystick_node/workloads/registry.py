@@ -1,0 +1,32 @@
+"""The workloads that this node offers, by name. Others register under the entry point group ``tallystick.workloads``."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+
+from tallystick.protocol.errors import InvalidTask
+
+from tallystick_node.workloads.base import Workload
+
+GROUP = "tallystick.workloads"
+
+
+@cache
+def workloads() -> dict[str, Workload]:
+    """Every workload by its name: ours, then those that installed packages register."""
+    from tallystick_node.workloads.intersection import Intersection
+    from tallystick_node.workloads.statistics import Statistics
+
+    found: dict[str, Workload] = {each.name: each for each in (Statistics(), Intersection())}
+    for point in entry_points(group=GROUP):
+        workload = point.load()()
+        found.setdefault(workload.name, workload)
+    return found
+
+
+def workload_named(name: str) -> Workload:
+    """A workload by its name. Raises InvalidTask."""
+    if name not in workloads():
+        raise InvalidTask(f"there is no workload {name!r}", remedy=f"use one of {', '.join(sorted(workloads()))}")
+    return workloads()[name]

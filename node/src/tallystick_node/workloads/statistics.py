@@ -1,0 +1,295 @@
+"""`statistics`: joint statistics over the rows of two or more owners who hold the same columns for different people.
+
+Each owner computes exact moments of its own rows. The pooled size of every group is tested before anything is revealed; then
+the moments are added under secret sharing with Pedersen commitments, whose sum the chain checks. Only the receivers learn the
+totals, and from them the statistics; nobody learns another owner's moments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from tallystick.protocol import proof
+from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
+from tallystick.protocol.task import TaskSpec
+
+from tallystick_node.engines import moments as engine
+from tallystick_node.engines.channel import Session
+from tallystick_node.engines.moments import Moments, SingularMoments
+from tallystick_node.engines.mpc.additive import secure_sum
+from tallystick_node.engines.mpc.threshold import at_least
+from tallystick_node.workloads.base import Cost, Outcome, SecurityStatement
+from tallystick_node.workloads.statistics_parameters import Condition, Parameters, fixed
+
+COMPARE = {
+    "==": pc.equal,
+    "!=": pc.not_equal,
+    "<": pc.less,
+    "<=": pc.less_equal,
+    ">": pc.greater,
+    ">=": pc.greater_equal,
+}
+
+
+class Statistics:
+    """The workload `statistics`."""
+
+    name = "statistics"
+    proofs: tuple[str, ...] = ("sum-verified",)
+
+    def check(self, spec: TaskSpec) -> None:
+        """Raise InvalidTask unless the spec is a statistics task that can run."""
+        parameters = Parameters.parse(spec.parameters)
+        if len(spec.inputs) < 2:
+            raise InvalidTask("statistics needs two or more owners", remedy="name a second input")
+        for histogram in parameters.histograms:
+            parameters.edges(histogram)
+        for part in spec.inputs:
+            if set(part.columns) != set(parameters.read):
+                raise InvalidTask(
+                    "an input's columns are not those that the parameters read",
+                    party=part.party,
+                    remedy=f"list exactly {', '.join(parameters.read)}",
+                )
+
+    def columns(self, spec: TaskSpec, party: str) -> Sequence[str]:
+        """Every owner reads the same columns."""
+        return Parameters.parse(spec.parameters).read
+
+    def security(self, spec: TaskSpec) -> SecurityStatement:
+        """Privacy against all but one owner who follow the protocol; a wrong sum, share or commitment names its sender."""
+        return SecurityStatement(
+            adversary="semi-honest",
+            corruptions=len(spec.inputs) - 1,
+            parties=len(spec.parties),
+            computational_bits=100,
+            statistical_bits=128,
+            trusted=(),
+            learns={
+                "owner": "for each group whether its pooled size reaches the minimum; nothing else of the others",
+                "receiver": "the totals: count, sums and those cross products that the statistics need, for each group; "
+                "an owner that receives can subtract its own part from them",
+                "public": "the spec, who took part, and commitments that hide their content",
+            },
+            references=("Pedersen 1991", "Jakobsson and Juels 2000", "docs/explanation/statistics.md"),
+        )
+
+    def cost(self, spec: TaskSpec, rows: Mapping[str, int]) -> Cost:
+        """Bytes of the size test (ciphertexts for each group and candidate size) and of the sum (commitments and shares)."""
+        parameters = Parameters.parse(spec.parameters)
+        owners, peers = len(spec.inputs), len(spec.parties) - 1
+        tests = len(parameters.groups) + sum(len(h.edges) - 1 for h in parameters.histograms) * len(parameters.groups)
+        length = self._length(parameters)
+        test_bytes = tests * 66 * (1 + parameters.minimum_group) + tests * parameters.minimum_group * 33
+        sum_bytes = 64 * owners + 32 * (length + 1) + 64
+        most = max(rows.values(), default=0)
+        width = len(parameters.columns) + 1
+        return Cost(
+            bytes_sent=peers * (test_bytes + sum_bytes),
+            rounds=6 + owners,
+            seconds=1.5 + most * width * width * 2e-9 + tests * parameters.minimum_group * owners * 4e-4,
+            memory_bytes=150_000_000 + most * width * 24,
+        )
+
+    def run(self, spec: TaskSpec, party: str, table: pa.Table | None, session: Session, scratch: Path) -> Outcome:
+        """Run one party's side. Raises OutputRefused when a group, or a bin of a histogram, is too small."""
+        parameters = Parameters.parse(spec.parameters)
+        inputs = [spec.parties.index(part.party) for part in spec.inputs]
+        receivers = [spec.parties.index(account) for account in spec.receivers]
+        vector, counts = None, None
+        if table is not None:
+            session.progress("computing the local moments", 0.1)
+            vector, counts = self._local(parameters, table)
+        session.mark("sizes")
+        session.progress("testing the group sizes", 0.3)
+        number = len(parameters.groups) * (1 + sum(len(h.edges) - 1 for h in parameters.histograms))
+        context = spec.digest()
+        large = at_least(
+            session, counts, groups=number, threshold=parameters.minimum_group, inputs=inputs, context=context
+        )
+        if not all(large):
+            raise OutputRefused(
+                f"group or bin {large.index(False)} has fewer than {parameters.minimum_group} rows in all",
+                remedy="ask for fewer groups, wider bins or a wider filter",
+            )
+        session.mark("sum")
+        outcome = secure_sum(
+            session, vector, length=self._length(parameters), inputs=inputs, receivers=receivers, context=context
+        )
+        commitments = [proof.point_text(point) if i in inputs else "" for i, point in enumerate(outcome.commitments)]
+        own = commitments[session.index]
+        if outcome.totals is None:
+            return Outcome(commitment=own, all_commitments=commitments)
+        return Outcome(
+            commitment=own,
+            all_commitments=commitments,
+            result=self._finalise(parameters, outcome.totals),
+            opening={"totals": [str(total) for total in outcome.totals], "blinding": str(outcome.blinding)},
+        )
+
+    # -- one owner's part
+
+    def _length(self, parameters: Parameters) -> int:
+        bins = sum(len(histogram.edges) - 1 for histogram in parameters.histograms)
+        return len(parameters.groups) * (len(parameters.needed) + bins)
+
+    def _local(self, parameters: Parameters, table: pa.Table) -> tuple[list[int], list[int]]:
+        """The vector to share, and the sizes to test: each group's rows, then each group's bins."""
+        table = _selected(parameters, table)
+        groups = _group_index(parameters, table)
+        columns = []
+        for name in parameters.names:
+            _check_scale(table, name, parameters.columns[name])
+            columns.append(table.column(name).to_numpy().astype(np.int64, copy=False))
+        number = len(parameters.groups)
+        if columns:
+            found = engine.group_moments(columns, groups, number)
+        else:
+            sizes = np.bincount(groups[groups >= 0], minlength=number)
+            found = [Moments(int(size), (), ()) for size in sizes]
+        bins = [
+            engine.group_histogram(columns[parameters.names.index(h.column)], parameters.edges(h), groups, number)
+            for h in parameters.histograms
+        ]
+        vector: list[int] = []
+        sizes_to_test = [each.count for each in found]
+        for group in range(number):
+            whole = found[group].vector()
+            vector += [whole[position] for position in parameters.needed]
+            for histogram in bins:
+                vector += histogram[group]
+                sizes_to_test += histogram[group]
+        return vector, sizes_to_test
+
+    # -- a receiver's part
+
+    def _finalise(self, parameters: Parameters, totals: Sequence[int]) -> dict[str, Any]:
+        width = len(parameters.columns)
+        position = 0
+        answer = []
+        for group in parameters.groups:
+            whole = [0] * engine.vector_length(width)
+            for place in parameters.needed:
+                whole[place] = totals[position]
+                position += 1
+            found = engine.moments_of_vector(whole, width)
+            values = self._statistics(parameters, found)
+            histograms = []
+            for histogram in parameters.histograms:
+                size = len(histogram.edges) - 1
+                counts = list(totals[position : position + size])
+                position += size
+                histograms.append({"column": histogram.column, "edges": list(histogram.edges), "counts": counts})
+            if histograms:
+                values["histograms"] = histograms
+            if parameters.group_by:
+                values["group"] = group
+            answer.append(values)
+        return {"groups": answer, "ddof": parameters.ddof}
+
+    def _statistics(self, parameters: Parameters, found: Moments) -> dict[str, Any]:
+        names, scales = parameters.names, list(parameters.columns.values())
+        numbers = range(len(names))
+        values: dict[str, Any] = {}
+        wanted = set(parameters.compute)
+        if "count" in wanted:
+            values["count"] = found.count
+        if "sum" in wanted:
+            values["sum"] = {names[i]: str(Decimal(found.sums[i]).scaleb(-scales[i])) for i in numbers}
+        if "mean" in wanted:
+            values["mean"] = {names[i]: _text(engine.mean, found, i, scales[i]) for i in numbers}
+        if "variance" in wanted:
+            values["variance"] = {
+                names[i]: _text(engine.covariance, found, i, i, scales[i], scales[i], parameters.ddof) for i in numbers
+            }
+        if "std" in wanted:
+            values["std"] = {
+                names[i]: _text(engine.deviation, found, i, scales[i], parameters.ddof) for i in numbers
+            }
+        if "covariance" in wanted:
+            values["covariance"] = [
+                [_text(engine.covariance, found, i, j, scales[i], scales[j], parameters.ddof) for j in numbers]
+                for i in numbers
+            ]
+        if "correlation" in wanted:
+            values["correlation"] = [[_text(engine.correlation, found, i, j) for j in numbers] for i in numbers]
+        if parameters.regression:
+            values["regression"] = self._regression(parameters, found, scales)
+        return values
+
+    def _regression(self, parameters: Parameters, found: Moments, scales: Sequence[int]) -> dict[str, Any]:
+        assert parameters.regression is not None
+        target, regressors = parameters.regression
+        positions = [parameters.names.index(name) for name in regressors]
+        try:
+            fit = engine.least_squares(found, parameters.names.index(target), positions, scales)
+        except SingularMoments as error:
+            return {"undefined": str(error)}
+        return {
+            "target": target,
+            "intercept": repr(fit.intercept),
+            "coefficients": dict(zip(regressors, map(repr, fit.coefficients), strict=True)),
+            "r_squared": None if fit.r_squared is None else repr(fit.r_squared),
+            "residual_std": None if fit.residual_deviation is None else repr(fit.residual_deviation),
+        }
+
+
+def _text(statistic: Any, *arguments: Any) -> str | None:
+    """The shortest text of the correctly rounded value, or None where the statistic does not exist."""
+    try:
+        return repr(statistic(*arguments))
+    except SingularMoments:
+        return None
+
+
+def _selected(parameters: Parameters, table: pa.Table) -> pa.Table:
+    """The rows that pass every filter. A row with an empty cell in a column that is read is left out, as pandas leaves it out."""
+    mask = None
+    for name in parameters.read:
+        present = pc.is_valid(table.column(name))
+        mask = present if mask is None else pc.and_(mask, present)
+    for condition in parameters.where:
+        passed = COMPARE[condition.operator](table.column(condition.column), _value(table, condition))
+        mask = passed if mask is None else pc.and_kleene(mask, passed)
+    return table if mask is None else table.filter(mask)
+
+
+def _value(table: pa.Table, condition: Condition) -> pa.Scalar:
+    field = table.schema.field(condition.column)
+    if pa.types.is_integer(field.type):
+        return pa.scalar(fixed(condition.value, _scale(table, condition.column)), pa.int64())
+    try:
+        return pa.scalar(condition.value).cast(field.type)
+    except pa.ArrowInvalid:
+        raise InvalidTask(f"the filter's value is not of the type of column {condition.column!r}") from None
+
+
+def _group_index(parameters: Parameters, table: pa.Table) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Each row's group, -1 for a value that the spec does not declare."""
+    if parameters.group_by is None:
+        return np.zeros(table.num_rows, np.int64)
+    column, values = parameters.group_by
+    text = table.column(column).cast(pa.string())
+    index = pc.index_in(text, value_set=pa.array(values, pa.string()))
+    return index.fill_null(-1).to_numpy().astype(np.int64)
+
+
+def _scale(table: pa.Table, column: str) -> int:
+    metadata = table.schema.field(column).metadata or {}
+    return int(metadata.get(b"scale", b"0"))
+
+
+def _check_scale(table: pa.Table, column: str, scale: int) -> None:
+    if not pa.types.is_integer(table.schema.field(column).type):
+        raise InvalidData(f"column {column!r} is not numeric", remedy="leave it out of the task's columns")
+    if _scale(table, column) != scale:
+        raise InvalidData(
+            f"column {column!r} has {_scale(table, column)} digits after the point, the task says {scale}",
+            remedy="agree on one scale for all owners",
+        )

@@ -1,0 +1,167 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class InfoRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Info(_message.Message):
+    __slots__ = ("account", "release", "protocol_versions", "chain_id", "head_block", "indexed_block", "workloads", "name")
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    CHAIN_ID_FIELD_NUMBER: _ClassVar[int]
+    HEAD_BLOCK_FIELD_NUMBER: _ClassVar[int]
+    INDEXED_BLOCK_FIELD_NUMBER: _ClassVar[int]
+    WORKLOADS_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    account: str
+    release: str
+    protocol_versions: _containers.RepeatedScalarFieldContainer[int]
+    chain_id: int
+    head_block: int
+    indexed_block: int
+    workloads: _containers.RepeatedScalarFieldContainer[str]
+    name: str
+    def __init__(self, account: _Optional[str] = ..., release: _Optional[str] = ..., protocol_versions: _Optional[_Iterable[int]] = ..., chain_id: _Optional[int] = ..., head_block: _Optional[int] = ..., indexed_block: _Optional[int] = ..., workloads: _Optional[_Iterable[str]] = ..., name: _Optional[str] = ...) -> None: ...
+
+class SubmitTaskRequest(_message.Message):
+    __slots__ = ("spec", "grants")
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    GRANTS_FIELD_NUMBER: _ClassVar[int]
+    spec: bytes
+    grants: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, spec: _Optional[bytes] = ..., grants: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class TaskRequest(_message.Message):
+    __slots__ = ("task",)
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    task: str
+    def __init__(self, task: _Optional[str] = ...) -> None: ...
+
+class TaskStatus(_message.Message):
+    __slots__ = ("task", "state", "attempt", "phase", "problem", "progress", "cost")
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    COST_FIELD_NUMBER: _ClassVar[int]
+    task: str
+    state: str
+    attempt: int
+    phase: str
+    problem: Problem
+    progress: float
+    cost: str
+    def __init__(self, task: _Optional[str] = ..., state: _Optional[str] = ..., attempt: _Optional[int] = ..., phase: _Optional[str] = ..., problem: _Optional[_Union[Problem, _Mapping]] = ..., progress: _Optional[float] = ..., cost: _Optional[str] = ...) -> None: ...
+
+class Problem(_message.Message):
+    __slots__ = ("code", "message", "party", "remedy")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    PARTY_FIELD_NUMBER: _ClassVar[int]
+    REMEDY_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    message: str
+    party: str
+    remedy: str
+    def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ..., party: _Optional[str] = ..., remedy: _Optional[str] = ...) -> None: ...
+
+class FileChunk(_message.Message):
+    __slots__ = ("name", "data")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    data: bytes
+    def __init__(self, name: _Optional[str] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class AuditRequest(_message.Message):
+    __slots__ = ("from_index", "kind", "task", "dataset")
+    FROM_INDEX_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    from_index: int
+    kind: str
+    task: str
+    dataset: str
+    def __init__(self, from_index: _Optional[int] = ..., kind: _Optional[str] = ..., task: _Optional[str] = ..., dataset: _Optional[str] = ...) -> None: ...
+
+class AuditRecord(_message.Message):
+    __slots__ = ("index", "record", "tree_size", "inclusion")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FIELD_NUMBER: _ClassVar[int]
+    TREE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    INCLUSION_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    record: bytes
+    tree_size: int
+    inclusion: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, index: _Optional[int] = ..., record: _Optional[bytes] = ..., tree_size: _Optional[int] = ..., inclusion: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class AttachRequest(_message.Message):
+    __slots__ = ("name", "path", "columns")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    path: str
+    columns: bytes
+    def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., columns: _Optional[bytes] = ...) -> None: ...
+
+class AttachReply(_message.Message):
+    __slots__ = ("descriptor",)
+    DESCRIPTOR_FIELD_NUMBER: _ClassVar[int]
+    descriptor: bytes
+    def __init__(self, descriptor: _Optional[bytes] = ...) -> None: ...
+
+class Frame(_message.Message):
+    __slots__ = ("hello", "data", "abort", "done")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    ABORT_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    hello: Hello
+    data: bytes
+    abort: Abort
+    done: bool
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., data: _Optional[bytes] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., done: _Optional[bool] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("task", "attempt", "spec", "protocol_version")
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    task: str
+    attempt: int
+    spec: bytes
+    protocol_version: int
+    def __init__(self, task: _Optional[str] = ..., attempt: _Optional[int] = ..., spec: _Optional[bytes] = ..., protocol_version: _Optional[int] = ...) -> None: ...
+
+class Abort(_message.Message):
+    __slots__ = ("problem",)
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    problem: Problem
+    def __init__(self, problem: _Optional[_Union[Problem, _Mapping]] = ...) -> None: ...
+
+class DocumentRequest(_message.Message):
+    __slots__ = ("digest", "task")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    digest: bytes
+    task: str
+    def __init__(self, digest: _Optional[bytes] = ..., task: _Optional[str] = ...) -> None: ...
+
+class Document(_message.Message):
+    __slots__ = ("content",)
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    content: bytes
+    def __init__(self, content: _Optional[bytes] = ...) -> None: ...
