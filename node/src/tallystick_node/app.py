@@ -1,0 +1,195 @@
+"""The composition root: ``tallystick-node run --config FILE`` wires one institution's node and runs it until SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import logging
+import signal
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import grpc
+import structlog
+from prometheus_client import Gauge, start_http_server
+from tallystick.chain.connection import Chain
+from tallystick.chain.deployment import Deployment
+from tallystick.chain.profile import profile_named
+from tallystick.protocol.errors import ChainUnreachable, Configuration, TallystickError
+from tallystick.protocol.identity import Certificate
+from tallystick.signing import Signer, signer_from_uri
+from tallystick.wire import node_pb2_grpc
+
+from tallystick_node.anchoring.outbox import Outbox
+from tallystick_node.indexer import Indexer
+from tallystick_node.peers.identity import require_enrolled, server_credentials
+from tallystick_node.peers.links import Peers
+from tallystick_node.runs.engine import Runs
+from tallystick_node.server.services import NodeService, PeerService
+from tallystick_node.settings import Settings
+from tallystick_node.store.database import Store
+
+LOG = structlog.get_logger()
+HEAD = Gauge("tallystick_chain_head", "Latest block of the chain")
+LAG = Gauge("tallystick_index_lag", "Blocks between the chain's head and what was handled")
+RUNS = Gauge("tallystick_active_runs", "Runs that are not final")
+REACHABLE = Gauge("tallystick_chain_reachable", "1 when the chain answers")
+GRACE = 5.0
+
+
+def release_digest() -> str:
+    """SHA-256 over this node's own code, which every statement names."""
+    state = hashlib.sha256()
+    for package in ("tallystick", "tallystick_node"):
+        root = Path(str(resources.files(package)))
+        for path in sorted(root.rglob("*.py")):
+            state.update(str(path.relative_to(root)).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return "sha256:" + state.hexdigest()
+
+
+class Node:
+    """One running node."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.signer: Signer = signer_from_uri(_absolute(settings), settings.password)
+        self.certificate = Certificate.parse(settings.certificate.read_bytes())
+        if self.certificate.account != self.signer.address:
+            raise Configuration(
+                "the certificate names another account than the signer's",
+                party=str(settings.certificate),
+                remedy="use the keystore and the certificate of one account",
+            )
+        deployment = Deployment.load(settings.deployment)
+        self.chain = Chain(
+            settings.rpc_url, deployment, signer=self.signer, profile=profile_named(settings.chain_profile)
+        )
+        require_enrolled(self.chain, self.certificate)
+        self.store = Store(settings.store)
+        self.release = release_digest()
+        self.peers = Peers(settings, self.chain, self.signer.address)
+        self.runs = Runs(settings, self.store, self.chain, self.signer, self.peers, self.release)
+        self.indexer = Indexer(self.store, self.chain, self.runs.on_event)
+        self.outbox = Outbox(self.store, self.chain)
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", 8 << 20),
+                ("grpc.max_send_message_length", 8 << 20),
+                ("grpc.so_reuseport", 0),
+            ]
+        )
+        service = NodeService(
+            self.settings, self.store, self.chain, self.runs, self.signer, self.release, self.certificate.common_name
+        )
+        node_pb2_grpc.add_NodeServicer_to_server(service, server)
+        node_pb2_grpc.add_PeerServicer_to_server(PeerService(self.store, self.chain, self.peers), server)
+        credentials = server_credentials(self.settings.key, self.settings.certificate, self.settings.authority)
+        try:
+            port = server.add_secure_port(self.settings.listen, credentials)
+        except RuntimeError:
+            port = 0
+        if port == 0:
+            raise Configuration(
+                f"{self.settings.listen} cannot be listened on", remedy="stop what uses the port, or set another `listen`"
+            )
+        stopped = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        host, _, metrics = self.settings.metrics.rpartition(":")
+        start_http_server(int(metrics), host or "127.0.0.1")
+        await self.runs.resume()
+        await server.start()
+        LOG.info("node serves", account=self.signer.address, port=port)
+        loops = [
+            asyncio.create_task(self.indexer.follow()),
+            asyncio.create_task(self._write()),
+            asyncio.create_task(self._tick()),
+        ]
+        ended = asyncio.create_task(stopped.wait())
+        done, _ = await asyncio.wait([*loops, ended], return_when=asyncio.FIRST_COMPLETED)
+        LOG.info("node stops")
+        for loop in loops:
+            loop.cancel()
+        await self.runs.stop()
+        await server.stop(GRACE)
+        self.store.close()
+        for task in done - {ended}:
+            task.result()  # a loop that ended by itself ended by a defect: show it
+
+    async def _write(self) -> None:
+        anchored = 0
+        while True:
+            root, size = await asyncio.to_thread(self.store.audit_head)
+            if size > anchored:
+                await asyncio.to_thread(self.store.enqueue, f"anchor:{size}", "AuditLog", "anchor", [root, size])
+                anchored = size
+            await asyncio.to_thread(self.outbox.flush)
+            await asyncio.sleep(min(0.2, self.chain.profile.poll_seconds * 4))
+
+    async def _tick(self) -> None:
+        while True:
+            HEAD.set(self.indexer.head)
+            LAG.set(max(0, self.indexer.head - self.indexer.handled))
+            REACHABLE.set(int(self.indexer.reachable))
+            RUNS.set(len(await asyncio.to_thread(self.store.active_runs)))
+            try:
+                await self.runs.tick()
+            except ChainUnreachable:
+                pass  # the indexer reports it
+            await asyncio.sleep(1)
+
+
+def _absolute(settings: Settings) -> str:
+    scheme, _, rest = settings.signer.partition(":")
+    return f"keystore:{settings.home / rest}" if scheme == "keystore" else settings.signer
+
+
+def _log_as_json() -> None:
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def main() -> None:
+    """Command line: ``run`` serves; ``check`` opens everything and says what is wrong."""
+    parser = argparse.ArgumentParser(prog="tallystick-node", description=__doc__)
+    parser.add_argument("command", choices=["run", "check"])
+    parser.add_argument("--config", type=Path, required=True, help="settings in TOML")
+    arguments = parser.parse_args()
+    _log_as_json()
+    try:
+        node = Node(Settings.load(arguments.config))
+        if arguments.command == "run":
+            asyncio.run(node.run())
+        else:
+            sys.stdout.write(json.dumps({"account": node.signer.address, "release": node.release}) + "\n")
+    except TallystickError as error:
+        _complain(error)
+
+
+def _complain(error: TallystickError) -> Any:
+    sys.stderr.write(f"{error.message}\n")
+    if error.party:
+        sys.stderr.write(f"  concerns: {error.party}\n")
+    if error.remedy:
+        sys.stderr.write(f"  remedy:   {error.remedy}\n")
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

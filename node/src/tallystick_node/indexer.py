@@ -1,0 +1,67 @@
+"""Following the chain: every event of ours, in order, at least once, across restarts, outages and re-organisations."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from tallystick.chain.connection import Chain
+from tallystick.chain.contract import Event
+from tallystick.protocol.errors import ChainUnreachable
+
+from tallystick_node.store.database import Store
+
+LOG = structlog.get_logger()
+REWIND = 64  # blocks to go back when the last handled block is no longer on the chain
+
+
+class Indexer:
+    """Hands events to ``handle`` and keeps the cursor. ``head`` and ``handled`` are block numbers, for health checks."""
+
+    def __init__(self, store: Store, chain: Chain, handle: Callable[[Event], Awaitable[None]]) -> None:
+        self._store = store
+        self._chain = chain
+        self._handle = handle
+        self.head = 0
+        self.handled = 0
+        self.reachable = True
+
+    async def follow(self) -> None:
+        """Run for ever."""
+        pause = self._chain.profile.poll_seconds
+        while True:
+            try:
+                await self._advance()
+                if not self.reachable:
+                    LOG.info("chain answers again")
+                self.reachable, pause = True, self._chain.profile.poll_seconds
+            except ChainUnreachable as error:
+                if self.reachable:
+                    LOG.warning("chain does not answer", problem=error.message, party=error.party)
+                self.reachable, pause = False, min(10.0, 2 * max(pause, 0.25))
+            await asyncio.sleep(pause)
+
+    async def _advance(self) -> None:
+        self.head = await asyncio.to_thread(self._chain.head)
+        first = await asyncio.to_thread(self._next)
+        if first > self.head:
+            self.handled = self.head
+            return
+        last = min(self.head, first + self._chain.profile.log_page - 1)
+        for event in await asyncio.to_thread(lambda: list(self._chain.events(first, last))):
+            await self._handle(event)
+        block = await asyncio.to_thread(self._chain.block, last)
+        await asyncio.to_thread(self._store.set_cursor, last, block["hash"])
+        self.handled = last
+
+    def _next(self) -> int:
+        """The first block to read. When the last handled block has another hash now, some blocks are read again."""
+        cursor = self._store.cursor()
+        if cursor is None:
+            return 0
+        number, known = cursor
+        if number <= self.head and self._chain.block(number)["hash"] == known:
+            return number + 1
+        LOG.warning("chain re-organised", block=number)
+        return max(0, min(number, self.head) - REWIND)

@@ -1,0 +1,1 @@
+"""The gRPC services of a node: thin, over mutual TLS, the caller known from its certificate alone."""
