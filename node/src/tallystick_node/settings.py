@@ -40,8 +40,8 @@ class Settings(BaseModel):
     deployment: Path
     listen: str = "127.0.0.1:0"
     metrics: str = "127.0.0.1:0"
-    store: str = "sqlite:///node.db"
-    data_dir: Path = Path("data")
+    store: str
+    data_dir: Path
     peers: dict[str, str] = {}
     link_seconds: float = Field(default=30, gt=0, le=3600)
     policy: Policy = Policy()
@@ -60,6 +60,7 @@ class Settings(BaseModel):
             if name.startswith(PREFIX) and field in cls.model_fields and field not in ("home", "peers", "policy"):
                 raw[field] = value
         home = path.resolve().parent
+        raw = {"data_dir": "data", "store": "sqlite:///node.db", **raw}
         for field in ("password_file", "certificate", "key", "authority", "deployment", "data_dir"):
             if raw.get(field):
                 raw[field] = home / raw[field]

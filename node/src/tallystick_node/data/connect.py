@@ -38,7 +38,7 @@ def open_table(path: Path, columns: Sequence[Column]) -> pa.Table:
     if not 1 <= raw.num_rows <= MAX_ROWS:
         raise InvalidData(f"{name}: {raw.num_rows} rows; from 1 to {MAX_ROWS} are allowed", party=name)
     arrays = [_convert(name, column, raw.column(column.name)) for column in columns]
-    fields = [pa.field(c.name, ARROW[c.type], metadata={"scale": str(c.scale)}) for c in columns]
+    fields = [pa.field(c.name, ARROW[c.type], metadata={"scale": str(c.scale or 0)}) for c in columns]
     return pa.table(arrays, schema=pa.schema(fields))
 
 

@@ -12,13 +12,9 @@ from pathlib import Path
 
 import grpc
 from tallystick.chain.connection import Chain
+from tallystick.client.nodes import server_name
 from tallystick.protocol.errors import ContractRefused, PeerFailed, Refused
 from tallystick.protocol.identity import Certificate
-
-
-def server_name(account: str) -> str:
-    """The DNS name under which an account's certificate serves: TLS itself then binds a connection to the account."""
-    return f"{account[2:].lower()}.tallystick.internal"
 
 
 def require_enrolled(chain: Chain, certificate: Certificate) -> str:

@@ -21,6 +21,7 @@ from tallystick.chain.contract import Event
 from tallystick.chain.deployment import Deployment
 from tallystick.chain.profile import profile_named
 from tallystick.cli.terminal import Terminal
+from tallystick.client import Client, Nodes
 from tallystick.protocol.errors import Configuration, MalformedDocument, NotFound, SignerLocked
 from tallystick.signing import Signer, require_private, signer_from_uri
 
@@ -111,12 +112,12 @@ class Session:
         """The chain's events of these names (all without any), from the first block to the head."""
         return [event for event in chain.events(0, chain.head()) if not names or event.name in names]
 
-    def client(self) -> Any:
+    def client(self) -> Client:
         """The client, for what needs a node. Raises Configuration."""
-        from tallystick import client
-
-        path = self.config or _named(os.environ.get("TALLY_CONFIG")) or Path("tally.toml")
-        return client.connect(client.ClientConfig.load(path))
+        paths = {name: Path(self.setting(name)) for name in ("certificate", "key", "authority")}
+        require_private(paths["key"])
+        nodes = self.settings.get("nodes", {})
+        return Client(self.chain(signing=True), Nodes(nodes, **paths))
 
 
 def of(context: typer.Context) -> Session:
