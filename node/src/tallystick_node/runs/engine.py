@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import json
 import secrets
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ class Runs:
         self._peers = peers
         self._release = release
         self._gate = Gate(signer.address, chain, store, settings.policy)
+        self._admission = threading.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopped: dict[str, str] = {}  # runs that were told to stop, and why
         self._certificate = settings.certificate.read_text()
@@ -168,6 +170,12 @@ class Runs:
     # -- steps
 
     def _admit(self, run: RunRecord) -> RunRecord:
+        # A spec that is handed over and its proposal's event can arrive at the same moment, in two threads.
+        with self._admission:
+            current = self._store.run(run.task)
+            return self._decide(current) if current is not None and current.state == "received" else current or run
+
+    def _decide(self, run: RunRecord) -> RunRecord:
         spec = TaskSpec.parse(run.spec)
         try:
             self._gate.check(spec)

@@ -23,6 +23,7 @@ from tallystick.protocol.errors import ChainUnreachable, ContractRefused, Deadli
 from tallystick.signing import Signer
 
 Block = int | str
+NONCE_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,6 @@ class Chain:
         if profile.proof_of_authority:
             self._web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
         self._lock = threading.Lock()
-        self._nonce: int | None = None
         self.contracts = {name: Contract(name, address) for name, address in deployment.contracts.items()}
         self._by_address = {contract.address.lower(): name for name, contract in self.contracts.items()}
         try:
@@ -150,24 +150,30 @@ class Chain:
         message = {"from": sender, "to": bound.address, "data": bound.encode(function, *arguments)}
         with self._lock:
             gas = int.from_bytes(self._execute(contract, "eth_estimateGas", message), "big")
-            if self._nonce is None:
-                self._nonce = int(self.request("eth_getTransactionCount", sender, "pending"), 16)
+            return self._sign_and_send(sender, bound.address, message["data"], gas)
+
+    def _sign_and_send(self, sender: str, to: str, data: str, gas: int) -> str:
+        """Sign with the account's next nonce. An operator and its node may share an account, so the chain is asked each
+        time, and a nonce that somebody else took meanwhile is followed by the next."""
+        assert self.signer is not None
+        for attempt in range(NONCE_ATTEMPTS):
             transaction = {
                 "chainId": self.deployment.chain_id,
-                "nonce": self._nonce,
+                "nonce": int(self.request("eth_getTransactionCount", sender, "pending"), 16),
                 "gas": int(gas * self.profile.gas_margin),
-                "to": bound.address,
+                "to": to,
                 "value": 0,
-                "data": message["data"],
+                "data": data,
                 **self._fees(),
             }
             try:
-                sent = self.request("eth_sendRawTransaction", "0x" + self.signer.sign_transaction(transaction).hex())
-            except ChainUnreachable:
-                self._nonce = None  # ask again: somebody else used the account, or the chain was restarted
-                raise
-            self._nonce += 1
-        return str(sent)
+                return str(self.request("eth_sendRawTransaction", "0x" + self.signer.sign_transaction(transaction).hex()))
+            except ChainUnreachable as error:
+                taken = "nonce" in error.message or "underpriced" in error.message
+                if not taken or attempt == NONCE_ATTEMPTS - 1:
+                    raise
+            time.sleep(0.05 * (attempt + 1))
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
     def receipt(self, transaction: str, contract: str = "") -> Receipt:
         """Wait for a transaction. Raises Deadline, or ContractRefused when it was carried out and reverted."""
@@ -177,7 +183,6 @@ class Chain:
             if found is not None and found.get("blockNumber"):
                 break
             if time.monotonic() > give_up:
-                self._nonce = None
                 raise Deadline(
                     f"transaction {transaction} was not carried out within {self.profile.receipt_seconds:g} s",
                     party=self.shown_url,

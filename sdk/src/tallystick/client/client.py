@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ from tallystick.chain.connection import Chain, Receipt
 from tallystick.client.nodes import Nodes
 from tallystick.protocol import canonical, typed
 from tallystick.protocol.dataset import Column, DatasetDescriptor, schema_digest
-from tallystick.protocol.errors import ContractRefused, Deadline, MalformedDocument, SignerLocked
+from tallystick.protocol.errors import ContractRefused, Deadline, MalformedDocument, Refused, SignerLocked
 from tallystick.protocol.grant import Grant, GrantTerms, Salts
 from tallystick.protocol.identity import Certificate, sign_p256
 from tallystick.protocol.task import Security, TaskInput, TaskSpec, order, proposal_of
@@ -197,7 +198,7 @@ class Client:
     def submit(self, spec: TaskSpec, grants: Iterable[GrantFile]) -> str:
         """Propose a task on chain and hand its documents to every party's node; the task's id. Doing it again is harmless.
 
-        Raises Refused by the first node that refuses.
+        Raises what the first node that refuses answers, after the proposal was withdrawn.
         """
         proposal = proposal_of(spec)
         try:
@@ -207,8 +208,13 @@ class Client:
                 raise
         documents = [file.to_bytes() for file in grants]
         request = node_pb2.SubmitTaskRequest(spec=spec.to_bytes(), grants=documents)
-        for account in spec.parties:
-            self.nodes.call(account, "SubmitTask", request, 120)
+        try:
+            for account in spec.parties:
+                self.nodes.call(account, "SubmitTask", request, 120)
+        except Refused:
+            with contextlib.suppress(ContractRefused):
+                self.chain.send("TaskLedger", "cancel", proposal.as_tuple())
+            raise
         return canonical.hex32(proposal.id())
 
     def wait(self, task: str, seconds: float, each: Callable[[str], None] = lambda state: None) -> str:

@@ -28,6 +28,8 @@ Larger ones travel as strings.
 """
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKETS = re.compile(rb"[\[\]{}]")
 _HEX32 = re.compile(r"0x[0-9a-f]{64}")
 
 
@@ -52,6 +54,7 @@ def decode(data: bytes, limit: int) -> Any:
     """
     if len(data) > limit:
         raise MalformedDocument(f"{len(data)} bytes, more than the {limit} that this document may have")
+    _check_depth(data)
     try:
         value = json.loads(
             data.decode("utf-8", "strict"),
@@ -60,8 +63,6 @@ def decode(data: bytes, limit: int) -> Any:
             parse_int=_integer,
             parse_constant=_no_float,
         )
-    except RecursionError:
-        raise MalformedDocument(f"nested more than {MAX_DEPTH} deep") from None
     except UnicodeDecodeError as error:
         raise MalformedDocument(f"not UTF-8 at byte {error.start}") from None
     except ValueError as error:
@@ -105,6 +106,15 @@ def unhex32(value: str) -> bytes:
     if not isinstance(value, str) or not _HEX32.fullmatch(value):
         raise MalformedDocument("an id is written 0x and 64 lower-case hex digits")
     return bytes.fromhex(value[2:])
+
+
+def _check_depth(data: bytes) -> None:
+    # Before the parser runs: CPython's recurses on the C stack, and hostile nesting can kill the process.
+    depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", data)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise MalformedDocument(f"nested more than {MAX_DEPTH} deep")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

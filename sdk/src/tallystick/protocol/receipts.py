@@ -20,6 +20,8 @@ from tallystick.protocol.errors import MalformedDocument
 
 MAX_HEADER = 4096
 MAX_RECEIPT = 1 << 20
+MAX_DEPTH = 5
+"""How deep RLP may nest: a receipt has fields, logs, log, topics, topic."""
 
 _HASHES = ("parentHash", "sha3Uncles", "miner", "stateRoot", "transactionsRoot", "receiptsRoot", "logsBloom")
 _NUMBERS = ("difficulty", "number", "gasLimit", "gasUsed", "timestamp")
@@ -174,13 +176,42 @@ def _nibbles(key: bytes) -> tuple[int, ...]:
 def _list(data: bytes, limit: int, what: str) -> list[Any]:
     if len(data) > limit:
         raise MalformedDocument(f"{what}: {len(data)} bytes, more than {limit}")
-    try:
-        value = rlp.decode(data)
-    except (rlp.RLPException, RecursionError, ValueError, IndexError, TypeError) as error:
-        raise MalformedDocument(f"{what}: not RLP: {type(error).__name__}") from None
+    value, end = _item(data, 0, MAX_DEPTH, what)
+    if end != len(data):
+        raise MalformedDocument(f"{what}: bytes after the RLP")
     if not isinstance(value, list):
         raise MalformedDocument(f"{what}: not an RLP list")
     return value
+
+
+def _item(data: bytes, at: int, depth: int, what: str) -> tuple[Any, int]:
+    """One strict RLP item and where it ends (yellow paper, appendix B). Nesting is bounded."""
+    if at >= len(data) or depth == 0:
+        raise MalformedDocument(f"{what}: RLP that ends early or nests more than {MAX_DEPTH} deep")
+    first = data[at]
+    if first < 0x80:
+        return data[at : at + 1], at + 1
+    base = 0xC0 if first >= 0xC0 else 0x80
+    size, start = first - base, at + 1
+    if size > 55:
+        start = at + 1 + size - 55
+        size = int.from_bytes(data[at + 1 : start], "big")
+        if size < 56 or data[at + 1] == 0:
+            raise MalformedDocument(f"{what}: an RLP length that is not the shortest")
+    end = start + size
+    if end > len(data):
+        raise MalformedDocument(f"{what}: RLP that ends early")
+    if base == 0x80:
+        if size == 1 and data[start] < 0x80:
+            raise MalformedDocument(f"{what}: an RLP byte that is not the shortest")
+        return data[start:end], end
+    items: list[Any] = []
+    while start < end:
+        item, start = _item(data, start, depth - 1, what)
+        items.append(item)
+    if start != end:
+        raise MalformedDocument(f"{what}: an RLP list that ends inside an item")
+    return items, end
 
 
 def _bytes(value: Any) -> bytes:

@@ -16,7 +16,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import grpc
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from web3 import HTTPProvider, Web3
@@ -189,30 +188,34 @@ class Network:
         (institution.folder / "tally.toml").write_text("\n".join(tally) + "\n")
         return path
 
-    def launch(self, institution: Institution, **changes: object) -> None:
-        """Start an institution's node process and wait until it serves. Raises Deadline with the end of its log."""
-        config = self.write_settings(institution, **changes)
-        log_path = institution.folder / "node.log"
-        with log_path.open("ab") as log:
-            institution.process = subprocess.Popen(
-                [sys.executable, "-m", "tallystick_node.app", "run", "--config", str(config)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-                start_new_session=True,
-            )
-        client = self.client(institution)
+    def launch(self, *institutions: Institution, **changes: object) -> None:
+        """Start node processes and wait until all serve. Raises Deadline with the end of the log of one that does not."""
+        for institution in institutions:
+            config = self.write_settings(institution, **changes)
+            with (institution.folder / "node.log").open("ab") as log:
+                institution.process = subprocess.Popen(
+                    [sys.executable, "-m", "tallystick_node.app", "run", "--config", str(config)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        for institution in institutions:
+            self._await(institution)
+
+    def _await(self, institution: Institution) -> None:
+        client, process = self.client(institution), institution.process
         give_up = time.monotonic() + NODE_SECONDS
         while True:
             try:
                 client.nodes.call(institution.account, "GetInfo", node_pb2.InfoRequest(), 2)
                 return
-            except (TallystickError, grpc.RpcError):
-                ended = institution.process.poll() is not None
-                if ended or time.monotonic() > give_up:
-                    tail = log_path.read_text()[-2000:]
-                    raise Deadline(f"the node of {institution.name} does not serve:\n{tail}", party=str(log_path)) from None
+            except TallystickError:
+                if process is None or process.poll() is not None or time.monotonic() > give_up:
+                    log = institution.folder / "node.log"
+                    raise Deadline(
+                        f"the node of {institution.name} does not serve:\n{log.read_text()[-2000:]}", party=str(log)
+                    ) from None
             time.sleep(0.2)
 
     def halt(self, institution: Institution, *, by: int = signal.SIGTERM) -> None:
