@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - one row of the table of tampers is one line
 """Each numbered rule: an honest bundle passes it, and a bundle with one thing changed fails it under its number."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A complete synthetic network of three parties: real keys, certificates, signatures, commitments, receipts and headers.
+"""A synthetic network of three parties, complete: real keys, certificates, signatures, commitments, receipts, headers.
 
 Everything the tests tamper with is a plain attribute; :meth:`World.bundle` puts it together again.
 """
@@ -65,6 +65,7 @@ def p256(number: int) -> ec.EllipticCurvePrivateKey:
 
 ACCOUNTS = sorted((Account(PrivateKey.from_int(n)) for n in (11, 12, 13)), key=lambda each: order(each.address))
 PARTIES = [each.address for each in ACCOUNTS]
+WORLD_DOMAIN = typed.Domain("ProofRegistry", CHAIN, DEPLOYED["ProofRegistry"])
 REQUESTER = Account(PrivateKey.from_int(99)).address
 STRANGER = Account(PrivateKey.from_int(666))
 
@@ -79,10 +80,10 @@ def header_of(parent: bytes, number: int, timestamp: int, root: bytes) -> bytes:
     def number_bytes(value: int) -> bytes:
         return value.to_bytes((value.bit_length() + 7) // 8, "big")
 
-    zero = bytes(32)
+    zero, one = bytes(32), b"\x01"
+    height, time = number_bytes(number), number_bytes(timestamp)
     return rlp.encode(
-        [parent, zero, bytes(20), zero, zero, root, bytes(256), b"", number_bytes(number), b"\x01", b"\x01"]
-        + [number_bytes(timestamp), b"", zero, bytes(8)]
+        [parent, zero, bytes(20), zero, zero, root, bytes(256), b"", height, one, one, time, b"", zero, bytes(8)]
     )
 
 
@@ -111,7 +112,7 @@ class World:
         del self.events[[i for i, each in enumerate(self.events) if each[0] is kind][index]]
 
     def insert_before(self, at: events.EventType, kind: events.EventType, /, **values: Any) -> None:
-        self.events.insert([i for i, each in enumerate(self.events) if each[0] is at][0], (kind, values))
+        self.events.insert(next(i for i, each in enumerate(self.events) if each[0] is at), (kind, values))
 
     def agree(self, **changes: Any) -> None:
         """Change the statement, and let the chain and every party follow."""
@@ -122,7 +123,9 @@ class World:
 
     def _rename_results(self) -> None:
         task = self.statement.task
-        self.results = {who: replace(ResultFile.parse(data), task=task).to_bytes() for who, data in self.results.items()}
+        self.results = {
+            who: replace(ResultFile.parse(data), task=task).to_bytes() for who, data in self.results.items()
+        }
         digest = file_digest(next(iter(self.results.values())))
         outputs = tuple(replace(each, sha256=digest) for each in self.statement.outputs)
         self.statement = replace(self.statement, outputs=outputs)
@@ -152,7 +155,7 @@ class World:
         )
 
     def signatures(self) -> dict[str, bytes]:
-        domain = typed.Domain("ProofRegistry", CHAIN, DEPLOYED["ProofRegistry"])
+        domain = WORLD_DOMAIN
         digest = typed.result_digest(domain, proof.result_of(self.statement))
         return {party: signer.sign(digest) for party, signer in self.signers.items()}
 
@@ -303,9 +306,16 @@ def make(kind: str = "sum-verified") -> World:
     chain.append(
         (
             events.RESULT_PROVED,
-            {"task": task, "statement": b"", "kind": b"", "attempt": 1, "inputs": b"", "output": b"",
-             "submitter": receiver},
-        )  # fmt: skip
+            {
+                "task": task,
+                "statement": b"",
+                "kind": b"",
+                "attempt": 1,
+                "inputs": b"",
+                "output": b"",
+                "submitter": receiver,
+            },
+        )
     )
     shares = [((3, 5), 77), ((4, -6), 1234)]
     commitments = [
@@ -341,8 +351,18 @@ def make(kind: str = "sum-verified") -> World:
         cost=MeasuredCost(1800, 4, 1500),
     )
     world = World(
-        kind, spec, terms, grants, authority, ca_key, dict(issued), statement,
-        {receiver: result.to_bytes()}, b"", chain, {each.address: each for each in ACCOUNTS},
-    )  # fmt: skip
+        kind,
+        spec,
+        terms,
+        grants,
+        authority,
+        ca_key,
+        dict(issued),
+        statement,
+        {receiver: result.to_bytes()},
+        b"",
+        chain,
+        {each.address: each for each in ACCOUNTS},
+    )
     world.settle()
     return world
