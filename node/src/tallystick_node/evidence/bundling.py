@@ -38,7 +38,7 @@ def build_bundle(store: Store, chain: Chain, authority_pem: bytes, task: str) ->
         authority=authority_pem,
         statement=statement,
         proof=proof,
-        chain=collect(chain, spec, chain.head()).to_bytes(),
+        chain=collect(chain, spec).to_bytes(),
         terms=terms,
         certificates={f"{account}.pem": pem.encode() for account, pem in json.loads(certificates).items()},
     )

@@ -14,10 +14,11 @@ from tallystick.protocol.statement import CONTRACTS
 from tallystick.protocol.task import TaskSpec, proposal_of
 
 
-def collect(chain: Chain, spec: TaskSpec, until: int) -> ChainEvidence:
-    """Every block up to ``until`` with an event about the task, its parties, datasets or grants, with all its receipts.
+def collect(chain: Chain, spec: TaskSpec) -> ChainEvidence:
+    """Every block up to the proof with an event about the task, its parties, datasets or grants, with all its receipts.
 
-    Headers in between are included too, so that each block links to the last one, whose hash is what a verifier trusts.
+    Headers in between are included too, so that each block links to the last one, which holds the proof and whose hash is
+    what a verifier trusts. Raises MalformedDocument when the chain has no proof of the task.
     """
     task = proposal_of(spec).id()
     datasets = {canonical.unhex32(part.dataset) for part in spec.inputs}
@@ -30,14 +31,15 @@ def collect(chain: Chain, spec: TaskSpec, until: int) -> ChainEvidence:
             found.get("task") == task
             or found.get("dataset") in datasets
             or found.get("grant") in grants
-            or found.get("account") in accounts
+            or (event.contract == "ParticipantRegistry" and found.get("account") in accounts)
             or event.name.startswith("Authority")
         )
 
-    first = 0
-    wanted = sorted({event.block for event in chain.events(first, until) if concerns(event)})
-    if not wanted:
-        raise MalformedDocument("the chain has no event about this task")
+    events = list(chain.events(0, chain.head()))
+    proofs = [event.block for event in events if event.name == "ResultProved" and event["task"] == task]
+    if not proofs:
+        raise MalformedDocument("the chain has no proof of this task")
+    wanted = sorted({event.block for event in events if event.block <= proofs[0] and concerns(event)})
     blocks = []
     for number in range(wanted[0], wanted[-1] + 1):
         header = chain.block(number)

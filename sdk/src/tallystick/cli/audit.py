@@ -24,7 +24,7 @@ def refusals(
     folder: Annotated[Path | None, typer.Argument(help="Folder of records; without it the nodes are asked.")] = None,
 ) -> None:
     """Show what was refused, by which rule."""
-    _show(context, records_of(folder) if folder else list(of(context).client().refusals()), "refusal")
+    _show(context, records_of(folder) if folder else of(context).client().refusals(), "refusal")
 
 
 @app.command("log")

@@ -17,10 +17,27 @@ File = Annotated[Path, typer.Argument(help="A result file.")]
 
 
 @app.command("fetch")
-def fetch(context: typer.Context, task: Annotated[str, typer.Argument(help="A task's id, 0x….")]) -> None:
+def fetch(
+    context: typer.Context,
+    task: Annotated[str, typer.Argument(help="A task's id, 0x….")],
+    folder: Annotated[Path, typer.Option(help="Where the files go.")] = Path("result"),
+) -> None:
     """Fetch this account's result of a task from its own node."""
     session = of(context)
-    session.terminal.record({"task": task, "result": session.client().result(task)})
+    files = session.client().result(task, folder)
+    session.terminal.record({"task": task, "files": ", ".join(str(path) for path in files)})
+
+
+@app.command("bundle")
+def bundle(
+    context: typer.Context,
+    task: Annotated[str, typer.Argument(help="A task's id, 0x….")],
+    party: Annotated[str, typer.Option(help="The party whose node is asked.")],
+    folder: Annotated[Path, typer.Option(help="Where the bundle goes.")] = Path("evidence"),
+) -> None:
+    """Fetch the evidence bundle of a task from a party's node."""
+    session = of(context)
+    session.terminal.record({"task": task, "bundle": str(session.client().bundle(task, party, folder))})
 
 
 @app.command("show")

@@ -12,6 +12,7 @@ import typer
 
 from tallystick.chain.connection import Chain
 from tallystick.cli.participant import address
+from tallystick.client import GrantFile
 from tallystick.cli.session import Session, hex32, of, read, read_toml, write
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import Deadline, MalformedDocument, NotFound
@@ -75,10 +76,15 @@ def plan(context: typer.Context, spec: Spec) -> None:
 
 
 @app.command("submit")
-def submit(context: typer.Context, spec: Spec) -> None:
-    """Propose a task on chain and hand its spec to the parties' nodes."""
+def submit(
+    context: typer.Context,
+    spec: Spec,
+    grant: Annotated[list[Path], typer.Option(help="A grant file from an owner; once for each input.")],
+) -> None:
+    """Propose a task on chain and hand its spec and grants to the parties' nodes."""
     session = of(context)
-    task = session.client().submit(TaskSpec.parse(read(spec)))
+    grants = [GrantFile.parse(read(path)) for path in grant]
+    task = session.client().submit(TaskSpec.parse(read(spec)), grants)
     session.terminal.record({"task": task})
 
 

@@ -250,6 +250,10 @@ class Client:
         request = node_pb2.AuditRequest(kind=kind)
         return [bytes(record.record) for record in self.nodes.stream(account, "ListAudit", request)]
 
+    def refusals(self) -> list[bytes]:
+        """The refusals on record at every configured node, as far as this account may see them."""
+        return [record for account in self.nodes.accounts for record in self.audit(account, "refusal")]
+
     def _domain(self, contract: str) -> typed.Domain:
         return typed.Domain(contract, self.chain.deployment.chain_id, self.chain.deployment.contracts[contract])
 

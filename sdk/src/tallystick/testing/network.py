@@ -75,6 +75,7 @@ class Network:
         self.profile = PROFILES["development" if kind == "anvil" else "ganache"]
         self.institutions: dict[str, Institution] = {}
         self._ca_key = ec.generate_private_key(ec.SECP256R1())
+        self._issued = 0
 
     def start(self) -> Network:
         """Start the chain, deploy the contracts, make the authority and have it accepted."""
@@ -121,27 +122,43 @@ class Network:
         create_keystore(folder / "keystore.json", password, iterations=FAST_SCRYPT)
         signer = signer_from_uri(f"keystore:{folder / 'keystore.json'}", lambda: password)
         self._fund(signer.address)
+        institution = Institution(name, folder, signer, *self._certify(name, signer.address, tuple(roles)))
+        self.institutions[name] = institution
+        self._enrol(institution)
+        return institution
+
+    def rotate(self, institution: Institution) -> None:
+        """Give an institution a new key and certificate, and enrol it with them."""
+        certificate, key = self._certify(institution.name, institution.account, institution.certificate.roles)
+        institution.certificate, institution.key = certificate, key
+        self._enrol(institution)
+
+    def _certify(
+        self, name: str, account: str, roles: tuple[str, ...]
+    ) -> tuple[Certificate, ec.EllipticCurvePrivateKey]:
         key = ec.generate_private_key(ec.SECP256R1())
-        now = self.governor.chain.now()
+        self._issued += 1  # certificates succeed one another: each starts later than the one before
+        begin = self.governor.chain.now() - 3600 + self._issued
         certificate = issue_certificate(
             self.authority,
             self._ca_key,
             key.public_key(),
-            signer.address,
+            account,
             name,
-            ["127.0.0.1", "localhost", server_name(signer.address)],
+            ["127.0.0.1", "localhost", server_name(account)],
             list(roles),
-            (now - 3600, now + YEAR),
+            (begin, begin + YEAR),
         )
-        pem = key.private_bytes(
+        return certificate, key
+
+    def _enrol(self, institution: Institution) -> None:
+        pem = institution.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        _private(folder / "tls.key", pem)
-        (folder / "tls.pem").write_bytes(certificate.pem)
-        institution = Institution(name, folder, signer, certificate, key)
-        Client(self.connect(signer)).enrol(self.authority_number, certificate, key, self._ca_key)
-        self.institutions[name] = institution
-        return institution
+        _private(institution.folder / "tls.key", pem)
+        (institution.folder / "tls.pem").write_bytes(institution.certificate.pem)
+        client = Client(self.connect(institution.signer))
+        client.enrol(self.authority_number, institution.certificate, institution.key, self._ca_key)
 
     def client(self, institution: Institution) -> Client:
         """An institution's client, which knows every node."""
