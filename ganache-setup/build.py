@@ -39,7 +39,12 @@ SETTINGS: dict[str, Any] = {
     "metadata": {"bytecodeHash": "none"},
     "outputSelection": {
         "*": {
-            "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object", "evm.deployedBytecode.immutableReferences"]
+            "*": [
+                "abi",
+                "evm.bytecode.object",
+                "evm.deployedBytecode.object",
+                "evm.deployedBytecode.immutableReferences",
+            ]
         }
     },
 }
@@ -55,7 +60,8 @@ def compiler_version() -> str:
 def standard_input() -> dict[str, Any]:
     """The compiler's standard JSON input. Source names are relative, so a build does not depend on where it runs."""
     sources = {
-        f"contracts/{path.relative_to(SOURCES)}": {"content": path.read_text()} for path in sorted(SOURCES.rglob("*.sol"))
+        f"contracts/{path.relative_to(SOURCES)}": {"content": path.read_text()}
+        for path in sorted(SOURCES.rglob("*.sol"))
     }
     return {"language": "Solidity", "sources": sources, "settings": SETTINGS}
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pandas as pd
 from sklearn.datasets import load_breast_cancer
-
 from tallystick.protocol.dataset import Column
 
 CLINICAL = (

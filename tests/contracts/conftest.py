@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-
 from tallystick.chain.connection import Chain, Receipt
 from tallystick.chain.deployment import Deployment, deploy
 from tallystick.chain.profile import PROFILES
@@ -123,7 +122,9 @@ class World:
         )
         return replace(made, **changes)
 
-    def issue(self, owner: Actor, grant: Grant, *, domain: typed.Domain | None = None, by: Actor | None = None) -> Receipt:
+    def issue(
+        self, owner: Actor, grant: Grant, *, domain: typed.Domain | None = None, by: Actor | None = None
+    ) -> Receipt:
         digest = typed.grant_digest(domain or self.domain("GrantLedger"), grant.id())
         return (by or self.relayer).send("GrantLedger", "issue", grant.as_tuple(), owner.signer.sign_digest(digest))
 
@@ -131,7 +132,8 @@ class World:
 
     def proposal(self, grants: list[Grant], receivers: tuple[Actor, ...] = (), **changes: Any) -> Proposal:
         parties = [
-            Party(actor.address, grant.dataset, grant.id(), 0) for actor, grant in zip(self.parties, grants, strict=False)
+            Party(actor.address, grant.dataset, grant.id(), 0)
+            for actor, grant in zip(self.parties, grants, strict=False)
         ]
         parties += [Party(actor.address) for actor in receivers]
         made = Proposal(
@@ -149,7 +151,9 @@ class World:
     def actor(self, account: str) -> Actor:
         return next(actor for actor in [*self.parties, self.regulator, self.newcomer] if actor.address == account)
 
-    def acceptance(self, actor: Actor, proposal: Proposal, attempt: int = 1, domain: typed.Domain | None = None) -> bytes:
+    def acceptance(
+        self, actor: Actor, proposal: Proposal, attempt: int = 1, domain: typed.Domain | None = None
+    ) -> bytes:
         domain = domain or self.domain("TaskLedger")
         digest = typed.acceptance_digest(domain, proposal.id(), proposal.spec, attempt)
         return actor.signer.sign_digest(digest)
@@ -158,9 +162,7 @@ class World:
         self, proposal: Proposal, grants: list[Grant], *, attempt: int = 1, indices: list[int] | None = None
     ) -> Receipt:
         indices = list(range(len(proposal.parties))) if indices is None else indices
-        signatures = [
-            self.acceptance(self.actor(proposal.parties[i].account), proposal, attempt) for i in indices
-        ]
+        signatures = [self.acceptance(self.actor(proposal.parties[i].account), proposal, attempt) for i in indices]
         return self.relayer.send(
             "TaskLedger", "accept", proposal.as_tuple(), attempt, indices, signatures, self.terms(proposal, grants)
         )
@@ -186,16 +188,14 @@ class World:
 
     def prove(self, proposal: Proposal, result: typed.Result, proof: bytes = b"", **options: Any) -> Receipt:
         signatures = options.get("signatures") or self.signatures(proposal, result)
-        return self.relayer.send(
-            "ProofRegistry", "submit", proposal.as_tuple(), result.as_tuple(), signatures, proof
-        )
+        return self.relayer.send("ProofRegistry", "submit", proposal.as_tuple(), result.as_tuple(), signatures, proof)
 
     def state(self, proposal: Proposal) -> str:
         names = ["None", "Proposed", "Running", "Proved", "Failed", "Cancelled", "Expired"]
         return names[self.call("TaskLedger", "taskAt", proposal.id())["state"]]
 
 
-class refused:  # noqa: N801 - reads as a phrase: `with refused("NotActive"):`
+class refused:
     """The block ends in exactly this custom error."""
 
     def __init__(self, error: str) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import secrets
 
 from contracts.conftest import World, refused
-
 from tallystick.protocol.dataset import dataset_id
 from tallystick.protocol.identity import ROLES
 

@@ -4,7 +4,6 @@ import secrets
 from dataclasses import replace
 
 from contracts.conftest import DAY, Case, World, refused
-
 from tallystick.protocol import typed
 
 LEDGER = "GrantLedger"

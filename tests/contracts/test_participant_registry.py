@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from contracts.conftest import ALL_ROLES, DAY, World, b32, refused
 from cryptography.hazmat.primitives.asymmetric import ec
-
 from tallystick.protocol import typed
 from tallystick.protocol.identity import ROLES, sign_p256
 
@@ -84,9 +83,7 @@ def test_enrolment_needs_the_authoritys_signature_over_every_member(world: World
     signed = world.enrolment(world.newcomer, roles=ROLES["requester"])
     domain = world.domain(REGISTRY)
     by_authority = sign_p256(world.authority_key, typed.enrolment_digest(domain, signed))
-    by_subject = sign_p256(
-        world.newcomer.key, typed.possession_digest(domain, signed.account, signed.fingerprint)
-    )
+    by_subject = sign_p256(world.newcomer.key, typed.possession_digest(domain, signed.account, signed.fingerprint))
     changed = [replace(signed, roles=ALL_ROLES), replace(signed, not_after=signed.not_after + 1)]
     for other in changed:
         with refused("BadAuthoritySignature"):

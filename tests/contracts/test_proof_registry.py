@@ -6,7 +6,6 @@ from dataclasses import replace
 from contracts.conftest import Case, World, refused
 from eth_abi import encode as abi_encode
 from eth_utils import keccak
-
 from tallystick.commitments import bn254, pedersen
 from tallystick.protocol import typed
 from tallystick.protocol.task import Proposal

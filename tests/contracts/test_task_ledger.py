@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 from contracts.conftest import DAY, Case, World, refused
-
 from tallystick.protocol import typed
 from tallystick.protocol.task import Party, task_id
 

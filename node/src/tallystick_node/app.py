@@ -97,7 +97,8 @@ class Node:
             port = 0
         if port == 0:
             raise Configuration(
-                f"{self.settings.listen} cannot be listened on", remedy="stop what uses the port, or set another `listen`"
+                f"{self.settings.listen} cannot be listened on",
+                remedy="stop what uses the port, or set another `listen`",
             )
         stopped = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

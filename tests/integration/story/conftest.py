@@ -13,7 +13,6 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "docs" / "demo"))
 import data
-
 from tallystick.client import Client, GrantFile
 from tallystick.protocol.bundle import Bundle
 from tallystick.protocol.errors import NotFound
@@ -35,9 +34,7 @@ class Story:
         network.launch(*self.hospitals, link_seconds=10)
         self.clients: list[Client] = [network.client(who) for who in self.hospitals]
         self.alder, self.birch, self.cedar = self.clients
-        self.datasets = {
-            c.account: c.publish("clinical", "clinical.csv", data.CLINICAL)[0] for c in self.clients
-        }
+        self.datasets = {c.account: c.publish("clinical", "clinical.csv", data.CLINICAL)[0] for c in self.clients}
 
     def grants(self, **changes: Any) -> dict[str, GrantFile]:
         terms: dict[str, Any] = {
@@ -63,7 +60,7 @@ class Story:
             **changes.pop("parameters", {}),
         }
         options: dict[str, Any] = {"receivers": [self.alder.account], "purpose": PURPOSE, "corruptions": 2, **changes}
-        columns = options.pop("columns", {account: COLUMNS for account in grants})
+        columns = options.pop("columns", dict.fromkeys(grants, COLUMNS))
         return self.alder.draft("statistics", parameters, grants, columns, proof="sum-verified", **options)
 
     def run(self, spec: TaskSpec, grants: dict[str, GrantFile]) -> tuple[str, str]:

@@ -11,7 +11,6 @@ from pathlib import Path
 import data
 import pytest
 from integration.story.conftest import Story
-
 from tallystick.client import Client, Nodes
 from tallystick.protocol import canonical
 from tallystick.protocol.audit import AuditRecord, verify_log
@@ -148,7 +147,9 @@ def test_only_the_requester_submits(story: Story) -> None:
         story.birch.nodes.call(story.birch.account, "SubmitTask", request)
 
 
-def test_a_result_is_for_its_receivers_node_alone(story: Story, proved: tuple[str, bytes, Bundle], tmp_path: Path) -> None:
+def test_a_result_is_for_its_receivers_node_alone(
+    story: Story, proved: tuple[str, bytes, Bundle], tmp_path: Path
+) -> None:
     with pytest.raises(Refused, match="own account"):
         story.birch.nodes.files(story.alder.account, "GetResult", proved[0], tmp_path)
 
@@ -263,7 +264,9 @@ def test_an_unknown_node_answers_with_an_error_that_names_it(story: Story, tmp_p
         authority=story.network.authority_file,
     )
     with pytest.raises(PeerFailed, match="127.0.0.1:9"):
-        Client(story.network.connect(who.signer), nodes).nodes.call(story.birch.account, "GetInfo", node_pb2.InfoRequest())
+        Client(story.network.connect(who.signer), nodes).nodes.call(
+            story.birch.account, "GetInfo", node_pb2.InfoRequest()
+        )
 
 
 def test_secrets_do_not_reach_the_logs(story: Story) -> None:

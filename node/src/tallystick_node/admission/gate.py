@@ -17,9 +17,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from eth_abi.abi import encode as abi_encode
-from eth_utils import keccak
+from eth_utils.crypto import keccak
 from tallystick.chain.connection import Chain
 from tallystick.protocol import canonical
 from tallystick.protocol.dataset import DatasetDescriptor
@@ -190,5 +191,5 @@ class Gate:
                 remedy=f"set minimum_group to at least {self._policy.minimum_group}",
             )
 
-    def _grant(self, part: TaskInput) -> dict[str, object]:
+    def _grant(self, part: TaskInput) -> dict[str, Any]:
         return dict(self._chain.call("GrantLedger", "accountOf", canonical.unhex32(part.grant)))

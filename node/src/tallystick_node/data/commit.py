@@ -46,9 +46,7 @@ def _encode_column(values: pa.Array, column: Column) -> list[bytes]:
     size = numbers.dtype.itemsize
     body = numbers.tobytes()
     valid = np.asarray(values.is_valid())
-    return [
-        b"\1" + body[i * size : (i + 1) * size] if present else b"\0" for i, present in enumerate(valid.tolist())
-    ]
+    return [b"\1" + body[i * size : (i + 1) * size] if present else b"\0" for i, present in enumerate(valid.tolist())]
 
 
 def _string(text: str) -> bytes:

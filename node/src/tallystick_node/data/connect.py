@@ -101,7 +101,7 @@ def _decimals(name: str, column: Column, values: pa.ChunkedArray) -> pa.Array:
 
 def _fixed(name: str, column: Column, row: int, text: str) -> int:
     try:
-        value = Decimal(text.strip()).scaleb(column.scale)
+        value = Decimal(text.strip()).scaleb(column.scale or 0)
         whole = int(value)
     except (InvalidOperation, ValueError, OverflowError):
         raise _bad(name, column, row, "a cell is not a decimal number") from None

@@ -136,12 +136,8 @@ def envelope(statement: Statement, signatures: Mapping[str, bytes]) -> bytes:
     return Envelope(statement.chain_id, statement.to_bytes(), dict(signatures)).to_bytes()
 
 
-
-
 def _digest(result: typed.Result, chain: Chain) -> bytes:
-    domain = typed.Domain(
-        "ProofRegistry", chain.deployment.chain_id, chain.deployment.contracts["ProofRegistry"]
-    )
+    domain = typed.Domain("ProofRegistry", chain.deployment.chain_id, chain.deployment.contracts["ProofRegistry"])
     return typed.result_digest(domain, result)
 
 

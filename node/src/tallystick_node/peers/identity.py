@@ -45,7 +45,7 @@ def certificate_of(context: grpc.aio.ServicerContext) -> Certificate:  # type: i
     found = context.auth_context().get("x509_pem_cert")
     if not found:
         raise Refused("the caller showed no certificate", rule="participant-certificate")
-    certificate = Certificate.parse(found[0])
+    certificate = Certificate.parse(bytes(next(iter(found))))
     if not certificate.account:
         raise Refused("the caller's certificate names no account", rule="participant-certificate")
     return certificate

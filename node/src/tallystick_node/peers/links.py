@@ -23,7 +23,10 @@ PROTOCOL_VERSION = 1
 MAX_MESSAGE = 4 << 20
 QUEUE = 32
 OPEN_SECONDS = 60.0
-ENGINE, EVIDENCE = b"\0", b"\1"  # first byte of every message: what the computation says, and what the nodes say after it
+ENGINE, EVIDENCE = (
+    b"\0",
+    b"\1",
+)  # first byte of every message: what the computation says, and what the nodes say after it
 
 
 @dataclass
@@ -157,7 +160,9 @@ class Peers:
             async with self._opened:
                 await asyncio.wait_for(self._opened.wait_for(lambda: key in self._runs), self._settings.link_seconds)
         except TimeoutError:
-            raise PeerFailed("this node runs no such attempt", party=self._account, remedy="check task and attempt") from None
+            raise PeerFailed(
+                "this node runs no such attempt", party=self._account, remedy="check task and attempt"
+            ) from None
         run = self._runs[key]
         link = run.links.get(account)
         if link is None:
@@ -217,9 +222,7 @@ async def outgoing(run: RunLinks, link: Link) -> AsyncIterator[node_pb2.Frame]:
             return
 
 
-async def receive_into(
-    frames: AsyncIterator[node_pb2.Frame], link: Link, hello: node_pb2.Hello | None
-) -> None:
+async def receive_into(frames: AsyncIterator[node_pb2.Frame], link: Link, hello: node_pb2.Hello | None) -> None:
     """Read a peer's frames into its link. ``hello``: what its first frame must agree with, None when it was checked."""
     async for frame in frames:
         kind = frame.WhichOneof("kind")

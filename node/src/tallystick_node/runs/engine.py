@@ -95,7 +95,9 @@ class Runs:
         if event.name in ("Suspended", "Revoked"):
             account = event["account"]
             self._peers.cut(account, "was suspended or revoked on chain")
-            self._stop_where(lambda spec: account in (*spec.parties, spec.requester), f"{account} was {event.name.lower()}")
+            self._stop_where(
+                lambda spec: account in (*spec.parties, spec.requester), f"{account} was {event.name.lower()}"
+            )
         elif event.name == "GrantRevoked":
             grant = canonical.hex32(event["grant"])
             self._stop_where(lambda spec: any(part.grant == grant for part in spec.inputs), "a grant was revoked")
@@ -157,7 +159,9 @@ class Runs:
             spec = TaskSpec.parse(run.spec)
             if run.state == "received":
                 await asyncio.to_thread(self._admit, run)
-            elif run.state == "running" or (run.state == "proving" and self._store.recall(run.task, "statement") is None):
+            elif run.state == "running" or (
+                run.state == "proving" and self._store.recall(run.task, "statement") is None
+            ):
                 failure = RunFailed("the node was restarted during the run", reason=Reason.RESTARTED)
                 await asyncio.to_thread(self._fail, run, spec, failure)
 
@@ -338,7 +342,9 @@ class Runs:
         if isinstance(error, PeerFailed):
             silent = any(word in error.message for word in ("nothing", "did not come", "ended", "TLS", "took no"))
             mismatch = "transcript" in error.message
-            reason = Reason.PEER_SILENT if silent else Reason.TRANSCRIPT_MISMATCH if mismatch else Reason.STATEMENT_MISMATCH
+            reason = (
+                Reason.PEER_SILENT if silent else Reason.TRANSCRIPT_MISMATCH if mismatch else Reason.STATEMENT_MISMATCH
+            )
         accused = error.party if error.party in spec.parties and error.party != self._signer.address else None
         current = self._store.run(run.task)
         if current is not None and current.state in ("running", "proving"):

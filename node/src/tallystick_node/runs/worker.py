@@ -24,8 +24,8 @@ from tallystick.protocol.errors import InvalidData, OutputRefused, TallystickErr
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.data.connect import open_table
-from tallystick_node.evidence.transcript import Transcript
 from tallystick_node.engines.channel import ChannelError, ProtocolViolation, Session
+from tallystick_node.evidence.transcript import Transcript
 from tallystick_node.runs.frames import HEADER, MAX_BODY, Kind, pack
 from tallystick_node.runs.reasons import Reason
 from tallystick_node.workloads.registry import workload_named
@@ -126,9 +126,7 @@ def run(job: dict[str, Any], pipe: Pipe) -> dict[str, Any]:
     def progress(phase: str, fraction: float) -> None:
         pipe.send(Kind.PROGRESS, 0, json.dumps([phase, fraction]).encode())
 
-    outcome = workload.run(
-        spec, party, table, Session(index, dict(channels), progress), Path(job["scratch"])
-    )
+    outcome = workload.run(spec, party, table, Session(index, dict(channels), progress), Path(job["scratch"]))
     return {
         "commitment": outcome.commitment,
         "commitments": list(outcome.all_commitments),
@@ -172,7 +170,7 @@ def main() -> None:
     try:
         outcome = run(job, pipe)
         pipe.send(Kind.OUTCOME, 0, json.dumps(outcome).encode())
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the node must hear of it
+    except BaseException as error:
         pipe.send(Kind.ERROR, 0, json.dumps(problem_of(error)).encode())
         if os.environ.get("TALLYSTICK_WORKER_TRACE"):
             raise

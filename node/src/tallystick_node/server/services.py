@@ -177,7 +177,13 @@ class NodeService(node_pb2_grpc.NodeServicer):
         """Read a local file, commit to its rows, answer the descriptor. This node's own account."""
         self._require_own(await self._caller(context))
         descriptor = await asyncio.to_thread(
-            attach, self._store, self._settings.data_dir, self._signer.address, request.name, request.path, request.columns
+            attach,
+            self._store,
+            self._settings.data_dir,
+            self._signer.address,
+            request.name,
+            request.path,
+            request.columns,
         )
         return node_pb2.AttachReply(descriptor=descriptor)
 
@@ -283,5 +289,3 @@ async def _chunks(name: str, path: Path) -> AsyncIterator[node_pb2.FileChunk]:
             sent = True
         if not sent:
             yield node_pb2.FileChunk(name=name, data=b"")
-
-

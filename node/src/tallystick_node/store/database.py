@@ -118,7 +118,13 @@ class Store:
             return [_record(row) for row in session.scalars(select(RunRow).where(RunRow.state.in_(ACTIVE)))]
 
     def advance(
-        self, task: str, state: str, *, phase: str = "", problem: Mapping[str, str] | None = None, attempt: int | None = None
+        self,
+        task: str,
+        state: str,
+        *,
+        phase: str = "",
+        problem: Mapping[str, str] | None = None,
+        attempt: int | None = None,
     ) -> RunRecord:
         """Move a run. Raises IllegalTransition."""
         with Session(self._engine) as session, session.begin():

@@ -209,9 +209,7 @@ class Statistics:
                 names[i]: _text(engine.covariance, found, i, i, scales[i], scales[i], parameters.ddof) for i in numbers
             }
         if "std" in wanted:
-            values["std"] = {
-                names[i]: _text(engine.deviation, found, i, scales[i], parameters.ddof) for i in numbers
-            }
+            values["std"] = {names[i]: _text(engine.deviation, found, i, scales[i], parameters.ddof) for i in numbers}
         if "covariance" in wanted:
             values["covariance"] = [
                 [_text(engine.covariance, found, i, j, scales[i], scales[j], parameters.ddof) for j in numbers]
@@ -277,7 +275,7 @@ def _group_index(parameters: Parameters, table: pa.Table) -> np.ndarray[Any, np.
     column, values = parameters.group_by
     text = table.column(column).cast(pa.string())
     index = pc.index_in(text, value_set=pa.array(values, pa.string()))
-    return index.fill_null(-1).to_numpy().astype(np.int64)
+    return np.asarray(index.fill_null(-1).to_numpy(), np.int64)
 
 
 def _scale(table: pa.Table, column: str) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from eth_utils import to_checksum_address
+from eth_utils.address import to_checksum_address
 from web3 import HTTPProvider, Web3
 from web3.middleware import ExtraDataToPOAMiddleware
 
@@ -24,6 +24,7 @@ from tallystick.signing import Signer
 
 Block = int | str
 NONCE_ATTEMPTS = 5
+SEND_ATTEMPTS = 4
 
 
 @dataclass(frozen=True)
@@ -137,9 +138,18 @@ class Chain:
     # -- writes --------------------------------------------------------------------------------------------------------
 
     def send(self, contract: str, function: str, *arguments: Any) -> Receipt:
-        """Try, sign, send, and wait for the receipt. Raises ContractRefused before gas is spent where the rule is known."""
-        transaction = self.submit(contract, function, *arguments)
-        return self.receipt(transaction, contract)
+        """Try, sign, send, and wait for the receipt. Raises ContractRefused before gas is spent where the rule is known.
+
+        A transaction that passed the try and still reverted met another state (the acceptance that turns out to be the last
+        debits the grants, for example, and needs more gas): it is tried again, and then works or names its rule.
+        """
+        for attempt in range(SEND_ATTEMPTS):
+            try:
+                return self.receipt(self.submit(contract, function, *arguments), contract)
+            except ContractRefused as error:
+                if error.error != "reverted" or attempt == SEND_ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
     def submit(self, contract: str, function: str, *arguments: Any) -> str:
         """Try, sign and send; the transaction's hash."""
@@ -167,7 +177,9 @@ class Chain:
                 **self._fees(),
             }
             try:
-                return str(self.request("eth_sendRawTransaction", "0x" + self.signer.sign_transaction(transaction).hex()))
+                return str(
+                    self.request("eth_sendRawTransaction", "0x" + self.signer.sign_transaction(transaction).hex())
+                )
             except ChainUnreachable as error:
                 taken = "nonce" in error.message or "underpriced" in error.message
                 if not taken or attempt == NONCE_ATTEMPTS - 1:

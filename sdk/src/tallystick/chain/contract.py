@@ -10,7 +10,8 @@ from typing import Any
 from eth_abi.abi import decode as abi_decode
 from eth_abi.abi import encode as abi_encode
 from eth_abi.exceptions import DecodingError
-from eth_utils import keccak, to_checksum_address
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
 
 from tallystick.chain import artifacts
 from tallystick.protocol.errors import ContractRefused
@@ -118,9 +119,7 @@ def decode_error(contract: str, data: bytes) -> ContractRefused:
         values = abi_decode([_type_of(member) for member in entry["inputs"]], data[4:])
     except DecodingError:
         values = ()
-    arguments = {
-        member["name"]: _named(member, value) for member, value in zip(entry["inputs"], values, strict=False)
-    }
+    arguments = {member["name"]: _named(member, value) for member, value in zip(entry["inputs"], values, strict=False)}
     shown = ", ".join(f"{name}={_shown(value)}" for name, value in arguments.items())
     return ContractRefused(
         f"{contract} refused: {entry['name']}({shown})",

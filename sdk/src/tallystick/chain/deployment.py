@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import rlp
-from eth_utils import keccak, to_checksum_address
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
 from web3 import Web3
 
 from tallystick.chain import artifacts
@@ -39,7 +40,7 @@ class Deployment:
         """Read a deployment file. Raises NotFound or Configuration."""
         try:
             raw = json.loads(path.read_text())
-            contracts = {name: to_checksum_address(raw["contracts"][name]) for name in artifacts.CONTRACTS}
+            contracts = {name: str(to_checksum_address(raw["contracts"][name])) for name in artifacts.CONTRACTS}
             return cls(int(raw["chainId"]), contracts, int(raw["block"]), raw["deployer"], raw["governor"])
         except FileNotFoundError:
             raise NotFound("there is no deployment file", party=str(path), remedy="run `tally chain deploy`") from None

@@ -12,8 +12,8 @@ import typer
 
 from tallystick.chain.connection import Chain
 from tallystick.cli.participant import address
-from tallystick.client import GrantFile
 from tallystick.cli.session import Session, hex32, of, read, read_toml, write
+from tallystick.client import GrantFile
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import Deadline, MalformedDocument, NotFound
 from tallystick.protocol.fields import order

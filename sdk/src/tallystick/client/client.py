@@ -15,9 +15,10 @@ from tallystick.client.nodes import Nodes
 from tallystick.protocol import canonical, typed
 from tallystick.protocol.dataset import Column, DatasetDescriptor, schema_digest
 from tallystick.protocol.errors import ContractRefused, Deadline, MalformedDocument, Refused, SignerLocked
+from tallystick.protocol.fields import order
 from tallystick.protocol.grant import Grant, GrantTerms, Salts
 from tallystick.protocol.identity import Certificate, sign_p256
-from tallystick.protocol.task import Security, TaskInput, TaskSpec, order, proposal_of
+from tallystick.protocol.task import Security, TaskInput, TaskSpec, proposal_of
 from tallystick.signing import Signer
 from tallystick.wire import node_pb2
 
@@ -67,7 +68,9 @@ class Client:
     def nodes(self) -> Nodes:
         """The nodes. Raises SignerLocked when none are configured."""
         if self._nodes is None:
-            raise SignerLocked("this needs nodes and a certificate", remedy="configure certificate, key, authority, nodes")
+            raise SignerLocked(
+                "this needs nodes and a certificate", remedy="configure certificate, key, authority, nodes"
+            )
         return self._nodes
 
     # -- joining
@@ -256,4 +259,3 @@ class Client:
 
     def _domain(self, contract: str) -> typed.Domain:
         return typed.Domain(contract, self.chain.deployment.chain_id, self.chain.deployment.contracts[contract])
-

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from eth_typing import Hash32
 
 from tallystick.protocol.errors import Configuration, SignerLocked
 
@@ -50,7 +51,7 @@ class AccountSigner:
 
     def sign_digest(self, digest: bytes) -> bytes:
         """65 bytes r || s || v (v 27 or 28) over a 32-byte digest."""
-        return bytes(self._account.unsafe_sign_hash(digest).signature)
+        return bytes(self._account.unsafe_sign_hash(Hash32(digest)).signature)
 
     def sign_transaction(self, transaction: dict[str, Any]) -> bytes:
         """The signed transaction. Raises SignerLocked for a chain that this key may not sign for."""

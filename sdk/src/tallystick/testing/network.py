@@ -186,7 +186,7 @@ class Network:
             "metrics": f"127.0.0.1:{free_port()}",
             **changes,
         }
-        lines = [f'{name} = {_toml(value)}' for name, value in settings.items()]
+        lines = [f"{name} = {_toml(value)}" for name, value in settings.items()]
         lines += ["[peers]", *(f'"{account}" = "{address}"' for account, address in peers.items())]
         path = institution.folder / "node.toml"
         path.write_text("\n".join(lines) + "\n")
@@ -260,8 +260,10 @@ class Network:
 
     def _fund(self, account: str) -> None:
         web3 = Web3(HTTPProvider(self.local.url))
-        rich = web3.eth.accounts[1]
-        sent = web3.eth.send_transaction({"from": rich, "to": Web3.to_checksum_address(account), "value": Web3.to_wei(10, "ether")})
+        rich = list(web3.eth.accounts)[1]
+        sent = web3.eth.send_transaction(
+            {"from": rich, "to": Web3.to_checksum_address(account), "value": Web3.to_wei(10, "ether")}
+        )
         web3.eth.wait_for_transaction_receipt(sent, timeout=30, poll_latency=0.02)
 
 
