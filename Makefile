@@ -62,7 +62,6 @@ lock: ## Compile requirements.in into requirements.lock (needs uv)
 
 chain: setup ## Start the local chain (CHAIN=ganache for Ganache) and deploy the contracts
 	@$(BIN)/python ganache-setup/chain.py start --chain $(CHAIN)
-	@$(BIN)/python ganache-setup/deploy.py --chain $(CHAIN)
 
 chain-stop: setup ## Stop the local chain; its state is kept
 	@$(BIN)/python ganache-setup/chain.py stop --chain $(CHAIN)

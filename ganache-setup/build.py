@@ -59,10 +59,7 @@ def compiler_version() -> str:
 
 def standard_input() -> dict[str, Any]:
     """The compiler's standard JSON input. Source names are relative, so a build does not depend on where it runs."""
-    sources = {
-        f"contracts/{path.relative_to(SOURCES)}": {"content": path.read_text()}
-        for path in sorted(SOURCES.rglob("*.sol"))
-    }
+    sources = {f"contracts/{path.relative_to(SOURCES)}": {"content": path.read_text()} for path in sorted(SOURCES.rglob("*.sol"))}
     return {"language": "Solidity", "sources": sources, "settings": SETTINGS}
 
 

@@ -78,9 +78,7 @@ class Demonstration:
         """Act 1: a chain, an authority, three hospitals and a regulator."""
         chapter("1  Join: a chain, a certificate authority, three institutions, a regulator")
         self.network.start()
-        say(
-            f"chain {self.network.deployment.chain_id} runs, {len(self.network.deployment.contracts)} contracts deployed"
-        )
+        say(f"chain {self.network.deployment.chain_id} runs, {len(self.network.deployment.contracts)} contracts deployed")
         self.hospitals = [self.network.join(name) for name in ("Alder", "Birch", "Cedar")]
         self.regulator = self.network.join("Regulator", ["regulator"])
         for who in [*self.hospitals, self.regulator]:
@@ -130,9 +128,7 @@ class Demonstration:
             )
             for client in self.clients[:2]
         }
-        say(
-            f"each owner grants Alder the use of its data for one purpose ({PURPOSE}; transport/planning), counted on chain"
-        )
+        say(f"each owner grants Alder the use of its data for one purpose ({PURPOSE}; transport/planning), counted on chain")
 
     def statistics(self) -> None:
         """Act 3: the joint statistic."""
@@ -145,9 +141,7 @@ class Demonstration:
             means = [group["mean"][name] for name in ANALYSED]
             expected = [pooled.get_group(group["group"])[name].mean() for name in ANALYSED]
             same = all(abs(float(m) - e) <= 1e-12 * abs(e) for m, e in zip(means, expected, strict=True))
-            table.add_row(
-                group["group"], str(group["count"]), *(f"{float(m):.6f}" for m in means), "equal" if same else "DIFFERS"
-            )
+            table.add_row(group["group"], str(group["count"]), *(f"{float(m):.6f}" for m in means), "equal" if same else "DIFFERS")
         SCREEN.print(table)
 
     def statistics_spec(self, purpose: str, minimum: int = 10) -> TaskSpec:
@@ -182,9 +176,7 @@ class Demonstration:
         spec = self.intersection_spec()
         self.run(spec, list(self.route_grants.values()), "intersection")
         values = json.loads((HOME / "results" / "intersection" / "result.json").read_text())["values"]
-        keys = [
-            set(map(tuple, data.routes(carrier)[["origin", "dest", "date"]].to_numpy())) for carrier in ("UA", "AA")
-        ]
+        keys = [set(map(tuple, data.routes(carrier)[["origin", "dest", "date"]].to_numpy())) for carrier in ("UA", "AA")]
         verdict = "equal" if values["cardinality"] == len(keys[0] & keys[1]) else "DIFFERS"
         say(f"{values['cardinality']} common route-days of {len(keys[0])} and {len(keys[1])}; in the open: {verdict}")
 
@@ -239,9 +231,7 @@ class Demonstration:
         """Act 5: verification and provenance."""
         chapter("5  Verify and trace: from the bundle alone, anchored at a block hash")
         chain = self.network.governor.chain
-        proved = [
-            e for e in chain.events(0, chain.head()) if e.name == "ResultProved" and "0x" + e["task"].hex() == self.task
-        ]
+        proved = [e for e in chain.events(0, chain.head()) if e.name == "ResultProved" and "0x" + e["task"].hex() == self.task]
         self.anchor = proved[0].block_hash
         result = str(HOME / "results" / "statistics" / "result.json")
         tally("verify", str(HOME / "bundles" / "statistics.zip"), "--result", result, *self.online())
@@ -268,9 +258,7 @@ class Demonstration:
         """Act 6: attempts to cheat."""
         chapter("6  Cheat: each attempt is refused, and the refusals are on record")
         self.refused("an ungranted purpose (marketing)", self.marketing)
-        self.refused(
-            "a grant that is used up", lambda: self.alder.submit(self.intersection_spec(), self.route_grants.values())
-        )
+        self.refused("a grant that is used up", lambda: self.alder.submit(self.intersection_spec(), self.route_grants.values()))
         self.refused("a stranger who proposes a task", self.stranger_on_chain)
         self.refused("a stranger with a certificate of its own making", self.stranger_at_node)
         say("[bold]a changed result file[/]: one digit is changed, then it is verified again")
@@ -343,9 +331,7 @@ class Demonstration:
     def records(self) -> None:
         """What the regulator sees."""
         regulator = self.network.client(self.regulator)
-        table = Table(
-            "node", "rule", "what was refused", title="The regulator reads the refusals from the nodes' anchored logs"
-        )
+        table = Table("node", "rule", "what was refused", title="The regulator reads the refusals from the nodes' anchored logs")
         for who in self.hospitals:
             for raw in regulator.audit(who.account, "refusal"):
                 record = AuditRecord.parse(raw)

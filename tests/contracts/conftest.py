@@ -57,7 +57,7 @@ class World:
         profile = PROFILES["development" if KIND == "anvil" else "ganache"]
         everyone = [
             Actor(Chain(url, deployment, signer=(s := signer_from_uri(f"mnemonic:{i}")), profile=profile), s)  # type: ignore[arg-type]
-            for i in range(9 if KIND == "anvil" else 9)
+            for i in range(9)
         ]
         self.governor, *rest = everyone
         self.stranger = rest.pop()
@@ -99,9 +99,7 @@ class World:
         by_authority = sign_p256(options.get("authority_key", self.authority_key), typed.enrolment_digest(domain, made))
         possession = typed.possession_digest(domain, made.account, made.fingerprint)
         by_subject = sign_p256(options.get("subject_key", actor.key), possession)
-        return actor.send(
-            "ParticipantRegistry", "enrol", options.get("authority", 0), made.as_tuple(), by_authority, by_subject
-        )
+        return actor.send("ParticipantRegistry", "enrol", options.get("authority", 0), made.as_tuple(), by_authority, by_subject)
 
     # -- datasets and grants
 
@@ -122,19 +120,14 @@ class World:
         )
         return replace(made, **changes)
 
-    def issue(
-        self, owner: Actor, grant: Grant, *, domain: typed.Domain | None = None, by: Actor | None = None
-    ) -> Receipt:
+    def issue(self, owner: Actor, grant: Grant, *, domain: typed.Domain | None = None, by: Actor | None = None) -> Receipt:
         digest = typed.grant_digest(domain or self.domain("GrantLedger"), grant.id())
         return (by or self.relayer).send("GrantLedger", "issue", grant.as_tuple(), owner.signer.sign_digest(digest))
 
     # -- tasks
 
     def proposal(self, grants: list[Grant], receivers: tuple[Actor, ...] = (), **changes: Any) -> Proposal:
-        parties = [
-            Party(actor.address, grant.dataset, grant.id(), 0)
-            for actor, grant in zip(self.parties, grants, strict=False)
-        ]
+        parties = [Party(actor.address, grant.dataset, grant.id(), 0) for actor, grant in zip(self.parties, grants, strict=False)]
         parties += [Party(actor.address) for actor in receivers]
         made = Proposal(
             requester=self.requester.address,
@@ -151,16 +144,12 @@ class World:
     def actor(self, account: str) -> Actor:
         return next(actor for actor in [*self.parties, self.regulator, self.newcomer] if actor.address == account)
 
-    def acceptance(
-        self, actor: Actor, proposal: Proposal, attempt: int = 1, domain: typed.Domain | None = None
-    ) -> bytes:
+    def acceptance(self, actor: Actor, proposal: Proposal, attempt: int = 1, domain: typed.Domain | None = None) -> bytes:
         domain = domain or self.domain("TaskLedger")
         digest = typed.acceptance_digest(domain, proposal.id(), proposal.spec, attempt)
         return actor.signer.sign_digest(digest)
 
-    def accept(
-        self, proposal: Proposal, grants: list[Grant], *, attempt: int = 1, indices: list[int] | None = None
-    ) -> Receipt:
+    def accept(self, proposal: Proposal, grants: list[Grant], *, attempt: int = 1, indices: list[int] | None = None) -> Receipt:
         indices = list(range(len(proposal.parties))) if indices is None else indices
         signatures = [self.acceptance(self.actor(proposal.parties[i].account), proposal, attempt) for i in indices]
         return self.relayer.send(

@@ -50,7 +50,5 @@ def test_gas_stays_within_the_limits_and_the_snapshot(case: Case) -> None:
     singles = {k: v for k, v in used.items() if not k.startswith(("whole", "propose", "accept", "prove"))}
     assert max(singles.values()) <= RECORD_LIMIT, singles
     expected = json.loads(SNAPSHOT.read_text())
-    grown = {
-        name: (expected.get(name), value) for name, value in used.items() if value > expected[name] * (1 + TOLERANCE)
-    }
+    grown = {name: (expected.get(name), value) for name, value in used.items() if value > expected[name] * (1 + TOLERANCE)}
     assert not grown, "gas grew; if it must, run with UPDATE_GAS=1 and explain it in the commit"

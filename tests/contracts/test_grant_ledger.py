@@ -107,9 +107,7 @@ def test_only_the_task_ledger_debits(case: Case) -> None:
     grant = case.grants[0]
     for who in (case.world.stranger, case.world.requester, case.world.parties[0], case.world.governor):
         with refused("OnlyTaskLedger"):
-            who.send(
-                LEDGER, "debit", grant.id(), grant.dataset, grant.terms, case.world.requester.address, bytes(32), 1, 0
-            )
+            who.send(LEDGER, "debit", grant.id(), grant.dataset, grant.terms, case.world.requester.address, bytes(32), 1, 0)
 
 
 def test_a_started_task_debits_every_grant_once(case: Case) -> None:
@@ -168,9 +166,7 @@ def test_terms_that_are_not_the_grants_are_refused(case: Case) -> None:
     world = case.world
     signatures = [world.acceptance(world.actor(p.account), case.proposal) for p in case.proposal.parties]
     with refused("WrongDataset"):
-        world.relayer.send(
-            "TaskLedger", "accept", case.proposal.as_tuple(), 1, [0, 1, 2], signatures, [g.terms for g in forged]
-        )
+        world.relayer.send("TaskLedger", "accept", case.proposal.as_tuple(), 1, [0, 1, 2], signatures, [g.terms for g in forged])
 
 
 def test_an_unknown_grant_is_refused(world: World) -> None:

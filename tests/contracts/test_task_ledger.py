@@ -108,9 +108,7 @@ def test_acceptance_for_another_chain_contract_or_attempt_does_not_count(case: C
     signatures.append(world.acceptance(world.parties[0], proposal, attempt=2))
     for signature in signatures:
         with refused("BadAcceptance"):
-            world.relayer.send(
-                LEDGER, "accept", proposal.as_tuple(), 1, [0], [signature], world.terms(proposal, case.grants)
-            )
+            world.relayer.send(LEDGER, "accept", proposal.as_tuple(), 1, [0], [signature], world.terms(proposal, case.grants))
 
 
 def test_acceptance_is_given_once_in_time_and_in_shape(case: Case) -> None:
@@ -125,9 +123,7 @@ def test_acceptance_is_given_once_in_time_and_in_shape(case: Case) -> None:
         world.relayer.send(LEDGER, "accept", proposal.as_tuple(), 1, [1], [], world.terms(proposal, case.grants))
     signature = world.acceptance(world.parties[1], proposal)
     with refused("BadParties"):
-        world.relayer.send(
-            LEDGER, "accept", proposal.as_tuple(), 1, [9], [signature], world.terms(proposal, case.grants)
-        )
+        world.relayer.send(LEDGER, "accept", proposal.as_tuple(), 1, [9], [signature], world.terms(proposal, case.grants))
     world.travel(2 * 3600)
     with refused("TooLate"):
         world.accept(proposal, case.grants, indices=[1])

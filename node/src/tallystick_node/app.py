@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import hashlib
 import json
 import logging
@@ -65,9 +66,7 @@ class Node:
                 remedy="use the keystore and the certificate of one account",
             )
         deployment = Deployment.load(settings.deployment)
-        self.chain = Chain(
-            settings.rpc_url, deployment, signer=self.signer, profile=profile_named(settings.chain_profile)
-        )
+        self.chain = Chain(settings.rpc_url, deployment, signer=self.signer, profile=profile_named(settings.chain_profile))
         require_enrolled(self.chain, self.certificate)
         self.store = Store(settings.store)
         self.release = release_digest()
@@ -140,10 +139,8 @@ class Node:
             LAG.set(max(0, self.indexer.head - self.indexer.handled))
             REACHABLE.set(int(self.indexer.reachable))
             RUNS.set(len(await asyncio.to_thread(self.store.active_runs)))
-            try:
+            with contextlib.suppress(ChainUnreachable):  # the indexer reports it
                 await self.runs.tick()
-            except ChainUnreachable:
-                pass  # the indexer reports it
             await asyncio.sleep(1)
 
 

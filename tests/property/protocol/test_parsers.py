@@ -96,9 +96,7 @@ def test_canonical_round_trip(value: Any) -> None:
     assert canonical.encode(json.loads(data)) == data
 
 
-@pytest.mark.parametrize(
-    "name", ["dataset", "terms", "task", "statement", "envelope", "result", "audit", "grants", "chain"]
-)
+@pytest.mark.parametrize("name", ["dataset", "terms", "task", "statement", "envelope", "result", "audit", "grants", "chain"])
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_any_value_replaced_by_any_json(name: str, data: st.DataObject) -> None:

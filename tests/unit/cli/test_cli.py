@@ -119,9 +119,7 @@ def test_no_chain_is_exit_40(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_ca_init_and_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     password = tmp_path / "password"
     password.write_text("correct horse\n")
-    open_to_all = RUNNER.invoke(
-        cli.app, ["ca", "init", str(tmp_path / "a"), "--name", "C", "--password-file", str(password)]
-    )
+    open_to_all = RUNNER.invoke(cli.app, ["ca", "init", str(tmp_path / "a"), "--name", "C", "--password-file", str(password)])
     assert open_to_all.exit_code == 80
     password.chmod(0o600)
     folder = tmp_path / "ca"

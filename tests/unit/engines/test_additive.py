@@ -16,9 +16,7 @@ def engine(inputs=(0, 1, 2), receivers=(0,), values=VALUES):
     return run
 
 
-@pytest.mark.parametrize(
-    ("number", "inputs", "receivers"), [(2, (0, 1), (0, 1)), (3, (0, 2), (1,)), (4, (0, 1, 2), (2, 3))]
-)
+@pytest.mark.parametrize(("number", "inputs", "receivers"), [(2, (0, 1), (0, 1)), (3, (0, 2), (1,)), (4, (0, 1, 2), (2, 3))])
 def test_receivers_get_the_totals_and_an_opening(parties, number, inputs, receivers):
     outcomes = parties(number, engine(inputs, receivers))
     expected = tuple(map(sum, zip(*(VALUES[i] for i in inputs), strict=True)))

@@ -70,9 +70,7 @@ def test_heads_only_grow() -> None:
             check(RECORDS, heads)
 
 
-@pytest.mark.parametrize(
-    "changes", [{"kind": "rumour"}, {"task": "0x1"}, {"party": "someone"}, {"message": ""}, {"at": -1}]
-)
+@pytest.mark.parametrize("changes", [{"kind": "rumour"}, {"task": "0x1"}, {"party": "someone"}, {"message": ""}, {"at": -1}])
 def test_records_that_break_a_rule_are_not_signed(changes: dict[str, Any]) -> None:
     with pytest.raises(MalformedDocument):
         record(0, **changes)

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - lists of hostile inputs read better in rows
 """Bundles: both forms carry the same, and hostile archives and directories are refused."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - lists of hostile inputs read better in rows
 """Canonical bytes: what is written, and everything that is refused."""
 
 from __future__ import annotations

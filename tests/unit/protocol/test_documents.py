@@ -181,9 +181,7 @@ def test_grants_in_text_keep_64_bit_numbers() -> None:
 
 
 def test_pre_authentication_encoding_of_the_dsse_specification() -> None:
-    assert pae("http://example.com/HelloWorld", b"hello world") == (
-        b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
-    )
+    assert pae("http://example.com/HelloWorld", b"hello world") == (b"DSSEv1 29 http://example.com/HelloWorld 11 hello world")
 
 
 @pytest.mark.parametrize("keyid", ["eip155:1", f"eip155:01:{REQUESTER}", f"x:1:{REQUESTER}", "eip155:1:0x0", "a:b:c:d"])

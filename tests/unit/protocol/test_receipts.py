@@ -94,9 +94,7 @@ def test_sizes_are_bounded() -> None:
         receipts.Header.parse(bytes(receipts.MAX_HEADER + 1))
 
 
-@pytest.mark.parametrize(
-    "data", [b"\x81\x05", b"\xf8\x05" + b"\1" * 5, b"\xb8\x01\xff", b"\xc2\x83a", b"\xc0\xc0", b"\xb9\0\x38"]
-)
+@pytest.mark.parametrize("data", [b"\x81\x05", b"\xf8\x05" + b"\1" * 5, b"\xb8\x01\xff", b"\xc2\x83a", b"\xc0\xc0", b"\xb9\0\x38"])
 def test_rlp_has_one_form(data: bytes) -> None:
     with pytest.raises(MalformedDocument):
         receipts.Header.parse(data)

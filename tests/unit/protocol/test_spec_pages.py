@@ -21,9 +21,7 @@ def page(name: str) -> str:
 
 def test_canonical() -> None:
     for domain in ("task", "dataset"):
-        assert f'| `digest("{domain}", "{{}}")` | `{canonical.text(canonical.digest(domain, b"{}"))}` |' in page(
-            "canonical.md"
-        )
+        assert f'| `digest("{domain}", "{{}}")` | `{canonical.text(canonical.digest(domain, b"{}"))}` |' in page("canonical.md")
 
 
 def test_terms() -> None:

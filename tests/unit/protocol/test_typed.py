@@ -45,9 +45,7 @@ def test_enrolment_possession_acceptance() -> None:
     enrolment = typed.Enrolment(REQUESTER, B[1], B[2], B[3], 5, 6, 7)
     names = [field["name"] for field in fields(typed.ENROLMENT_TYPE)]
     message = dict(zip(names, enrolment.as_tuple(), strict=True))
-    assert typed.enrolment_digest(WORLD_DOMAIN, enrolment) == peer(
-        WORLD_DOMAIN, "Enrolment", message, typed.ENROLMENT_TYPE
-    )
+    assert typed.enrolment_digest(WORLD_DOMAIN, enrolment) == peer(WORLD_DOMAIN, "Enrolment", message, typed.ENROLMENT_TYPE)
     assert typed.possession_digest(WORLD_DOMAIN, REQUESTER, B[1]) == peer(
         WORLD_DOMAIN, "Possession", {"account": REQUESTER, "fingerprint": B[1]}, typed.POSSESSION_TYPE
     )

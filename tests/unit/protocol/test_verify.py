@@ -178,9 +178,7 @@ def columns(world: World) -> None:
 def more_receivers(world: World) -> None:
     spec = replace(world.spec, receivers=(PARTIES[0], PARTIES[2]))
     digest = world.statement.outputs[0].sha256
-    world.statement = replace(
-        world.statement, outputs=(StatementOutput(PARTIES[0], digest), StatementOutput(PARTIES[2], digest))
-    )
+    world.statement = replace(world.statement, outputs=(StatementOutput(PARTIES[0], digest), StatementOutput(PARTIES[2], digest)))
     repropose(world, spec)
 
 
@@ -330,9 +328,7 @@ def test_a_reinstated_participant_is_active(world: World) -> None:
 
 def test_a_suspension_after_the_start_does_not_undo_the_result(world: World) -> None:
     fingerprint = world.certificates[PARTIES[1]].fingerprint
-    world.insert_before(
-        events.RESULT_PROVED, events.SUSPENDED, account=PARTIES[1], fingerprint=fingerprint, reason=OTHER
-    )
+    world.insert_before(events.RESULT_PROVED, events.SUSPENDED, account=PARTIES[1], fingerprint=fingerprint, reason=OTHER)
     assert check(world).ok
 
 

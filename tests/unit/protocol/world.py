@@ -82,9 +82,7 @@ def header_of(parent: bytes, number: int, timestamp: int, root: bytes) -> bytes:
 
     zero, one = bytes(32), b"\x01"
     height, time = number_bytes(number), number_bytes(timestamp)
-    return rlp.encode(
-        [parent, zero, bytes(20), zero, zero, root, bytes(256), b"", height, one, one, time, b"", zero, bytes(8)]
-    )
+    return rlp.encode([parent, zero, bytes(20), zero, zero, root, bytes(256), b"", height, one, one, time, b"", zero, bytes(8)])
 
 
 @dataclass
@@ -123,9 +121,7 @@ class World:
 
     def _rename_results(self) -> None:
         task = self.statement.task
-        self.results = {
-            who: replace(ResultFile.parse(data), task=task).to_bytes() for who, data in self.results.items()
-        }
+        self.results = {who: replace(ResultFile.parse(data), task=task).to_bytes() for who, data in self.results.items()}
         digest = file_digest(next(iter(self.results.values())))
         outputs = tuple(replace(each, sha256=digest) for each in self.statement.outputs)
         self.statement = replace(self.statement, outputs=outputs)
@@ -249,9 +245,7 @@ def make(kind: str = "sum-verified") -> World:
             receivers=(receiver,),
             salts=Salts(*(salt(f"{party} {name}") for name in ("purpose", "algorithms", "columns", "receivers"))),
         )
-        grant = Grant(
-            dataset, REQUESTER, stated.root(), 3, 5_000_000, START - DAY, START + DAY, hashlib.sha256(b"g").digest()
-        )
+        grant = Grant(dataset, REQUESTER, stated.root(), 3, 5_000_000, START - DAY, START + DAY, hashlib.sha256(b"g").digest())
         granted = {
             "grant": grant.id(),
             "dataset": dataset,

@@ -110,8 +110,7 @@ def test_json_and_table_say_what_they_are_true_at(graph: Graph) -> None:
 @given(label=st.text(st.characters(exclude_categories=()), max_size=60), title=st.text(max_size=40))
 def test_svg_is_well_formed_whatever_the_labels(label: str, title: str) -> None:
     nodes = {
-        name: replace(node, label=label, attributes={**node.attributes, "purpose": label})
-        for name, node in GRAPH.nodes.items()
+        name: replace(node, label=label, attributes={**node.attributes, "purpose": label}) for name, node in GRAPH.nodes.items()
     }
     root = ET.fromstring(svg.draw(replace(GRAPH, nodes=nodes), title).encode())
     tags = {element.tag.rpartition("}")[2] for element in root.iter()}

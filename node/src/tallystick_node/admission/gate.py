@@ -140,9 +140,7 @@ class Gate:
             else:
                 root = canonical.untext(descriptor.root)
         except (OSError, TallystickError) as error:
-            raise Refused(
-                f"the dataset cannot be used: {type(error).__name__}", rule="dataset", party=self._account
-            ) from None
+            raise Refused(f"the dataset cannot be used: {type(error).__name__}", rule="dataset", party=self._account) from None
         if (registered["rows"], registered["descriptor"]) != (root, descriptor.digest()):
             raise Refused(
                 "the data file is not the one that was published",
@@ -177,9 +175,7 @@ class Gate:
         ]
         for failed, message in problems:
             if failed:
-                raise Refused(
-                    message, rule="grant-state", party=spec.requester, remedy="ask the dataset's owner for a new grant"
-                )
+                raise Refused(message, rule="grant-state", party=spec.requester, remedy="ask the dataset's owner for a new grant")
 
     def _minimum_rule(self, spec: TaskSpec) -> None:
         asked = spec.parameters.get("minimum_group")

@@ -88,9 +88,7 @@ def _convert(name: str, column: Column, values: pa.ChunkedArray) -> pa.Array:
 def _decimals(name: str, column: Column, values: pa.ChunkedArray) -> pa.Array:
     kind = values.type
     if pa.types.is_floating(kind):
-        raise _bad(
-            name, column, 0, "a decimal column is stored as floats: store decimal or text, so that nothing is rounded"
-        )
+        raise _bad(name, column, 0, "a decimal column is stored as floats: store decimal or text, so that nothing is rounded")
     if pa.types.is_integer(kind) or pa.types.is_decimal(kind):
         values = values.cast(pa.string())
     scaled: list[int | None] = []

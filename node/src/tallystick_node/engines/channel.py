@@ -95,9 +95,7 @@ def receive_block(channel: Channel, size: int, step: str) -> bytes:
 
 
 class _LocalChannel:
-    def __init__(
-        self, peer: int, out: queue.SimpleQueue[bytes], into: queue.SimpleQueue[bytes], seconds: float
-    ) -> None:
+    def __init__(self, peer: int, out: queue.SimpleQueue[bytes], into: queue.SimpleQueue[bytes], seconds: float) -> None:
         self.peer = peer
         self._out = out
         self._into = into

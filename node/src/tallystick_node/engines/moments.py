@@ -148,9 +148,7 @@ def least_squares(moments: Moments, target: int, regressors: Sequence[int], scal
     matrix = [[Fraction(moments.scatter(i, j)) for j in regressors] for i in regressors]
     right = [Fraction(moments.scatter(i, target)) for i in regressors]
     slopes = _solve(matrix, right)
-    explained = sum(
-        (slope * moments.scatter(i, target) for slope, i in zip(slopes, regressors, strict=True)), Fraction(0)
-    )
+    explained = sum((slope * moments.scatter(i, target) for slope, i in zip(slopes, regressors, strict=True)), Fraction(0))
     total = moments.scatter(target, target)
     free = moments.count - len(regressors) - 1
     residual = (total - explained) / (moments.count * 100 ** scales[target])  # the residual sum of squares
@@ -159,10 +157,7 @@ def least_squares(moments: Moments, target: int, regressors: Sequence[int], scal
     )
     return Regression(
         float(Fraction(intercept) / (moments.count * 10 ** scales[target])),
-        tuple(
-            float(slope * Fraction(10) ** (scales[i] - scales[target]))
-            for slope, i in zip(slopes, regressors, strict=True)
-        ),
+        tuple(float(slope * Fraction(10) ** (scales[i] - scales[target])) for slope, i in zip(slopes, regressors, strict=True)),
         float(explained / total) if total else None,
         _root(residual / free) if free else None,
     )
@@ -220,15 +215,10 @@ def _moments(columns: Sequence[Integers], limbs: Sequence[int], index: slice | N
     starts = [1 + sum(limbs[:i]) for i in range(len(limbs))]
 
     def entry(i: int, j: int) -> int:
-        return sum(
-            int(total[starts[i] + a, starts[j] + b]) << (_LIMB * (a + b))
-            for a in range(limbs[i])
-            for b in range(limbs[j])
-        )
+        return sum(int(total[starts[i] + a, starts[j] + b]) << (_LIMB * (a + b)) for a in range(limbs[i]) for b in range(limbs[j]))
 
     sums = tuple(
-        sum(int(total[0, start + a]) << (_LIMB * a) for a in range(number))
-        for start, number in zip(starts, limbs, strict=True)
+        sum(int(total[0, start + a]) << (_LIMB * a) for a in range(number)) for start, number in zip(starts, limbs, strict=True)
     )
     return Moments(rows, sums, tuple(entry(i, j) for i in range(len(columns)) for j in range(i, len(columns))))
 

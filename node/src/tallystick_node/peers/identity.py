@@ -80,9 +80,7 @@ def server_credentials(key: Path, certificate: Path, authority: Path) -> grpc.Se
     )
 
 
-def channel(
-    target: str, account: str, key: Path, certificate: Path, authority: Path, *, limit: int = 8 << 20
-) -> grpc.aio.Channel:
+def channel(target: str, account: str, key: Path, certificate: Path, authority: Path, *, limit: int = 8 << 20) -> grpc.aio.Channel:
     """A channel to the node of ``account`` at ``target``: TLS fails unless the server holds a certificate for it."""
     credentials = grpc.ssl_channel_credentials(
         root_certificates=authority.read_bytes(),

@@ -22,7 +22,7 @@ from tallystick_node.settings import Settings
 PROTOCOL_VERSION = 1
 MAX_MESSAGE = 4 << 20
 QUEUE = 32
-OPEN_SECONDS = 60.0
+OPEN_FACTOR = 2  # how many times the patience with a silent link a party has to come to the run
 ENGINE, EVIDENCE = (
     b"\0",
     b"\1",
@@ -135,9 +135,9 @@ class Peers:
                 run.tasks.append(asyncio.create_task(self._dial(run, run.links[account])))
         for link in run.links.values():
             try:
-                await asyncio.wait_for(link.ready.wait(), OPEN_SECONDS)
+                await asyncio.wait_for(link.ready.wait(), OPEN_FACTOR * self._settings.link_seconds)
             except TimeoutError:
-                link.fail(f"did not come to the run within {OPEN_SECONDS:g} s", "check that its node runs")
+                link.fail("did not come to the run in time", "check that its node runs")
             if link.failure:
                 await self.release(run)
                 raise link.failure
@@ -160,9 +160,7 @@ class Peers:
             async with self._opened:
                 await asyncio.wait_for(self._opened.wait_for(lambda: key in self._runs), self._settings.link_seconds)
         except TimeoutError:
-            raise PeerFailed(
-                "this node runs no such attempt", party=self._account, remedy="check task and attempt"
-            ) from None
+            raise PeerFailed("this node runs no such attempt", party=self._account, remedy="check task and attempt") from None
         run = self._runs[key]
         link = run.links.get(account)
         if link is None:
@@ -179,7 +177,7 @@ class Peers:
             link.fail("its address is not configured", "add it to [peers] in the settings")
             return
         paths = (self._settings.key, self._settings.certificate, self._settings.authority)
-        give_up = asyncio.get_running_loop().time() + OPEN_SECONDS / 2
+        give_up = asyncio.get_running_loop().time() + self._settings.link_seconds
         while True:
             try:
                 await asyncio.to_thread(require_server, self._chain, link.account, target, *paths)

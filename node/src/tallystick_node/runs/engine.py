@@ -44,9 +44,7 @@ SUBMIT_STAGGER = 3.0  # seconds between the parties' attempts to submit the same
 class Runs:
     """All runs of one node."""
 
-    def __init__(
-        self, settings: Settings, store: Store, chain: Chain, signer: Signer, peers: Peers, release: str
-    ) -> None:
+    def __init__(self, settings: Settings, store: Store, chain: Chain, signer: Signer, peers: Peers, release: str) -> None:
         self._settings = settings
         self._store = store
         self._chain = chain
@@ -95,9 +93,7 @@ class Runs:
         if event.name in ("Suspended", "Revoked"):
             account = event["account"]
             self._peers.cut(account, "was suspended or revoked on chain")
-            self._stop_where(
-                lambda spec: account in (*spec.parties, spec.requester), f"{account} was {event.name.lower()}"
-            )
+            self._stop_where(lambda spec: account in (*spec.parties, spec.requester), f"{account} was {event.name.lower()}")
         elif event.name == "GrantRevoked":
             grant = canonical.hex32(event["grant"])
             self._stop_where(lambda spec: any(part.grant == grant for part in spec.inputs), "a grant was revoked")
@@ -159,9 +155,7 @@ class Runs:
             spec = TaskSpec.parse(run.spec)
             if run.state == "received":
                 await asyncio.to_thread(self._admit, run)
-            elif run.state == "running" or (
-                run.state == "proving" and self._store.recall(run.task, "statement") is None
-            ):
+            elif run.state == "running" or (run.state == "proving" and self._store.recall(run.task, "statement") is None):
                 failure = RunFailed("the node was restarted during the run", reason=Reason.RESTARTED)
                 await asyncio.to_thread(self._fail, run, spec, failure)
 
@@ -192,13 +186,9 @@ class Runs:
 
     def _accept(self, run: RunRecord, spec: TaskSpec, attempt: int) -> RunRecord:
         proposal = proposal_of(spec)
-        domain = typed.Domain(
-            "TaskLedger", self._chain.deployment.chain_id, self._chain.deployment.contracts["TaskLedger"]
-        )
+        domain = typed.Domain("TaskLedger", self._chain.deployment.chain_id, self._chain.deployment.contracts["TaskLedger"])
         digest = typed.acceptance_digest(domain, proposal.id(), proposal.spec, attempt)
-        terms = [
-            canonical.unhex32(part.terms) if (part := spec.input_of(party)) else bytes(32) for party in spec.parties
-        ]
+        terms = [canonical.unhex32(part.terms) if (part := spec.input_of(party)) else bytes(32) for party in spec.parties]
         index = spec.parties.index(self._signer.address)
         arguments = [proposal.as_tuple(), attempt, [index], [self._signer.sign_digest(digest)], terms]
         record = self._store.advance(run.task, "admitted", attempt=attempt)
@@ -342,9 +332,7 @@ class Runs:
         if isinstance(error, PeerFailed):
             silent = any(word in error.message for word in ("nothing", "did not come", "ended", "TLS", "took no"))
             mismatch = "transcript" in error.message
-            reason = (
-                Reason.PEER_SILENT if silent else Reason.TRANSCRIPT_MISMATCH if mismatch else Reason.STATEMENT_MISMATCH
-            )
+            reason = Reason.PEER_SILENT if silent else Reason.TRANSCRIPT_MISMATCH if mismatch else Reason.STATEMENT_MISMATCH
         accused = error.party if error.party in spec.parties and error.party != self._signer.address else None
         current = self._store.run(run.task)
         if current is not None and current.state in ("running", "proving"):

@@ -21,7 +21,7 @@ from tallystick_node.runs.frames import HEADER, Kind, pack
 from tallystick_node.runs.reasons import Reason
 
 
-class RunFailed(TallystickError):
+class RunFailed(TallystickError):  # noqa: N818 - says what happened, as its siblings do
     """A run ended without a result: a reason code, and the accused if there is one."""
 
     code = "TS-6103"
@@ -90,9 +90,7 @@ async def run_worker(
 class _Relay:
     """The frames of one worker."""
 
-    def __init__(
-        self, parties: tuple[str, ...], index: int, links: RunLinks, progress: Callable[[str, float], None]
-    ) -> None:
+    def __init__(self, parties: tuple[str, ...], index: int, links: RunLinks, progress: Callable[[str, float], None]) -> None:
         self._parties = parties
         self._links = links
         self._progress = progress

@@ -61,9 +61,7 @@ def answers(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[An
 class NodeService(node_pb2_grpc.NodeServicer):
     """What participants ask of this node."""
 
-    def __init__(
-        self, settings: Settings, store: Store, chain: Chain, runs: Runs, signer: Any, release: str, name: str
-    ) -> None:
+    def __init__(self, settings: Settings, store: Store, chain: Chain, runs: Runs, signer: Any, release: str, name: str) -> None:
         self._settings = settings
         self._store = store
         self._chain = chain
@@ -194,9 +192,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
     def _require_own(self, caller: str) -> None:
         if caller != self._signer.address:
-            raise Refused(
-                "only this node's own account may do this", rule="own-account", party=caller, remedy="ask its operator"
-            )
+            raise Refused("only this node's own account may do this", rule="own-account", party=caller, remedy="ask its operator")
 
     def _is_regulator(self, caller: str) -> bool:
         roles = self._chain.call("ParticipantRegistry", "participant", caller)["roles"]

@@ -45,9 +45,7 @@ class Outcome:
     all_commitments: Sequence[str] = ()  # of every party, in party order, as this party saw them
     result: Mapping[str, Any] | None = None  # the values of the result document; None when not a receiver
     files: Mapping[str, Path] = field(default_factory=dict)  # further result files by name, for a receiver
-    opening: Mapping[str, Any] | None = (
-        None  # for sum-verified, a receiver: {"totals": [decimal text], "blinding": ...}
-    )
+    opening: Mapping[str, Any] | None = None  # for sum-verified, a receiver: {"totals": [decimal text], "blinding": ...}
 
 
 class Workload(Protocol):

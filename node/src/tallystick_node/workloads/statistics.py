@@ -110,18 +110,14 @@ class Statistics:
         session.progress("testing the group sizes", 0.3)
         number = len(parameters.groups) * (1 + sum(len(h.edges) - 1 for h in parameters.histograms))
         context = spec.digest()
-        large = at_least(
-            session, counts, groups=number, threshold=parameters.minimum_group, inputs=inputs, context=context
-        )
+        large = at_least(session, counts, groups=number, threshold=parameters.minimum_group, inputs=inputs, context=context)
         if not all(large):
             raise OutputRefused(
                 f"group or bin {large.index(False)} has fewer than {parameters.minimum_group} rows in all",
                 remedy="ask for fewer groups, wider bins or a wider filter",
             )
         session.mark("sum")
-        outcome = secure_sum(
-            session, vector, length=self._length(parameters), inputs=inputs, receivers=receivers, context=context
-        )
+        outcome = secure_sum(session, vector, length=self._length(parameters), inputs=inputs, receivers=receivers, context=context)
         commitments = [proof.point_text(point) if i in inputs else "" for i, point in enumerate(outcome.commitments)]
         own = commitments[session.index]
         if outcome.totals is None:
@@ -212,8 +208,7 @@ class Statistics:
             values["std"] = {names[i]: _text(engine.deviation, found, i, scales[i], parameters.ddof) for i in numbers}
         if "covariance" in wanted:
             values["covariance"] = [
-                [_text(engine.covariance, found, i, j, scales[i], scales[j], parameters.ddof) for j in numbers]
-                for i in numbers
+                [_text(engine.covariance, found, i, j, scales[i], scales[j], parameters.ddof) for j in numbers] for i in numbers
             ]
         if "correlation" in wanted:
             values["correlation"] = [[_text(engine.correlation, found, i, j) for j in numbers] for i in numbers]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -76,7 +77,7 @@ class Parameters:
     def _check(self) -> None:
         unknown = set(self.compute) - set(COMPUTE)
         if unknown:
-            raise MalformedDocument(f"parameters.compute: unknown {sorted(unknown)[0]!r}; known: {', '.join(COMPUTE)}")
+            raise MalformedDocument(f"parameters.compute: unknown {min(unknown)!r}; known: {', '.join(COMPUTE)}")
         if not self.compute and not self.histograms and self.regression is None:
             raise MalformedDocument("parameters: nothing is asked for")
         named = [h.column for h in self.histograms]
@@ -160,7 +161,7 @@ def _histogram(value: Any, where: str) -> Histogram:
     fields = Fields(value, ("column", "edges"), where)
     edges = fields.names("edges", 2, MAX_BINS)
     numbers = _numbers(edges, where)
-    if any(a >= b for a, b in zip(numbers, numbers[1:], strict=False)):
+    if any(a >= b for a, b in itertools.pairwise(numbers)):
         raise MalformedDocument(f"{where}.edges: must increase")
     return Histogram(fields.string("column", 128), edges)
 
@@ -174,9 +175,7 @@ def _numbers(texts: Sequence[str], where: str) -> list[Decimal]:
 
 def _condition(value: Any, where: str) -> Condition:
     fields = Fields(value, ("column", "op", "value"), where)
-    return Condition(
-        fields.string("column", 128), fields.choice("op", OPERATORS), fields.string("value", 256, empty=True)
-    )
+    return Condition(fields.string("column", 128), fields.choice("op", OPERATORS), fields.string("value", 256, empty=True))
 
 
 def _grouping(value: Any) -> tuple[str, tuple[str, ...]]:

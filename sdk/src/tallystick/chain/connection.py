@@ -87,9 +87,7 @@ class Chain:
         """One JSON-RPC call. Raises ChainUnreachable; a revert is raised by :meth:`call` and :meth:`send` only."""
         answer = self._raw(method, parameters)
         if "error" in answer:
-            raise ChainUnreachable(
-                f"the chain refused {method}: {answer['error'].get('message', '')}", party=self.shown_url
-            )
+            raise ChainUnreachable(f"the chain refused {method}: {answer['error'].get('message', '')}", party=self.shown_url)
         return answer["result"]
 
     def head(self) -> int:
@@ -177,9 +175,7 @@ class Chain:
                 **self._fees(),
             }
             try:
-                return str(
-                    self.request("eth_sendRawTransaction", "0x" + self.signer.sign_transaction(transaction).hex())
-                )
+                return str(self.request("eth_sendRawTransaction", "0x" + self.signer.sign_transaction(transaction).hex()))
             except ChainUnreachable as error:
                 taken = "nonce" in error.message or "underpriced" in error.message
                 if not taken or attempt == NONCE_ATTEMPTS - 1:
@@ -202,9 +198,7 @@ class Chain:
                 )
             time.sleep(min(self.profile.poll_seconds, 0.02) if self.profile.poll_seconds < 0.1 else 0.25)
         if int(found["status"], 16) != 1:
-            raise ContractRefused(
-                f"{contract or 'the contract'} reverted in transaction {transaction}", error="reverted"
-            )
+            raise ContractRefused(f"{contract or 'the contract'} reverted in transaction {transaction}", error="reverted")
         events = [decode_log(self._by_address, log) for log in found["logs"]]
         return Receipt(
             transaction=transaction,
@@ -235,9 +229,7 @@ class Chain:
             data = data.get("result") or data.get("data")
         if isinstance(data, str) and data.startswith("0x"):
             raise decode_error(contract, bytes.fromhex(data[2:]))
-        raise ContractRefused(
-            f"{contract} refused: {answer['error'].get('message', 'no reason given')}", error="unknown"
-        )
+        raise ContractRefused(f"{contract} refused: {answer['error'].get('message', 'no reason given')}", error="unknown")
 
     def _raw(self, method: str, parameters: Any) -> dict[str, Any]:
         try:

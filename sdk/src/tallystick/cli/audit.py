@@ -13,9 +13,7 @@ from tallystick.protocol.audit import AuditRecord, verify_log
 from tallystick.protocol.errors import NotFound
 
 app = typer.Typer(name="audit", help="Read and check audit logs.", no_args_is_help=True)
-Folder = Annotated[
-    Path, typer.Argument(help="Folder with the records, one .json file each, in the order of the names.")
-]
+Folder = Annotated[Path, typer.Argument(help="Folder with the records, one .json file each, in the order of the names.")]
 
 
 @app.command("refusals")
@@ -34,9 +32,7 @@ def log(context: typer.Context, folder: Folder) -> None:
 
 
 @app.command("check")
-def check(
-    context: typer.Context, folder: Folder, account: Annotated[str, typer.Option(help="Whose log it is.")]
-) -> None:
+def check(context: typer.Context, folder: Folder, account: Annotated[str, typer.Option(help="Whose log it is.")]) -> None:
     """Check a complete log: every signature, every index, and every head that the account anchored."""
     session = of(context)
     owner, chain = address(account), session.chain()
@@ -44,9 +40,7 @@ def check(
     records = records_of(folder)
     verify_log(records, chain_id=chain.deployment.chain_id, account=owner, heads=heads)
     anchored = heads[-1][0] if heads else 0
-    session.terminal.record(
-        {"account": owner, "records": len(records), "anchored": anchored, "heads": len(heads), "verdict": "ok"}
-    )
+    session.terminal.record({"account": owner, "records": len(records), "anchored": anchored, "heads": len(heads), "verdict": "ok"})
 
 
 def records_of(folder: Path) -> list[bytes]:

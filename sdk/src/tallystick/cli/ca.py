@@ -63,9 +63,7 @@ def issue(
     until = min(now + days * DAY, authority.not_after)
     certificate = issue_certificate(authority, key, subject, account, name, host or [], role, (now - 60, until))
     chain = session.chain()
-    domain = typed.Domain(
-        "ParticipantRegistry", chain.deployment.chain_id, chain.contracts["ParticipantRegistry"].address
-    )
+    domain = typed.Domain("ParticipantRegistry", chain.deployment.chain_id, chain.contracts["ParticipantRegistry"].address)
     r, s = sign_p256(key, typed.enrolment_digest(domain, enrolment_of(certificate)))
     document = canonical.encode(
         {

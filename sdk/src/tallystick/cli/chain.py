@@ -30,9 +30,7 @@ def deploy(context: typer.Context) -> None:
         raise ChainUnreachable(
             f"the chain does not answer ({type(error).__name__})", remedy="start it (`make chain`) or check rpc_url"
         ) from None
-    session.terminal.record(
-        {"chain_id": made.chain_id, "block": made.block, "governor": made.governor, **made.contracts}
-    )
+    session.terminal.record({"chain_id": made.chain_id, "block": made.block, "governor": made.governor, **made.contracts})
 
 
 @app.command("status")
@@ -68,9 +66,7 @@ def authority_add(
 
 
 @app.command("events")
-def events(
-    context: typer.Context, name: Annotated[list[str] | None, typer.Option(help="Only these events.")] = None
-) -> None:
+def events(context: typer.Context, name: Annotated[list[str] | None, typer.Option(help="Only these events.")] = None) -> None:
     """List the contracts' events, in order."""
     session = of(context)
     rows = [

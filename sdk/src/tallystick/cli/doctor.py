@@ -91,16 +91,12 @@ def _certificate(session: Session) -> str:
     certificate = Certificate.parse(read(Path(session.setting("certificate"))))
     now = int(time.time())
     if not certificate.not_before <= now <= certificate.not_after:
-        raise Configuration(
-            "the certificate is not valid now", remedy="ask the authority for a new one and enrol again"
-        )
+        raise Configuration("the certificate is not valid now", remedy="ask the authority for a new one and enrol again")
     scheme, _, rest = session.setting("signer").partition(":")
     if scheme == "keystore":
         stored = str(read_json(Path(rest).expanduser()).get("address", "")).lower().removeprefix("0x")
         if stored and stored != certificate.account.lower().removeprefix("0x"):
-            raise Configuration(
-                "certificate and keystore are of two accounts", remedy="use the pair that belongs together"
-            )
+            raise Configuration("certificate and keystore are of two accounts", remedy="use the pair that belongs together")
     return f"{certificate.common_name}, for {(certificate.not_after - now) // 86400} more days"
 
 
@@ -109,7 +105,5 @@ def _nodes(session: Session) -> str:
     for account, where in found.items():
         fault = unreachable(where, SECONDS)
         if fault:
-            raise Configuration(
-                f"{account} at {where} does not answer ({fault})", remedy="check the address and the node"
-            )
+            raise Configuration(f"{account} at {where} does not answer ({fault})", remedy="check the address and the node")
     return f"{len(found)} reachable" if found else "none configured"

@@ -47,9 +47,7 @@ def issue(
     write(out / "terms.json", stated.to_bytes(), private=True)
     write(out / "grant.json", canonical.encode(given.to_json()), private=True)
     sent = chain.send("GrantLedger", "issue", given.as_tuple(), signature)
-    session.terminal.record(
-        {"grant": given.id(), "terms": given.terms, "block": sent.block, "transaction": sent.transaction}
-    )
+    session.terminal.record({"grant": given.id(), "terms": given.terms, "block": sent.block, "transaction": sent.transaction})
 
 
 @app.command("show")
@@ -115,12 +113,8 @@ def inspect(context: typer.Context, terms: Annotated[Path, typer.Argument(help="
 def terms_of(value: dict[str, Any]) -> GrantTerms:
     """Terms from a TOML file, with fresh salts. Raises MalformedDocument."""
     keys = {"dataset", "grantee", "purpose", "algorithms", "columns", "receivers"}
-    if value.keys() != keys or not all(
-        isinstance(value[name], list) for name in ("algorithms", "columns", "receivers")
-    ):
-        raise MalformedDocument(
-            "grant terms: other or missing names", remedy=f"write exactly {', '.join(sorted(keys))}"
-        )
+    if value.keys() != keys or not all(isinstance(value[name], list) for name in ("algorithms", "columns", "receivers")):
+        raise MalformedDocument("grant terms: other or missing names", remedy=f"write exactly {', '.join(sorted(keys))}")
     stated = GrantTerms(
         str(value["dataset"]).lower(),
         address(str(value["grantee"])),

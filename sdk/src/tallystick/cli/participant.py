@@ -52,9 +52,7 @@ def enrol(
         raise MalformedDocument("not an enrolment", party=str(folder / "enrolment.json"))
     chain = session.chain(signing=True)
     if signed["chain_id"] != chain.deployment.chain_id:
-        raise Configuration(
-            f"the enrolment is for chain {signed['chain_id']}", remedy="ask the authority for one for this chain"
-        )
+        raise Configuration(f"the enrolment is for chain {signed['chain_id']}", remedy="ask the authority for one for this chain")
     subject = private_key(folder / "node.key", session.password())
     registry = chain.contracts["ParticipantRegistry"].address
     domain = typed.Domain("ParticipantRegistry", chain.deployment.chain_id, registry)

@@ -97,9 +97,7 @@ def read_bundle(path: Path) -> Bundle:
     try:
         return Bundle.read(path)
     except OSError as error:
-        raise NotFound(
-            f"the bundle cannot be read: {error.strerror}", party=str(path), remedy="check the path"
-        ) from None
+        raise NotFound(f"the bundle cannot be read: {error.strerror}", party=str(path), remedy="check the path") from None
 
 
 def answer(session: Session, graph: Graph, form: Form, title: str) -> None:
@@ -119,7 +117,5 @@ def _seconds(text: str) -> int:
     try:
         time = dt.datetime.fromisoformat(text)
     except ValueError:
-        raise MalformedDocument(
-            "not a time in ISO 8601", party=text[:40], remedy="write 2026-11-23 or 2026-11-23T20:00"
-        ) from None
+        raise MalformedDocument("not a time in ISO 8601", party=text[:40], remedy="write 2026-11-23 or 2026-11-23T20:00") from None
     return int((time if time.tzinfo else time.replace(tzinfo=dt.UTC)).timestamp())

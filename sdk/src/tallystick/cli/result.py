@@ -64,6 +64,4 @@ def whence(context: typer.Context, file: File, bundle: Bundles = None) -> None:
     digest = file_digest(read(file))
     graph = query.by_file(graph_of(session, bundle), digest)
     result = graph.nodes[f"{Kind.RESULT}:{digest}"]
-    session.terminal.record(
-        {"sha256": digest, **result.attributes, "true_at_block": graph.block, "block_hash": graph.block_hash}
-    )
+    session.terminal.record({"sha256": digest, **result.attributes, "true_at_block": graph.block, "block_hash": graph.block_hash})

@@ -74,9 +74,7 @@ class Session:
         """A setting that must be there. Raises Configuration."""
         value = self.settings.get(name)
         if not isinstance(value, str) or not value:
-            raise Configuration(
-                f"the setting {name!r} is missing", remedy=f"put it into tally.toml or set TALLY_{name.upper()}"
-            )
+            raise Configuration(f"the setting {name!r} is missing", remedy=f"put it into tally.toml or set TALLY_{name.upper()}")
         return value
 
     def password(self, *, confirm: bool = False) -> str:
@@ -87,9 +85,7 @@ class Session:
                 require_private(path)
                 return path.read_text().rstrip("\r\n")
             except (OSError, UnicodeDecodeError) as error:
-                raise SignerLocked(
-                    f"the password file cannot be read: {type(error).__name__}", party=str(path)
-                ) from None
+                raise SignerLocked(f"the password file cannot be read: {type(error).__name__}", party=str(path)) from None
         if not sys.stdin.isatty():
             raise SignerLocked("a password is needed and nobody is there to type it", remedy="use --password-file")
         given = getpass.getpass("Password: ")
@@ -159,9 +155,7 @@ def write(path: Path, data: bytes, *, private: bool = False) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o644)
     except OSError as error:
-        raise Configuration(
-            f"the file cannot be made: {error.strerror}", party=str(path), remedy="choose another name"
-        ) from None
+        raise Configuration(f"the file cannot be made: {error.strerror}", party=str(path), remedy="choose another name") from None
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
 

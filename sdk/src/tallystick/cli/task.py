@@ -29,9 +29,7 @@ Task = Annotated[str, typer.Argument(help="A task's id, 0x….")]
 @app.command("draft")
 def draft(
     context: typer.Context,
-    source: Annotated[
-        Path, typer.Argument(help="TOML: workload, purpose, parameters, inputs, receivers and the rest.")
-    ],
+    source: Annotated[Path, typer.Argument(help="TOML: workload, purpose, parameters, inputs, receivers and the rest.")],
     out: Annotated[Path, typer.Option(help="Where the spec goes.")],
     accept_hours: Annotated[float, typer.Option(min=0.01, help="Hours until every party must have accepted.")] = 24,
 ) -> None:
@@ -151,9 +149,7 @@ def spec_of(value: dict[str, Any], chain: Chain, accept_by: int) -> TaskSpec:
     """A spec from a TOML file, with a fresh salt. Raises MalformedDocument."""
     try:
         inputs = [
-            TaskInput(
-                address(each["party"]), each["dataset"], each["grant"], each["terms"], tuple(sorted(each["columns"]))
-            )
+            TaskInput(address(each["party"]), each["dataset"], each["grant"], each["terms"], tuple(sorted(each["columns"])))
             for each in value["inputs"]
         ]
         security = value.get("security", {"adversary": "semi-honest", "corruptions": 1})
@@ -201,8 +197,7 @@ def _close(session: Session, task: str, function: str) -> None:
     if found is None:
         raise NotFound("the chain knows no such task", party=task, remedy="`tally task list` shows those it knows")
     proposal = [
-        [tuple(party.values()) for party in value] if name == "parties" else value
-        for name, value in found["proposal"].items()
+        [tuple(party.values()) for party in value] if name == "parties" else value for name, value in found["proposal"].items()
     ]
     sent = chain.send("TaskLedger", function, tuple(proposal))
     session.terminal.record({"task": task.lower(), "transaction": sent.transaction, "block": sent.block})

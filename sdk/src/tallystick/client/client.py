@@ -68,9 +68,7 @@ class Client:
     def nodes(self) -> Nodes:
         """The nodes. Raises SignerLocked when none are configured."""
         if self._nodes is None:
-            raise SignerLocked(
-                "this needs nodes and a certificate", remedy="configure certificate, key, authority, nodes"
-            )
+            raise SignerLocked("this needs nodes and a certificate", remedy="configure certificate, key, authority, nodes")
         return self._nodes
 
     # -- joining
@@ -90,9 +88,7 @@ class Client:
         by_authority = sign_p256(authority_key, typed.enrolment_digest(domain, enrolment))
         possession = typed.possession_digest(domain, self.account, certificate.fingerprint)
         by_subject = sign_p256(subject_key, possession)
-        return self.chain.send(
-            "ParticipantRegistry", "enrol", authority, enrolment.as_tuple(), by_authority, by_subject
-        )
+        return self.chain.send("ParticipantRegistry", "enrol", authority, enrolment.as_tuple(), by_authority, by_subject)
 
     # -- data and its use
 
@@ -220,7 +216,7 @@ class Client:
             raise
         return canonical.hex32(proposal.id())
 
-    def wait(self, task: str, seconds: float, each: Callable[[str], None] = lambda state: None) -> str:
+    def wait(self, task: str, seconds: float, each: Callable[[str], None] = lambda _: None) -> str:
         """Wait until the chain calls a task final; the state's name. Raises Deadline."""
         names = ("None", "Proposed", "Running", "Proved", "Failed", "Cancelled", "Expired")
         give_up = time.monotonic() + seconds

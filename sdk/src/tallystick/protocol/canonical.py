@@ -42,9 +42,7 @@ def encode(value: Any) -> bytes:
     try:
         return rfc8785.dumps(_plain(value, MAX_DEPTH))
     except ValueError as error:
-        raise MalformedDocument(
-            f"cannot be written canonically: {error}", remedy="use strings for large numbers"
-        ) from None
+        raise MalformedDocument(f"cannot be written canonically: {error}", remedy="use strings for large numbers") from None
 
 
 def decode(data: bytes, limit: int) -> Any:

@@ -60,9 +60,7 @@ class Case:
         """Parse every document. Raises :class:`MalformedDocument`; the message begins with the file's name."""
         envelope = _named("statement.dsse.json", Envelope.parse, bundle.statement)
         terms = [_named(f"terms/{name}", GrantTerms.parse, data) for name, data in bundle.terms.items()]
-        certificates = [
-            _named(f"certificates/{name}", Certificate.parse, data) for name, data in bundle.certificates.items()
-        ]
+        certificates = [_named(f"certificates/{name}", Certificate.parse, data) for name, data in bundle.certificates.items()]
         by_account = {certificate.account: certificate for certificate in certificates}
         if len(by_account) != len(certificates):
             raise MalformedDocument("certificates: two for one account")

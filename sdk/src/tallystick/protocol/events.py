@@ -88,9 +88,7 @@ GRANTED = _type(
     "bytes32 grant, bytes32 dataset, address grantee",
     "bytes32 terms, uint32 uses, uint64 epsilonMicros, uint40 notBefore, uint40 notAfter",
 )
-DEBITED = _type(
-    "GrantLedger", "Debited", "bytes32 grant, bytes32 task", "uint8 attempt, uint32 used, uint64 spentMicros"
-)
+DEBITED = _type("GrantLedger", "Debited", "bytes32 grant, bytes32 task", "uint8 attempt, uint32 used, uint64 spentMicros")
 PROPOSED = _type("TaskLedger", "Proposed", "bytes32 task, address requester, bytes32 spec", f"{PROPOSAL} proposal")
 ACCEPTED = _type("TaskLedger", "Accepted", "bytes32 task, address party", "uint8 attempt")
 STARTED = _type("TaskLedger", "Started", "bytes32 task", "uint8 attempt, uint40 runBy")

@@ -186,9 +186,7 @@ def _logs(header: receipts.Header, block: BlockEvidence) -> list[Log]:
 
 
 def _match(topics: Sequence[bytes], wanted: Sequence[bytes | None]) -> bool:
-    return len(topics) >= len(wanted) and all(
-        want in (None, topic) for want, topic in zip(wanted, topics, strict=False)
-    )
+    return len(topics) >= len(wanted) and all(want in (None, topic) for want, topic in zip(wanted, topics, strict=False))
 
 
 def _receipt(value: Any, where: str) -> bytes:

@@ -143,9 +143,7 @@ class Fields:
 
     def names(self, key: str, low: int, high: int, limit: int = 128) -> tuple[str, ...]:
         """A list of ``low`` to ``high`` different texts of 1 to ``limit`` characters."""
-        values = self.items(
-            key, low, high, lambda item, where: Fields({"it": item}, ("it",), where).string("it", limit)
-        )
+        values = self.items(key, low, high, lambda item, where: Fields({"it": item}, ("it",), where).string("it", limit))
         if len(set(values)) != len(values):
             self._fail(key, "names the same thing twice")
         return values

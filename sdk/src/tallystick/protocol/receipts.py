@@ -54,9 +54,7 @@ class Header:
             raise MalformedDocument("block header: not a list of at least 15 byte strings")
         if len(fields[0]) != 32 or len(fields[5]) != 32 or len(fields[8]) > 8 or len(fields[11]) > 8:
             raise MalformedDocument("block header: a field has the wrong size")
-        return cls(
-            keccak(data), fields[0], fields[5], int.from_bytes(fields[8], "big"), int.from_bytes(fields[11], "big")
-        )
+        return cls(keccak(data), fields[0], fields[5], int.from_bytes(fields[8], "big"), int.from_bytes(fields[11], "big"))
 
 
 @dataclass(frozen=True)
@@ -98,8 +96,7 @@ def receipt_bytes(receipt: Mapping[str, Any]) -> bytes:
     """
     try:
         logs = [
-            [_bytes(log["address"]), [_bytes(topic) for topic in log["topics"]], _bytes(log["data"])]
-            for log in receipt["logs"]
+            [_bytes(log["address"]), [_bytes(topic) for topic in log["topics"]], _bytes(log["data"])] for log in receipt["logs"]
         ]
         body = [_number(receipt["status"]), _number(receipt["cumulativeGasUsed"]), _bytes(receipt["logsBloom"]), logs]
         kind = int.from_bytes(_number(receipt.get("type", 0)), "big")

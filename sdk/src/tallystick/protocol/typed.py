@@ -19,8 +19,7 @@ from tallystick.protocol.errors import MalformedDocument
 
 DOMAIN_TYPE = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
 ENROLMENT_TYPE = (
-    "Enrolment(address account,bytes32 fingerprint,bytes32 subjectX,bytes32 subjectY,"
-    "uint16 roles,uint40 notBefore,uint40 notAfter)"
+    "Enrolment(address account,bytes32 fingerprint,bytes32 subjectX,bytes32 subjectY,uint16 roles,uint40 notBefore,uint40 notAfter)"
 )
 POSSESSION_TYPE = "Possession(address account,bytes32 fingerprint)"
 GRANT_TYPE = (

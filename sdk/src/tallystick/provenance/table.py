@@ -13,9 +13,7 @@ def rows(graph: Graph) -> list[tuple[str, str, str, str, str]]:
     for edge in sorted(graph.edges, key=lambda edge: edge.block or 0):
         source, target = graph.nodes[edge.source], graph.nodes[edge.target]
         block = "" if edge.block is None else str(edge.block)
-        found.append(
-            (block, f"{source.kind} {source.label}", edge.relation, f"{target.kind} {target.label}", str(edge.strength))
-        )
+        found.append((block, f"{source.kind} {source.label}", edge.relation, f"{target.kind} {target.label}", str(edge.strength)))
     return found
 
 

@@ -37,9 +37,7 @@ def rpc(url: str, method: str, *params: Any, seconds: float = 30.0) -> Any:
         with urllib.request.urlopen(request, timeout=seconds) as response:
             answer = json.load(response)
     except (OSError, ValueError) as error:
-        raise ChainUnreachable(
-            f"the chain does not answer {method}", party=url, remedy="start it with `make chain`"
-        ) from error
+        raise ChainUnreachable(f"the chain does not answer {method}", party=url, remedy="start it with `make chain`") from error
     if "error" in answer:
         raise ChainUnreachable(f"the chain refused {method}: {answer['error'].get('message')}", party=url)
     return answer["result"]
@@ -69,9 +67,7 @@ class LocalChain:
     context manager, or call :meth:`start` and :meth:`stop`. :meth:`save` makes the present state durable.
     """
 
-    def __init__(
-        self, state_dir: Path, *, kind: str = "anvil", port: int | None = None, block_time: int | None = None
-    ) -> None:
+    def __init__(self, state_dir: Path, *, kind: str = "anvil", port: int | None = None, block_time: int | None = None) -> None:
         if kind not in CHAIN_IDS:
             raise Configuration(f"unknown chain {kind!r}", remedy="use anvil or ganache")
         self.kind = kind
@@ -99,9 +95,7 @@ class LocalChain:
             try:
                 probe.bind(("127.0.0.1", self.port))
             except OSError:
-                raise Configuration(
-                    f"port {self.port} is in use", remedy="stop what uses it, or choose another port"
-                ) from None
+                raise Configuration(f"port {self.port} is in use", remedy="stop what uses it, or choose another port") from None
         self.state_dir.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(

@@ -133,9 +133,7 @@ class Network:
         institution.certificate, institution.key = certificate, key
         self._enrol(institution)
 
-    def _certify(
-        self, name: str, account: str, roles: tuple[str, ...]
-    ) -> tuple[Certificate, ec.EllipticCurvePrivateKey]:
+    def _certify(self, name: str, account: str, roles: tuple[str, ...]) -> tuple[Certificate, ec.EllipticCurvePrivateKey]:
         key = ec.generate_private_key(ec.SECP256R1())
         self._issued += 1  # certificates succeed one another: each starts later than the one before
         begin = self.governor.chain.now() - 3600 + self._issued
@@ -261,9 +259,7 @@ class Network:
     def _fund(self, account: str) -> None:
         web3 = Web3(HTTPProvider(self.local.url))
         rich = list(web3.eth.accounts)[1]
-        sent = web3.eth.send_transaction(
-            {"from": rich, "to": Web3.to_checksum_address(account), "value": Web3.to_wei(10, "ether")}
-        )
+        sent = web3.eth.send_transaction({"from": rich, "to": Web3.to_checksum_address(account), "value": Web3.to_wei(10, "ether")})
         web3.eth.wait_for_transaction_receipt(sent, timeout=30, poll_latency=0.02)
 
 

@@ -84,9 +84,7 @@ def secure_sum(
     return SumOutcome(commitments, sum_commitment, totals, blinding)
 
 
-def _check_arguments(
-    session: Session, values: Sequence[int] | None, length: int, inputs: list[int], receivers: list[int]
-) -> None:
+def _check_arguments(session: Session, values: Sequence[int] | None, length: int, inputs: list[int], receivers: list[int]) -> None:
     if len(inputs) < 2 or not receivers or not {*inputs, *receivers} <= set(range(session.parties)):
         raise ValueError("a secure sum needs two or more input parties and a receiver, all of the session")
     if not 0 < length <= MAX_LENGTH:
@@ -158,9 +156,7 @@ class _Sum:
             partial = [(a + b) % ORDER for a, b in zip(partial, share, strict=True)]
         return partial
 
-    def collect(
-        self, partial: list[int], openings: dict[int, list[bn254.Point]]
-    ) -> tuple[tuple[int, ...] | None, int | None]:
+    def collect(self, partial: list[int], openings: dict[int, list[bn254.Point]]) -> tuple[tuple[int, ...] | None, int | None]:
         """Step partial: the totals and the blinding, for receivers."""
         session, me = self.session, self.session.index
         session.mark("sum/partial")

@@ -60,12 +60,7 @@ def intersect(
     step, ``ChannelError`` for a lost peer.
     """
     pair = {session.index, peer}
-    if (
-        peer not in session.channels
-        or not receivers
-        or not set(receivers) <= pair
-        or mode not in ("ids", "cardinality")
-    ):
+    if peer not in session.channels or not receivers or not set(receivers) <= pair or mode not in ("ids", "cardinality"):
         raise ValueError("an intersection has two parties, one or both of them receivers, and mode ids or cardinality")
     if len(items) > MAX_ITEMS:
         raise ValueError(f"an intersection takes at most {MAX_ITEMS} items")
@@ -123,9 +118,7 @@ class _Intersection:
         self.channel.send(half)
         theirs = receive_block(self.channel, 32, "salt")
         if not hmac.compare_digest(self._seal(self.peer, theirs), bound[40:]):
-            raise ProtocolViolation(
-                self.peer, "salt", "its half of the salt is not the one it was bound to by its hash"
-            )
+            raise ProtocolViolation(self.peer, "salt", "its half of the salt is not the one it was bound to by its hash")
         halves = (half, theirs) if self.session.index < self.peer else (theirs, half)
         self.salt = hashlib.sha256(self.context + b"salt" + b"".join(halves)).digest()
 
