@@ -45,7 +45,8 @@ async def run_worker(
 ) -> dict[str, Any]:
     """Run one party's side in a process of its own. ``data``: path and columns of its dataset, None for a receiver.
 
-    The answer is the worker's outcome (see ``worker.run``). Raises RunFailed. The worker is killed when it outlives ``run_seconds``, and when this coroutine is cancelled.
+    The answer is the outcome of ``worker.run``. Raises RunFailed. The worker is killed when it outlives ``run_seconds``, and
+    when this coroutine is cancelled.
     """
     parties = spec.parties
     index = parties.index(account)
