@@ -2,71 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from eth_utils.address import to_checksum_address
 
 from tallystick.chain.connection import Chain
 from tallystick.chain.deployment import Deployment
+from tallystick.chain.facts import OnlineFacts
 from tallystick.chain.profile import profile_named
 from tallystick.cli.provenance import read_bundle
 from tallystick.cli.session import hex32, of, read
-from tallystick.protocol.facts import Log
 from tallystick.protocol.statement import CONTRACTS
 from tallystick.protocol.verify import verify_bundle
-
-
-class OnlineFacts:
-    """What a node that the verifier trusts says about the chain, up to its final head. Reads only our contracts."""
-
-    def __init__(self, chain: Chain) -> None:
-        self._chain = chain
-        self._head = chain.head()
-        self._times: dict[int, int] = {}
-
-    @property
-    def chain_id(self) -> int:
-        """The chain's id."""
-        return self._chain.deployment.chain_id
-
-    @property
-    def contracts(self) -> Mapping[str, str]:
-        """The deployment's addresses."""
-        return {name: self._chain.contracts[name].address for name in CONTRACTS}
-
-    def logs(self, contract: str, topics: Sequence[bytes | None]) -> Sequence[Log]:
-        """Every matching log, in the order of the chain."""
-        found = []
-        page = self._chain.profile.log_page
-        for first in range(0, self._head + 1, page):
-            query = {
-                "fromBlock": hex(first),
-                "toBlock": hex(min(self._head, first + page - 1)),
-                "address": self.contracts[contract],
-                "topics": [None if topic is None else "0x" + topic.hex() for topic in topics],
-            }
-            for log in self._chain.request("eth_getLogs", query):
-                block = int(log["blockNumber"], 16)
-                if block not in self._times:
-                    self._times[block] = int(self._chain.block(block)["timestamp"], 16)
-                found.append(
-                    Log(
-                        str(to_checksum_address(log["address"])),
-                        tuple(bytes.fromhex(topic[2:]) for topic in log["topics"]),
-                        bytes.fromhex(log["data"][2:]),
-                        block,
-                        self._times[block],
-                        int(log["logIndex"], 16),
-                    )
-                )
-        return found
-
-    def anchored(self) -> str | None:
-        """What the facts rest on."""
-        return f"the node at {self._chain.shown_url}, up to block {self._head}"
 
 
 def verify(
