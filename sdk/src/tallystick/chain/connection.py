@@ -5,26 +5,31 @@ Every connection checks that the chain is the configured one and that the code a
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from eth_utils.address import to_checksum_address
-from web3 import HTTPProvider, Web3
-from web3.middleware import ExtraDataToPOAMiddleware
+from eth_utils.crypto import keccak
 
 from tallystick.chain.contract import Contract, Event, decode_error, decode_log
 from tallystick.chain.deployment import Deployment
 from tallystick.chain.profile import PROFILES, ChainProfile
+from tallystick.chain.transport import SECONDS, Transport, message_of, unhex
 from tallystick.protocol.errors import ChainUnreachable, ContractRefused, Deadline, SignerLocked
 from tallystick.signing import Signer
 
 Block = int | str
-NONCE_ATTEMPTS = 5
+NONCE_ATTEMPTS = 12
 SEND_ATTEMPTS = 4
+#: How nodes word that the execution itself failed; every other JSON-RPC error is about the node, not about the contract.
+EXECUTION_FAILED = ("revert", "vm exception", "evm error", "out of gas", "gas required", "insufficient funds")
+#: How nodes word that another transaction of the account has this nonce, and that they have this very transaction already.
+NONCE_TAKEN = ("nonce", "underpriced")
+SENT_ALREADY = ("already imported", "already known", "known transaction")
 
 
 @dataclass(frozen=True)
@@ -58,58 +63,54 @@ class Chain:
         *,
         signer: Signer | None = None,
         profile: ChainProfile = PROFILES["development"],
-        seconds: float = 15.0,
+        seconds: float = SECONDS,
     ) -> None:
         self.url = url
         self.deployment = deployment
         self.profile = profile
         self.signer = signer
-        self._web3 = Web3(HTTPProvider(url, request_kwargs={"timeout": seconds}, exception_retry_configuration=None))
-        if profile.proof_of_authority:
-            self._web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
+        self._transport = Transport(url, seconds)
         self._lock = threading.Lock()
         self.contracts = {name: Contract(name, address) for name, address in deployment.contracts.items()}
         self._by_address = {contract.address.lower(): name for name, contract in self.contracts.items()}
-        try:
-            deployment.verify(self._web3)
-        except OSError as error:
-            raise self._unreachable(error) from None
+        deployment.verify(self._transport)
 
     @property
     def shown_url(self) -> str:
         """The URL without credentials, query and path."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.hostname}:{parts.port or ''}".rstrip(":")
+        return self._transport.shown
 
     # -- reads ---------------------------------------------------------------------------------------------------------
 
     def request(self, method: str, *parameters: Any) -> Any:
         """One JSON-RPC call. Raises ChainUnreachable; a revert is raised by :meth:`call` and :meth:`send` only."""
-        answer = self._raw(method, parameters)
-        if "error" in answer:
-            raise ChainUnreachable(f"the chain refused {method}: {answer['error'].get('message', '')}", party=self.shown_url)
-        return answer["result"]
+        return self._transport.request(method, *parameters)
 
     def head(self) -> int:
         """Number of the latest block that counts as final by the profile."""
-        return max(0, int(self.request("eth_blockNumber"), 16) - self.profile.confirmations)
+        return max(0, self._transport.number("eth_blockNumber") - self.profile.confirmations)
 
     def block(self, number: Block) -> Mapping[str, Any]:
         """Header of a block: ``number``, ``hash``, ``parentHash``, ``timestamp`` and the rest as JSON-RPC gives them."""
         found = self.request("eth_getBlockByNumber", _block(number), False)
         if found is None:
             raise ChainUnreachable(f"the chain has no block {number}", party=self.shown_url, remedy="wait for it")
-        return dict(found)
+        with self._transport.understood("eth_getBlockByNumber"):
+            return dict(found)
 
     def now(self) -> int:
         """The time of the latest block, in seconds since 1970: the only clock that contracts know."""
-        return int(self.block("latest")["timestamp"], 16)
+        latest = self.block("latest")
+        with self._transport.understood("eth_getBlockByNumber"):
+            return int(latest["timestamp"], 16)
 
     def call(self, contract: str, function: str, *arguments: Any, block: Block = "latest") -> Any:
         """Read from a contract at a block. Raises ContractRefused."""
         bound = self.contracts[contract]
         message = {"to": bound.address, "data": bound.encode(function, *arguments)}
-        return bound.decode(function, self._execute(contract, "eth_call", message, _block(block)))
+        returned = self._execute(contract, "eth_call", message, _block(block))
+        with self._transport.understood("eth_call"):
+            return bound.decode(function, returned)
 
     def events(self, first: int, last: int) -> Iterator[Event]:
         """Our events in blocks first..last, in order. Pages by the profile and halves a page that the node refuses."""
@@ -121,16 +122,18 @@ class Chain:
                 "toBlock": hex(until),
                 "address": [contract.address for contract in self.contracts.values()],
             }
-            answer = self._raw("eth_getLogs", (query,))
+            answer = self._transport.answer("eth_getLogs", (query,))
             if "error" in answer:
                 if size == 1:
-                    raise ChainUnreachable("the chain refuses eth_getLogs", party=self.shown_url)
+                    raise self._transport.refused("eth_getLogs", answer)
                 size = max(1, size // 2)
                 continue
-            for log in answer["result"]:
-                event = decode_log(self._by_address, log)
-                if event is not None:
-                    yield event
+            with self._transport.understood("eth_getLogs"):
+                page = [event for log in answer["result"] if (event := decode_log(self._by_address, log)) is not None]
+            # A node that ignores the range would give the same event on every page.
+            if any(not first <= event.block <= until for event in page):
+                raise ChainUnreachable("the chain answered eth_getLogs for other blocks", party=self.shown_url)
+            yield from page
             first = until + 1
 
     # -- writes --------------------------------------------------------------------------------------------------------
@@ -162,25 +165,30 @@ class Chain:
 
     def _sign_and_send(self, sender: str, to: str, data: str, gas: int) -> str:
         """Sign with the account's next nonce. An operator and its node may share an account, so the chain is asked each
-        time, and a nonce that somebody else took meanwhile is followed by the next."""
+        time, and a nonce that somebody else took meanwhile is followed by the next. The very same transaction, sent by both,
+        is one transaction."""
         assert self.signer is not None
         for attempt in range(NONCE_ATTEMPTS):
             transaction = {
                 "chainId": self.deployment.chain_id,
-                "nonce": int(self.request("eth_getTransactionCount", sender, "pending"), 16),
+                "nonce": self._transport.number("eth_getTransactionCount", sender, "pending"),
                 "gas": int(gas * self.profile.gas_margin),
                 "to": to,
                 "value": 0,
                 "data": data,
                 **self._fees(),
             }
-            try:
-                return str(self.request("eth_sendRawTransaction", "0x" + self.signer.sign_transaction(transaction).hex()))
-            except ChainUnreachable as error:
-                taken = "nonce" in error.message or "underpriced" in error.message
-                if not taken or attempt == NONCE_ATTEMPTS - 1:
-                    raise
-            time.sleep(0.05 * (attempt + 1))
+            signed = self.signer.sign_transaction(transaction)
+            answer = self._transport.answer("eth_sendRawTransaction", ("0x" + signed.hex(),))
+            if "error" not in answer:
+                return "0x" + keccak(signed).hex()
+            said = message_of(answer).lower()
+            if any(words in said for words in SENT_ALREADY):
+                return "0x" + keccak(signed).hex()
+            if not any(words in said for words in NONCE_TAKEN) or attempt == NONCE_ATTEMPTS - 1:
+                raise self._transport.refused("eth_sendRawTransaction", answer)
+            # Two senders in step would meet again and again.
+            time.sleep(0.05 * (attempt + 1) * (0.5 + secrets.randbelow(1000) / 1000))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def receipt(self, transaction: str, contract: str = "") -> Receipt:
@@ -188,8 +196,10 @@ class Chain:
         give_up = time.monotonic() + self.profile.receipt_seconds
         while True:
             found = self.request("eth_getTransactionReceipt", transaction)
-            if found is not None and found.get("blockNumber"):
+            if isinstance(found, dict) and found.get("blockNumber"):
                 break
+            if found is not None and not isinstance(found, dict):
+                raise ChainUnreachable("the chain's answer is no receipt", party=self.shown_url)
             if time.monotonic() > give_up:
                 raise Deadline(
                     f"transaction {transaction} was not carried out within {self.profile.receipt_seconds:g} s",
@@ -197,16 +207,17 @@ class Chain:
                     remedy="look whether the chain makes blocks and the account can pay",
                 )
             time.sleep(min(self.profile.poll_seconds, 0.02) if self.profile.poll_seconds < 0.1 else 0.25)
-        if int(found["status"], 16) != 1:
-            raise ContractRefused(f"{contract or 'the contract'} reverted in transaction {transaction}", error="reverted")
-        events = [decode_log(self._by_address, log) for log in found["logs"]]
-        return Receipt(
-            transaction=transaction,
-            block=int(found["blockNumber"], 16),
-            block_hash=found["blockHash"],
-            gas_used=int(found["gasUsed"], 16),
-            events=tuple(event for event in events if event is not None),
-        )
+        with self._transport.understood("eth_getTransactionReceipt"):
+            if int(found["status"], 16) != 1:
+                raise ContractRefused(f"{contract or 'the contract'} reverted in transaction {transaction}", error="reverted")
+            events = [decode_log(self._by_address, log) for log in found["logs"]]
+            return Receipt(
+                transaction=transaction,
+                block=int(found["blockNumber"], 16),
+                block_hash=str(found["blockHash"]),
+                gas_used=int(found["gasUsed"], 16),
+                events=tuple(event for event in events if event is not None),
+            )
 
     # -- transport -----------------------------------------------------------------------------------------------------
 
@@ -214,35 +225,30 @@ class Chain:
         if self.profile.fees == "zero":
             return {"gasPrice": 0}
         if self.profile.fees == "legacy":
-            return {"gasPrice": int(self.request("eth_gasPrice"), 16)}
-        base = int(self.block("latest").get("baseFeePerGas", "0x0"), 16)
+            return {"gasPrice": self._transport.number("eth_gasPrice")}
+        latest = self.block("latest")
+        with self._transport.understood("eth_getBlockByNumber"):
+            base = int(latest.get("baseFeePerGas", "0x0"), 16)
         tip = 10**9
         return {"maxFeePerGas": 2 * base + tip, "maxPriorityFeePerGas": tip, "type": 2}
 
     def _execute(self, contract: str, method: str, message: Mapping[str, Any], *more: Any) -> bytes:
-        answer = self._raw(method, (message, *more))
+        """What the execution returned. Raises ContractRefused when the execution failed, ChainUnreachable when the node did."""
+        answer = self._transport.answer(method, (message, *more))
         if "error" not in answer:
-            text = answer["result"][2:]
-            return bytes.fromhex(text if len(text) % 2 == 0 else "0" + text)
+            with self._transport.understood(method):
+                return unhex(answer["result"])
         data = answer["error"].get("data")
         if isinstance(data, dict):  # Ganache wraps the revert data
             data = data.get("result") or data.get("data")
-        if isinstance(data, str) and data.startswith("0x"):
-            raise decode_error(contract, bytes.fromhex(data[2:]))
-        raise ContractRefused(f"{contract} refused: {answer['error'].get('message', 'no reason given')}", error="unknown")
-
-    def _raw(self, method: str, parameters: Any) -> dict[str, Any]:
-        try:
-            return dict(self._web3.provider.make_request(method, list(parameters)))  # type: ignore[arg-type]
-        except (OSError, ValueError) as error:
-            raise self._unreachable(error) from None
-
-    def _unreachable(self, error: Exception) -> ChainUnreachable:
-        return ChainUnreachable(
-            f"the chain does not answer ({type(error).__name__})",
-            party=self.shown_url,
-            remedy="check the URL and that the chain runs (`make chain-status`)",
-        )
+        said = message_of(answer)
+        failed = answer["error"].get("code") == 3 or any(words in said.lower() for words in EXECUTION_FAILED)
+        if isinstance(data, str) and data.startswith("0x") and (failed or len(data) > 2):
+            with self._transport.understood(method):
+                raise decode_error(contract, unhex(data))
+        if failed:
+            raise ContractRefused(f"{contract} refused: {said}", error="unknown")
+        raise self._transport.refused(method, answer)
 
 
 def _block(block: Block) -> str:

@@ -44,6 +44,13 @@ REMEDIES: Mapping[str, str] = {
 }
 
 
+#: What the compiler itself reverts with: `require` with a text, and a failed check such as an overflow.
+BUILT_IN: tuple[dict[str, Any], ...] = (
+    {"name": "Error", "inputs": [{"name": "message", "type": "string"}]},
+    {"name": "Panic", "inputs": [{"name": "code", "type": "uint256"}]},
+)
+
+
 @dataclass(frozen=True)
 class Event:
     """One event as the chain recorded it. ``arguments`` by the names of the interface; bytes stay bytes."""
@@ -117,7 +124,7 @@ def decode_error(contract: str, data: bytes) -> ContractRefused:
         return ContractRefused("the contract reverted without a reason", error="unknown", party=contract)
     try:
         values = abi_decode([_type_of(member) for member in entry["inputs"]], data[4:])
-    except DecodingError:
+    except (DecodingError, ValueError, ArithmeticError):
         values = ()
     arguments = {member["name"]: _named(member, value) for member, value in zip(entry["inputs"], values, strict=False)}
     shown = ", ".join(f"{name}={_shown(value)}" for name, value in arguments.items())
@@ -137,7 +144,7 @@ def _events(contract: str) -> dict[str, dict[str, Any]]:
 
 @cache
 def _errors() -> dict[bytes, dict[str, Any]]:
-    table = {}
+    table = {_selector(entry): entry for entry in BUILT_IN}
     for name in artifacts.CONTRACTS:
         for entry in artifacts.load(name).abi:
             if entry["type"] == "error":

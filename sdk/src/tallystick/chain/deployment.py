@@ -8,6 +8,7 @@ setter that anybody could call later.
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from eth_utils.crypto import keccak
 from web3 import Web3
 
 from tallystick.chain import artifacts
-from tallystick.protocol.errors import Configuration, NotFound, WrongChain
-from tallystick.signing import Signer
+from tallystick.chain.transport import Transport
+from tallystick.protocol.errors import Configuration, Deadline, NotFound, WrongChain
+from tallystick.signing import DEVELOPMENT_CHAINS, Signer
 
 GAS_LIMIT = 8_000_000
 RECEIPT_SECONDS = 120
@@ -41,11 +43,16 @@ class Deployment:
         try:
             raw = json.loads(path.read_text())
             contracts = {name: str(to_checksum_address(raw["contracts"][name])) for name in artifacts.CONTRACTS}
-            return cls(int(raw["chainId"]), contracts, int(raw["block"]), raw["deployer"], raw["governor"])
+            people = [str(to_checksum_address(raw[name])) for name in ("deployer", "governor")]
+            return cls(int(raw["chainId"]), contracts, int(raw["block"]), *people)
         except FileNotFoundError:
             raise NotFound("there is no deployment file", party=str(path), remedy="run `tally chain deploy`") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise Configuration(f"the deployment file is damaged: {error}", party=str(path)) from None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise Configuration(
+                f"the deployment file is damaged: {error or type(error).__name__}",
+                party=str(path),
+                remedy="restore it, or remove it and deploy again (`tally chain deploy`)",
+            ) from None
 
     def save(self, path: Path) -> None:
         """Write the deployment file."""
@@ -61,9 +68,13 @@ class Deployment:
         partial.write_text(json.dumps(body, indent=1, sort_keys=True) + "\n")
         partial.replace(path)
 
-    def verify(self, web3: Web3) -> None:
-        """Raise WrongChain unless the chain's id and the code at every address are those of this release."""
-        found = web3.eth.chain_id
+    def verify(self, chain: Web3 | Transport) -> None:
+        """Raise WrongChain unless the chain's id and the code at every address are those of this release.
+
+        Raises ChainUnreachable when the chain does not answer, or not in its form.
+        """
+        chain = chain if isinstance(chain, Transport) else Transport.of(chain)
+        found = chain.number("eth_chainId")
         if found != self.chain_id:
             raise WrongChain(
                 f"the chain's id is {found}, the deployment's {self.chain_id}",
@@ -71,7 +82,7 @@ class Deployment:
             )
         for name, address in self.contracts.items():
             artifact = artifacts.load(name)
-            code = bytes(web3.eth.get_code(to_checksum_address(address)))
+            code = chain.data("eth_getCode", address, "latest")
             if not code:
                 raise WrongChain(
                     f"there is no code at the address of {name}",
@@ -92,9 +103,10 @@ def deploy(web3: Web3, signer: Signer, governor: str | None = None) -> Deploymen
     When the governor is another account, the verifiers are deployed but the governor must register them
     (``ProofRegistry.addVerifier``). Raises WrongChain when a deployed contract's code is not the artefact's.
     """
+    chain = Transport.of(web3)
     governor = governor or signer.address
-    chain_id = web3.eth.chain_id
-    first = web3.eth.get_transaction_count(to_checksum_address(signer.address))
+    chain_id = chain.number("eth_chainId")
+    first = chain.number("eth_getTransactionCount", to_checksum_address(signer.address), "latest")
     order = list(artifacts.CONTRACTS)
     at = {name: _create_address(signer.address, first + index) for index, name in enumerate(order)}
     arguments: dict[str, list[Any]] = {
@@ -111,27 +123,39 @@ def deploy(web3: Web3, signer: Signer, governor: str | None = None) -> Deploymen
     for index, name in enumerate(order):
         artifact = artifacts.load(name)
         data = web3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode).constructor(*arguments[name])
-        receipt = _send(web3, signer, chain_id, first + index, {"data": data.data_in_transaction})
-        if receipt["contractAddress"] != at[name]:
+        receipt = _send(chain, signer, chain_id, first + index, {"data": data.data_in_transaction})
+        with chain.understood("eth_getTransactionReceipt"):
+            landed, block = to_checksum_address(receipt["contractAddress"]), int(receipt["blockNumber"], 16)
+        if landed != at[name]:
             raise WrongChain(f"{name} landed at another address", remedy="let nobody else use the deployer meanwhile")
-        block = int(receipt["blockNumber"])
     deployment = Deployment(chain_id, at, block, signer.address, governor)
-    deployment.verify(web3)
+    deployment.verify(chain)
     if governor == signer.address:
         registry = web3.eth.contract(to_checksum_address(at["ProofRegistry"]), abi=artifacts.load("ProofRegistry").abi)
         for index, name in enumerate(("SignedByAllVerifier", "SumVerifier")):
             call = registry.encode_abi("addVerifier", [at[name]])
             nonce = first + len(order) + index
-            _send(web3, signer, chain_id, nonce, {"to": at["ProofRegistry"], "data": call})
+            _send(chain, signer, chain_id, nonce, {"to": at["ProofRegistry"], "data": call})
     return deployment
 
 
 def ensure(web3: Web3, signer: Signer, path: Path) -> Deployment:
-    """The deployment in ``path`` when it is whole on this chain, else a new one, saved there."""
+    """The deployment in ``path`` when it is whole on this chain, else a new one, saved there.
+
+    A development chain is deployed to anew whenever it was reset or the contracts changed. Elsewhere a file that names contracts
+    is never replaced: it is what a consortium agreed on. Raises WrongChain there, and wherever the file is another chain's.
+    """
     try:
         deployment = Deployment.load(path)
+    except NotFound:
+        deployment = deploy(web3, signer)
+        deployment.save(path)
+        return deployment
+    try:
         deployment.verify(web3)
-    except (NotFound, WrongChain):
+    except WrongChain:
+        if deployment.chain_id not in DEVELOPMENT_CHAINS or Transport.of(web3).number("eth_chainId") != deployment.chain_id:
+            raise
         deployment = deploy(web3, signer)
         deployment.save(path)
     return deployment
@@ -142,17 +166,28 @@ def _create_address(sender: str, nonce: int) -> str:
     return str(to_checksum_address(keccak(rlp.encode([bytes.fromhex(sender[2:]), nonce]))[12:]))
 
 
-def _send(web3: Web3, signer: Signer, chain_id: int, nonce: int, fields: dict[str, Any]) -> Any:
+def _send(chain: Transport, signer: Signer, chain_id: int, nonce: int, fields: dict[str, Any]) -> dict[str, Any]:
     transaction = {
         "chainId": chain_id,
         "nonce": nonce,
         "gas": GAS_LIMIT,
-        "gasPrice": web3.eth.gas_price,
+        "gasPrice": chain.number("eth_gasPrice"),
         "value": 0,
         **fields,
     }
-    sent = web3.eth.send_raw_transaction(signer.sign_transaction(transaction))
-    receipt = web3.eth.wait_for_transaction_receipt(sent, timeout=RECEIPT_SECONDS, poll_latency=0.02)
-    if receipt["status"] != 1:
+    sent = chain.request("eth_sendRawTransaction", "0x" + signer.sign_transaction(transaction).hex())
+    give_up = time.monotonic() + RECEIPT_SECONDS
+    while (receipt := chain.request("eth_getTransactionReceipt", sent)) is None:
+        if time.monotonic() > give_up:
+            raise Deadline(
+                f"a deployment transaction was not carried out within {RECEIPT_SECONDS} s",
+                party=chain.shown,
+                remedy="look whether the chain makes blocks and the account can pay",
+            )
+        time.sleep(0.02)
+    with chain.understood("eth_getTransactionReceipt"):
+        found = dict(receipt)
+        done = int(found["status"], 16) == 1
+    if not done:
         raise WrongChain("the chain refused a deployment transaction", party=signer.address)
-    return receipt
+    return found
