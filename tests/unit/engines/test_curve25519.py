@@ -37,7 +37,7 @@ def openssl(point, scalar):
 
 def test_hash_to_curve_equals_the_rfc():
     for message, element, point in VECTORS:
-        assert curve25519.hash_to_field([message], SUITE) == [int(element, 16)]
+        assert curve25519.hash_to_field([message], SUITE).tobytes()[::-1].hex() == element
         assert curve25519.hash_to_curve([message], b"", SUITE).tobytes()[::-1].hex() == point
 
 

@@ -5,6 +5,8 @@ cofactor: the scalars are clamped (RFC 7748), so multiples of 8, which clears it
 would not do: half of all u belong to the twist, and which half shows through any scalar, one bit of every item. NU
 reaches about half of the curve's points, non-uniformly, which the argument for masking does not mind: the map is a
 random oracle composed with an invertible map.
+
+Both run on many points at once (:mod:`field25519`). Nothing branches on a secret or on a point.
 """
 
 from __future__ import annotations
@@ -14,24 +16,29 @@ import secrets
 from collections.abc import Sequence
 
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from numpy.typing import NDArray
 
-P = 2**255 - 19
-POINT = 32  # bytes of a u-coordinate, little-endian
+from tallystick_node.engines.psi import field25519 as field
+from tallystick_node.engines.psi.field25519 import LANES, WORDS, Numbers, Row, compiled
+
+P = field.P
+POINT = field.BYTES  # bytes of a u-coordinate, little-endian
 
 Points = NDArray[np.uint8]  # of shape (n, 32)
 
 _A = 486662
 _SUITE = b"tallystick-V01-CS01-with-curve25519_XMD:SHA-512_ELL2_NU_"
+_A24 = np.uint64((_A - 2) // 4)
+_ONE = field.constant(1)
+_ZERO = field.constant(0)
+_CURVE = field.constant(_A)
+_CURVE_CUBED = field.constant(_A**3)
+_NONE_BYTES = np.frombuffer((P - 1).to_bytes(POINT, "little"), np.uint8)  # -1: what is not a square
 
 
 def random_scalar() -> bytes:
     """A secret scalar, clamped: a multiple of 8 between 2^254 and 2^255."""
-    scalar = bytearray(secrets.token_bytes(32))
-    scalar[0] &= 248
-    scalar[31] = scalar[31] & 127 | 64
-    return bytes(scalar)
+    return _clamped(secrets.token_bytes(32))
 
 
 def hash_to_curve(items: Sequence[bytes], salt: bytes, suite: bytes = _SUITE) -> Points:
@@ -39,53 +46,142 @@ def hash_to_curve(items: Sequence[bytes], salt: bytes, suite: bytes = _SUITE) ->
     return map_to_curve(hash_to_field([salt + item for item in items], suite))
 
 
-def hash_to_field(messages: Sequence[bytes], suite: bytes) -> list[int]:
-    """RFC 9380, section 5.2 with ``expand_message_xmd`` over SHA-512, L = 48, one element for each message."""
+def hash_to_field(messages: Sequence[bytes], suite: bytes) -> NDArray[np.uint8]:
+    """RFC 9380, section 5.2 with ``expand_message_xmd`` over SHA-512, L = 48: one element for each message, as 32 bytes."""
     suffix = suite + len(suite).to_bytes(1, "big")
     start = hashlib.sha512(bytes(128))
     middle = (48).to_bytes(2, "big") + b"\0" + suffix
     end = b"\1" + suffix
-    elements = []
+    elements = bytearray()
     for message in messages:
         state = start.copy()
         state.update(message + middle)
-        elements.append(int.from_bytes(hashlib.sha512(state.digest() + end).digest()[:48], "big") % P)
-    return elements
+        number = int.from_bytes(hashlib.sha512(state.digest() + end).digest()[:48], "big") % P
+        elements += number.to_bytes(POINT, "little")
+    return np.frombuffer(bytes(elements), np.uint8).reshape(-1, POINT)
 
 
-def map_to_curve(elements: Sequence[int]) -> Points:
+def map_to_curve(elements: NDArray[np.uint8]) -> Points:
     """Elligator 2 (RFC 9380, section 6.7.1) with Z = 2: u = -A/(1 + 2 e^2), or -u - A if that is not on the curve."""
-    denominators = [(1 + 2 * e * e) % P for e in elements]  # never 0: -1/2 is not a square
-    packed = bytearray()
-    for inverse in _inverses(denominators):
-        u = -_A * inverse % P
-        if pow(u * (u * (u + _A) + 1), (P - 1) // 2, P) == P - 1:
-            u = (-u - _A) % P
-        packed += u.to_bytes(POINT, "little")
-    return np.frombuffer(bytes(packed), np.uint8).reshape(-1, POINT)
+    count = len(elements)
+    if count == 0:
+        return np.empty((0, POINT), np.uint8)
+    first, second, square = _elligator(field.from_bytes(elements), _ONE, _ZERO, _CURVE, _CURVE_CUBED)
+    none = (field.to_bytes(square, count) == _NONE_BYTES).all(axis=1)
+    return np.where(none[:, None], field.to_bytes(second, count), field.to_bytes(first, count))
 
 
 def multiply(points: Points, scalar: bytes) -> Points:
-    """X25519 (RFC 7748) of each point with one scalar; a row of zeros for a point of low order."""
-    key = X25519PrivateKey.from_private_bytes(scalar)
-    out = np.zeros(points.shape, np.uint8)
-    for row, point in zip(out, points, strict=True):
-        try:
-            shared = key.exchange(X25519PublicKey.from_public_bytes(point.tobytes()))
-        except ValueError:
-            continue
-        row[:] = np.frombuffer(shared, np.uint8)
+    """X25519 (RFC 7748, section 5) of each point with one scalar; a row of zeros for a point of low order."""
+    count = len(points)
+    if count == 0:
+        return np.empty((0, POINT), np.uint8)
+    bits = np.unpackbits(np.frombuffer(_clamped(scalar), np.uint8), bitorder="little").astype(np.uint64)
+    x, z = _ladder(field.from_bytes(points), bits, _ONE)
+    infinite = (field.to_bytes(z, len(z) * LANES) == 0).all(axis=1)  # of the padding, too: an inverse is shared along a lane
+    _put_one(z, infinite)
+    out = field.to_bytes(_quotient(x, z), count)
+    out[infinite[:count]] = 0
     return out
 
 
-def _inverses(elements: list[int]) -> list[int]:
-    """Montgomery's trick: one inversion for all."""
-    products = [1]
-    for each in elements:
-        products.append(products[-1] * each % P)
-    inverse = pow(products[-1], -1, P)
-    out = [0] * len(elements)
-    for index in range(len(elements) - 1, -1, -1):
-        out[index] = products[index] * inverse % P
-        inverse = inverse * elements[index] % P
+def _clamped(scalar: bytes) -> bytes:
+    low, middle, high = scalar[0] & 248, scalar[1:31], scalar[31] & 127 | 64
+    return bytes([low]) + middle + bytes([high])
+
+
+def _put_one(numbers: Numbers, where: NDArray[np.bool_]) -> None:
+    """Write 1 for the numbers of ``where``, so that all can be inverted together."""
+    rows, lanes = np.divmod(np.flatnonzero(where), LANES)
+    view = numbers.reshape(-1, field.LIMBS, LANES)
+    view[rows, :, lanes] = 0
+    view[rows, 0, lanes] = 1
+
+
+@compiled
+def _ladder(points: Numbers, bits: NDArray[np.uint64], one: Row) -> tuple[Numbers, Numbers]:
+    """Montgomery's ladder on every row: the result's x and z. RFC 7748, section 5, with its names."""
+    out_x, out_z = np.empty_like(points), np.empty_like(points)
+    x2, z2, x3, z3 = np.empty(WORDS, np.uint64), np.empty(WORDS, np.uint64), np.empty(WORDS, np.uint64), np.empty(WORDS, np.uint64)
+    a, aa, b, bb = np.empty(WORDS, np.uint64), np.empty(WORDS, np.uint64), np.empty(WORDS, np.uint64), np.empty(WORDS, np.uint64)
+    c, d, da, cb = np.empty(WORDS, np.uint64), np.empty(WORDS, np.uint64), np.empty(WORDS, np.uint64), np.empty(WORDS, np.uint64)
+    e, t = np.empty(WORDS, np.uint64), np.empty(WORDS, np.uint64)
+    for row in range(len(points)):
+        x1 = points[row]
+        x2[:] = one
+        z2[:] = np.uint64(0)
+        x3[:] = x1
+        z3[:] = one
+        previous = np.uint64(0)
+        for position in range(254, -1, -1):
+            bit = bits[position]
+            mask = np.uint64(0) - (bit ^ previous)
+            previous = bit
+            field.swap(x2, x3, mask)
+            field.swap(z2, z3, mask)
+            field.add(a, x2, z2)
+            field.square(aa, a)
+            field.subtract(b, x2, z2)
+            field.square(bb, b)
+            field.subtract(e, aa, bb)
+            field.add(c, x3, z3)
+            field.subtract(d, x3, z3)
+            field.multiply(da, d, a)
+            field.multiply(cb, c, b)
+            field.add(t, da, cb)
+            field.square(x3, t)
+            field.subtract(t, da, cb)
+            field.square(d, t)
+            field.multiply(z3, x1, d)
+            field.multiply(x2, aa, bb)
+            field.carry(t, aa, e, _A24)
+            field.multiply(z2, e, t)
+        mask = np.uint64(0) - previous
+        field.swap(x2, x3, mask)
+        field.swap(z2, z3, mask)
+        out_x[row] = x2
+        out_z[row] = z2
+    return out_x, out_z
+
+
+@compiled
+def _quotient(x: Numbers, z: Numbers) -> Numbers:
+    """x / z, row by row; no z is 0."""
+    out = np.empty_like(x)
+    field.invert_all(out, z)
+    t = np.empty(WORDS, np.uint64)
+    for row in range(len(x)):
+        field.multiply(t, out[row], x[row])
+        out[row] = t
     return out
+
+
+@compiled
+def _elligator(elements: Numbers, one: Row, zero: Row, a: Row, a_cubed: Row) -> tuple[Numbers, Numbers, Numbers]:
+    """For each element e with d = 1 + 2 e^2: -A/d, its counterpart A/d - A, and whether the first is on the curve.
+
+    For u = -A/d, u^3 + A u^2 + u times d^4 is d (A^3 (d - 1) - A d^2), a square exactly when u is on the curve, without the
+    inverse. d is never 0: -1/2 is not a square.
+    """
+    first, second, square = np.empty_like(elements), np.empty_like(elements), np.empty_like(elements)
+    denominators = np.empty_like(elements)
+    s, t, v = np.empty(WORDS, np.uint64), np.empty(WORDS, np.uint64), np.empty(WORDS, np.uint64)
+    for row in range(len(elements)):
+        d = denominators[row]
+        field.square(s, elements[row])
+        field.carry(t, zero, s, np.uint64(2))  # d - 1
+        field.carry(d, one, t, np.uint64(1))
+        field.multiply(s, t, a_cubed)
+        field.square(v, d)
+        field.multiply(t, v, a)
+        field.subtract(v, s, t)
+        field.multiply(s, v, d)
+        field.legendre(square[row], s)
+    field.invert_all(second, denominators)
+    for row in range(len(elements)):
+        field.multiply(t, second[row], a)  # A/d
+        field.subtract(s, zero, t)
+        field.carry(first[row], s, zero, np.uint64(1))
+        field.subtract(s, t, a)
+        field.carry(second[row], s, zero, np.uint64(1))
+    return first, second, square
