@@ -37,8 +37,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def compiled(function: Function) -> Function:
-    """Compile at the first call, keep the machine code beside the source, and let other threads run meanwhile."""
-    return cast(Function, njit(cache=True, error_model="numpy", nogil=True)(function))
+    """Compile at the first call, keep the machine code beside the source, and let other threads run meanwhile.
+
+    The kept code of a caller in another file holds that of its callees: who edits this file touches those files too.
+    """
+    return cast("Function", njit(cache=True, error_model="numpy", nogil=True)(function))
 
 
 def from_bytes(packed: NDArray[np.uint8]) -> Numbers:
@@ -83,7 +86,8 @@ def to_bytes(numbers: Numbers, count: int) -> NDArray[np.uint8]:
 
 def constant(value: int) -> NDArray[np.uint64]:
     """One number in every lane of a row."""
-    return from_bytes(np.frombuffer((value % P).to_bytes(BYTES, "little") * LANES, np.uint8).reshape(LANES, BYTES))[0]
+    row: Row = from_bytes(np.frombuffer((value % P).to_bytes(BYTES, "little") * LANES, np.uint8).reshape(LANES, BYTES))[0]
+    return row
 
 
 def _carry_rows(limbs: NDArray[np.uint64]) -> None:
