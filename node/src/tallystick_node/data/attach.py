@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tallystick.protocol import canonical
-from tallystick.protocol.dataset import Column, DatasetDescriptor, dataset_id
+from tallystick.protocol.dataset import LIMIT, MAX_COLUMNS, Column, DatasetDescriptor, dataset_id
 from tallystick.protocol.errors import InvalidData, MalformedDocument
 
 from tallystick_node.data.commit import SECRET_BYTES, rows_root
@@ -21,13 +21,14 @@ def attach(store: Store, data_dir: Path, owner: str, name: str, path: str, colum
 
     Raises InvalidData (outside the folder, missing, or its content breaks a rule) or MalformedDocument.
     """
-    file = (data_dir / path).resolve()
-    if not file.is_relative_to(data_dir.resolve()) or not file.is_file():
-        raise InvalidData("no such file below the node's data folder", party=path, remedy="put the file there")
-    declared = canonical.decode(columns, 1 << 20)
-    if not isinstance(declared, list) or not declared:
-        raise MalformedDocument("columns: a list of at least one column")
-    parsed = tuple(Column.from_json(column) for column in declared)
+    file = _inside(data_dir, path)
+    declared = canonical.decode(columns, LIMIT)
+    if not isinstance(declared, list) or not 1 <= len(declared) <= MAX_COLUMNS:
+        raise MalformedDocument(f"columns: a list of 1 to {MAX_COLUMNS} columns")
+    parsed = tuple(Column.from_json(column, f"columns[{index}]") for index, column in enumerate(declared))
+    if len({column.name for column in parsed}) != len(parsed):
+        raise MalformedDocument("columns: two columns have the same name")
+    stat = file.stat()  # before the content: a file that changes while it is read is then seen to have changed
     table = open_table(file, parsed)
     secret = secrets.token_bytes(SECRET_BYTES)
     descriptor = DatasetDescriptor(
@@ -40,7 +41,6 @@ def attach(store: Store, data_dir: Path, owner: str, name: str, path: str, colum
         created=int(time.time()),
     )
     content = descriptor.to_bytes()
-    stat = file.stat()
     store.put_dataset(
         DatasetRow(
             dataset=canonical.hex32(dataset_id(owner, descriptor.digest())),
@@ -52,3 +52,15 @@ def attach(store: Store, data_dir: Path, owner: str, name: str, path: str, colum
         )
     )
     return content
+
+
+def _inside(data_dir: Path, path: str) -> Path:
+    """The file itself, symbolic links followed. Raises InvalidData unless it is a file that lies below the folder."""
+    try:
+        file = (data_dir / path).resolve()
+        inside = file.is_relative_to(data_dir.resolve()) and file.is_file()
+    except (OSError, RuntimeError, ValueError):  # too long a name, links in a circle, a NUL
+        inside = False
+    if not inside:
+        raise InvalidData("no such file below the node's data folder", remedy="put the file there")
+    return file

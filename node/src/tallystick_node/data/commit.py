@@ -4,28 +4,44 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 from tallystick.protocol import merkle
 from tallystick.protocol.dataset import Column
 
+from tallystick_node.data.connect import normalized
+
 SECRET_BYTES = 32
+
+_BATCH = 1 << 16  # rows encoded at a time, so that memory does not grow with the dataset
+_WIDTH = {"int64": ">i8", "decimal": ">i8", "date": ">i4", "bool": ">u1"}
+_BLOCK = 64  # bytes, of SHA-256
 
 
 def encode_rows(table: pa.Table, columns: Sequence[Column]) -> list[bytes]:
     """The canonical encoding of every row: for each cell a tag (0 null, 1 value) and, when there is one, the value."""
-    cells = [_encode_column(table.column(column.name).combine_chunks(), column) for column in columns]
-    return [b"".join(row) for row in zip(*cells, strict=True)]
+    return list(_rows(table, columns))
 
 
 def rows_root(table: pa.Table, columns: Sequence[Column], secret: bytes) -> bytes:
     """The root to publish. ``secret`` (32 bytes, kept by the owner) salts each leaf, so that no row can be guessed."""
+    if len(secret) != SECRET_BYTES:
+        raise ValueError(f"a dataset's secret has {SECRET_BYTES} bytes")
+    # HMAC with its two keyed states made once: half of the work of `row_salt` for every row.
+    key = secret.ljust(_BLOCK, b"\0")
+    inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in key))
+    outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
     hashes = []
-    for index, row in enumerate(encode_rows(table, columns)):
-        hashes.append(hashlib.sha256(b"\0" + row_salt(secret, index) + row).digest())
+    for index, row in enumerate(_rows(table, columns)):
+        message, salt = inner.copy(), outer.copy()
+        message.update(index.to_bytes(8, "big"))
+        salt.update(message.digest())
+        hashes.append(hashlib.sha256(b"\0" + salt.digest() + row).digest())
     return merkle.root_of_hashes(hashes)
 
 
@@ -34,21 +50,37 @@ def row_salt(secret: bytes, index: int) -> bytes:
     return hmac.digest(secret, index.to_bytes(8, "big"), "sha256")
 
 
-def _encode_column(values: pa.Array, column: Column) -> list[bytes]:
+def _rows(table: pa.Table, columns: Sequence[Column]) -> Iterator[bytes]:
+    for start in range(0, table.num_rows, _BATCH):
+        batch = table.slice(start, _BATCH)
+        pieces: list[pa.Array] = []
+        for column in columns:
+            pieces += _cells(batch.column(column.name), column)
+        yield from pc.binary_join_element_wise(*pieces, pa.scalar(b"", pa.large_binary())).to_pylist()
+
+
+def _cells(values: pa.ChunkedArray, column: Column) -> list[pa.Array]:
+    """One column's cells, as binary arrays to be joined row by row."""
     if column.type == "string":
-        return [b"\0" if text is None else _string(text) for text in values.to_pylist()]
-    width = {"int64": ">i8", "decimal": ">i8", "date": ">i4", "bool": ">u1"}[column.type]
+        text = normalized(values.cast(pa.large_string()).combine_chunks())
+        lengths = pc.binary_length(text).fill_null(0).to_numpy().astype(">u4")
+        return [_tagged(lengths, text), text.fill_null("").cast(pa.large_binary())]
+    array = values.combine_chunks()
     if column.type == "date":
-        values = values.cast(pa.int32())
+        array = array.cast(pa.int32())
     elif column.type == "bool":
-        values = values.cast(pa.uint8())
-    numbers = values.fill_null(0).to_numpy(zero_copy_only=False).astype(width)
-    size = numbers.dtype.itemsize
-    body = numbers.tobytes()
-    valid = np.asarray(values.is_valid())
-    return [b"\1" + body[i * size : (i + 1) * size] if present else b"\0" for i, present in enumerate(valid.tolist())]
+        array = array.cast(pa.uint8())
+    return [_tagged(array.fill_null(0).to_numpy().astype(_WIDTH[column.type]), array)]
 
 
-def _string(text: str) -> bytes:
-    raw = unicodedata.normalize("NFC", text).encode()
-    return b"\1" + len(raw).to_bytes(4, "big") + raw
+def _tagged(numbers: NDArray[Any], values: pa.Array) -> pa.Array:
+    """For each row 1 and its number's bytes, or only 0 where ``values`` has none."""
+    rows, size = len(numbers), numbers.dtype.itemsize
+    valid = values.is_valid().to_numpy(zero_copy_only=False)
+    cells = np.empty((rows, 1 + size), np.uint8)
+    cells[:, 0] = valid
+    cells[:, 1:] = numbers.view(np.uint8).reshape(rows, size)
+    kept = np.ones(cells.shape, np.bool_)
+    kept[:, 1:] = valid[:, None]
+    offsets = np.concatenate([[0], np.cumsum(1 + size * valid)]).astype(np.int64)
+    return pa.Array.from_buffers(pa.large_binary(), rows, [None, pa.py_buffer(offsets), pa.py_buffer(cells[kept])])
