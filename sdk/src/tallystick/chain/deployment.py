@@ -19,7 +19,7 @@ from eth_utils.crypto import keccak
 from web3 import Web3
 
 from tallystick.chain import artifacts
-from tallystick.chain.transport import Transport
+from tallystick.chain.transport import Transport, parse
 from tallystick.protocol.errors import Configuration, Deadline, NotFound, WrongChain
 from tallystick.signing import DEVELOPMENT_CHAINS, Signer
 
@@ -41,13 +41,13 @@ class Deployment:
     def load(cls, path: Path) -> Deployment:
         """Read a deployment file. Raises NotFound or Configuration."""
         try:
-            raw = json.loads(path.read_text())
+            raw = parse(path.read_bytes())
             contracts = {name: str(to_checksum_address(raw["contracts"][name])) for name in artifacts.CONTRACTS}
             people = [str(to_checksum_address(raw[name])) for name in ("deployer", "governor")]
             return cls(int(raw["chainId"]), contracts, int(raw["block"]), *people)
         except FileNotFoundError:
             raise NotFound("there is no deployment file", party=str(path), remedy="run `tally chain deploy`") from None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise Configuration(
                 f"the deployment file is damaged: {error or type(error).__name__}",
                 party=str(path),

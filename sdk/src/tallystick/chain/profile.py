@@ -1,4 +1,4 @@
-"""What differs between EVM chains, as settings: fees, finality, header form, page size, polling."""
+"""What differs between EVM chains, as settings: fees, finality, page size, polling."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class ChainProfile:
     """How to talk to one kind of chain.
 
     ``fees``: ``eip1559``, ``legacy`` or ``zero`` (consortium chains without gas price). ``confirmations``: a block counts as
-    final when that many blocks follow it; 0 where blocks are final at once (QBFT, PBFT). ``proof_of_authority``: block headers
-    carry more than 32 bytes of extra data. ``log_page``: blocks per ``eth_getLogs``. Times in seconds.
+    final when that many blocks follow it; 0 where blocks are final at once (QBFT, PBFT). ``log_page``: blocks per
+    ``eth_getLogs``. Times in seconds. Headers need no setting: the longer extra data of proof-of-authority chains is read as
+    it is.
     """
 
     name: str
     fees: str = "eip1559"
     confirmations: int = 0
-    proof_of_authority: bool = False
     log_page: int = 1000
     poll_seconds: float = 1.0
     receipt_seconds: float = 120.0
@@ -37,7 +37,7 @@ PROFILES = {
     for profile in (
         ChainProfile("development", poll_seconds=0.05, receipt_seconds=30),
         ChainProfile("ganache", fees="legacy", poll_seconds=0.05, receipt_seconds=30),
-        ChainProfile("besu-qbft", fees="zero", proof_of_authority=True),
+        ChainProfile("besu-qbft", fees="zero"),
         ChainProfile("fisco-bcos", fees="zero", log_page=500),
         ChainProfile("public", confirmations=12, poll_seconds=4, receipt_seconds=600),
     )

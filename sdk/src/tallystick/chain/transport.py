@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,9 @@ SECONDS = 15.0
 #: An answer may take this many times the time-out as a whole, so that an endpoint that drips byte by byte does not hold us.
 WHOLE = 4
 MESSAGE_LIMIT = 300
+MAX_DEPTH = 64
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKETS = re.compile(rb"[\[\]{}]")
 REMEDY = "check the URL and that the chain runs (`make chain-status`)"
 
 
@@ -56,7 +60,7 @@ class Transport:
         """One call: an object with ``result``, or with ``error`` as an object. Raises ChainUnreachable."""
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(parameters)}).encode()
         with self.understood(method, remedy=REMEDY, said="the chain does not answer"):
-            found = json.loads(self._post(body))
+            found = parse(self._post(body))
         if isinstance(found, dict):
             error = found.get("error")
             if isinstance(error, dict):
@@ -124,6 +128,20 @@ class Transport:
             self._threads.session = requests.Session()
         session: requests.Session = self._threads.session
         return session
+
+
+def parse(body: bytes) -> Any:
+    """JSON of bounded depth. Raises ValueError.
+
+    CPython's parser recurses on the C stack, and a library of ours lifts the interpreter's recursion limit: without the bound,
+    an answer of a hundred thousand brackets ends the process.
+    """
+    depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", body)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise ValueError(f"nested more than {MAX_DEPTH} deep")
+    return json.loads(body)
 
 
 def message_of(answer: dict[str, Any]) -> str:

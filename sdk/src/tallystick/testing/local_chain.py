@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import json
 import os
 import shutil
 import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
+from tallystick.chain.transport import Transport
 from tallystick.protocol.errors import ChainUnreachable, Configuration, Deadline
 
 MNEMONIC = "test test test test test test test test test test test junk"
@@ -31,16 +29,7 @@ START_SECONDS = 30.0
 
 def rpc(url: str, method: str, *params: Any, seconds: float = 30.0) -> Any:
     """One JSON-RPC call. Raises ChainUnreachable."""
-    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}).encode()
-    request = urllib.request.Request(url, body, {"content-type": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=seconds) as response:
-            answer = json.load(response)
-    except (OSError, ValueError) as error:
-        raise ChainUnreachable(f"the chain does not answer {method}", party=url, remedy="start it with `make chain`") from error
-    if "error" in answer:
-        raise ChainUnreachable(f"the chain refused {method}: {answer['error'].get('message')}", party=url)
-    return answer["result"]
+    return Transport(url, seconds).request(method, *params)
 
 
 def free_port() -> int:
