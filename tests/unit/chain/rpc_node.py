@@ -40,6 +40,7 @@ class Node:
         self.calls: list[tuple[str, list[Any]]] = []
         self.raw: tuple[int, bytes] | float | None = None
         self.only = ""  # the raw answer is for this method alone
+        self.location = ""
         self.headers: dict[str, str] = {}
         self.methods: dict[str, Callable[..., Any]] = {
             "eth_chainId": lambda: hex(CHAIN_ID),
@@ -61,6 +62,8 @@ class Node:
                 status, body = node.answer(asked)
                 self.send_response(status)
                 self.send_header("content-length", str(len(body)))
+                if node.location:
+                    self.send_header("location", node.location)
                 self.end_headers()
                 self.wfile.write(body)
 

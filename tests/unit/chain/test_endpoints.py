@@ -138,7 +138,7 @@ def test_an_endpoint_that_drips_is_left() -> None:
         connection, _ = listener.accept()
         with suppress(OSError):
             connection.recv(65536)
-            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 99000000\r\n\r\n")
             for _ in range(100):
                 connection.sendall(b" " * 70_000)
                 time.sleep(0.1)
@@ -224,6 +224,7 @@ def test_credentials_of_the_url_are_used(node: Node) -> None:
 
 
 def test_a_redirection_is_not_followed(node: Node) -> None:
-    node.raw = (307, b"")
+    node.raw, node.location = (307, b""), node.url + "/elsewhere"
     with pytest.raises(ChainUnreachable, match="HTTP 307"):
         node.chain()
+    assert len(node.calls) == 1
