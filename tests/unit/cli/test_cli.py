@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from tallystick.cli import main as cli
+from tallystick.client import GrantFile
 from tallystick.protocol.errors import TABLE
-from tallystick.protocol.grant import GrantTerms
 from typer.testing import CliRunner
 from unit.protocol.world import PARTIES, World, make
 
@@ -77,15 +77,16 @@ def test_garbage_is_our_error(tmp_path: Path) -> None:
         assert "Traceback" not in done.output
 
 
-def test_grant_inspect_and_task_plan(bundle: tuple[World, Path], tmp_path: Path) -> None:
+def test_grant_inspect_asks_nobody(bundle: tuple[World, Path], tmp_path: Path) -> None:
     world, _ = bundle
-    (tmp_path / "terms.json").write_bytes(world.terms[0].to_bytes())
-    (tmp_path / "spec.json").write_bytes(world.spec.to_bytes())
-    shown = json.loads(RUNNER.invoke(cli.app, ["grant", "inspect", str(tmp_path / "terms.json"), "--json"]).stdout)
-    assert shown["terms"] == "0x" + GrantTerms.parse(world.terms[0].to_bytes()).root().hex()
-    plan = json.loads(RUNNER.invoke(cli.app, ["task", "plan", str(tmp_path / "spec.json"), "--json"]).stdout)
-    assert [each["party"] for each in plan["parties"]] == PARTIES
-    assert [each["receives"] for each in plan["parties"]] == [False, False, True]
+    (tmp_path / "grant.json").write_bytes(GrantFile(world.grants[0], world.terms[0]).to_bytes())
+    shown = json.loads(RUNNER.invoke(cli.app, ["grant", "inspect", str(tmp_path / "grant.json"), "--json"]).stdout)
+    assert shown["terms"] == "0x" + world.terms[0].root().hex()
+    assert shown["grant"] == "0x" + world.grants[0].id().hex()
+    assert shown["epsilon"] == "5"
+    # The terms of another grant make it no grant file.
+    (tmp_path / "mixed.json").write_bytes(GrantFile(world.grants[0], world.terms[1]).to_bytes())
+    assert RUNNER.invoke(cli.app, ["grant", "inspect", str(tmp_path / "mixed.json")]).exit_code == 11
 
 
 def test_global_options_go_anywhere_but_not_past_two_dashes() -> None:
@@ -132,5 +133,5 @@ def test_ca_init_and_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_folder_without_records_is_no_clean_log(tmp_path: Path) -> None:
-    done = RUNNER.invoke(cli.app, ["audit", "log", str(tmp_path / "none")])
+    done = RUNNER.invoke(cli.app, ["audit", "log", PARTIES[0], "--folder", str(tmp_path / "none")])
     assert done.exit_code == 70

@@ -54,16 +54,16 @@ def test_the_way_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             int(time.time()),
         )
         (tmp_path / "descriptor.json").write_bytes(described.to_bytes())
-        dataset = tally("dataset", "publish", str(tmp_path / "descriptor.json"))["dataset"]
+        dataset = tally("dataset", "record", str(tmp_path / "descriptor.json"))["dataset"]
         assert dataset == "0x" + described.id().hex()
         (tmp_path / "terms.toml").write_text(
             f'dataset = "{dataset}"\ngrantee = "{owner}"\npurpose = "care"\nalgorithms = ["statistics"]\n'
             f'columns = ["radius"]\nreceivers = ["{owner}"]\n'
         )
-        out = tmp_path / "grant"
+        out = tmp_path / "grant.json"
         grant = tally("grant", "issue", str(tmp_path / "terms.toml"), "--out", str(out), "--uses", "3")["grant"]
         assert tally("grant", "show", grant)["uses"] == 3
-        tally("grant", "revoke", str(out / "grant.json"))
+        tally("grant", "revoke", str(out))
         assert tally("grant", "list")[0]["revoked"] is True
 
         graph = tally("provenance", "dataset", dataset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,8 @@ import typer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tallystick.cli.session import of, read, write
+from tallystick.cli.session import address, of, read, write
+from tallystick.client.nodes import server_name
 from tallystick.protocol import canonical, typed
 from tallystick.protocol.errors import MalformedDocument, SignerLocked
 from tallystick.protocol.identity import Certificate, issue_authority, issue_certificate, sign_p256
@@ -52,7 +54,7 @@ def issue(
     """Certify a participant, and sign its enrolment for the configured chain."""
     session = of(context)
     authority = Certificate.parse(read(folder / "authority.pem"))
-    key = private_key(folder / "authority.key", session.password())
+    key = private_key(folder / "authority.key", session.password)
     try:
         subject = serialization.load_pem_public_key(read(public_key))
     except (ValueError, TypeError):
@@ -61,7 +63,9 @@ def issue(
         raise MalformedDocument("not a P-256 public key in PEM", party=str(public_key))
     now = int(time.time())
     until = min(now + days * DAY, authority.not_after)
-    certificate = issue_certificate(authority, key, subject, account, name, host or [], role, (now - 60, until))
+    # The name that callers check a node's TLS by follows from the account, so every certificate has it.
+    hosts = [*(host or []), server_name(address(account))]
+    certificate = issue_certificate(authority, key, subject, address(account), name, hosts, role, (now - 60, until))
     chain = session.chain()
     domain = typed.Domain("ParticipantRegistry", chain.deployment.chain_id, chain.contracts["ParticipantRegistry"].address)
     r, s = sign_p256(key, typed.enrolment_digest(domain, enrolment_of(certificate)))
@@ -119,11 +123,16 @@ def encrypted(key: ec.EllipticCurvePrivateKey, password: str) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
 
 
-def private_key(path: Path, password: str) -> ec.EllipticCurvePrivateKey:
-    """Open an encrypted (or plain) P-256 key. Raises SignerLocked."""
+def plain(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """A private key in PKCS#8, not encrypted."""
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def private_key(path: Path, password: Callable[[], str]) -> ec.EllipticCurvePrivateKey:
+    """Open an encrypted (or plain) P-256 key; only an encrypted one asks for the password. Raises SignerLocked."""
     data = read(path)
     try:
-        secret = password.encode() if b"ENCRYPTED" in data else None
+        secret = password().encode() if b"ENCRYPTED" in data else None
         key = serialization.load_pem_private_key(data, secret)
     except (ValueError, TypeError):
         raise SignerLocked("the key does not open", party=str(path), remedy="check the password") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,8 @@ import typer
 from web3 import HTTPProvider, Web3
 
 from tallystick.chain import deployment
-from tallystick.cli.session import of, read
+from tallystick.chain.connection import Chain, Receipt
+from tallystick.cli.session import address, of, read
 from tallystick.protocol.errors import ChainUnreachable
 from tallystick.protocol.identity import Certificate
 
@@ -49,6 +51,34 @@ def status(context: typer.Context) -> None:
             "code": "as released",
         }
     )
+
+
+@app.command("fund")
+def fund(
+    context: typer.Context,
+    account: Annotated[str, typer.Argument(help="The account that shall be able to pay for its transactions.")],
+    ether: Annotated[float, typer.Option(min=0.001, max=1000, help="How much.")] = 1.0,
+) -> None:
+    """Send the chain's own coin from the configured signer, where transactions cost something."""
+    session = of(context)
+    sent = transfer(session.chain(signing=True), address(account), int(Decimal(str(ether)) * 10**18))
+    session.terminal.record({"account": address(account), "transaction": sent.transaction, "block": sent.block})
+
+
+def transfer(chain: Chain, to: str, wei: int) -> Receipt:
+    """Send ``wei`` to an account. Raises ChainUnreachable when the chain does not take it."""
+    signer = chain.signer
+    assert signer is not None
+    transaction = {
+        "chainId": chain.deployment.chain_id,
+        "nonce": int(chain.request("eth_getTransactionCount", signer.address, "pending"), 16),
+        "gas": 21_000,
+        "gasPrice": int(chain.request("eth_gasPrice"), 16),
+        "to": to,
+        "value": wei,
+        "data": "0x",
+    }
+    return chain.receipt(str(chain.request("eth_sendRawTransaction", "0x" + signer.sign_transaction(transaction).hex())))
 
 
 @authority.command("add")

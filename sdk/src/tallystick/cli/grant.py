@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tallystick.cli.participant import address
-from tallystick.cli.session import hex32, of, read, read_json, read_toml, write
+from tallystick.cli.session import address, hex32, of, read, read_toml, write
+from tallystick.client import GrantFile
 from tallystick.protocol import canonical, typed
 from tallystick.protocol.errors import MalformedDocument, NotFound
 from tallystick.protocol.fields import order
@@ -26,12 +26,12 @@ DAY = 86400
 def issue(
     context: typer.Context,
     terms: Annotated[Path, typer.Argument(help="TOML: dataset, grantee, purpose, algorithms, columns, receivers.")],
-    out: Annotated[Path, typer.Option(help="Folder for terms.json and grant.json.")],
+    out: Annotated[Path, typer.Option(help="The grant file: hand it to the grantee.")],
     uses: Annotated[int, typer.Option(min=1, max=2**32 - 1, help="How many attempts it allows.")] = 1,
     days: Annotated[int, typer.Option(min=1, max=3650, help="Validity in days.")] = 30,
     epsilon: Annotated[str, typer.Option(help="Privacy budget, a decimal number.")] = "0",
 ) -> None:
-    """Sign a grant as the dataset's owner and record it on chain. The terms stay with you and the grantee."""
+    """Sign a grant as the dataset's owner and record it on chain. The file with its terms stays with you and the grantee."""
     session = of(context)
     stated = terms_of(read_toml(terms))
     chain = session.chain(signing=True)
@@ -43,11 +43,12 @@ def issue(
     )  # fmt: skip
     domain = typed.Domain("GrantLedger", chain.deployment.chain_id, chain.contracts["GrantLedger"].address)
     signature = chain.signer.sign_digest(typed.grant_digest(domain, given.id()))
-    # The files first: a grant whose terms are lost can never be used.
-    write(out / "terms.json", stated.to_bytes(), private=True)
-    write(out / "grant.json", canonical.encode(given.to_json()), private=True)
+    # The file first: a grant whose terms are lost can never be used.
+    write(out, GrantFile(given, stated).to_bytes(), private=True)
     sent = chain.send("GrantLedger", "issue", given.as_tuple(), signature)
-    session.terminal.record({"grant": given.id(), "terms": given.terms, "block": sent.block, "transaction": sent.transaction})
+    session.terminal.record(
+        {"grant": given.id(), "terms": given.terms, "file": str(out), "block": sent.block, "transaction": sent.transaction}
+    )
 
 
 @app.command("show")
@@ -85,20 +86,22 @@ def listing(
 
 
 @app.command("revoke")
-def revoke(context: typer.Context, grant: Annotated[Path, typer.Argument(help="The grant.json of the grant.")]) -> None:
+def revoke(context: typer.Context, grant: Annotated[Path, typer.Argument(help="The grant file.")]) -> None:
     """End a grant at once (the dataset's owner)."""
     session = of(context)
-    given = Grant.from_json(read_json(grant))
+    given = GrantFile.parse(read(grant)).grant
     sent = session.chain(signing=True).send("GrantLedger", "revoke", given.as_tuple())
     session.terminal.record({"grant": given.id(), "transaction": sent.transaction, "block": sent.block})
 
 
 @app.command("inspect")
-def inspect(context: typer.Context, terms: Annotated[Path, typer.Argument(help="A terms.json.")]) -> None:
-    """Show what terms allow, and the root that stands on chain for them."""
-    stated = GrantTerms.parse(read(terms))
+def inspect(context: typer.Context, grant: Annotated[Path, typer.Argument(help="A grant file.")]) -> None:
+    """Show what a grant file allows, and the ids that stand on chain for it. Nothing is asked of the chain."""
+    found = GrantFile.parse(read(grant))
+    given, stated = found.grant, found.terms
     of(context).terminal.record(
         {
+            "grant": given.id(),
             "terms": stated.root(),
             "dataset": stated.dataset,
             "grantee": stated.grantee,
@@ -106,6 +109,10 @@ def inspect(context: typer.Context, terms: Annotated[Path, typer.Argument(help="
             "algorithms": list(stated.algorithms),
             "columns": list(stated.columns),
             "receivers": list(stated.receivers),
+            "uses": given.uses,
+            "epsilon": str(Decimal(given.epsilon_micros) / 1_000_000),
+            "not_before": given.not_before,
+            "not_after": given.not_after,
         }
     )
 

@@ -1,65 +1,69 @@
-"""`tally node`: the nodes in the settings."""
+"""`tally node`: what the nodes in the settings say about themselves."""
 
 from __future__ import annotations
 
-import socket
 from typing import Annotated, Any
 
 import typer
 
-from tallystick.cli.session import Session, of
-from tallystick.protocol.errors import Configuration, PeerFailed
+from tallystick.cli.session import address, of
+from tallystick.client import Nodes
+from tallystick.protocol.errors import Configuration, PeerFailed, TallystickError
+from tallystick.wire import node_pb2
 
 app = typer.Typer(name="node", help="Look at nodes.", no_args_is_help=True)
 SECONDS = 3.0
+COLUMNS = ("account", "address", "name", "release", "indexed_block", "head_block", "workloads", "fault")
 
 
 @app.command("info")
-def info(context: typer.Context) -> None:
-    """Show the nodes that the settings name."""
-    session = of(context)
-    session.terminal.table(("account", "address"), [{"account": a, "address": b} for a, b in nodes(session).items()])
-
-
-@app.command("check")
-def check(
+def info(
     context: typer.Context,
+    account: Annotated[str, typer.Argument(help="Only this account's node.")] = "",
     seconds: Annotated[float, typer.Option(min=0.1, help="How long to wait for each.")] = SECONDS,
 ) -> None:
-    """Try to reach every node that the settings name."""
+    """Ask the nodes in the settings who they are and what they run; one that does not answer is a fault."""
     session = of(context)
-    rows = [
-        {
-            "account": account,
-            "address": where,
-            "reachable": (fault := unreachable(where, seconds)) == "",
-            "fault": fault,
-        }
-        for account, where in nodes(session).items()
-    ]
-    session.terminal.table(("account", "address", "reachable", "fault"), rows)
-    lost = [row for row in rows if not row["reachable"]]
+    asked = session.nodes()
+    accounts = [address(account)] if account else asked.accounts
+    if not accounts:
+        raise Configuration("the settings name no node", remedy='add [nodes] with account = "host:port" to tally.toml')
+    rows = [described(asked, each, seconds) for each in accounts]
+    shown = rows if session.terminal.json_output else [{**row, "release": row["release"][:17]} for row in rows]
+    session.terminal.table(COLUMNS, shown)
+    lost = [row for row in rows if row["fault"]]
     if lost:
         raise PeerFailed(
-            f"{len(lost)} of {len(rows)} nodes cannot be reached",
-            party=str(lost[0]["account"]),
-            remedy="check the address, and ask whoever runs it",
+            f"{len(lost)} of {len(rows)} nodes did not answer as they should",
+            party=lost[0]["account"],
+            remedy=lost[0]["remedy"] or "check the address, and ask whoever runs it",
         )
 
 
-def nodes(session: Session) -> dict[str, str]:
-    """The nodes in the settings: account to host:port. Raises Configuration."""
-    found: Any = session.settings.get("nodes", {})
-    if not isinstance(found, dict) or not all(isinstance(where, str) for where in found.values()):
-        raise Configuration("the setting 'nodes' is not a table of account = \"host:port\"")
-    return dict(found)
-
-
-def unreachable(where: str, seconds: float) -> str:
-    """Why a TCP connection to host:port fails; empty when it does not."""
-    host, _, port = where.rpartition(":")
+def described(nodes: Nodes, account: str, seconds: float) -> dict[str, Any]:
+    """What one node says about itself, or why it does not."""
+    row: dict[str, Any] = {"account": account, "address": nodes.address(account)}
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=seconds):
-            return ""
-    except (OSError, ValueError, OverflowError) as error:
-        return type(error).__name__
+        said = nodes.call(account, "GetInfo", node_pb2.InfoRequest(), seconds)
+    except TallystickError as error:
+        empty: dict[str, Any] = {
+            "name": "",
+            "release": "",
+            "protocol_versions": [],
+            "chain_id": None,
+            "head_block": None,
+            "indexed_block": None,
+        }
+        return {**row, **empty, "workloads": [], "fault": error.message, "remedy": error.remedy}
+    return {
+        **row,
+        "name": said.name,
+        "release": said.release,
+        "protocol_versions": list(said.protocol_versions),
+        "chain_id": said.chain_id,
+        "head_block": said.head_block,
+        "indexed_block": said.indexed_block,
+        "workloads": list(said.workloads),
+        "fault": "" if said.account == account else f"it answers for {said.account}",
+        "remedy": "",
+    }

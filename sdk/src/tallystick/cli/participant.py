@@ -8,12 +8,11 @@ from typing import Annotated, Any
 import typer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from eth_utils.address import is_address, to_checksum_address
 from eth_utils.crypto import keccak
 
 from tallystick.chain.connection import Chain
-from tallystick.cli.ca import encrypted, enrolment_of, private_key
-from tallystick.cli.session import hex32, of, read, read_json, write
+from tallystick.cli.ca import encrypted, enrolment_of, plain, private_key
+from tallystick.cli.session import address, hex32, of, read, read_json, write
 from tallystick.protocol import typed
 from tallystick.protocol.errors import Configuration, MalformedDocument, NotFound
 from tallystick.protocol.identity import Certificate, role_names, sign_p256
@@ -26,12 +25,18 @@ Reason = Annotated[str, typer.Option(help="The grounds; only their digest goes o
 
 
 @app.command("key")
-def key(context: typer.Context, folder: Annotated[Path, typer.Argument(help="Folder for the new keys.")]) -> None:
+def key(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="Folder for the new keys.")],
+    plain_node_key: Annotated[
+        bool, typer.Option("--plain-node-key", help="Leave node.key unencrypted (mode 0600): a node service reads it unattended.")
+    ] = False,
+) -> None:
     """Create an account's keystore and a node's P-256 key under one password."""
     session = of(context)
     password = session.password(confirm=True)
     made = ec.generate_private_key(ec.SECP256R1())
-    sealed = encrypted(made, password)
+    sealed = plain(made) if plain_node_key else encrypted(made, password)
     address = create_keystore(folder / "keystore.json", password)
     public = made.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     write(folder / "node.key", sealed, private=True)
@@ -53,7 +58,7 @@ def enrol(
     chain = session.chain(signing=True)
     if signed["chain_id"] != chain.deployment.chain_id:
         raise Configuration(f"the enrolment is for chain {signed['chain_id']}", remedy="ask the authority for one for this chain")
-    subject = private_key(folder / "node.key", session.password())
+    subject = private_key(folder / "node.key", session.password)
     registry = chain.contracts["ParticipantRegistry"].address
     domain = typed.Domain("ParticipantRegistry", chain.deployment.chain_id, registry)
     possession = sign_p256(subject, typed.possession_digest(domain, certificate.account, certificate.fingerprint))
@@ -102,13 +107,6 @@ def reinstate(context: typer.Context, account: Account) -> None:
 def revoke(context: typer.Context, account: Account, reason: Reason) -> None:
     """Revoke a participant for good (governor, or the participant itself)."""
     _write(context, "revoke", address(account), keccak(text=reason))
-
-
-def address(value: str) -> str:
-    """An account on the command line, EIP-55. Raises MalformedDocument."""
-    if not is_address(value):
-        raise MalformedDocument("not an account of 0x and 40 hex digits", party=value[:80])
-    return str(to_checksum_address(value))
 
 
 def _registered(chain: Chain, account: str) -> dict[str, Any]:

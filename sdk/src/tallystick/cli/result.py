@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from tallystick.cli.provenance import Bundles, graph_of
-from tallystick.cli.session import of, read
+from tallystick.cli.session import address, hex32, of, read
+from tallystick.protocol import canonical
 from tallystick.protocol.result import ResultFile, file_digest
 from tallystick.provenance import Kind, query
 
@@ -24,20 +25,22 @@ def fetch(
 ) -> None:
     """Fetch this account's result of a task from its own node."""
     session = of(context)
-    files = session.client().result(task, folder)
-    session.terminal.record({"task": task, "files": ", ".join(str(path) for path in files)})
+    files = session.nodes().files(session.account(), "GetResult", canonical.hex32(hex32(task)), folder)
+    session.terminal.record({"task": task, "files": [str(path) for path in files]})
 
 
 @app.command("bundle")
 def bundle(
     context: typer.Context,
     task: Annotated[str, typer.Argument(help="A task's id, 0x….")],
-    party: Annotated[str, typer.Option(help="The party whose node is asked.")],
+    party: Annotated[str, typer.Option(help="The party whose node is asked (default: the own node).")] = "",
     folder: Annotated[Path, typer.Option(help="Where the bundle goes.")] = Path("evidence"),
 ) -> None:
     """Fetch the evidence bundle of a task from a party's node."""
     session = of(context)
-    session.terminal.record({"task": task, "bundle": str(session.client().bundle(task, party, folder))})
+    asked = address(party) if party else session.account()
+    files = session.nodes().files(asked, "GetBundle", canonical.hex32(hex32(task)), folder)
+    session.terminal.record({"task": task, "bundle": ", ".join(map(str, files))})
 
 
 @app.command("show")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import typer
+from eth_utils.address import is_address, to_checksum_address
 
 from tallystick.chain.connection import Chain
 from tallystick.chain.contract import Event
@@ -23,6 +24,7 @@ from tallystick.chain.profile import profile_named
 from tallystick.cli.terminal import Terminal
 from tallystick.client import Client, Nodes
 from tallystick.protocol.errors import Configuration, MalformedDocument, NotFound, SignerLocked
+from tallystick.protocol.identity import Certificate
 from tallystick.signing import Signer, require_private, signer_from_uri
 
 NAMES = ("rpc_url", "deployment", "profile", "signer", "certificate", "key", "authority")
@@ -42,13 +44,19 @@ class Session:
     config: Path | None = None
     password_file: Path | None = None
     _settings: dict[str, Any] = field(default_factory=dict)
+    _password: str | None = None
+
+    @property
+    def config_path(self) -> Path:
+        """Where the settings file is, or would be."""
+        return self.config or _named(os.environ.get("TALLY_CONFIG")) or Path("tally.toml")
 
     @property
     def settings(self) -> dict[str, Any]:
         """The settings, read once. Paths in the file are relative to it. Raises Configuration."""
         if self._settings:
             return self._settings
-        path = self.config or _named(os.environ.get("TALLY_CONFIG")) or Path("tally.toml")
+        path = self.config_path
         found: dict[str, Any] = dict(DEFAULTS)
         if path.exists():
             try:
@@ -61,11 +69,14 @@ class Session:
                     f"unknown setting {unknown[0]!r}", party=str(path), remedy=f"settings are {', '.join(NAMES)}, nodes"
                 )
             for name in ("deployment", "certificate", "key", "authority"):
-                if name in given:
+                if isinstance(given.get(name), str):
                     given[name] = str(path.parent / given[name])
+            scheme, _, rest = str(given.get("signer", "")).partition(":")
+            if scheme == "keystore":
+                given["signer"] = f"keystore:{path.parent / Path(rest).expanduser()}"
             found |= given
-        elif self.config is not None:
-            raise Configuration("there is no such settings file", party=str(path), remedy="check --config")
+        elif self.config is not None or os.environ.get("TALLY_CONFIG"):
+            raise Configuration("there is no such settings file", party=str(path), remedy="check --config and TALLY_CONFIG")
         found |= {name: os.environ[f"TALLY_{name.upper()}"] for name in NAMES if f"TALLY_{name.upper()}" in os.environ}
         self._settings = found
         return found
@@ -78,7 +89,12 @@ class Session:
         return value
 
     def password(self, *, confirm: bool = False) -> str:
-        """The password, from ``--password-file``, ``TALLY_PASSWORD_FILE`` or a prompt. Raises SignerLocked."""
+        """The password, from ``--password-file``, ``TALLY_PASSWORD_FILE`` or a prompt, once. Raises SignerLocked."""
+        if self._password is None:
+            self._password = self._ask(confirm=confirm)
+        return self._password
+
+    def _ask(self, *, confirm: bool) -> str:
         path = self.password_file or _named(os.environ.get("TALLY_PASSWORD_FILE"))
         if path is not None:
             try:
@@ -108,12 +124,33 @@ class Session:
         """The chain's events of these names (all without any), from the first block to the head."""
         return [event for event in chain.events(0, chain.head()) if not names or event.name in names]
 
+    def nodes(self) -> Nodes:
+        """The nodes in the settings, and the certificate to call them with. Raises Configuration or SignerLocked."""
+        paths = {name: Path(self.setting(name)) for name in ("certificate", "key", "authority")}
+        if paths["key"].exists():
+            require_private(paths["key"])
+        return Nodes(
+            self.addresses(),
+            certificate=paths["certificate"],
+            key=paths["key"],
+            authority=paths["authority"],
+            password=self.password,
+        )
+
+    def addresses(self) -> dict[str, str]:
+        """The nodes' addresses: account, EIP-55, to host:port. Raises Configuration."""
+        found = self.settings.get("nodes", {})
+        if not isinstance(found, dict) or not all(isinstance(where, str) and is_address(who) for who, where in found.items()):
+            raise Configuration("the setting 'nodes' is not a table of account = \"host:port\"", remedy="see docs/how-to/join.md")
+        return {str(to_checksum_address(who)): where for who, where in found.items()}
+
+    def account(self) -> str:
+        """The account that the configured certificate is for: who the nodes take this caller to be."""
+        return Certificate.parse(read(Path(self.setting("certificate")))).account
+
     def client(self) -> Client:
         """The client, for what needs a node. Raises Configuration."""
-        paths = {name: Path(self.setting(name)) for name in ("certificate", "key", "authority")}
-        require_private(paths["key"])
-        nodes = self.settings.get("nodes", {})
-        return Client(self.chain(signing=True), Nodes(nodes, **paths))
+        return Client(self.chain(signing=True), self.nodes())
 
 
 def of(context: typer.Context) -> Session:
@@ -158,6 +195,13 @@ def write(path: Path, data: bytes, *, private: bool = False) -> None:
         raise Configuration(f"the file cannot be made: {error.strerror}", party=str(path), remedy="choose another name") from None
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
+
+
+def address(value: str) -> str:
+    """An account on the command line, EIP-55. Raises MalformedDocument."""
+    if not is_address(value):
+        raise MalformedDocument("not an account of 0x and 40 hex digits", party=value[:80])
+    return str(to_checksum_address(value))
 
 
 def hex32(value: str) -> bytes:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import secrets
-import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,17 +11,16 @@ from typing import Annotated, Any
 import typer
 
 from tallystick.chain.connection import Chain
-from tallystick.cli.participant import address
-from tallystick.cli.session import Session, hex32, of, read, read_toml, write
-from tallystick.client import GrantFile
+from tallystick.cli.session import Session, address, hex32, of, read, read_json, read_toml, write
+from tallystick.client import GrantFile, follow
+from tallystick.client import plan as planning
+from tallystick.client.follow import TaskState
 from tallystick.protocol import canonical
-from tallystick.protocol.errors import Deadline, MalformedDocument, NotFound
+from tallystick.protocol.errors import MalformedDocument, NotFound
 from tallystick.protocol.fields import order
 from tallystick.protocol.task import Security, TaskInput, TaskSpec, proposal_of
 
 app = typer.Typer(name="task", help="Draft, plan, submit and follow tasks.", no_args_is_help=True)
-STATES = ("none", "proposed", "running", "proved", "failed", "cancelled", "expired")
-FINAL = ("proved", "cancelled", "expired")
 Spec = Annotated[Path, typer.Argument(help="A task spec (JSON).")]
 Task = Annotated[str, typer.Argument(help="A task's id, 0x….")]
 
@@ -29,48 +28,39 @@ Task = Annotated[str, typer.Argument(help="A task's id, 0x….")]
 @app.command("draft")
 def draft(
     context: typer.Context,
-    source: Annotated[Path, typer.Argument(help="TOML: workload, purpose, parameters, inputs, receivers and the rest.")],
+    source: Annotated[Path, typer.Argument(help="TOML: workload, purpose, parameters, [[inputs]], receivers and the rest.")],
     out: Annotated[Path, typer.Option(help="Where the spec goes.")],
     accept_hours: Annotated[float, typer.Option(min=0.01, help="Hours until every party must have accepted.")] = 24,
 ) -> None:
     """Write a canonical task spec from TOML, for the configured chain."""
     session = of(context)
     chain = session.chain()
-    spec = spec_of(read_toml(source), chain, chain.now() + int(accept_hours * 3600))
+    spec = spec_of(read_toml(source), chain, chain.now() + int(accept_hours * 3600), source.parent)
     write(out, spec.to_bytes())
     session.terminal.record({"spec": str(out), "digest": spec.digest(), "task": proposal_of(spec).id()})
 
 
 @app.command("plan")
 def plan(context: typer.Context, spec: Spec) -> None:
-    """Show who must approve, what is read of each party, who receives, and what security was asked for."""
+    """Foretell a task: who learns what, who must approve, which grants it uses up, until when, and what stands in its way."""
     session = of(context)
-    given = TaskSpec.parse(read(spec))
-    approve = [
-        {
-            "party": party,
-            "reads": list(entry.columns) if (entry := given.input_of(party)) else [],
-            "dataset": entry.dataset if entry else "",
-            "receives": party in given.receivers,
-        }
-        for party in given.parties
-    ]
-    summary = {
-        "task": canonical.hex32(proposal_of(given).id()),
-        "workload": given.workload,
-        "purpose": given.purpose,
-        "adversary": given.security.adversary,
-        "corruptions": given.security.corruptions,
-        "proof": given.proof,
-        "accept_by": given.accept_by,
-        "run_seconds": given.run_seconds,
-        "attempts": given.attempts,
-    }
+    given = planning.plan(TaskSpec.parse(read(spec)), session.chain())
     if session.terminal.json_output:
-        session.terminal.json({**summary, "parties": approve})
+        session.terminal.json(given.to_json())
         return
-    session.terminal.record(summary)
-    session.terminal.table(("party", "reads", "dataset", "receives"), approve, caption="every one of them must accept")
+    terminal = session.terminal
+    names = ("task", "workload", "purpose", "requester", "proof", "adversary", "corruptions", "run_seconds", "attempts")
+    times = {"accept_by": f"{_utc(given.accept_by)}, in {max(0, given.accept_by - given.now)} s"}
+    terminal.record({**{name: getattr(given, name) for name in names}, **times}, title="The task")
+    terminal.record(vars(given.reveals), title="Who learns what")
+    rows = [_part(each) for each in given.parties]
+    terminal.table(
+        ("party", "approves_as", "reads", "grant", "uses_left", "valid_until", "receives"),
+        rows,
+        caption=f"every one of them must accept; an attempt takes {given.transactions} transactions of theirs together",
+    )
+    cost = dict(given.word.cost) if given.word else "known to the nodes alone"
+    terminal.record({"predicted_cost": cost, "in_the_way": list(given.obstacles) or "nothing"})
 
 
 @app.command("submit")
@@ -88,9 +78,25 @@ def submit(
 
 @app.command("show")
 def show(context: typer.Context, task: Task) -> None:
-    """Show a task's state on chain."""
+    """Show a task's state on chain: who accepted, what failed and who was late."""
     session = of(context)
-    session.terminal.record(_state(session.chain(), task))
+    chain = session.chain()
+    found, history = follow.state_of(chain, _id(task)), follow.history_of(chain, _id(task))
+    accepted = history.accepted.get(found.attempt, [])
+    session.terminal.record(
+        {
+            **_row(found),
+            "requester": history.requester,
+            "accepted": accepted,
+            "waiting_for": [each for each in history.parties if each not in accepted] if found.state == "Proposed" else [],
+            "accept_by": history.proposal["acceptBy"],
+            "attempts": history.proposal["attempts"],
+            "failures": history.failures,
+            "late": history.late,
+            "proved_at_block": history.proof["block"] if history.proof else None,
+            "proved_in": history.proof["block_hash"] if history.proof else "",
+        }
+    )
 
 
 @app.command("list")
@@ -100,8 +106,8 @@ def listing(context: typer.Context) -> None:
     chain = session.chain()
     rows = []
     for event in session.events(chain, "Proposed"):
-        found = _state(chain, "0x" + event["task"].hex())
-        rows.append({**found, "requester": event["requester"], "block": event.block})
+        found = follow.state_of(chain, "0x" + event["task"].hex())
+        rows.append({**_row(found), "requester": event["requester"], "block": event.block})
     session.terminal.table(("task", "state", "attempt", "requester", "block"), rows)
 
 
@@ -111,26 +117,21 @@ def watch(
     task: Task,
     seconds: Annotated[float, typer.Option(min=0, help="How long to wait at most.")] = 600,
 ) -> None:
-    """Wait until a task is final."""
+    """Wait until a task is final. One that ended without a result is an error that says why."""
     session = of(context)
     chain = session.chain()
-    give_up = time.monotonic() + seconds
     shows = session.terminal.progress.status("waiting") if session.terminal.interactive else nullcontext()
     with shows as status:
-        while True:
-            found = _state(chain, task)
-            if found["state"] in FINAL:
-                break
-            if time.monotonic() >= give_up:
-                raise Deadline(
-                    f"the task is still {found['state']} after {seconds:g} s",
-                    party=task,
-                    remedy="watch on with a longer --seconds, or look at the parties' nodes",
-                )
+
+        def each(found: TaskState) -> None:
             if status is not None:
-                status.update(f"{found['state']}, attempt {found['attempt']}")
-            time.sleep(max(chain.profile.poll_seconds, 0.2))
-    session.terminal.record(found)
+                status.update(f"{found.state.lower()}, attempt {found.attempt}")
+
+        found = follow.wait(chain, _id(task), seconds, each)
+    session.terminal.record(_row(found))
+    problem = follow.history_of(chain, _id(task)).problem(found)
+    if problem is not None:
+        raise problem
 
 
 @app.command("cancel")
@@ -141,24 +142,21 @@ def cancel(context: typer.Context, task: Task) -> None:
 
 @app.command("expire")
 def expire(context: typer.Context, task: Task) -> None:
-    """Close a task whose deadline has passed."""
+    """Close a task whose deadline has passed (anyone)."""
     _close(of(context), task, "expire")
 
 
-def spec_of(value: dict[str, Any], chain: Chain, accept_by: int) -> TaskSpec:
-    """A spec from a TOML file, with a fresh salt. Raises MalformedDocument."""
+def spec_of(value: dict[str, Any], chain: Chain, accept_by: int, folder: Path) -> TaskSpec:
+    """A spec from a TOML file in ``folder``, with a fresh salt. Raises MalformedDocument or NotFound."""
     try:
-        inputs = [
-            TaskInput(address(each["party"]), each["dataset"], each["grant"], each["terms"], tuple(sorted(each["columns"])))
-            for each in value["inputs"]
-        ]
+        inputs = [_input(each, chain, folder) for each in value["inputs"]]
         security = value.get("security", {"adversary": "semi-honest", "corruptions": 1})
         spec = TaskSpec(
             chain_id=chain.deployment.chain_id,
             task_ledger=chain.contracts["TaskLedger"].address,
             requester=address(value["requester"]),
             workload=value["workload"],
-            parameters=value["parameters"],
+            parameters=_parameters(value["parameters"], folder),
             purpose=value["purpose"],
             inputs=tuple(sorted(inputs, key=lambda each: order(each.party))),
             receivers=tuple(sorted((address(each) for each in value["receivers"]), key=order)),
@@ -176,28 +174,61 @@ def spec_of(value: dict[str, Any], chain: Chain, accept_by: int) -> TaskSpec:
     return TaskSpec.parse(spec.to_bytes())
 
 
-def _state(chain: Chain, task: str) -> dict[str, Any]:
-    found = chain.call("TaskLedger", "taskAt", hex32(task))
-    if not found["state"]:
-        raise NotFound("the chain knows no such task", party=task, remedy="`tally task list` shows those it knows")
+def _parameters(value: Any, folder: Path) -> dict[str, Any]:
+    """The parameters: a table, or the name of a JSON file beside the draft, since TOML has no null."""
+    found = read_json(folder / value) if isinstance(value, str) else value
+    if not isinstance(found, dict):
+        raise MalformedDocument("the draft's parameters are neither a table nor the name of a JSON file with an object")
+    return found
+
+
+def _input(value: dict[str, Any], chain: Chain, folder: Path) -> TaskInput:
+    """One input: ``grant_file`` says it all but the columns, which default to those granted; or every id by itself."""
+    if "grant_file" not in value:
+        ids = (value["dataset"], value["grant"], value["terms"])
+        return TaskInput(address(value["party"]), *ids, tuple(sorted(value["columns"])))
+    file = GrantFile.parse(read(folder / value["grant_file"]))
+    found = chain.call("DatasetRegistry", "datasetAt", file.grant.dataset)
+    if not found["version"]:
+        raise NotFound("the grant is for a dataset that the chain does not know", party=file.terms.dataset)
+    return TaskInput(
+        party=found["owner"],
+        dataset=file.terms.dataset,
+        grant=canonical.hex32(file.grant.id()),
+        terms=canonical.hex32(file.grant.terms),
+        columns=tuple(sorted(value.get("columns", file.terms.columns))),
+    )
+
+
+def _id(task: str) -> str:
+    return canonical.hex32(hex32(task))
+
+
+def _row(found: TaskState) -> dict[str, Any]:
     return {
-        "task": task.lower(),
-        "state": STATES[found["state"]],
-        "attempt": found["attempt"],
-        "accepted": found["accepted"].bit_count(),
-        "started_at": found["startedAt"],
-        "run_by": found["runBy"],
+        "task": found.task,
+        "state": found.state.lower(),
+        "attempt": found.attempt,
+        "started_at": found.started_at,
+        "run_by": found.run_by,
     }
+
+
+def _part(each: planning.PartyPlan) -> dict[str, Any]:
+    grant = each.grant
+    return {
+        **vars(each),
+        "grant": f"{grant.grant[:10]}…" if grant else "",
+        "uses_left": f"{grant.left} of {grant.uses}" if grant else "",
+        "valid_until": _utc(grant.not_after) if grant else "",
+    }
+
+
+def _utc(seconds: int) -> str:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _close(session: Session, task: str, function: str) -> None:
     chain = session.chain(signing=True)
-    wanted = hex32(task)
-    found = next((each for each in session.events(chain, "Proposed") if each["task"] == wanted), None)
-    if found is None:
-        raise NotFound("the chain knows no such task", party=task, remedy="`tally task list` shows those it knows")
-    proposal = [
-        [tuple(party.values()) for party in value] if name == "parties" else value for name, value in found["proposal"].items()
-    ]
-    sent = chain.send("TaskLedger", function, tuple(proposal))
-    session.terminal.record({"task": task.lower(), "transaction": sent.transaction, "block": sent.block})
+    sent = chain.send("TaskLedger", function, follow.history_of(chain, _id(task)).proposal_tuple())
+    session.terminal.record({"task": _id(task), "transaction": sent.transaction, "block": sent.block})

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tallystick.chain.connection import Chain, Receipt
+from tallystick.client import audit, follow
+from tallystick.client.grant_file import GrantFile
 from tallystick.client.nodes import Nodes
 from tallystick.protocol import canonical, typed
 from tallystick.protocol.dataset import Column, DatasetDescriptor, schema_digest
-from tallystick.protocol.errors import ContractRefused, Deadline, MalformedDocument, Refused, SignerLocked
+from tallystick.protocol.errors import ContractRefused, PeerFailed, Refused, SignerLocked
 from tallystick.protocol.fields import order
 from tallystick.protocol.grant import Grant, GrantTerms, Salts
 from tallystick.protocol.identity import Certificate, sign_p256
@@ -25,31 +25,10 @@ from tallystick.wire import node_pb2
 DAY = 86400
 
 
-@dataclass(frozen=True)
-class GrantFile:
-    """A grant with its terms, as its owner hands it to the grantee."""
-
-    grant: Grant
-    terms: GrantTerms
-
-    def to_bytes(self) -> bytes:
-        """Canonical bytes."""
-        terms = canonical.decode(self.terms.to_bytes(), 1 << 20)
-        return canonical.encode({"grant": self.grant.to_json(), "terms": terms})
-
-    @classmethod
-    def parse(cls, data: bytes) -> GrantFile:
-        """Read a grant file. Raises MalformedDocument."""
-        value = canonical.decode(data, 1 << 20)
-        if not isinstance(value, dict) or set(value) != {"grant", "terms"}:
-            raise MalformedDocument("a grant file has the members grant and terms")
-        return cls(Grant.from_json(value["grant"]), GrantTerms.parse(canonical.encode(value["terms"])))
-
-
 class Client:
     """A participant with its chain connection and, for what needs them, the nodes it talks to.
 
-    Raises SignerLocked when the connection has no signer. Not safe to use from several threads at once.
+    Raises SignerLocked when the connection has no signer. It keeps nothing between calls, so several threads may use one.
     """
 
     def __init__(self, chain: Chain, nodes: Nodes | None = None) -> None:
@@ -94,18 +73,21 @@ class Client:
 
     def publish(self, name: str, path: str, columns: Sequence[Column]) -> tuple[str, DatasetDescriptor]:
         """Let the own node commit to a file below its data folder, and publish the commitment; id and descriptor."""
+        descriptor = self.attach(name, path, columns)
+        return self.record(descriptor), descriptor
+
+    def attach(self, name: str, path: str, columns: Sequence[Column]) -> DatasetDescriptor:
+        """Let the own node commit to a file below its data folder. Nothing goes on chain before :meth:`record`."""
         declared = canonical.encode([column.to_json() for column in columns])
         request = node_pb2.AttachRequest(name=name, path=path, columns=declared)
         reply = self.nodes.call(self.account, "AttachDataset", request, 600)
-        descriptor = DatasetDescriptor.parse(reply.descriptor)
-        receipt = self.chain.send(
-            "DatasetRegistry",
-            "publish",
-            descriptor.digest(),
-            canonical.untext(descriptor.root),
-            schema_digest(descriptor),
-        )
-        return canonical.hex32(receipt.event("Published")["dataset"]), descriptor
+        return DatasetDescriptor.parse(reply.descriptor)
+
+    def record(self, descriptor: DatasetDescriptor) -> str:
+        """Publish the digests of a descriptor; the dataset's id. Nothing else of it leaves this machine."""
+        digests = (descriptor.digest(), canonical.untext(descriptor.root), schema_digest(descriptor))
+        receipt = self.chain.send("DatasetRegistry", "publish", *digests)
+        return canonical.hex32(receipt.event("Published")["dataset"])
 
     def grant(
         self,
@@ -217,24 +199,11 @@ class Client:
         return canonical.hex32(proposal.id())
 
     def wait(self, task: str, seconds: float, each: Callable[[str], None] = lambda _: None) -> str:
-        """Wait until the chain calls a task final; the state's name. Raises Deadline."""
-        names = ("None", "Proposed", "Running", "Proved", "Failed", "Cancelled", "Expired")
-        give_up = time.monotonic() + seconds
-        last = ""
-        while True:
-            state = names[self.chain.call("TaskLedger", "taskAt", canonical.unhex32(task))["state"]]
-            if state != last:
-                each(state)
-                last = state
-            if state in names[3:]:
-                return state
-            if time.monotonic() > give_up:
-                raise Deadline(
-                    f"the task is still {state.lower()} after {seconds:g} s",
-                    party=task,
-                    remedy="`tally task show` says what each party did; anyone may expire it after its deadline",
-                )
-            time.sleep(max(0.1, self.chain.profile.poll_seconds))
+        """Wait until a task is final, with ``each`` for every state's name; the last one. Raises Deadline.
+
+        A failed task is waited for a little longer: the parties may begin another attempt.
+        """
+        return follow.wait(self.chain, task, seconds, lambda found: each(found.state)).state
 
     def result(self, task: str, folder: Path) -> list[Path]:
         """Fetch the result files from the own node."""
@@ -242,12 +211,14 @@ class Client:
 
     def bundle(self, task: str, account: str, folder: Path) -> Path:
         """Fetch the evidence bundle from a party's node."""
-        return self.nodes.files(account, "GetBundle", task, folder)[0]
+        found = self.nodes.files(account, "GetBundle", task, folder)
+        if not found:
+            raise PeerFailed("the node sent no bundle", party=account, remedy="ask another party")
+        return found[0]
 
     def audit(self, account: str, kind: str = "") -> list[bytes]:
         """The audit records of a node that this account may see."""
-        request = node_pb2.AuditRequest(kind=kind)
-        return [bytes(record.record) for record in self.nodes.stream(account, "ListAudit", request)]
+        return [found.record for found in audit.listed(self.nodes, account, kind=kind)]
 
     def refusals(self) -> list[bytes]:
         """The refusals on record at every configured node, as far as this account may see them."""
