@@ -73,7 +73,7 @@ chain-reset: setup ## Stop the local chain and forget its state
 	@$(BIN)/python ganache-setup/chain.py reset --chain $(CHAIN)
 
 bench: setup ## List the benchmarks; B=NAME runs one
-	@$(BIN)/python tests/benchmarks/bench.py $(B)
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.bench $(B)
 
 clean: ## Remove what this Makefile installed and what the demo left
 	rm -rf $(VENV) .venvs ganache-setup/node_modules .tallystick

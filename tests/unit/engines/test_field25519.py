@@ -37,8 +37,10 @@ def test_ring_operations(left, right):
     assert values(h) == [a * b % P for a, b in pairs]
     field.square(h, f)
     assert values(h) == [a * a % P for a in left]
-    field.add(h, f, g)
+    difference = np.empty(WORDS, np.uint64)
+    field.sum_and_difference(h, difference, f, g)
     assert values(h) == [(a + b) % P for a, b in pairs]
+    assert values(difference) == [(a - b) % P for a, b in pairs]
     field.subtract(h, f, g)
     assert values(h) == [(a - b) % P for a, b in pairs]
     field.carry(h, f, g, np.uint64(121665))
@@ -60,11 +62,11 @@ def test_inverse_and_character(left, right):
 
 
 def test_the_largest_factors_that_the_bounds_allow():
-    """What add and subtract can leave of carried numbers, in every limb at once."""
+    """What a sum and a difference can leave of carried numbers, in every limb at once."""
     carried = np.array([(1 << (25 if i % 2 else 26)) + (1 << 17) - 1 for i in range(LIMBS)], np.uint64)
     high, zero = np.repeat(carried, LANES), np.zeros(WORDS, np.uint64)
     added, taken, product = (np.empty(WORDS, np.uint64) for _ in range(3))
-    field.add(added, high, high)
+    field.sum_and_difference(added, product, high, high)
     field.subtract(taken, high, zero)
     for f in (added, taken):
         for g in (added, taken):

@@ -6,7 +6,7 @@ limb, in one array of ``10 * LANES`` words, so that the compiler turns each oper
 two 32-bit words in every 64-bit lane.
 
 Bounds: after :func:`multiply`, :func:`square` and :func:`carry` limbs are below 2^26 + 2^17 and 2^25 + 2^17 in turn; one
-:func:`add` or :func:`subtract` of two such numbers may stand before the next product, which keeps every factor below 2^32
+sum or difference of two such numbers may stand before the next product, which keeps every factor below 2^32
 and every sum of products below 2^63. Nothing branches on, or indexes by, a number.
 """
 
@@ -31,7 +31,7 @@ Row = NDArray[np.uint64]  # of shape (WORDS,)
 _SHIFTS = (0, 26, 51, 77, 102, 128, 153, 179, 204, 230)
 _M25, _M26, _M32 = np.uint64((1 << 25) - 1), np.uint64((1 << 26) - 1), np.uint64((1 << 32) - 1)
 _S25, _S26, _C19 = np.uint64(25), np.uint64(26), np.uint64(19)
-_TWICE_P = tuple(np.uint64(2 * ((1 << (25 if i % 2 else 26)) - 1) - (36 if i == 0 else 0)) for i in range(LIMBS))
+_TWICE_P = np.repeat(np.array([2**27 - 38] + [2**26 - 2, 2**27 - 2] * 4 + [2**26 - 2], np.uint64), LANES)  # limb by limb
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -98,18 +98,19 @@ def _carry_rows(limbs: NDArray[np.uint64]) -> None:
 
 
 @compiled
-def add(h: Row, f: Row, g: Row) -> None:
-    """h = f + g, not carried."""
+def subtract(h: Row, f: Row, g: Row) -> None:
+    """h = f - g, not carried; ``g`` is carried."""
     for i in range(WORDS):
-        h[i] = f[i] + g[i]
+        h[i] = f[i] + _TWICE_P[i] - g[i]
 
 
 @compiled
-def subtract(h: Row, f: Row, g: Row) -> None:
-    """h = f - g, not carried; ``g`` is carried."""
-    for i in range(LIMBS):
-        for lane in range(LANES):
-            h[i * LANES + lane] = f[i * LANES + lane] + _TWICE_P[i] - g[i * LANES + lane]
+def sum_and_difference(h: Row, k: Row, f: Row, g: Row) -> None:
+    """h = f + g and k = f - g, not carried; ``g`` is carried."""
+    for i in range(WORDS):
+        x, y = f[i], g[i]
+        h[i] = x + y
+        k[i] = x + _TWICE_P[i] - y
 
 
 @compiled

@@ -1,0 +1,117 @@
+"""The workload `intersection` between two nodes, beside SPU's ECDH-PSI on the same files."""
+
+from __future__ import annotations
+
+import json
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tallystick.client import Client
+from tallystick.protocol.bundle import Bundle
+from tallystick.protocol.dataset import Column
+from tallystick.protocol.errors import NotFound
+from tallystick.protocol.statement import Envelope, Statement
+from tallystick.testing.network import Network
+
+from benchmarks.peers import python_with
+
+LOG_ITEMS = 18
+REPEATS = 3
+SPU = "spu==0.9.5"
+
+
+def run() -> dict[str, Any]:
+    """ECDH-PSI of 2^18 ids a side, half of them common: two nodes over mutual-TLS gRPC, beside SPU in the same run.
+
+    Ours: the time that the nodes' own statement gives, from the start of the worker processes to their end: reading the CSV
+    files, the protocol, the result file. SPU: ``psi_execute`` on the same files, over plain TCP.
+    """
+    interpreter = python_with("spu", SPU)
+    ours: list[float] = []
+    peer: list[float] = []
+    with tempfile.TemporaryDirectory() as name, Network(Path(name) / "network") as network:
+        folder = Path(name)
+        _write(folder, 1 << LOG_ITEMS)
+        owners = [network.join(each) for each in ("Left", "Right")]
+        for rank, owner in enumerate(owners):
+            (owner.data / "ids.csv").write_bytes((folder / f"{rank}.csv").read_bytes())
+        network.launch(*owners, link_seconds=120)
+        clients = [network.client(owner) for owner in owners]
+        receiver = clients[0]
+        published = {c.account: c.publish("ids", "ids.csv", [Column("id", "string", nullable=False)])[0] for c in clients}
+        terms = {"purpose": "benchmark", "algorithms": ["intersection"], "columns": ["id"], "receivers": [receiver.account]}
+        grants = {c.account: c.grant(published[c.account], receiver.account, uses=REPEATS + 1, **terms) for c in clients}
+        parameters = {
+            "keys": [{"party": account, "columns": ["id"]} for account in published],
+            "types": ["string"],
+            "fold": False,
+            "duplicates": "reject",
+            "mode": "ids",
+            "minimum_group": 10,
+        }
+        for number in range(REPEATS + 1):  # the first compiles and warms up, and is not counted
+            spec = receiver.draft(
+                "intersection",
+                parameters,
+                grants,
+                {account: ["id"] for account in published},
+                receivers=[receiver.account],
+                purpose="benchmark",
+                proof="signed-by-all",
+            )
+            task = receiver.submit(spec, grants.values())
+            state = receiver.wait(task, 600)
+            if state != "Proved":
+                sys.exit(f"the task ended {state}")
+            statement = statement_of(receiver, task, folder / f"bundle{number}")
+            answer = subprocess.run(
+                [str(interpreter), str(Path(__file__).parent / "peers" / "spu_psi.py"), "ecdh", str(folder)],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            found = json.loads(answer.stdout.splitlines()[-1])
+            sys.stderr.write(f"ours {statement.cost.seconds_ms / 1000:.2f} s, SPU {found['seconds']:.2f} s\n")
+            if number:
+                ours.append(statement.cost.seconds_ms / 1000)
+                peer.append(found["seconds"])
+            if found["intersection"] != 1 << LOG_ITEMS - 1:
+                sys.exit("SPU found another intersection")
+    middle = statistics.median(ours)
+    other = statistics.median(peer)
+    return {
+        "ours": middle,
+        "unit": "s",
+        "peer": f"SPU {SPU.split('==')[1]} ECDH-PSI (Curve25519)",
+        "peer_value": other,
+        "ratio": middle / other,
+        "items": 1 << LOG_ITEMS,
+        "bytes": statement.cost.bytes,
+        "rows": [{"ours": a, "peer_value": b, "ratio": a / b} for a, b in zip(ours, peer, strict=True)],
+    }
+
+
+def _write(folder: Path, size: int) -> None:
+    """Ids of 16 hex digits, half of each side's common to both, in random order."""
+    order = random.Random(size)
+    ids = [f"{i * 0x9E3779B97F4A7C15 % 2**64:016x}" for i in range(1, size + size // 2 + 1)]
+    for rank, side in enumerate((ids[:size], ids[size // 2 :])):
+        order.shuffle(side)
+        (folder / f"{rank}.csv").write_text("id\n" + "\n".join(side) + "\n")
+
+
+def statement_of(client: Client, task: str, folder: Path) -> Statement:
+    """The statement of a proved task, from the bundle of the client's own node."""
+    for _ in range(100):
+        try:
+            bundle = Bundle.read(client.bundle(task, client.account, folder))
+            return Statement.parse(Envelope.parse(bundle.statement).payload)
+        except NotFound:
+            time.sleep(0.1)
+    sys.exit("the node does not give the bundle")
