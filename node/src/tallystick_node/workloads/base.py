@@ -29,7 +29,7 @@ class SecurityStatement:
 
 @dataclass(frozen=True)
 class Cost:
-    """Predicted before the run, measured after it. Bytes are sent by one party, summed over its peers."""
+    """Predicted before the run, measured after it. Bytes are those of the party that sends most, summed over its peers."""
 
     bytes_sent: int
     rounds: int

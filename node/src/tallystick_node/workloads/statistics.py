@@ -7,6 +7,7 @@ totals, and from them the statistics; nobody learns another owner's moments.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -22,7 +23,7 @@ from tallystick.protocol.task import TaskSpec
 from tallystick_node.engines import moments as engine
 from tallystick_node.engines.channel import Session
 from tallystick_node.engines.moments import Moments, SingularMoments
-from tallystick_node.engines.mpc.additive import secure_sum
+from tallystick_node.engines.mpc.additive import MAX_LENGTH, secure_sum
 from tallystick_node.engines.mpc.threshold import at_least
 from tallystick_node.workloads.base import Cost, Outcome, SecurityStatement
 from tallystick_node.workloads.statistics_parameters import Condition, Parameters, fixed
@@ -48,8 +49,11 @@ class Statistics:
         parameters = Parameters.parse(spec.parameters)
         if len(spec.inputs) < 2:
             raise InvalidTask("statistics needs two or more owners", remedy="name a second input")
-        for histogram in parameters.histograms:
-            parameters.edges(histogram)
+        if parameters.length > MAX_LENGTH:
+            raise InvalidTask(
+                f"parameters: the statistics need {parameters.length} sums, more than {MAX_LENGTH}",
+                remedy="ask for fewer groups, bins or columns",
+            )
         for part in spec.inputs:
             if set(part.columns) != set(parameters.read):
                 raise InvalidTask(
@@ -81,20 +85,24 @@ class Statistics:
         )
 
     def cost(self, spec: TaskSpec, rows: Mapping[str, int]) -> Cost:
-        """Bytes of the size test (ciphertexts for each group and candidate size) and of the sum (commitments and shares)."""
+        """Of the last owner, who sends most: its mixed ciphertexts go to every other owner.
+
+        Time goes into four multiplications on secp256k1 for each ciphertext and owner, one owner after the other, and into
+        the sum's commitments, which are the dearer the longer the vector is.
+        """
         parameters = Parameters.parse(spec.parameters)
         owners, peers = len(spec.inputs), len(spec.parties) - 1
-        tests = len(parameters.groups) + sum(len(h.edges) - 1 for h in parameters.histograms) * len(parameters.groups)
-        length = self._length(parameters)
-        test_bytes = tests * 66 * (1 + parameters.minimum_group) + tests * parameters.minimum_group * 33
-        sum_bytes = 64 * owners + 32 * (length + 1) + 64
+        tests, length, others = parameters.tests, parameters.length, owners - 1
+        ciphertexts = tests * parameters.minimum_group
+        test_bytes = others * (98 + 99 * ciphertexts) + 66 * tests + (peers - others) * tests
+        sum_bytes = peers * (96 + 64 * owners) + 32 * (length + 1) * (others + min(len(spec.receivers), peers))
         most = max(rows.values(), default=0)
         width = len(parameters.columns) + 1
         return Cost(
-            bytes_sent=peers * (test_bytes + sum_bytes),
+            bytes_sent=test_bytes + sum_bytes,
             rounds=6 + owners,
-            seconds=1.5 + most * width * width * 2e-9 + tests * parameters.minimum_group * owners * 4e-4,
-            memory_bytes=150_000_000 + most * width * 24,
+            seconds=1.5 + most * width * width * 2e-9 + ciphertexts * owners * 4e-4 + length * (1 + 1.5 * owners) * 1e-3,
+            memory_bytes=150_000_000 + most * width * 24 + ciphertexts * 1000,
         )
 
     def run(self, spec: TaskSpec, party: str, table: pa.Table | None, session: Session, scratch: Path) -> Outcome:
@@ -108,16 +116,15 @@ class Statistics:
             vector, counts = self._local(parameters, table)
         session.mark("sizes")
         session.progress("testing the group sizes", 0.3)
-        number = len(parameters.groups) * (1 + sum(len(h.edges) - 1 for h in parameters.histograms))
-        context = spec.digest()
-        large = at_least(session, counts, groups=number, threshold=parameters.minimum_group, inputs=inputs, context=context)
+        tests, context = parameters.tests, spec.digest()
+        large = at_least(session, counts, groups=tests, threshold=parameters.minimum_group, inputs=inputs, context=context)
         if not all(large):
             raise OutputRefused(
                 f"group or bin {large.index(False)} has fewer than {parameters.minimum_group} rows in all",
                 remedy="ask for fewer groups, wider bins or a wider filter",
             )
         session.mark("sum")
-        outcome = secure_sum(session, vector, length=self._length(parameters), inputs=inputs, receivers=receivers, context=context)
+        outcome = secure_sum(session, vector, length=parameters.length, inputs=inputs, receivers=receivers, context=context)
         commitments = [proof.point_text(point) if i in inputs else "" for i, point in enumerate(outcome.commitments)]
         own = commitments[session.index]
         if outcome.totals is None:
@@ -130,10 +137,6 @@ class Statistics:
         )
 
     # -- one owner's part
-
-    def _length(self, parameters: Parameters) -> int:
-        bins = sum(len(histogram.edges) - 1 for histogram in parameters.histograms)
-        return len(parameters.groups) * (len(parameters.needed) + bins)
 
     def _local(self, parameters: Parameters, table: pa.Table) -> tuple[list[int], list[int]]:
         """The vector to share, and the sizes to test: each group's rows, then each group's bins."""
@@ -197,7 +200,7 @@ class Statistics:
         if "count" in wanted:
             values["count"] = found.count
         if "sum" in wanted:
-            values["sum"] = {names[i]: str(Decimal(found.sums[i]).scaleb(-scales[i])) for i in numbers}
+            values["sum"] = {names[i]: f"{Decimal(f'{found.sums[i]}E-{scales[i]}'):f}" for i in numbers}
         if "mean" in wanted:
             values["mean"] = {names[i]: _text(engine.mean, found, i, scales[i]) for i in numbers}
         if "variance" in wanted:
@@ -254,23 +257,31 @@ def _selected(parameters: Parameters, table: pa.Table) -> pa.Table:
 
 
 def _value(table: pa.Table, condition: Condition) -> pa.Scalar:
-    field = table.schema.field(condition.column)
-    if pa.types.is_integer(field.type):
-        return pa.scalar(fixed(condition.value, _scale(table, condition.column)), pa.int64())
+    return _typed(table, condition.column, [condition.value], "parameters.where")[0]
+
+
+def _typed(table: pa.Table, column: str, texts: Sequence[str], where: str) -> pa.Array:
+    """Texts of the spec as values of a column. Raises InvalidTask when they are not of its type."""
+    kind = table.schema.field(column).type
+    if pa.types.is_integer(kind):
+        return pa.array([fixed(text, _scale(table, column), where) for text in texts], pa.int64())
     try:
-        return pa.scalar(condition.value).cast(field.type)
+        return pa.array([unicodedata.normalize("NFC", text) for text in texts], pa.string()).cast(kind)
     except pa.ArrowInvalid:
-        raise InvalidTask(f"the filter's value is not of the type of column {condition.column!r}") from None
+        raise InvalidTask(
+            f"{where}: a value is not of the type of column {column!r}", remedy="write it as the column has it"
+        ) from None
 
 
 def _group_index(parameters: Parameters, table: pa.Table) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Each row's group, -1 for a value that the spec does not declare."""
     if parameters.group_by is None:
         return np.zeros(table.num_rows, np.int64)
-    column, values = parameters.group_by
-    text = table.column(column).cast(pa.string())
-    index = pc.index_in(text, value_set=pa.array(values, pa.string()))
-    return np.asarray(index.fill_null(-1).to_numpy(), np.int64)
+    column, texts = parameters.group_by
+    values = _typed(table, column, texts, "parameters.group_by.values")
+    if len(values.unique()) != len(values):
+        raise InvalidTask(f"parameters.group_by.values: one value of column {column!r} twice", remedy="name each group once")
+    return np.asarray(pc.index_in(table.column(column), value_set=values).fill_null(-1).to_numpy(), np.int64)
 
 
 def _scale(table: pa.Table, column: str) -> int:

@@ -1,0 +1,116 @@
+"""Whole workloads in one process: one thread for each party, over links that count what passes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from eth_utils.address import to_checksum_address
+from tallystick.protocol.task import Security, TaskInput, TaskSpec
+from tallystick_node.engines.channel import Session, local_sessions
+
+ACCOUNTS = tuple(to_checksum_address(f"0x{number:040x}") for number in (17, 4_242, 10**40, 16**39))
+ID = "0x" + "11" * 32
+
+
+def make_spec(workload: str, parameters: dict[str, Any], columns: dict[int, list[str]], receivers: list[int]) -> TaskSpec:
+    """A spec over ACCOUNTS: each owner's columns by its number, and the receivers' numbers."""
+    spec = TaskSpec(
+        chain_id=31337,
+        task_ledger=ACCOUNTS[0],
+        requester=ACCOUNTS[0],
+        workload=workload,
+        parameters=parameters,
+        purpose="test",
+        inputs=tuple(TaskInput(ACCOUNTS[number], ID, ID, ID, tuple(names)) for number, names in sorted(columns.items())),
+        receivers=tuple(ACCOUNTS[number] for number in sorted(receivers)),
+        security=Security("semi-honest", 1),
+        proof="signed-by-all",
+        accept_by=1,
+        run_seconds=60,
+        attempts=1,
+        salt=ID,
+    )
+    return TaskSpec.parse(spec.to_bytes())
+
+
+class CountingChannel:
+    """Passes messages on and counts the bytes of each phase."""
+
+    def __init__(self, inner) -> None:
+        self.inner, self.peer, self.phase = inner, inner.peer, ""
+        self.sent: Counter[str] = Counter()
+        self.received: Counter[str] = Counter()
+
+    def send(self, message) -> None:
+        self.sent[self.phase] += len(message)
+        self.inner.send(message)
+
+    def receive(self) -> bytes:
+        message = self.inner.receive()
+        self.received[self.phase] += len(message)
+        return message
+
+    def mark(self, phase: str) -> None:
+        self.phase = phase
+
+
+@dataclass
+class Ran:
+    """What every party ended with, an Outcome or an exception, and the bytes each sent and received, by phase."""
+
+    outcomes: dict[int, Any]
+    sent: dict[int, Counter[str]] = field(default_factory=dict)
+    received: dict[int, Counter[str]] = field(default_factory=dict)
+
+    def most_sent(self) -> int:
+        """Bytes of the party that sent most."""
+        return max(each.total() for each in self.sent.values())
+
+
+@pytest.fixture
+def run_workload(tmp_path):
+    """``run_workload(workload, spec, {number: table})`` after the checks that a node makes: check, columns, select."""
+
+    def run(workload, spec: TaskSpec, tables: dict[int, pa.Table], seconds: float = 60.0) -> Ran:
+        workload.check(spec)
+        numbers = {spec.parties.index(account): number for number, account in enumerate(ACCOUNTS) if account in spec.parties}
+        sessions = [
+            Session(each.index, {peer: CountingChannel(channel) for peer, channel in each.channels.items()})
+            for each in local_sessions(len(spec.parties), seconds)
+        ]
+
+        def one(session: Session):
+            number = numbers[session.index]
+            account, table = ACCOUNTS[number], tables.get(number)
+            scratch = tmp_path / str(number)
+            scratch.mkdir(exist_ok=True)
+            if table is not None:
+                table = table.select(list(workload.columns(spec, account)))
+            try:
+                return workload.run(spec, account, table, session, scratch)
+            except Exception as error:
+                return error
+
+        with ThreadPoolExecutor(len(sessions)) as pool:
+            outcomes = list(pool.map(one, sessions))
+        ran = Ran({numbers[index]: outcome for index, outcome in enumerate(outcomes)})
+        for session in sessions:
+            channels = session.channels.values()
+            ran.sent[numbers[session.index]] = sum((each.sent for each in channels), Counter())
+            ran.received[numbers[session.index]] = sum((each.received for each in channels), Counter())
+        return ran
+
+    return run
+
+
+def table_of(cells: dict[str, tuple[list[Any], str, int]]) -> pa.Table:
+    """A table as ``open_table`` makes it: name -> (cells, type, scale)."""
+    kinds = {"int64": pa.int64(), "decimal": pa.int64(), "string": pa.string(), "bool": pa.bool_(), "date": pa.date32()}
+    fields = [pa.field(name, kinds[kind], metadata={"scale": str(scale)}) for name, (_, kind, scale) in cells.items()]
+    return pa.table([pa.array(values, each.type) for (values, _, _), each in zip(cells.values(), fields, strict=True)],
+                    schema=pa.schema(fields))  # fmt: skip
