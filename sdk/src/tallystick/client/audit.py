@@ -101,7 +101,10 @@ def check(found: Sequence[Listed], *, chain_id: int, account: str, heads: Sequen
         if last + 1 < due:
             raise _missing(last + 1, due - 1, account)
         covered = [(size, root) for size, root in heads if size <= last + 1]
-        verify_log([each.record for each in found], chain_id=chain_id, account=account, heads=covered)
+        try:
+            verify_log([each.record for each in found], chain_id=chain_id, account=account, heads=covered)
+        except VerificationFailed as error:
+            raise _broken(error.message, account) from None
         proved = max((size for size, _ in covered), default=0)
     return Verdict(account, len(found), proved, anchored, len(heads), due is not None)
 
