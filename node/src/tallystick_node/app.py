@@ -1,4 +1,7 @@
-"""The composition root: ``tallystick-node run --config FILE`` wires one institution's node and runs it until SIGTERM."""
+"""The composition root: ``tallystick-node run --config FILE`` wires one institution's node and runs it until SIGTERM.
+
+``check`` opens everything that ``run`` would, says what is wrong, and ends; ``migrate`` brings the store to this release.
+"""
 
 from __future__ import annotations
 
@@ -7,32 +10,36 @@ import asyncio
 import contextlib
 import hashlib
 import json
-import logging
 import signal
 import sys
+import time
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 import structlog
-from prometheus_client import Gauge, start_http_server
+from prometheus_client import Gauge
 from tallystick.chain.connection import Chain
 from tallystick.chain.deployment import Deployment
 from tallystick.chain.profile import profile_named
-from tallystick.protocol.errors import ChainUnreachable, Configuration, TallystickError
+from tallystick.protocol.errors import ChainUnreachable, Configuration, TallystickError, exit_code
 from tallystick.protocol.identity import Certificate
 from tallystick.signing import Signer, signer_from_uri
 from tallystick.wire import node_pb2_grpc
 
+from tallystick_node import logs
 from tallystick_node.anchoring.outbox import Outbox
 from tallystick_node.indexer import Indexer
 from tallystick_node.peers.identity import require_enrolled, server_credentials
 from tallystick_node.peers.links import Peers
 from tallystick_node.runs.engine import Runs
+from tallystick_node.server import health
 from tallystick_node.server.services import NodeService, PeerService
 from tallystick_node.settings import Settings
-from tallystick_node.store.database import Store
+from tallystick_node.store import migrate
+from tallystick_node.store.database import Store, Write, open_engine
 
 LOG = structlog.get_logger()
 HEAD = Gauge("tallystick_chain_head", "Latest block of the chain")
@@ -40,6 +47,7 @@ LAG = Gauge("tallystick_index_lag", "Blocks between the chain's head and what wa
 RUNS = Gauge("tallystick_active_runs", "Runs that are not final")
 REACHABLE = Gauge("tallystick_chain_reachable", "1 when the chain answers")
 GRACE = 5.0
+READY_LAG = 50  # blocks
 
 
 def release_digest() -> str:
@@ -73,7 +81,32 @@ class Node:
         self.peers = Peers(settings, self.chain, self.signer.address)
         self.runs = Runs(settings, self.store, self.chain, self.signer, self.peers, self.release)
         self.indexer = Indexer(self.store, self.chain, self.runs.on_event)
-        self.outbox = Outbox(self.store, self.chain)
+        self.outbox = Outbox(self.store, self.chain, self.runs.on_refused_write)
+        self._loops: list[asyncio.Task[None]] = []
+
+    def describe(self) -> dict[str, Any]:
+        """Who this node is, for its operator."""
+        return {
+            "account": self.signer.address,
+            "name": self.certificate.common_name,
+            "release": self.release,
+            "chain_id": self.chain.deployment.chain_id,
+            "block": self.chain.head(),
+            "certificate_ends": datetime.fromtimestamp(self.certificate.not_after, UTC).isoformat(),
+            "unfinished_runs": len(self.store.active_runs()),
+            "peers": dict(self.settings.peers),
+        }
+
+    def problems(self) -> list[str]:
+        """Why this node cannot take tasks now; empty when it can."""
+        lag = self.indexer.head - self.indexer.handled
+        found = [
+            (not self.indexer.reachable, "the chain does not answer"),
+            (lag > READY_LAG, f"{lag} blocks of the chain are not read yet"),
+            (any(loop.done() for loop in self._loops) or not self._loops, "the node is starting or stopping"),
+            (self.certificate.not_after < time.time(), "the certificate has expired"),
+        ]
+        return [words for failed, words in found if failed]
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
@@ -88,7 +121,7 @@ class Node:
             self.settings, self.store, self.chain, self.runs, self.signer, self.release, self.certificate.common_name
         )
         node_pb2_grpc.add_NodeServicer_to_server(service, server)
-        node_pb2_grpc.add_PeerServicer_to_server(PeerService(self.store, self.chain, self.peers), server)
+        node_pb2_grpc.add_PeerServicer_to_server(PeerService(self.chain, self.peers), server)
         credentials = server_credentials(self.settings.key, self.settings.certificate, self.settings.authority)
         try:
             port = server.add_secure_port(self.settings.listen, credentials)
@@ -102,23 +135,23 @@ class Node:
         stopped = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-        host, _, metrics = self.settings.metrics.rpartition(":")
-        start_http_server(int(metrics), host or "127.0.0.1")
+        probes = health.serve(self.settings.metrics, self.problems)
         await self.runs.resume()
         await server.start()
         LOG.info("node serves", account=self.signer.address, port=port)
-        loops = [
+        self._loops = [
             asyncio.create_task(self.indexer.follow()),
             asyncio.create_task(self._write()),
             asyncio.create_task(self._tick()),
         ]
         ended = asyncio.create_task(stopped.wait())
-        done, _ = await asyncio.wait([*loops, ended], return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait([*self._loops, ended], return_when=asyncio.FIRST_COMPLETED)
         LOG.info("node stops")
-        for loop in loops:
+        for loop in self._loops:
             loop.cancel()
         await self.runs.stop()
         await server.stop(GRACE)
+        probes.shutdown()
         self.store.close()
         for task in done - {ended}:
             task.result()  # a loop that ended by itself ended by a defect: show it
@@ -126,10 +159,10 @@ class Node:
     async def _write(self) -> None:
         anchored = 0
         while True:
-            root, size = await asyncio.to_thread(self.store.audit_head)
-            if size > anchored:
-                await asyncio.to_thread(self.store.enqueue, f"anchor:{size}", "AuditLog", "anchor", [root, size])
-                anchored = size
+            if await asyncio.to_thread(self.store.audit_size) > anchored:
+                root, anchored = await asyncio.to_thread(self.store.audit_head)
+                write = Write(f"anchor:{anchored}", "AuditLog", "anchor", [root, anchored])
+                await asyncio.to_thread(self.store.enqueue, write)
             await asyncio.to_thread(self.outbox.flush)
             await asyncio.sleep(min(0.2, self.chain.profile.poll_seconds * 4))
 
@@ -149,44 +182,34 @@ def _absolute(settings: Settings) -> str:
     return f"keystore:{settings.home / rest}" if scheme == "keystore" else settings.signer
 
 
-def _log_as_json() -> None:
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-
-
 def main() -> None:
     """Command line: ``run`` serves; ``check`` opens everything and says what is wrong."""
-    parser = argparse.ArgumentParser(prog="tallystick-node", description=__doc__)
-    parser.add_argument("command", choices=["run", "check"])
+    parser = argparse.ArgumentParser(prog="tallystick-node", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("command", choices=["run", "check", "migrate"])
     parser.add_argument("--config", type=Path, required=True, help="settings in TOML")
     arguments = parser.parse_args()
-    _log_as_json()
+    logs.write_json()
     try:
-        node = Node(Settings.load(arguments.config))
+        settings = Settings.load(arguments.config)
+        if arguments.command == "migrate":
+            sys.stdout.write(f"the store is at revision {migrate.upgrade(open_engine(settings.store))}\n")
+            return
+        node = Node(settings)
         if arguments.command == "run":
             asyncio.run(node.run())
         else:
-            sys.stdout.write(json.dumps({"account": node.signer.address, "release": node.release}) + "\n")
+            sys.stdout.write(json.dumps(node.describe(), indent=1) + "\n")
     except TallystickError as error:
         _complain(error)
 
 
-def _complain(error: TallystickError) -> Any:
+def _complain(error: TallystickError) -> NoReturn:
     sys.stderr.write(f"{error.message}\n")
     if error.party:
         sys.stderr.write(f"  concerns: {error.party}\n")
     if error.remedy:
         sys.stderr.write(f"  remedy:   {error.remedy}\n")
-    sys.exit(1)
+    sys.exit(exit_code(error))
 
 
 if __name__ == "__main__":

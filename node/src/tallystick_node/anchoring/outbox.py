@@ -2,11 +2,15 @@
 
 A write is queued in the same store as what led to it. Whether a write that was sent before a crash arrived is answered by the
 contracts themselves: each of ours can succeed only once, and refuses a repetition with an error of :data:`DONE`.
+
+A refusal by a contract's own rule is final, and told to ``refused``. Whatever else keeps a write from the chain (no answer, an
+account that cannot pay) is tried again.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import structlog
 from tallystick.chain.connection import Chain
@@ -25,13 +29,21 @@ DONE = {
     ("AuditLog", "anchor"): {"NotGrowing"},
 }
 
+#: What no rule of a contract of ours says: an account without funds, a node's own limit.
+UNDECIDED = {"unknown", "reverted"}
+PAUSE = 5.0  # seconds before such a write is tried again
+
 
 class Outbox:
-    """The chain writes of one node. :meth:`flush` blocks; call it from a thread of its own."""
+    """The chain writes of one node. :meth:`flush` blocks; call it from a thread of its own.
 
-    def __init__(self, store: Store, chain: Chain) -> None:
+    ``refused`` gets the key of a write that a contract refused, and the refusal.
+    """
+
+    def __init__(self, store: Store, chain: Chain, refused: Callable[[str, ContractRefused], None]) -> None:
         self._store = store
         self._chain = chain
+        self._refused = refused
 
     def flush(self) -> None:
         """Carry out what is due, oldest first. An unreachable chain leaves it for later."""
@@ -40,10 +52,15 @@ class Outbox:
                 receipt = self._chain.send(row.contract, row.function, *arguments_of(row))
                 self._store.mark_write(row.number, "done", transaction=receipt.transaction)
             except ContractRefused as error:
+                if error.error in UNDECIDED:
+                    LOG.warning("chain write waits", key=row.key, problem=error.message)
+                    self._store.postpone_write(row.number, PAUSE, json.dumps(error.problem()))
+                    continue
                 done = error.error in DONE.get((row.contract, row.function), set())
                 self._store.mark_write(row.number, "done" if done else "refused", problem=json.dumps(error.problem()))
                 if not done:
                     LOG.warning("chain write refused", key=row.key, error=error.error)
+                    self._refused(row.key, error)
             except (ChainUnreachable, Deadline) as error:
                 LOG.warning("chain write waits", key=row.key, problem=error.message)
                 return

@@ -12,6 +12,8 @@ import json
 import secrets
 import threading
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import structlog
 from tallystick.chain.connection import Chain
 from tallystick.chain.contract import Event
 from tallystick.protocol import canonical, proof, typed
+from tallystick.protocol.dataset import DatasetDescriptor
 from tallystick.protocol.errors import ContractRefused, MalformedDocument, PeerFailed, Refused, TallystickError
 from tallystick.protocol.grant import Grant, GrantTerms
 from tallystick.protocol.result import Opening, ResultFile, file_digest
@@ -33,7 +36,9 @@ from tallystick_node.peers.links import EVIDENCE, Peers, RunLinks
 from tallystick_node.runs.process import RunFailed, run_worker
 from tallystick_node.runs.reasons import Reason
 from tallystick_node.settings import Settings
-from tallystick_node.store.database import RunRecord, Store
+from tallystick_node.store.database import IllegalTransition, RunRecord, Store, Write
+from tallystick_node.workloads.base import Cost, SecurityStatement
+from tallystick_node.workloads.registry import workload_named
 
 LOG = structlog.get_logger()
 NOBODY = "0x" + "00" * 20
@@ -54,7 +59,7 @@ class Runs:
         self._gate = Gate(signer.address, chain, store, settings.policy)
         self._admission = threading.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._stopped: dict[str, str] = {}  # runs that were told to stop, and why
+        self._stopped: dict[str, RunFailed] = {}  # runs that were told to stop, and what to report of them
         self._certificate = settings.certificate.read_text()
 
     # -- what the server calls
@@ -86,17 +91,44 @@ class Runs:
             )
         return run
 
+    def plan(self, spec_bytes: bytes, rows: Mapping[str, int]) -> tuple[SecurityStatement, Cost, Refused | None]:
+        """What a task would promise and cost, and the refusal it would meet here now. Keeps nothing.
+
+        ``rows``: rows of the inputs by party; an input without them is taken to be as large as this node's own. The grants' terms
+        come with the task itself, so that they are missing is no refusal yet. Raises MalformedDocument or InvalidTask.
+        """
+        spec = TaskSpec.parse(spec_bytes)
+        workload = workload_named(spec.workload)
+        workload.check(spec)
+        cost = workload.cost(spec, {**self._rows(spec), **rows})
+        try:
+            self._gate.check(spec)
+        except Refused as refusal:
+            return workload.security(spec), cost, None if refusal.rule == "terms" else refusal
+        return workload.security(spec), cost, None
+
+    def cost(self, task: str) -> dict[str, Any]:
+        """Predicted and, after the run, measured cost of a task for this party."""
+        kept = {key: self._store.recall(task, key) for key in ("predicted", "measured")}
+        return {key: json.loads(value) for key, value in kept.items() if value is not None}
+
     # -- what the indexer calls
 
     async def on_event(self, event: Event) -> None:
         """Act on one event of the chain. Idempotent: an event may come again after a restart."""
+        try:
+            await self._act_on(event)
+        except IllegalTransition as late:  # what the event would lead to has been reached, or passed, in another way
+            LOG.info("event came late", name=event.name, block=event.block, reason=str(late))
+
+    async def _act_on(self, event: Event) -> None:
         if event.name in ("Suspended", "Revoked"):
             account = event["account"]
             self._peers.cut(account, "was suspended or revoked on chain")
-            self._stop_where(lambda spec: account in (*spec.parties, spec.requester), f"{account} was {event.name.lower()}")
+            self._end_where(lambda spec: account in (*spec.parties, spec.requester), f"{account} was {event.name.lower()}")
         elif event.name == "GrantRevoked":
             grant = canonical.hex32(event["grant"])
-            self._stop_where(lambda spec: any(part.grant == grant for part in spec.inputs), "a grant was revoked")
+            self._end_where(lambda spec: any(part.grant == grant for part in spec.inputs), "a grant was revoked")
         elif "task" in event.arguments:
             run = await asyncio.to_thread(self._store.run, canonical.hex32(event["task"]))
             if run is not None:
@@ -116,11 +148,11 @@ class Runs:
         elif event.name == "Failed" and event["attempt"] == run.attempt:
             await self._on_failed(run, event)
         elif final and run.state not in ("proved", "refused", final):
-            self._stop(run.task, f"the task {final} on chain")
+            self._stop(run.task)
             await asyncio.to_thread(self._store.advance, run.task, final)
 
     async def _on_failed(self, run: RunRecord, event: Event) -> None:
-        self._stop(run.task, "the attempt failed on chain")
+        self._stop(run.task)
         if run.state in ("running", "proving"):
             problem = {
                 "message": f"reported by {event['reporter']}, reason {Reason(event['reason']).name}"
@@ -147,7 +179,7 @@ class Runs:
                 await asyncio.to_thread(self._store.advance, run.task, "expired")
             elif late or (run.state in ("running", "proving") and now > started):
                 proposal = proposal_of(spec).as_tuple()
-                self._store.enqueue(f"expire:{run.task}:{run.attempt}", "TaskLedger", "expire", [proposal])
+                self._store.enqueue(Write(f"expire:{run.task}:{run.attempt}", "TaskLedger", "expire", [proposal]))
 
     async def resume(self) -> None:
         """After a restart: attempts that were running here failed, on record; everything else goes on by events."""
@@ -155,7 +187,7 @@ class Runs:
             spec = TaskSpec.parse(run.spec)
             if run.state == "received":
                 await asyncio.to_thread(self._admit, run)
-            elif run.state == "running" or (run.state == "proving" and self._store.recall(run.task, "statement") is None):
+            elif run.state == "running" or (run.state == "proving" and not self._stated(run)):
                 failure = RunFailed("the node was restarted during the run", reason=Reason.RESTARTED)
                 await asyncio.to_thread(self._fail, run, spec, failure)
 
@@ -164,6 +196,12 @@ class Runs:
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def on_refused_write(self, key: str, error: ContractRefused) -> None:
+        """Note with its run that the chain refused a write of it."""
+        task = key.split(":")[1]
+        if self._store.run(task) is not None:
+            self._store.note_problem(task, error.problem())
 
     # -- steps
 
@@ -191,14 +229,16 @@ class Runs:
         terms = [canonical.unhex32(part.terms) if (part := spec.input_of(party)) else bytes(32) for party in spec.parties]
         index = spec.parties.index(self._signer.address)
         arguments = [proposal.as_tuple(), attempt, [index], [self._signer.sign_digest(digest)], terms]
-        record = self._store.advance(run.task, "admitted", attempt=attempt)
-        self._store.enqueue(f"accept:{run.task}:{attempt}", "TaskLedger", "accept", arguments)
+        write = Write(f"accept:{run.task}:{attempt}", "TaskLedger", "accept", arguments)
+        cost = workload_named(spec.workload).cost(spec, self._rows(spec))
+        self._store.remember(run.task, predicted=json.dumps(asdict(cost)).encode())
+        record = self._store.advance(run.task, "admitted", attempt=attempt, write=write)
         self._audit("run", f"accepted attempt {attempt} of a {spec.workload} task", run.task, spec)
         return record
 
     async def _run(self, run: RunRecord, run_by: int) -> None:
         spec = TaskSpec.parse(run.spec)
-        self._store.remember(run.task, "run_by", str(run_by).encode())
+        self._store.remember(run.task, run_by=str(run_by).encode())
         log = LOG.bind(task=run.task, attempt=run.attempt)
         links: RunLinks | None = None
         try:
@@ -207,9 +247,9 @@ class Runs:
             await self._compute_and_prove(run, spec, links)
             log.info("run computed")
         except asyncio.CancelledError:
-            reason = self._stopped.pop(run.task, None)
-            if reason is not None and "revoked" in reason + "suspended":
-                failure = RunFailed(reason, reason=Reason.AUTHORISATION_ENDED)
+            failure = self._stopped.pop(run.task, None)
+            if failure is not None:
+                log.warning("run stopped", problem=failure.message)
                 await asyncio.to_thread(self._fail, run, spec, failure)
         except TallystickError as error:
             log.warning("run failed", problem=error.message, party=error.party)
@@ -238,6 +278,7 @@ class Runs:
             progress=lambda phase, fraction: self._store.report(run.task, phase, fraction),
         )
         elapsed = int(1000 * (time.monotonic() - began))
+        self._store.remember(run.task, measured=json.dumps(_measured(outcome, elapsed)).encode())
         await asyncio.to_thread(self._store.advance, run.task, "proving", phase="agreeing on the statement")
         output = self._write_result(run, spec, outcome)
         own = self._word(spec, outcome, output, elapsed)
@@ -245,18 +286,22 @@ class Runs:
         agreement.check_commitments(spec, words, outcome["commitments"])
         statement = await asyncio.to_thread(agreement.build, spec, run.attempt, words, self._chain, self._release)
         signatures = await self._exchange_signatures(spec, links, statement)
-        self._store.remember(run.task, "statement", agreement.envelope(statement, signatures))
-        self._store.remember(run.task, "proof", proof.proof_bytes(spec.proof, spec.parties, statement.inputs))
-        certificates = {account: word.certificate for account, word in words.items()}
-        self._store.remember(run.task, "certificates", json.dumps(certificates).encode())
+        proving = proof.proof_bytes(spec.proof, spec.parties, statement.inputs)
         arguments = [
             proposal_of(spec).as_tuple(),
             proof.result_of(statement).as_tuple(),
             [signatures[account] for account in spec.parties],
-            proof.proof_bytes(spec.proof, spec.parties, statement.inputs),
+            proving,
         ]
         delay = SUBMIT_STAGGER * spec.parties.index(self._signer.address)
-        self._store.enqueue(f"submit:{run.task}:{run.attempt}", "ProofRegistry", "submit", arguments, delay)
+        self._store.remember(
+            run.task,
+            statement=agreement.envelope(statement, signatures),
+            proof=proving,
+            certificates=json.dumps({account: word.certificate for account, word in words.items()}).encode(),
+            stated=str(run.attempt).encode(),
+            write=Write(f"submit:{run.task}:{run.attempt}", "ProofRegistry", "submit", arguments, delay),
+        )
         self._audit("statement", f"signed the statement of a {spec.workload} task", run.task, spec)
 
     def _word(self, spec: TaskSpec, outcome: dict[str, Any], output: str, elapsed: int) -> Word:
@@ -318,6 +363,13 @@ class Runs:
         """Where the result files of a task lie."""
         return self._settings.home / "results" / task[2:18]
 
+    def _rows(self, spec: TaskSpec) -> dict[str, int]:
+        """The inputs' rows as far as this node knows them: its own, which it supposes for the others too."""
+        part = spec.input_of(self._signer.address)
+        row = self._store.dataset(part.dataset) if part else None
+        own = DatasetDescriptor.parse(row.descriptor).rows if row else 0
+        return {each.party: own for each in spec.inputs}
+
     def _data(self, spec: TaskSpec) -> dict[str, Any] | None:
         part = spec.input_of(self._signer.address)
         if part is None:
@@ -334,12 +386,13 @@ class Runs:
             mismatch = "transcript" in error.message
             reason = Reason.PEER_SILENT if silent else Reason.TRANSCRIPT_MISMATCH if mismatch else Reason.STATEMENT_MISMATCH
         accused = error.party if error.party in spec.parties and error.party != self._signer.address else None
-        current = self._store.run(run.task)
-        if current is not None and current.state in ("running", "proving"):
-            self._store.advance(run.task, "failed", problem=error.problem())
         evidence = hashlib.sha256(agreement.describe(error).encode()).digest()
         arguments = [proposal_of(spec).as_tuple(), run.attempt, accused or NOBODY, int(reason), evidence]
-        self._store.enqueue(f"fail:{run.task}:{run.attempt}", "TaskLedger", "fail", arguments)
+        write = Write(f"fail:{run.task}:{run.attempt}", "TaskLedger", "fail", arguments)
+        try:
+            self._store.advance(run.task, "failed", problem=error.problem(), write=write)
+        except IllegalTransition:  # another party's report, or a deadline, came first
+            self._store.enqueue(write)
         self._audit(
             "refusal" if reason == Reason.OUTPUT_POLICY else "run",
             error.message,
@@ -379,20 +432,34 @@ class Runs:
         self._store.put_document("terms", terms.root(), terms.to_bytes())
         self._store.put_document("grant", grant.id(), canonical.encode(grant.to_json()))
 
+    def _stated(self, run: RunRecord) -> bool:
+        """Whether the run's present attempt has its statement, signed by all."""
+        return self._store.recall(run.task, "stated") == str(run.attempt).encode()
+
     def _on_chain(self, proposal: Proposal) -> str:
         try:
             return STATES[self._chain.call("TaskLedger", "taskAt", proposal.id())["state"]]
         except ContractRefused:
             return "None"
 
-    def _stop_where(self, concerned: Any, reason: str) -> None:
+    def _end_where(self, concerned: Callable[[TaskSpec], bool], why: str) -> None:
+        """End, on record, every running attempt whose authorisation ended."""
         for task in list(self._tasks):
             run = self._store.run(task)
             if run is not None and concerned(TaskSpec.parse(run.spec)):
-                self._stop(task, reason)
+                self._stopped[task] = RunFailed(why, reason=Reason.AUTHORISATION_ENDED)
+                self._stop(task)
 
-    def _stop(self, task: str, reason: str) -> None:
+    def _stop(self, task: str) -> None:
         running = self._tasks.get(task)
         if running is not None:
-            self._stopped[task] = reason
             running.cancel()
+
+
+def _measured(outcome: dict[str, Any], elapsed_ms: int) -> dict[str, Any]:
+    sent = outcome["sent"].values()
+    return {
+        "bytes_sent": sum(size for _, size, _ in sent),
+        "rounds": max((messages for messages, _, _ in sent), default=0),
+        "seconds": elapsed_ms / 1000,
+    }

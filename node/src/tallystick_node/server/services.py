@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +93,26 @@ class NodeService(node_pb2_grpc.NodeServicer):
         """Take a task's documents. The requester."""
         caller = await self._caller(context)
         run = await asyncio.to_thread(self._runs.submit, caller, request.spec, list(request.grants))
-        return _status(run)
+        return await asyncio.to_thread(self._status, run)
+
+    @answers
+    async def PlanTask(self, request: Any, context: Any) -> node_pb2.Plan:  # noqa: N802
+        """What a task would promise, cost and meet here. Any participant."""
+        await self._caller(context)
+        security, cost, refusal = await asyncio.to_thread(self._runs.plan, request.spec, dict(request.rows))
+        return node_pb2.Plan(
+            security=json.dumps(asdict(security)),
+            cost=json.dumps(asdict(cost)),
+            refusal_rule=refusal.rule if refusal else "",
+            refusal=problem_of(refusal) if refusal else None,
+        )
 
     @answers
     async def GetTask(self, request: Any, context: Any) -> node_pb2.TaskStatus:  # noqa: N802
         """How a task stands here. Those who take part in it, and regulators."""
         caller = await self._caller(context)
-        return _status(await asyncio.to_thread(self._visible_run, caller, request.task))
+        run = await asyncio.to_thread(self._visible_run, caller, request.task)
+        return await asyncio.to_thread(self._status, run)
 
     async def WatchTask(self, request: Any, context: Any) -> AsyncIterator[node_pb2.TaskStatus]:  # noqa: N802
         """Every change of a task until it is final."""
@@ -106,7 +121,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             last = None
             while True:
                 run = await asyncio.to_thread(self._visible_run, caller, request.task)
-                status = _status(run)
+                status = await asyncio.to_thread(self._status, run)
                 if status != last:
                     yield status
                     last = status
@@ -207,6 +222,18 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 return run
         raise NotFound("this node knows no such task, or the caller takes no part in it", party=task)
 
+    def _status(self, run: RunRecord) -> node_pb2.TaskStatus:
+        known = {key: run.problem.get(key, "") for key in ("code", "message", "party", "remedy")}
+        return node_pb2.TaskStatus(
+            task=run.task,
+            state=run.state,
+            attempt=run.attempt,
+            phase=run.phase,
+            progress=run.progress,
+            problem=node_pb2.Problem(**known) if run.problem else None,
+            cost=json.dumps(self._runs.cost(run.task)),
+        )
+
     def _note_access(self, what: str, task: str, caller: str) -> None:
         self._store.append_audit(
             self._signer,
@@ -222,8 +249,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
 class PeerService(node_pb2_grpc.PeerServicer):
     """What the nodes of other parties ask of this node."""
 
-    def __init__(self, store: Store, chain: Chain, peers: Peers) -> None:
-        self._store = store
+    def __init__(self, chain: Chain, peers: Peers) -> None:
         self._chain = chain
         self._peers = peers
 
@@ -249,32 +275,6 @@ class PeerService(node_pb2_grpc.PeerServicer):
             await asyncio.wait([reading], timeout=5)
         finally:
             reading.cancel()
-
-    @answers
-    async def GetDocument(self, request: Any, context: Any) -> node_pb2.Document:  # noqa: N802
-        """A spec or terms by digest, for parties of the task."""
-        account = await asyncio.to_thread(require_enrolled, self._chain, certificate_of(context))
-        run = await asyncio.to_thread(self._store.run, request.task)
-        if run is None or account not in TaskSpec.parse(run.spec).parties:
-            raise NotFound("this node knows no such task, or the caller takes no part in it", party=request.task)
-        if TaskSpec.parse(run.spec).digest() == request.digest:
-            return node_pb2.Document(content=run.spec)
-        content = await asyncio.to_thread(self._store.document, request.digest)
-        if content is None:
-            raise NotFound("this node has no such document", party="0x" + request.digest.hex())
-        return node_pb2.Document(content=content)
-
-
-def _status(run: RunRecord) -> node_pb2.TaskStatus:
-    known = {key: run.problem.get(key, "") for key in ("code", "message", "party", "remedy")}
-    return node_pb2.TaskStatus(
-        task=run.task,
-        state=run.state,
-        attempt=run.attempt,
-        phase=run.phase,
-        progress=run.progress,
-        problem=node_pb2.Problem(**known) if run.problem else None,
-    )
 
 
 async def _chunks(name: str, path: Path) -> AsyncIterator[node_pb2.FileChunk]:

@@ -1,23 +1,30 @@
-"""The store's operations, each one transaction. SQLite runs in WAL mode with full synchronisation: what was committed stays."""
+"""The store's operations, each one transaction. SQLite runs in WAL mode with full synchronisation: what was committed stays.
+
+One process owns a store. Its writers take turns, so that what a transaction reads first is still so when it writes.
+"""
 
 from __future__ import annotations
 
 import json
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import create_engine, event, func, select
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.orm import Session
 from tallystick.protocol import canonical, merkle
 from tallystick.protocol.audit import AuditRecord
+from tallystick.protocol.errors import Configuration
 from tallystick.signing import Signer
 
+from tallystick_node.store import migrate
 from tallystick_node.store.models import (
     AuditRow,
-    Base,
     BlobRow,
     CursorRow,
     DatasetRow,
@@ -58,24 +65,43 @@ class RunRecord:
     spec: bytes
 
 
+@dataclass(frozen=True)
+class Write:
+    """A chain write to queue. The same ``key`` twice is one write; it is not tried before ``delay`` seconds from now."""
+
+    key: str
+    contract: str
+    function: str
+    arguments: Any
+    delay: float = 0.0
+
+
 class Store:
-    """The database of one node. Safe to use from several threads."""
+    """The database of one node. Safe to use from several threads.
+
+    A new database gets its tables. Raises Configuration when the database cannot be opened, or its tables are those of another
+    release: :func:`migrate.upgrade` is the operator's decision.
+    """
 
     def __init__(self, url: str) -> None:
-        self._engine: Engine = create_engine(url)
-        if url.startswith("sqlite"):
-            event.listen(self._engine, "connect", _durable)
-        Base.metadata.create_all(self._engine)
+        self._engine: Engine = open_engine(url)
+        self._lock = threading.Lock()
+        migrate.require_current(self._engine)
 
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
 
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
+        with self._lock, Session(self._engine) as session, session.begin():
+            yield session
+
     # -- documents and datasets
 
     def put_document(self, kind: str, digest: bytes, content: bytes) -> None:
         """Keep a document; keeping it twice is keeping it once."""
-        with Session(self._engine) as session, session.begin():
+        with self._writing() as session:
             session.merge(DocumentRow(digest="0x" + digest.hex(), kind=kind, content=content))
 
     def document(self, digest: bytes) -> bytes | None:
@@ -86,7 +112,7 @@ class Store:
 
     def put_dataset(self, row: DatasetRow) -> None:
         """Keep an attached dataset."""
-        with Session(self._engine) as session, session.begin():
+        with self._writing() as session:
             session.merge(row)
 
     def dataset(self, dataset: str) -> DatasetRow | None:
@@ -98,7 +124,7 @@ class Store:
 
     def create_run(self, task: str, spec: bytes) -> RunRecord:
         """The run of a task, new in state `received` or as it is."""
-        with Session(self._engine) as session, session.begin():
+        with self._writing() as session:
             row = session.get(RunRow, task)
             if row is None:
                 row = RunRow(task=task, state="received", attempt=1, phase="", spec=spec, updated=time.time())
@@ -125,27 +151,38 @@ class Store:
         phase: str = "",
         problem: Mapping[str, str] | None = None,
         attempt: int | None = None,
+        write: Write | None = None,
     ) -> RunRecord:
-        """Move a run. Raises IllegalTransition."""
-        with Session(self._engine) as session, session.begin():
+        """Move a run and queue the chain write that belongs to the move: both or neither. Raises IllegalTransition."""
+        with self._writing() as session:
             row = session.get_one(RunRow, task)
             if state not in TRANSITIONS[row.state]:
                 raise IllegalTransition(f"{row.state} does not lead to {state}")
             row.state, row.phase, row.updated, row.progress = state, phase, time.time(), 0.0
             row.problem = json.dumps(dict(problem)) if problem else ""
             row.attempt = attempt or row.attempt
+            if write is not None:
+                _queue(session, write)
             return _record(row)
 
     def report(self, task: str, phase: str, progress: float) -> None:
         """Note what a run is doing; no transition."""
-        with Session(self._engine) as session, session.begin():
+        with self._writing() as session:
             row = session.get_one(RunRow, task)
             row.phase, row.progress = phase, progress
 
-    def remember(self, task: str, key: str, content: bytes) -> None:
-        """Keep a named result of a run's step."""
-        with Session(self._engine) as session, session.begin():
-            session.merge(BlobRow(task=task, key=key, content=content))
+    def note_problem(self, task: str, problem: Mapping[str, str]) -> None:
+        """Note what keeps a run from going on; no transition."""
+        with self._writing() as session:
+            session.get_one(RunRow, task).problem = json.dumps(dict(problem))
+
+    def remember(self, task: str, *, write: Write | None = None, **contents: bytes) -> None:
+        """Keep named results of a run's step, and queue the chain write that follows from them: all or nothing."""
+        with self._writing() as session:
+            for key, content in contents.items():
+                session.merge(BlobRow(task=task, key=key, content=content))
+            if write is not None:
+                _queue(session, write)
 
     def recall(self, task: str, key: str) -> bytes | None:
         """A named result of a run's step."""
@@ -157,7 +194,7 @@ class Store:
 
     def append_audit(self, signer: Signer, chain_id: int, at: int, kind: str, message: str, **fields: Any) -> int:
         """Sign and append a record; its number."""
-        with Session(self._engine) as session, session.begin():
+        with self._writing() as session:
             number = session.scalar(select(func.count()).select_from(AuditRow)) or 0
             detail = fields.pop("detail", {})
             blank = {"task": "", "dataset": "", "party": "", "rule": ""}
@@ -179,31 +216,38 @@ class Store:
         with Session(self._engine) as session:
             return list(session.scalars(select(AuditRow.record).order_by(AuditRow.number)))
 
+    def audit_size(self) -> int:
+        """The number of records."""
+        with Session(self._engine) as session:
+            return session.scalar(select(func.count()).select_from(AuditRow)) or 0
+
     def audit_head(self) -> tuple[bytes, int]:
-        """Root and size of the log."""
+        """Root and size of the log, which is not empty."""
         records = self.audit_records()
-        return (merkle.root(records) if records else b"", len(records))
+        return merkle.root(records), len(records)
 
     # -- outbox and cursor
 
-    def enqueue(self, key: str, contract: str, function: str, arguments: Any, delay: float = 0.0) -> None:
-        """Queue a chain write; the same key twice is one write."""
-        data = canonical.encode(_plain(arguments))
-        with Session(self._engine) as session, session.begin():
-            if session.scalar(select(OutboxRow.number).where(OutboxRow.key == key)) is None:
-                row = OutboxRow(key=key, contract=contract, function=function, data=data, status="pending")
-                row.transaction, row.problem, row.not_before = "", "", time.time() + delay
-                session.add(row)
+    def enqueue(self, write: Write) -> None:
+        """Queue a chain write."""
+        with self._writing() as session:
+            _queue(session, write)
 
     def due_writes(self) -> list[OutboxRow]:
         """Writes that are not finished and whose time has come, oldest first."""
         with Session(self._engine, expire_on_commit=False) as session:
-            query = select(OutboxRow).where(OutboxRow.status.in_(("pending", "sent")))
+            query = select(OutboxRow).where(OutboxRow.status == "pending")
             return list(session.scalars(query.where(OutboxRow.not_before <= time.time()).order_by(OutboxRow.number)))
 
+    def postpone_write(self, number: int, seconds: float, problem: str) -> None:
+        """Try a write again later, and note why."""
+        with self._writing() as session:
+            row = session.get_one(OutboxRow, number)
+            row.not_before, row.problem = time.time() + seconds, problem
+
     def mark_write(self, number: int, status: str, *, transaction: str = "", problem: str = "") -> None:
-        """Note how far a write came."""
-        with Session(self._engine) as session, session.begin():
+        """Note how a write ended."""
+        with self._writing() as session:
             row = session.get_one(OutboxRow, number)
             row.status = status
             row.transaction = transaction or row.transaction
@@ -217,8 +261,30 @@ class Store:
 
     def set_cursor(self, block: int, block_hash: str) -> None:
         """Note the last block that was handled."""
-        with Session(self._engine) as session, session.begin():
+        with self._writing() as session:
             session.merge(CursorRow(name="events", block=block, block_hash=block_hash))
+
+
+def _queue(session: Session, write: Write) -> None:
+    if session.scalar(select(OutboxRow.number).where(OutboxRow.key == write.key)) is None:
+        data = canonical.encode(_plain(write.arguments))
+        row = OutboxRow(key=write.key, contract=write.contract, function=write.function, data=data, status="pending")
+        row.transaction, row.problem, row.not_before = "", "", time.time() + write.delay
+        session.add(row)
+
+
+def open_engine(url: str) -> Engine:
+    """The engine of a database URL. Raises Configuration when it is no URL or names a driver that is not installed."""
+    try:
+        engine = create_engine(url)
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise Configuration(
+            f"the store's URL cannot be used ({type(error).__name__})",
+            remedy="sqlite:///node.db, or postgresql+psycopg://... with the extra `postgresql` installed",
+        ) from None
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _durable)
+    return engine
 
 
 def arguments_of(row: OutboxRow) -> list[Any]:

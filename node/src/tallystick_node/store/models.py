@@ -1,8 +1,8 @@
-"""The tables (SQLAlchemy 2). SQLite by default, PostgreSQL by URL."""
+"""The tables (SQLAlchemy 2). SQLite by default, PostgreSQL by URL. A change here needs a revision in ``migrations/versions``."""
 
 from __future__ import annotations
 
-from sqlalchemy import LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -27,8 +27,8 @@ class DatasetRow(Base):
     path: Mapped[str] = mapped_column(Text)
     descriptor: Mapped[bytes] = mapped_column(LargeBinary)
     secret: Mapped[bytes] = mapped_column(LargeBinary)
-    size: Mapped[int]
-    modified_ns: Mapped[int]
+    size: Mapped[int] = mapped_column(BigInteger)
+    modified_ns: Mapped[int] = mapped_column(BigInteger)
 
 
 class RunRow(Base):
@@ -63,7 +63,7 @@ class AuditRow(Base):
 
 
 class OutboxRow(Base):
-    """A chain write that must happen once. ``status``: pending, sent, done, refused."""
+    """A chain write that must happen once. ``status``: pending, done, refused."""
 
     __tablename__ = "outbox"
     __table_args__ = (UniqueConstraint("key"),)
@@ -83,5 +83,5 @@ class CursorRow(Base):
 
     __tablename__ = "cursor"
     name: Mapped[str] = mapped_column(String(16), primary_key=True)
-    block: Mapped[int]
+    block: Mapped[int] = mapped_column(BigInteger)
     block_hash: Mapped[str] = mapped_column(String(66))

@@ -24,47 +24,51 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\nnode.proto\x12\rtallystick.v1\"\r\n\x0bInfoRequest\"\xa1\x01\n\x04Info\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x0f\n\x07release\x18\x02 \x01(\t\x12\x19\n\x11protocol_versions\x18\x03 \x03(\r\x12\x10\n\x08\x63hain_id\x18\x04 \x01(\x04\x12\x12\n\nhead_block\x18\x05 \x01(\x04\x12\x15\n\rindexed_block\x18\x06 \x01(\x04\x12\x11\n\tworkloads\x18\x07 \x03(\t\x12\x0c\n\x04name\x18\x08 \x01(\t\"1\n\x11SubmitTaskRequest\x12\x0c\n\x04spec\x18\x01 \x01(\x0c\x12\x0e\n\x06grants\x18\x02 \x03(\x0c\"\x1b\n\x0bTaskRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\"\x92\x01\n\nTaskStatus\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\r\n\x05phase\x18\x04 \x01(\t\x12\'\n\x07problem\x18\x05 \x01(\x0b\x32\x16.tallystick.v1.Problem\x12\x10\n\x08progress\x18\x06 \x01(\x01\x12\x0c\n\x04\x63ost\x18\x07 \x01(\t\"G\n\x07Problem\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05party\x18\x03 \x01(\t\x12\x0e\n\x06remedy\x18\x04 \x01(\t\"\'\n\tFileChunk\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"O\n\x0c\x41uditRequest\x12\x12\n\nfrom_index\x18\x01 \x01(\x04\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x04 \x01(\t\"R\n\x0b\x41uditRecord\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0e\n\x06record\x18\x02 \x01(\x0c\x12\x11\n\ttree_size\x18\x03 \x01(\x04\x12\x11\n\tinclusion\x18\x04 \x03(\x0c\"<\n\rAttachRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x03 \x01(\x0c\"!\n\x0b\x41ttachReply\x12\x12\n\ndescriptor\x18\x01 \x01(\x0c\"}\n\x05\x46rame\x12%\n\x05hello\x18\x01 \x01(\x0b\x32\x14.tallystick.v1.HelloH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12%\n\x05\x61\x62ort\x18\x03 \x01(\x0b\x32\x14.tallystick.v1.AbortH\x00\x12\x0e\n\x04\x64one\x18\x04 \x01(\x08H\x00\x42\x06\n\x04kind\"N\n\x05Hello\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0c\n\x04spec\x18\x03 \x01(\x0c\x12\x18\n\x10protocol_version\x18\x04 \x01(\r\"0\n\x05\x41\x62ort\x12\'\n\x07problem\x18\x01 \x01(\x0b\x32\x16.tallystick.v1.Problem\"/\n\x0f\x44ocumentRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0c\n\x04task\x18\x02 \x01(\t\"\x1b\n\x08\x44ocument\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x32\xb2\x04\n\x04Node\x12:\n\x07GetInfo\x12\x1a.tallystick.v1.InfoRequest\x1a\x13.tallystick.v1.Info\x12I\n\nSubmitTask\x12 .tallystick.v1.SubmitTaskRequest\x1a\x19.tallystick.v1.TaskStatus\x12@\n\x07GetTask\x12\x1a.tallystick.v1.TaskRequest\x1a\x19.tallystick.v1.TaskStatus\x12\x44\n\tWatchTask\x12\x1a.tallystick.v1.TaskRequest\x1a\x19.tallystick.v1.TaskStatus0\x01\x12\x43\n\tGetResult\x12\x1a.tallystick.v1.TaskRequest\x1a\x18.tallystick.v1.FileChunk0\x01\x12\x43\n\tGetBundle\x12\x1a.tallystick.v1.TaskRequest\x1a\x18.tallystick.v1.FileChunk0\x01\x12\x46\n\tListAudit\x12\x1b.tallystick.v1.AuditRequest\x1a\x1a.tallystick.v1.AuditRecord0\x01\x12I\n\rAttachDataset\x12\x1c.tallystick.v1.AttachRequest\x1a\x1a.tallystick.v1.AttachReply2\x8a\x01\n\x04Peer\x12:\n\x08\x45xchange\x12\x14.tallystick.v1.Frame\x1a\x14.tallystick.v1.Frame(\x01\x30\x01\x12\x46\n\x0bGetDocument\x12\x1e.tallystick.v1.DocumentRequest\x1a\x17.tallystick.v1.Documentb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\nnode.proto\x12\rtallystick.v1\"\r\n\x0bInfoRequest\"\xa1\x01\n\x04Info\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x0f\n\x07release\x18\x02 \x01(\t\x12\x19\n\x11protocol_versions\x18\x03 \x03(\r\x12\x10\n\x08\x63hain_id\x18\x04 \x01(\x04\x12\x12\n\nhead_block\x18\x05 \x01(\x04\x12\x15\n\rindexed_block\x18\x06 \x01(\x04\x12\x11\n\tworkloads\x18\x07 \x03(\t\x12\x0c\n\x04name\x18\x08 \x01(\t\"1\n\x11SubmitTaskRequest\x12\x0c\n\x04spec\x18\x01 \x01(\x0c\x12\x0e\n\x06grants\x18\x02 \x03(\x0c\"|\n\x0bPlanRequest\x12\x0c\n\x04spec\x18\x01 \x01(\x0c\x12\x32\n\x04rows\x18\x02 \x03(\x0b\x32$.tallystick.v1.PlanRequest.RowsEntry\x1a+\n\tRowsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"e\n\x04Plan\x12\x10\n\x08security\x18\x01 \x01(\t\x12\x0c\n\x04\x63ost\x18\x02 \x01(\t\x12\x14\n\x0crefusal_rule\x18\x03 \x01(\t\x12\'\n\x07refusal\x18\x04 \x01(\x0b\x32\x16.tallystick.v1.Problem\"\x1b\n\x0bTaskRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\"\x92\x01\n\nTaskStatus\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\r\n\x05phase\x18\x04 \x01(\t\x12\'\n\x07problem\x18\x05 \x01(\x0b\x32\x16.tallystick.v1.Problem\x12\x10\n\x08progress\x18\x06 \x01(\x01\x12\x0c\n\x04\x63ost\x18\x07 \x01(\t\"G\n\x07Problem\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05party\x18\x03 \x01(\t\x12\x0e\n\x06remedy\x18\x04 \x01(\t\"\'\n\tFileChunk\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"O\n\x0c\x41uditRequest\x12\x12\n\nfrom_index\x18\x01 \x01(\x04\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x04 \x01(\t\"R\n\x0b\x41uditRecord\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0e\n\x06record\x18\x02 \x01(\x0c\x12\x11\n\ttree_size\x18\x03 \x01(\x04\x12\x11\n\tinclusion\x18\x04 \x03(\x0c\"<\n\rAttachRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x03 \x01(\x0c\"!\n\x0b\x41ttachReply\x12\x12\n\ndescriptor\x18\x01 \x01(\x0c\"}\n\x05\x46rame\x12%\n\x05hello\x18\x01 \x01(\x0b\x32\x14.tallystick.v1.HelloH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12%\n\x05\x61\x62ort\x18\x03 \x01(\x0b\x32\x14.tallystick.v1.AbortH\x00\x12\x0e\n\x04\x64one\x18\x04 \x01(\x08H\x00\x42\x06\n\x04kind\"N\n\x05Hello\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0c\n\x04spec\x18\x03 \x01(\x0c\x12\x18\n\x10protocol_version\x18\x04 \x01(\r\"0\n\x05\x41\x62ort\x12\'\n\x07problem\x18\x01 \x01(\x0b\x32\x16.tallystick.v1.Problem2\xef\x04\n\x04Node\x12:\n\x07GetInfo\x12\x1a.tallystick.v1.InfoRequest\x1a\x13.tallystick.v1.Info\x12I\n\nSubmitTask\x12 .tallystick.v1.SubmitTaskRequest\x1a\x19.tallystick.v1.TaskStatus\x12;\n\x08PlanTask\x12\x1a.tallystick.v1.PlanRequest\x1a\x13.tallystick.v1.Plan\x12@\n\x07GetTask\x12\x1a.tallystick.v1.TaskRequest\x1a\x19.tallystick.v1.TaskStatus\x12\x44\n\tWatchTask\x12\x1a.tallystick.v1.TaskRequest\x1a\x19.tallystick.v1.TaskStatus0\x01\x12\x43\n\tGetResult\x12\x1a.tallystick.v1.TaskRequest\x1a\x18.tallystick.v1.FileChunk0\x01\x12\x43\n\tGetBundle\x12\x1a.tallystick.v1.TaskRequest\x1a\x18.tallystick.v1.FileChunk0\x01\x12\x46\n\tListAudit\x12\x1b.tallystick.v1.AuditRequest\x1a\x1a.tallystick.v1.AuditRecord0\x01\x12I\n\rAttachDataset\x12\x1c.tallystick.v1.AttachRequest\x1a\x1a.tallystick.v1.AttachReply2B\n\x04Peer\x12:\n\x08\x45xchange\x12\x14.tallystick.v1.Frame\x1a\x14.tallystick.v1.Frame(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'node_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_PLANREQUEST_ROWSENTRY']._loaded_options = None
+  _globals['_PLANREQUEST_ROWSENTRY']._serialized_options = b'8\001'
   _globals['_INFOREQUEST']._serialized_start=29
   _globals['_INFOREQUEST']._serialized_end=42
   _globals['_INFO']._serialized_start=45
   _globals['_INFO']._serialized_end=206
   _globals['_SUBMITTASKREQUEST']._serialized_start=208
   _globals['_SUBMITTASKREQUEST']._serialized_end=257
-  _globals['_TASKREQUEST']._serialized_start=259
-  _globals['_TASKREQUEST']._serialized_end=286
-  _globals['_TASKSTATUS']._serialized_start=289
-  _globals['_TASKSTATUS']._serialized_end=435
-  _globals['_PROBLEM']._serialized_start=437
-  _globals['_PROBLEM']._serialized_end=508
-  _globals['_FILECHUNK']._serialized_start=510
-  _globals['_FILECHUNK']._serialized_end=549
-  _globals['_AUDITREQUEST']._serialized_start=551
-  _globals['_AUDITREQUEST']._serialized_end=630
-  _globals['_AUDITRECORD']._serialized_start=632
-  _globals['_AUDITRECORD']._serialized_end=714
-  _globals['_ATTACHREQUEST']._serialized_start=716
-  _globals['_ATTACHREQUEST']._serialized_end=776
-  _globals['_ATTACHREPLY']._serialized_start=778
-  _globals['_ATTACHREPLY']._serialized_end=811
-  _globals['_FRAME']._serialized_start=813
-  _globals['_FRAME']._serialized_end=938
-  _globals['_HELLO']._serialized_start=940
-  _globals['_HELLO']._serialized_end=1018
-  _globals['_ABORT']._serialized_start=1020
-  _globals['_ABORT']._serialized_end=1068
-  _globals['_DOCUMENTREQUEST']._serialized_start=1070
-  _globals['_DOCUMENTREQUEST']._serialized_end=1117
-  _globals['_DOCUMENT']._serialized_start=1119
-  _globals['_DOCUMENT']._serialized_end=1146
-  _globals['_NODE']._serialized_start=1149
-  _globals['_NODE']._serialized_end=1711
-  _globals['_PEER']._serialized_start=1714
-  _globals['_PEER']._serialized_end=1852
+  _globals['_PLANREQUEST']._serialized_start=259
+  _globals['_PLANREQUEST']._serialized_end=383
+  _globals['_PLANREQUEST_ROWSENTRY']._serialized_start=340
+  _globals['_PLANREQUEST_ROWSENTRY']._serialized_end=383
+  _globals['_PLAN']._serialized_start=385
+  _globals['_PLAN']._serialized_end=486
+  _globals['_TASKREQUEST']._serialized_start=488
+  _globals['_TASKREQUEST']._serialized_end=515
+  _globals['_TASKSTATUS']._serialized_start=518
+  _globals['_TASKSTATUS']._serialized_end=664
+  _globals['_PROBLEM']._serialized_start=666
+  _globals['_PROBLEM']._serialized_end=737
+  _globals['_FILECHUNK']._serialized_start=739
+  _globals['_FILECHUNK']._serialized_end=778
+  _globals['_AUDITREQUEST']._serialized_start=780
+  _globals['_AUDITREQUEST']._serialized_end=859
+  _globals['_AUDITRECORD']._serialized_start=861
+  _globals['_AUDITRECORD']._serialized_end=943
+  _globals['_ATTACHREQUEST']._serialized_start=945
+  _globals['_ATTACHREQUEST']._serialized_end=1005
+  _globals['_ATTACHREPLY']._serialized_start=1007
+  _globals['_ATTACHREPLY']._serialized_end=1040
+  _globals['_FRAME']._serialized_start=1042
+  _globals['_FRAME']._serialized_end=1167
+  _globals['_HELLO']._serialized_start=1169
+  _globals['_HELLO']._serialized_end=1247
+  _globals['_ABORT']._serialized_start=1249
+  _globals['_ABORT']._serialized_end=1297
+  _globals['_NODE']._serialized_start=1300
+  _globals['_NODE']._serialized_end=1923
+  _globals['_PEER']._serialized_start=1925
+  _globals['_PEER']._serialized_end=1991
 # @@protoc_insertion_point(module_scope)

@@ -38,6 +38,33 @@ class SubmitTaskRequest(_message.Message):
     grants: _containers.RepeatedScalarFieldContainer[bytes]
     def __init__(self, spec: _Optional[bytes] = ..., grants: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
+class PlanRequest(_message.Message):
+    __slots__ = ("spec", "rows")
+    class RowsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    spec: bytes
+    rows: _containers.ScalarMap[str, int]
+    def __init__(self, spec: _Optional[bytes] = ..., rows: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class Plan(_message.Message):
+    __slots__ = ("security", "cost", "refusal_rule", "refusal")
+    SECURITY_FIELD_NUMBER: _ClassVar[int]
+    COST_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_RULE_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    security: str
+    cost: str
+    refusal_rule: str
+    refusal: Problem
+    def __init__(self, security: _Optional[str] = ..., cost: _Optional[str] = ..., refusal_rule: _Optional[str] = ..., refusal: _Optional[_Union[Problem, _Mapping]] = ...) -> None: ...
+
 class TaskRequest(_message.Message):
     __slots__ = ("task",)
     TASK_FIELD_NUMBER: _ClassVar[int]
@@ -151,17 +178,3 @@ class Abort(_message.Message):
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
     problem: Problem
     def __init__(self, problem: _Optional[_Union[Problem, _Mapping]] = ...) -> None: ...
-
-class DocumentRequest(_message.Message):
-    __slots__ = ("digest", "task")
-    DIGEST_FIELD_NUMBER: _ClassVar[int]
-    TASK_FIELD_NUMBER: _ClassVar[int]
-    digest: bytes
-    task: str
-    def __init__(self, digest: _Optional[bytes] = ..., task: _Optional[str] = ...) -> None: ...
-
-class Document(_message.Message):
-    __slots__ = ("content",)
-    CONTENT_FIELD_NUMBER: _ClassVar[int]
-    content: bytes
-    def __init__(self, content: _Optional[bytes] = ...) -> None: ...

@@ -45,6 +45,11 @@ class NodeStub:
                 request_serializer=node__pb2.SubmitTaskRequest.SerializeToString,
                 response_deserializer=node__pb2.TaskStatus.FromString,
                 _registered_method=True)
+        self.PlanTask = channel.unary_unary(
+                '/tallystick.v1.Node/PlanTask',
+                request_serializer=node__pb2.PlanRequest.SerializeToString,
+                response_deserializer=node__pb2.Plan.FromString,
+                _registered_method=True)
         self.GetTask = channel.unary_unary(
                 '/tallystick.v1.Node/GetTask',
                 request_serializer=node__pb2.TaskRequest.SerializeToString,
@@ -90,6 +95,13 @@ class NodeServicer:
     def SubmitTask(self, request, context):
         """Hands over a task's documents (canonical bytes). Idempotent. Admission is decided at once; a refusal is a gRPC error
         whose details carry Problem, and is recorded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanTask(self, request, context):
+        """What this node says of a task before anybody agrees to it; nothing is kept. Any participant.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -148,6 +160,11 @@ def add_NodeServicer_to_server(servicer, server):
                     servicer.SubmitTask,
                     request_deserializer=node__pb2.SubmitTaskRequest.FromString,
                     response_serializer=node__pb2.TaskStatus.SerializeToString,
+            ),
+            'PlanTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanTask,
+                    request_deserializer=node__pb2.PlanRequest.FromString,
+                    response_serializer=node__pb2.Plan.SerializeToString,
             ),
             'GetTask': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTask,
@@ -235,6 +252,33 @@ class Node:
             '/tallystick.v1.Node/SubmitTask',
             node__pb2.SubmitTaskRequest.SerializeToString,
             node__pb2.TaskStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tallystick.v1.Node/PlanTask',
+            node__pb2.PlanRequest.SerializeToString,
+            node__pb2.Plan.FromString,
             options,
             channel_credentials,
             insecure,
@@ -423,11 +467,6 @@ class PeerStub:
                 request_serializer=node__pb2.Frame.SerializeToString,
                 response_deserializer=node__pb2.Frame.FromString,
                 _registered_method=True)
-        self.GetDocument = channel.unary_unary(
-                '/tallystick.v1.Peer/GetDocument',
-                request_serializer=node__pb2.DocumentRequest.SerializeToString,
-                response_deserializer=node__pb2.Document.FromString,
-                _registered_method=True)
 
 
 class PeerServicer:
@@ -441,13 +480,6 @@ class PeerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def GetDocument(self, request, context):
-        """A document by its digest (task spec or grant terms), for parties of the task.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
 
 def add_PeerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -455,11 +487,6 @@ def add_PeerServicer_to_server(servicer, server):
                     servicer.Exchange,
                     request_deserializer=node__pb2.Frame.FromString,
                     response_serializer=node__pb2.Frame.SerializeToString,
-            ),
-            'GetDocument': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetDocument,
-                    request_deserializer=node__pb2.DocumentRequest.FromString,
-                    response_serializer=node__pb2.Document.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -490,33 +517,6 @@ class Peer:
             '/tallystick.v1.Peer/Exchange',
             node__pb2.Frame.SerializeToString,
             node__pb2.Frame.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def GetDocument(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/tallystick.v1.Peer/GetDocument',
-            node__pb2.DocumentRequest.SerializeToString,
-            node__pb2.Document.FromString,
             options,
             channel_credentials,
             insecure,
