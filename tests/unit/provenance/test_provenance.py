@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from prov.model import ProvDocument
 from tallystick.protocol import canonical, events
 from tallystick.protocol.errors import NotFound, VerificationFailed
-from tallystick.provenance import Graph, Kind, Strength, prov_json, query, svg, table
+from tallystick.provenance import Edge, Graph, Kind, Node, Strength, prov_json, query, svg, table
 from unit.protocol.world import PARTIES, START, World, make
 from unit.provenance.conftest import graph_of
 
@@ -119,3 +119,63 @@ def test_svg_is_well_formed_whatever_the_labels(label: str, title: str) -> None:
 
 def test_svg_of_an_empty_answer_is_well_formed(graph: Graph) -> None:
     ET.fromstring(svg.draw(graph.within([])))
+
+
+def cards(drawing: str) -> list[tuple[float, float, float, float]]:
+    """The cards' boxes: x, y, width, height."""
+    inner = [each for each in ET.fromstring(drawing) if each.tag.endswith("svg")]
+    return [tuple(float(each.attrib[name]) for name in ("x", "y", "width", "height")) for each in inner]  # type: ignore[misc]
+
+
+def crowd(count: int, label: str) -> Graph:
+    """Many datasets of one owner, each granted, all used by one task without a result."""
+    owner = Node("participant:a", Kind.PARTICIPANT, label, 1, 1, {"account": "a", "status": "active", "roles": "data-provider"})
+    task = Node("task:t", Kind.TASK, "t", 1, 1, {"task": "t", "requester": "a", "state": "running"})
+    nodes, edges = {owner.id: owner, task.id: task}, []
+    for n in range(count):
+        dataset = Node(f"dataset:{n}#1", Kind.DATASET, label, 1, 1, {"dataset": str(n), "version": "1"})
+        grant = Node(f"grant:{n}", Kind.GRANT, label, 1, 1, {"grantee": "a", "used": "0", "uses": "1", "purpose": label})
+        nodes |= {dataset.id: dataset, grant.id: grant}
+        edges += [
+            Edge(owner.id, dataset.id, "published", Strength.CHAIN),
+            Edge(dataset.id, grant.id, "was granted under", Strength.CHAIN),
+            Edge(grant.id, task.id, "is named by", Strength.CHAIN),
+        ]
+    return Graph(1, 1, "0x" + "00" * 32, nodes, tuple(edges))
+
+
+def test_svg_draws_every_line_that_its_legend_explains_and_explains_no_other(graph: Graph) -> None:
+    for drawn in (graph, graph_of(make("signed-by-all")), graph_of(WORLD, bundles=0), crowd(2, "x")):
+        paths = [element for element in ET.fromstring(svg.draw(drawn)).iter() if element.tag.endswith("path")]
+        style = [(path.attrib["stroke"], path.attrib.get("stroke-dasharray", "")) for path in paths]
+        legend = [each for each, path in zip(style, paths, strict=True) if path.attrib["d"].endswith("h28")]
+        lines = [each for each, path in zip(style, paths, strict=True) if not path.attrib["d"].endswith("h28")]
+        assert set(legend) == set(lines)
+        assert len(set(legend)) == len(legend)
+    dashed = svg.STROKES[Strength.DOCUMENT][2]
+    assert svg.draw(graph).count(f'stroke-dasharray="{dashed}"') == 2  # the legend's, and the result file's
+
+
+@pytest.mark.parametrize("label", ["x", "W" * 80, "東京大学医学部附属病院" * 5, "Universitätsklinikum " * 6])
+def test_svg_of_many_cards_overlaps_nowhere_and_stays_inside(label: str) -> None:
+    drawing = svg.draw(crowd(20, label), label)
+    boxes = cards(drawing)
+    assert len(boxes) == 42
+    height = float(ET.fromstring(drawing).attrib["height"])
+    for x, y, width, tall in boxes:
+        assert 0 <= x
+        assert x + width <= svg.WIDTH
+        assert svg.TOP <= y
+        assert y + tall <= height
+    for one in boxes:
+        for other in boxes:
+            if one is not other and one[0] == other[0]:
+                assert one[1] + one[3] < other[1] or other[1] + other[3] < one[1]
+    # A dataset stands beside its grant, so that their line is level.
+    assert drawing.count(">none</text>") == 2
+
+
+def test_svg_cards_hold_their_whole_text_for_a_pointer() -> None:
+    name = "Universitätsklinikum Hamburg-Eppendorf, Institut für Medizinische Biometrie und Epidemiologie"
+    titles = [each.text for each in ET.fromstring(svg.draw(crowd(1, name))).iter() if each.tag.endswith("title")]
+    assert any(name in (text or "") for text in titles)

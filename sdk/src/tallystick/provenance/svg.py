@@ -1,12 +1,13 @@
-"""A self-contained SVG drawing of a graph: five columns from participants to results, edges coloured by their proof.
+"""A self-contained SVG drawing of a graph: six columns from participants to result files, edges coloured by their proof.
 
-Certificates stand in their participant's card, attempts in their task's, statements in their result's. Only edges
-between neighbouring columns are drawn; who asked and who received stands in the cards, so no line crosses a column.
-Labels come from certificates and bundles and are hostile: control characters go, text is cut and escaped.
+Certificates stand in their participant's card, attempts in their task's. Only edges between neighbouring columns are drawn;
+who asked and who received stands in the cards, so no line crosses a column. Labels come from certificates and bundles and
+are hostile: control characters go, text is cut and escaped, and each card clips what it holds.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
@@ -14,12 +15,13 @@ from xml.sax.saxutils import escape
 from tallystick.provenance.graph import Graph, Kind, Node, Strength
 from tallystick.provenance.table import caption
 
-WIDTH = 1200
-CARD = 188
+WIDTH = 1440
+CARD = 184
+PAD = 10
 GAP_Y = 16
 LINE = 16
 TOP = 132
-TITLES = ("Participants", "Datasets", "Grants", "Tasks", "Results")
+TITLES = ("Participants", "Datasets", "Grants", "Tasks", "Proofs", "Result files")
 STROKES = {
     Strength.SUM_VERIFIED: ("#0a7d4b", "2.6", "", "sum verified by the chain"),
     Strength.SIGNED_BY_ALL: ("#1f5fbf", "2.2", "", "signed by all parties, checked by the chain"),
@@ -32,8 +34,10 @@ FILLS = (
     ("#fbf5e9", "#98701c"),
     ("#f4effa", "#6a4a9c"),
     ("#fdeff0", "#a4404d"),
+    ("#f1f3f5", "#4b5563"),
 )
-_COLUMN = {Kind.PARTICIPANT: 0, Kind.DATASET: 1, Kind.GRANT: 2, Kind.TASK: 3, Kind.STATEMENT: 4}
+_COLUMN = {Kind.PARTICIPANT: 0, Kind.DATASET: 1, Kind.GRANT: 2, Kind.TASK: 3, Kind.STATEMENT: 4, Kind.RESULT: 5}
+_NARROW, _WIDE = frozenset("iljtfrI.,:;'|!()[]{}- "), frozenset("mwMW@%…")
 
 
 @dataclass
@@ -41,6 +45,7 @@ class _Card:
     column: int
     title: str
     lines: list[str] = field(default_factory=list)
+    whole: str = ""  # what a pointer over the card shows: nothing there is cut
     order: float = 0.0
     y: float = 0.0
 
@@ -48,13 +53,17 @@ class _Card:
     def height(self) -> int:
         return 34 + LINE * len(self.lines)
 
+    @property
+    def middle(self) -> float:
+        return self.y + self.height / 2
+
 
 def draw(graph: Graph, title: str = "Provenance") -> str:
-    """The drawing, a complete SVG document of width 1200, dark on light."""
+    """The drawing, a complete SVG document of width 1440, dark on light."""
     home, cards = _cards(graph)
     links = _links(graph, home, cards)
     _arrange(cards, links)
-    height = int(max([card.y + card.height for card in cards.values()], default=TOP + 40)) + 40
+    height = int(max([card.y + card.height for card in cards.values()], default=TOP + 24)) + 40
     parts = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
@@ -62,15 +71,17 @@ def draw(graph: Graph, title: str = "Provenance") -> str:
         ),
         f"<title>{_text(title, 200)}</title>",
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-        f'<text x="24" y="36" font-size="20" font-weight="600" fill="#1b1f27">{_text(title, 90)}</text>',
+        f'<text x="24" y="36" font-size="20" font-weight="600" fill="#1b1f27">{_fitted(title, WIDTH - 48, 20, bold=True)}</text>',
         f'<text x="24" y="58" font-size="12" fill="#5b6270">{_text(caption(graph), 150)}</text>',
-        *_legend(),
+        *_legend(set(links.values())),
     ]
     for index, name in enumerate(TITLES):
         parts.append(
             f'<text x="{_x(index)}" y="{TOP - 14}" font-size="12" font-weight="600" letter-spacing="0.6" '
             f'fill="{FILLS[index][1]}">{name.upper()}</text>'
         )
+        if not any(card.column == index for card in cards.values()):
+            parts.append(f'<text x="{_x(index)}" y="{TOP + 16}" font-size="11" fill="#8a919e">none</text>')
     parts += [_curve(cards[source], cards[target], strength) for (source, target), strength in links.items()]
     parts += [_box(card) for card in cards.values()]
     return "\n".join([*parts, "</svg>", ""])
@@ -84,19 +95,18 @@ def _cards(graph: Graph) -> tuple[dict[str, str], dict[str, _Card]]:
         if node.kind in _COLUMN:
             home[node.id] = node.id
             cards[node.id] = _Card(_COLUMN[node.kind], _title(node), _lines(graph, node))
+            cards[node.id].whole = "\n".join([f"{node.kind} {node.id.partition(':')[2]}", node.label, *_said(graph, node)])
     for edge in graph.edges:
         inner = graph.nodes[edge.target if edge.source in cards else edge.source]
         outer = edge.source if inner.id == edge.target else edge.target
-        nested = {
-            Kind.CERTIFICATE: Kind.PARTICIPANT, Kind.ATTEMPT: Kind.TASK, Kind.RESULT: Kind.STATEMENT
-        }.get(inner.kind)  # fmt: skip
+        nested = {Kind.CERTIFICATE: Kind.PARTICIPANT, Kind.ATTEMPT: Kind.TASK}.get(inner.kind)
         if nested is None or outer not in cards or graph.nodes[outer].kind is not nested:
             continue
         home[inner.id] = outer
-        cards[outer].lines += _nested_lines(graph, inner)
+        cards[outer].lines += _nested_lines(inner)
     for node in graph.nodes.values():
         if node.id not in home:  # its card is not part of this answer: it stands for itself
-            column = {Kind.CERTIFICATE: 0, Kind.ATTEMPT: 3, Kind.RESULT: 4}[node.kind]
+            column = {Kind.CERTIFICATE: 0, Kind.ATTEMPT: 3}[node.kind]
             home[node.id] = node.id
             cards[node.id] = _Card(column, f"{node.kind} {node.label}")
     return home, cards
@@ -107,31 +117,35 @@ def _title(node: Node) -> str:
         return node.label
     if node.kind is Kind.DATASET:
         return f"{node.label}  v{node.attributes['version']}"
-    return node.label
+    return node.label.removeprefix("sha256:")
 
 
 def _lines(graph: Graph, node: Node) -> list[str]:
+    return [line for said in _said(graph, node) for line in _wrapped(said)]
+
+
+def _said(graph: Graph, node: Node) -> list[str]:
     had = node.attributes
     if node.kind is Kind.PARTICIPANT:
         return [*([had["roles"]] if "roles" in had else []), *([had["status"]] if had["status"] != "active" else [])]
     if node.kind is Kind.DATASET:
         return [f"withdrawn at block {had['withdrawn_at_block']}"] if "withdrawn_at_block" in had else []
     if node.kind is Kind.GRANT:
-        lines = [f"for {_who(graph, had['grantee'])}", f"used {had['used']} of {had['uses']}"]
-        lines += [had["purpose"]] if "purpose" in had else []
-        return lines + ([f"revoked at block {had['revoked_at_block']}"] if "revoked_at_block" in had else [])
+        said = [f"for {_who(graph, had['grantee'])}", f"used {had['used']} of {had['uses']}"]
+        said += [had["purpose"]] if "purpose" in had else []
+        return said + ([f"revoked at block {had['revoked_at_block']}"] if "revoked_at_block" in had else [])
     if node.kind is Kind.TASK:
-        lines = [f"{had['workload']}: {had['purpose']}"] if "purpose" in had else []
-        return [*lines, f"asked by {_who(graph, had['requester'])}", had["state"]]
+        said = [f"{had['workload']}: {had['purpose']}"] if "purpose" in had else []
+        return [*said, f"asked by {_who(graph, had['requester'])}", had["state"]]
+    if node.kind is Kind.RESULT:
+        return [f"to {_who(graph, had['receiver'])}"]
     return [had["proof"]]
 
 
-def _nested_lines(graph: Graph, node: Node) -> list[str]:
+def _nested_lines(node: Node) -> list[str]:
     if node.kind is Kind.CERTIFICATE:
         return [f"certificate {node.label}"]
-    if node.kind is Kind.ATTEMPT:
-        return [f"{node.label}: {node.attributes.get('state', 'accepting')}"]
-    return [f"file {node.label.removeprefix('sha256:')}", f"to {_who(graph, node.attributes['receiver'])} (document)"]
+    return [f"{node.label}: {node.attributes.get('state', 'accepting')}"]
 
 
 def _who(graph: Graph, account: str) -> str:
@@ -169,12 +183,43 @@ def _arrange(cards: dict[str, _Card], links: dict[tuple[str, str], Strength]) ->
             column.sort(key=lambda name: cards[name].order)
             for position, name in enumerate(column):
                 cards[name].order = (position + 0.5) / len(column)
+    _place(cards, links, columns)
+
+
+def _place(cards: dict[str, _Card], links: dict[tuple[str, str], Strength], columns: list[list[str]]) -> None:
+    """Stack the tallest column, then set each other card as near as may be to the middle of those it is linked with."""
     heights = [sum(cards[name].height + GAP_Y for name in column) for column in columns]
-    for column, used in zip(columns, heights, strict=True):
-        y = TOP + (max(heights) - used) / 2
+    first = heights.index(max(heights))
+    placed: set[str] = set()
+    for index in (first, *range(first - 1, -1, -1), *range(first + 1, len(columns))):
+        column = columns[index]
+        wanted: dict[str, float] = {}
         for name in column:
-            cards[name].y = y
-            y += cards[name].height + GAP_Y
+            near = [cards[b if a == name else a].middle for a, b in links if name in (a, b) and (b if a == name else a) in placed]
+            if near:
+                wanted[name] = sum(near) / len(near) - cards[name].height / 2
+        # Cards without a link to what is placed already go below the others.
+        if index != first:
+            column.sort(key=lambda name: wanted.get(name, float("inf")))
+        lowest = max(wanted.values(), default=float(TOP))
+        _stack([cards[name] for name in column], [wanted.get(name, lowest) for name in column])
+        placed.update(column)
+
+
+def _stack(cards: list[_Card], wanted: list[float]) -> None:
+    """Positions that keep the order and overlap nowhere, as near to the wanted ones as that allows (isotonic regression)."""
+    offsets, blocks = [], []
+    offset = 0.0
+    for card, want in zip(cards, wanted, strict=True):
+        offsets.append(offset)
+        offset += card.height + GAP_Y
+        blocks.append([want - offsets[-1], 1.0])
+        while len(blocks) > 1 and blocks[-2][0] >= blocks[-1][0]:
+            value, count = blocks.pop()
+            blocks[-1] = [(blocks[-1][0] * blocks[-1][1] + value * count) / (blocks[-1][1] + count), blocks[-1][1] + count]
+    starts = [value for value, count in blocks for _ in range(int(count))]
+    for card, start, below in zip(cards, starts, offsets, strict=True):
+        card.y = max(float(TOP), start) + below
 
 
 def _x(column: int) -> int:
@@ -183,8 +228,8 @@ def _x(column: int) -> int:
 
 def _curve(source: _Card, target: _Card, strength: Strength) -> str:
     colour, width, dash, _ = STROKES[strength]
-    x1, y1 = _x(source.column) + CARD, source.y + source.height / 2
-    x2, y2 = _x(target.column), target.y + target.height / 2
+    x1, y1 = _x(source.column) + CARD, source.middle
+    x2, y2 = _x(target.column), target.middle
     middle = (x1 + x2) / 2
     dashed = f' stroke-dasharray="{dash}"' if dash else ""
     return (
@@ -195,25 +240,31 @@ def _curve(source: _Card, target: _Card, strength: Strength) -> str:
 
 def _box(card: _Card) -> str:
     x, (fill, stroke) = _x(card.column), FILLS[card.column]
+    room = CARD - 2 * PAD
+    # A nested svg clips: whatever a name holds, it stays in its card.
     lines = [
+        f'<svg x="{x}" y="{card.y:.1f}" width="{CARD}" height="{card.height}">',
+        f"<title>{_text(card.whole, 600)}</title>" if card.whole else "",
         (
-            f'<rect x="{x}" y="{card.y:.1f}" width="{CARD}" height="{card.height}" rx="6" fill="{fill}" '
+            f'<rect x="0.6" y="0.6" width="{CARD - 1.2}" height="{card.height - 1.2}" rx="6" fill="{fill}" '
             f'stroke="{stroke}" stroke-width="1.2"/>'
         ),
         (
-            f'<text x="{x + 10}" y="{card.y + 21:.1f}" font-size="13" font-weight="600" fill="#1b1f27">'
-            f"{_text(card.title, 22)}</text>"
+            f'<text x="{PAD}" y="21" font-size="13" font-weight="600" fill="#1b1f27">'
+            f"{_fitted(card.title, room, 13, bold=True)}</text>"
         ),
     ]
     for index, line in enumerate(card.lines):
-        y = card.y + 38 + LINE * index
-        lines.append(f'<text x="{x + 10}" y="{y:.1f}" font-size="11" fill="#444b58">{_text(line, 29)}</text>')
-    return "\n".join(lines)
+        lines.append(f'<text x="{PAD}" y="{38 + LINE * index}" font-size="11" fill="#444b58">{_fitted(line, room, 11)}</text>')
+    return "\n".join([*filter(None, lines), "</svg>"])
 
 
-def _legend() -> list[str]:
+def _legend(drawn: set[Strength]) -> list[str]:
+    """What the lines mean: of those that are drawn."""
     parts, x = [], 24
-    for colour, width, dash, words in STROKES.values():
+    for strength, (colour, width, dash, words) in STROKES.items():
+        if strength not in drawn:
+            continue
         dashed = f' stroke-dasharray="{dash}"' if dash else ""
         parts.append(f'<path d="M{x} 82 h28" stroke="{colour}" stroke-width="{width}"{dashed}/>')
         parts.append(f'<text x="{x + 34}" y="86" font-size="11" fill="#444b58">{words}</text>')
@@ -221,8 +272,48 @@ def _legend() -> list[str]:
     return parts
 
 
+def _wrapped(said: str, most: int = 3) -> list[str]:
+    """A saying in at most ``most`` lines, broken after commas, colons, slashes and spaces."""
+    lines = [""]
+    for piece in re.split(r"(?<=[,:/ ])", _clean(said)):
+        if lines[-1] and _width(lines[-1] + piece.rstrip(), 11) > CARD - 2 * PAD and len(lines) < most:
+            lines.append("")
+        lines[-1] += piece
+    return [line.strip() for line in lines]
+
+
+def _width(text: str, size: float, *, bold: bool = False) -> float:
+    """About how wide a text is: fonts differ, so this is a little more than most of them need."""
+    units = 0.0
+    for character in text:
+        if unicodedata.east_asian_width(character) in "WF":
+            units += 1.0
+        elif character in _NARROW:
+            units += 0.40
+        elif character in _WIDE:
+            units += 1.0
+        else:
+            units += 0.72 if character.isupper() else 0.62
+    return units * size * (1.1 if bold else 1.0)
+
+
+def _fitted(value: str, room: float, size: float, *, bold: bool = False) -> str:
+    """XML text that is at most ``room`` wide."""
+    clean = _clean(value)
+    if _width(clean, size, bold=bold) > room:
+        while clean and _width(clean + "…", size, bold=bold) > room:
+            clean = clean[:-1]
+        clean += "…"
+    return escape(clean, {'"': "&quot;"})
+
+
 def _text(value: str, most: int) -> str:
-    """XML text of at most ``most`` characters, without control, surrogate, unassigned or bidirectional controls."""
-    clean = "".join(character if unicodedata.category(character)[0] != "C" else "�" for character in value)
+    """XML text of at most ``most`` characters."""
+    clean = "\n".join(_clean(line) for line in value.split("\n"))
     cut = clean if len(clean) <= most else clean[: most - 1] + "…"
     return escape(cut, {'"': "&quot;"})
+
+
+def _clean(value: str) -> str:
+    """Text without control, surrogate, unassigned or bidirectional control characters."""
+    return "".join(character if unicodedata.category(character)[0] != "C" else "�" for character in value)
