@@ -16,6 +16,7 @@ from tallystick.chain.connection import Chain
 from tallystick.protocol import canonical, proof, typed
 from tallystick.protocol.errors import MalformedDocument, PeerFailed, TallystickError
 from tallystick.protocol.identity import Certificate
+from tallystick.protocol.reasons import Reason
 from tallystick.protocol.signature import recover
 from tallystick.protocol.statement import (
     CONTRACTS,
@@ -61,7 +62,7 @@ class Word:
             if type(word.seconds_ms) is not int or Certificate.parse(word.certificate.encode()).account != account:
                 raise MalformedDocument("not its own certificate")
         except (MalformedDocument, TypeError, ValueError, AttributeError):
-            raise PeerFailed("sent evidence that is not well-formed", party=account) from None
+            raise PeerFailed("sent evidence that is not well-formed", party=account, reason=Reason.STATEMENT_MISMATCH) from None
         return word
 
 
@@ -79,6 +80,7 @@ def build(spec: TaskSpec, attempt: int, words: Mapping[str, Word], chain: Chain,
                     f"transcript mismatch: {sender} and {recipient} saw different messages",
                     party=recipient if one is not None else sender,
                     remedy="both ends keep their transcript: compare them phase by phase",
+                    reason=Reason.TRANSCRIPT_MISMATCH,
                 )
             links.append(Link(sender, recipient, one[0], one[1], one[2]))
     inputs = []
@@ -116,7 +118,7 @@ def check_commitments(spec: TaskSpec, words: Mapping[str, Word], seen: list[str]
     """Raise PeerFailed unless each party claims the commitment that this node saw in the run."""
     for account, commitment in zip(spec.parties, seen, strict=True):
         if spec.input_of(account) is not None and commitment and words[account].commitment != commitment:
-            raise PeerFailed("claims another commitment than it made in the run", party=account)
+            raise PeerFailed("claims another commitment than it made in the run", party=account, reason=Reason.STATEMENT_MISMATCH)
 
 
 def sign(statement: Statement, chain: Chain, signer: Signer) -> tuple[typed.Result, bytes]:
@@ -128,7 +130,11 @@ def sign(statement: Statement, chain: Chain, signer: Signer) -> tuple[typed.Resu
 def check_signature(result: typed.Result, chain: Chain, account: str, signature: bytes) -> None:
     """Raise PeerFailed unless ``account`` signed this very result."""
     if recover(_digest(result, chain), signature) != account:
-        raise PeerFailed("signed another statement than the one that follows from everybody's evidence", party=account)
+        raise PeerFailed(
+            "signed another statement than the one that follows from everybody's evidence",
+            party=account,
+            reason=Reason.STATEMENT_MISMATCH,
+        )
 
 
 def envelope(statement: Statement, signatures: Mapping[str, bytes]) -> bytes:

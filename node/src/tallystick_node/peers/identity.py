@@ -15,6 +15,7 @@ from tallystick.chain.connection import Chain
 from tallystick.client.nodes import server_name
 from tallystick.protocol.errors import ContractRefused, PeerFailed, Refused
 from tallystick.protocol.identity import Certificate
+from tallystick.protocol.reasons import Reason
 
 
 def require_enrolled(chain: Chain, certificate: Certificate) -> str:
@@ -67,6 +68,7 @@ def require_server(chain: Chain, account: str, target: str, key: Path, certifica
             f"no TLS session with the node at {target} ({type(error).__name__})",
             party=account,
             remedy="check that the node runs and serves this account's certificate",
+            reason=Reason.PEER_SILENT,
         ) from None
     require_enrolled(chain, Certificate.parse(der))
 

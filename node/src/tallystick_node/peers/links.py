@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import grpc
 from tallystick.chain.connection import Chain
 from tallystick.protocol.errors import PeerFailed, TallystickError
+from tallystick.protocol.reasons import Reason
 from tallystick.wire import node_pb2, node_pb2_grpc
 
 from tallystick_node.peers.identity import channel, require_server
@@ -42,10 +43,10 @@ class Link:
     failure: PeerFailed | None = None
     dialled: bool = False
 
-    def fail(self, message: str, remedy: str = "") -> None:
+    def fail(self, message: str, remedy: str = "look at the peer's node", reason: Reason = Reason.PEER_SILENT) -> None:
         """The link is over. What arrived before can no longer be read: a run needs all or nothing."""
         if self.failure is None:
-            self.failure = PeerFailed(message, party=self.account, remedy=remedy or "look at the peer's node")
+            self.failure = PeerFailed(message, party=self.account, remedy=remedy, reason=reason)
             self.ready.set()
             for queue in self.inbound.values():
                 while not queue.empty():
@@ -55,7 +56,9 @@ class Link:
     def end(self) -> None:
         """The peer has said all it had to say: what arrived can still be read."""
         if self.failure is None:
-            self.failure = PeerFailed("ended the stream", party=self.account, remedy="look at the peer's node")
+            self.failure = PeerFailed(
+                "ended the stream", party=self.account, remedy="look at the peer's node", reason=Reason.PEER_SILENT
+            )
             for queue in self.inbound.values():
                 with contextlib.suppress(asyncio.QueueFull):
                     queue.put_nowait(None)
@@ -226,12 +229,12 @@ async def receive_into(frames: AsyncIterator[node_pb2.Frame], link: Link, hello:
         kind = frame.WhichOneof("kind")
         if hello is not None:
             if kind != "hello":
-                link.fail("did not begin with Hello")
+                link.fail("did not begin with Hello", reason=Reason.PEER_VIOLATION)
                 return
             try:
                 check_hello(hello, frame.hello, link.account)
             except PeerFailed as error:
-                link.fail(error.message, error.remedy)
+                link.fail(error.message, error.remedy, Reason.PEER_VIOLATION)
                 return
             hello = None
             link.ready.set()
@@ -246,6 +249,6 @@ async def receive_into(frames: AsyncIterator[node_pb2.Frame], link: Link, hello:
             link.end()
             return
         else:
-            link.fail("sent what the protocol does not allow")
+            link.fail("sent what the protocol does not allow", reason=Reason.PEER_VIOLATION)
             return
     link.fail("ended the stream")

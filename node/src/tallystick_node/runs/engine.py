@@ -22,8 +22,9 @@ from tallystick.chain.connection import Chain
 from tallystick.chain.contract import Event
 from tallystick.protocol import canonical, proof, typed
 from tallystick.protocol.dataset import DatasetDescriptor
-from tallystick.protocol.errors import ContractRefused, MalformedDocument, PeerFailed, Refused, TallystickError
+from tallystick.protocol.errors import ContractRefused, MalformedDocument, PeerFailed, Refused, RunFailed, TallystickError
 from tallystick.protocol.grant import Grant, GrantTerms
+from tallystick.protocol.reasons import Reason, reason_words
 from tallystick.protocol.result import Opening, ResultFile, file_digest
 from tallystick.protocol.statement import Statement
 from tallystick.protocol.task import Proposal, TaskSpec, proposal_of
@@ -33,8 +34,7 @@ from tallystick_node.admission.gate import Gate
 from tallystick_node.evidence import agreement
 from tallystick_node.evidence.agreement import Word
 from tallystick_node.peers.links import EVIDENCE, Peers, RunLinks
-from tallystick_node.runs.process import RunFailed, run_worker
-from tallystick_node.runs.reasons import Reason
+from tallystick_node.runs.process import run_worker
 from tallystick_node.settings import Settings
 from tallystick_node.store.database import IllegalTransition, RunRecord, Store, Write
 from tallystick_node.workloads.base import Cost, SecurityStatement
@@ -154,13 +154,9 @@ class Runs:
     async def _on_failed(self, run: RunRecord, event: Event) -> None:
         self._stop(run.task)
         if run.state in ("running", "proving"):
-            problem = {
-                "message": f"reported by {event['reporter']}, reason {Reason(event['reason']).name}"
-                if event["reason"] in set(Reason)
-                else f"reported by {event['reporter']}, reason {event['reason']}",
-                "party": event["accused"] if event["accused"] != NOBODY else "",
-            }
-            await asyncio.to_thread(self._store.advance, run.task, "failed", problem=problem)
+            accused = event["accused"] if event["accused"] != NOBODY else None
+            failure = RunFailed(f"{reason_words(event['reason'])}, says {event['reporter']}", reason=Reason.INTERNAL, party=accused)
+            await asyncio.to_thread(self._store.advance, run.task, "failed", problem=failure.problem())
         spec = TaskSpec.parse(run.spec)
         again = event["reason"] in (Reason.RESTARTED, Reason.PEER_SILENT, Reason.WORKER)
         if again and run.attempt < spec.attempts and self._chain.now() < spec.accept_by:
@@ -380,11 +376,7 @@ class Runs:
         return {"path": row.path, "columns": json.loads(row.descriptor)["columns"]}
 
     def _fail(self, run: RunRecord, spec: TaskSpec, error: TallystickError) -> None:
-        reason = error.reason if isinstance(error, RunFailed) else Reason.PEER_VIOLATION
-        if isinstance(error, PeerFailed):
-            silent = any(word in error.message for word in ("nothing", "did not come", "ended", "TLS", "took no"))
-            mismatch = "transcript" in error.message
-            reason = Reason.PEER_SILENT if silent else Reason.TRANSCRIPT_MISMATCH if mismatch else Reason.STATEMENT_MISMATCH
+        reason = error.reason if isinstance(error, RunFailed | PeerFailed) else Reason.INTERNAL
         accused = error.party if error.party in spec.parties and error.party != self._signer.address else None
         evidence = hashlib.sha256(agreement.describe(error).encode()).digest()
         arguments = [proposal_of(spec).as_tuple(), run.attempt, accused or NOBODY, int(reason), evidence]

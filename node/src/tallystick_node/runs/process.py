@@ -13,23 +13,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tallystick.protocol.errors import PeerFailed, TallystickError
+from tallystick.protocol.errors import PeerFailed, RunFailed
+from tallystick.protocol.reasons import Reason
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.peers.links import ENGINE, RunLinks
 from tallystick_node.runs.frames import HEADER, Kind, pack
-from tallystick_node.runs.reasons import Reason
-
-
-class RunFailed(TallystickError):  # noqa: N818 - says what happened, as its siblings do
-    """A run ended without a result: a reason code, and the accused if there is one."""
-
-    code = "TS-6103"
-    area = "runs"
-
-    def __init__(self, message: str, *, reason: Reason, party: str | None = None, remedy: str = "") -> None:
-        super().__init__(message, party=party, remedy=remedy)
-        self.reason = reason
 
 
 async def run_worker(

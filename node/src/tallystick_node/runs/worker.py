@@ -21,13 +21,13 @@ from typing import Any
 
 from tallystick.protocol.dataset import Column
 from tallystick.protocol.errors import InvalidData, OutputRefused, TallystickError
+from tallystick.protocol.reasons import Reason
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.data.connect import open_table
 from tallystick_node.engines.channel import ChannelError, ProtocolViolation, Session
 from tallystick_node.evidence.transcript import Transcript
 from tallystick_node.runs.frames import HEADER, MAX_BODY, Kind, pack
-from tallystick_node.runs.reasons import Reason
 from tallystick_node.workloads.registry import workload_named
 
 PR_SET_PDEATHSIG = 1

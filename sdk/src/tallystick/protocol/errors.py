@@ -5,18 +5,20 @@
 
     TallystickError                TS-1000  anything of ours (never raised itself)
     |-- MalformedDocument          TS-1101  bytes that are not a well-formed document of the expected type
-    |-- InvalidTask                TS-1201  a well-formed task spec that breaks a rule of its workload or of the
-    protocol |-- InvalidData                TS-1301  a data table that breaks a rule: types, NaN, range, duplicates
-    |-- OutputRefused              TS-1401  the output policy forbids the release of a result |-- Refused
-    TS-2101  an admission or authorisation rule says no; ``rule`` names it |-- VerificationFailed         TS-3101  a
-    numbered rule of docs/spec/verification.md fails; ``rule`` is its number |-- ChainUnreachable           TS-4101
-    no answer from the chain's endpoint |-- WrongChain                 TS-4102  the chain's id, or a contract's code,
-    is not the deployment's |-- ContractRefused            TS-4103  a contract reverted; ``error`` and ``arguments``
-    are its custom error |-- SignerLocked               TS-5101  a key is not available: wrong password, missing file,
-    closed device |-- PeerFailed                 TS-6101  another party broke the protocol, vanished, or answered for
-    another task |-- Deadline                   TS-6102  a wait reached its deadline |-- NotFound
-    TS-7101  the thing that was named does not exist `-- Configuration              TS-8101  settings that are
-    missing, contradictory or unreadable
+    |-- InvalidTask                TS-1201  a well-formed task spec that breaks a rule of its workload or of the protocol
+    |-- InvalidData                TS-1301  a data table that breaks a rule: types, NaN, range, duplicates
+    |-- OutputRefused              TS-1401  the output policy forbids the release of a result
+    |-- Refused                    TS-2101  an admission or authorisation rule says no; ``rule`` names it
+    |-- VerificationFailed         TS-3101  a numbered rule of docs/spec/verification.md fails; ``rule`` is its number
+    |-- ChainUnreachable           TS-4101  no answer from the chain's endpoint
+    |-- WrongChain                 TS-4102  the chain's id, or a contract's code, is not the deployment's
+    |-- ContractRefused            TS-4103  a contract reverted; ``error`` and ``arguments`` are its custom error
+    |-- SignerLocked               TS-5101  a key is not available: wrong password, missing file, closed device
+    |-- PeerFailed                 TS-6101  another party broke the protocol, vanished, or answered for another task
+    |-- Deadline                   TS-6102  a wait reached its deadline
+    |-- RunFailed                  TS-6103  a run ended without a result; ``reason`` says why
+    |-- NotFound                   TS-7101  the thing that was named does not exist
+    `-- Configuration              TS-8101  settings that are missing, contradictory or unreadable
 
 Codes are stable: a code never changes its meaning and is never used again. One table (:data:`TABLE`) gives each code
 its gRPC status and its exit code. A message says what happened, ``party`` to whom (an account, or ``None``),
@@ -29,6 +31,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
+
+from tallystick.protocol.reasons import Reason
 
 
 class TallystickError(Exception):
@@ -149,10 +153,14 @@ class SignerLocked(TallystickError):
 
 
 class PeerFailed(TallystickError):
-    """Another party broke the protocol, vanished, or answered for another task."""
+    """Another party broke the protocol, vanished, or answered for another task; ``reason`` says which, for the chain."""
 
     code = "TS-6101"
     area = "peers"
+
+    def __init__(self, message: str, *, party: str | None = None, remedy: str = "", reason: Reason = Reason.PEER_VIOLATION) -> None:
+        super().__init__(message, party=party, remedy=remedy)
+        self.reason = reason
 
 
 class Deadline(TallystickError):
@@ -160,6 +168,17 @@ class Deadline(TallystickError):
 
     code = "TS-6102"
     area = "peers"
+
+
+class RunFailed(TallystickError):
+    """A run ended without a result; ``reason`` says why."""
+
+    code = "TS-6103"
+    area = "runs"
+
+    def __init__(self, message: str, *, reason: Reason, party: str | None = None, remedy: str = "") -> None:
+        super().__init__(message, party=party, remedy=remedy)
+        self.reason = reason
 
 
 class NotFound(TallystickError):
@@ -202,6 +221,7 @@ TABLE: Mapping[str, Row] = MappingProxyType(
             Row(SignerLocked, "UNAUTHENTICATED", 50),
             Row(PeerFailed, "ABORTED", 60),
             Row(Deadline, "DEADLINE_EXCEEDED", 61),
+            Row(RunFailed, "ABORTED", 62),
             Row(NotFound, "NOT_FOUND", 70),
             Row(Configuration, "INTERNAL", 80),
         )
@@ -244,7 +264,8 @@ def error_of(code: str, message: str, *, party: str = "", remedy: str = "") -> T
     """Rebuild an error that arrived as a wire ``Problem``. An unknown code becomes :class:`PeerFailed` and names the
     code.
 
-    What only the sender knew does not travel: ``rule`` is ``"remote"`` (or 0), ``error`` is ``"remote"``.
+    What only the sender knew does not travel: ``rule`` is ``"remote"`` (or 0), ``error`` is ``"remote"``, ``reason`` is the
+    class's default.
     """
     row = TABLE.get(code)
     if row is None:
@@ -256,6 +277,8 @@ def error_of(code: str, message: str, *, party: str = "", remedy: str = "") -> T
         return kind(message, rule=0, party=party or None, remedy=remedy)
     if issubclass(kind, ContractRefused):
         return kind(message, error="remote", party=party or None, remedy=remedy)
+    if issubclass(kind, RunFailed):
+        return kind(message, reason=Reason.INTERNAL, party=party or None, remedy=remedy)
     return kind(message, party=party or None, remedy=remedy)
 
 
