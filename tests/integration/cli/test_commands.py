@@ -8,11 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 from integration.cli.conftest import PURPOSE, Proved, Town
+from tallystick.chain.facts import OnlineFacts
+from tallystick.protocol import events
+from tallystick.protocol.bundle import Bundle
+from tallystick.protocol.facts import BundleFacts, ChainEvidence
 from tallystick.protocol.task import TaskSpec, proposal_of
 
 pytestmark = pytest.mark.xdist_group("cli")
@@ -135,6 +140,25 @@ def test_verify_offline_and_against_the_chain(town: Town, proved: Proved) -> Non
     online = town.tally(town.regulator, "verify", proved.bundle, "--rpc", town.network.local.url).value
     assert online["ok"]
     assert [rule["detail"] for rule in online["rules"]][-1].startswith("the node at ")
+
+
+def test_online_facts_are_the_same_however_small_the_pages(town: Town, proved: Proved) -> None:
+    bundle = Bundle.read(proved.bundle)
+    offline = BundleFacts(ChainEvidence.parse(bundle.chain))
+    whole = OnlineFacts(town.network.connect())
+    small = town.network.connect()
+    small.profile = replace(small.profile, log_page=1)
+    paged = OnlineFacts(small)
+    for kind in (events.PROPOSED, events.RESULT_PROVED, events.GRANTED, events.ENROLLED):
+        assert events.find(whole, kind) == events.find(paged, kind)
+    task = bytes.fromhex(proved.task[2:])
+    for kind in (events.PROPOSED, events.ACCEPTED, events.DEBITED, events.STARTED, events.RESULT_PROVED):
+        told = [each.log for each in events.find(whole, kind, task=task)]
+        assert told
+        # What is encoded again from decoded events is, byte by byte, what the receipts hold.
+        assert [(each.topics, each.data, each.block, each.timestamp) for each in told] == [
+            (each.log.topics, each.log.data, each.log.block, each.log.timestamp) for each in events.find(offline, kind, task=task)
+        ]
 
 
 @pytest.mark.parametrize("question", ["dataset", "participant", "task", "file", "purpose", "period"])
