@@ -19,9 +19,9 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    minimum_group: int = Field(default=10, ge=2, le=1000)
-    workloads: tuple[str, ...] = ("statistics", "intersection")
-    max_parties: int = Field(default=16, ge=2, le=16)
+    minimum_group: int = Field(default=10, ge=2, le=1000, description="smallest group of people that a result may be about")
+    workloads: tuple[str, ...] = Field(default=("statistics", "intersection"), description="kinds of task that this node runs")
+    max_parties: int = Field(default=16, ge=2, le=16, description="largest number of parties of a task")
 
 
 class Settings(BaseModel):
@@ -29,22 +29,38 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    home: Path
-    signer: str
-    password_file: Path | None = None
-    certificate: Path
-    key: Path
-    authority: Path
-    rpc_url: str
-    chain_profile: str = "development"
-    deployment: Path
-    listen: str = "127.0.0.1:0"
-    metrics: str = "127.0.0.1:0"
-    store: str
-    data_dir: Path
-    peers: dict[str, str] = {}
-    link_seconds: float = Field(default=30, gt=0, le=3600)
-    policy: Policy = Policy()
+    home: Path = Field(exclude=True)
+    signer: str = Field(
+        description="the account's key: `keystore:FILE`, `env:VARIABLE`, or on development chains `mnemonic:NUMBER`"
+    )
+    password_file: Path | None = Field(
+        None, description="file with the keystore's password, for its owner's eyes alone (mode 0600)"
+    )
+    certificate: Path = Field(description="the institution's certificate, PEM")
+    key: Path = Field(description="the certificate's private key, PEM, mode 0600")
+    authority: Path = Field(description="the consortium authority's certificate, PEM")
+    rpc_url: str = Field(description="JSON-RPC endpoint of the chain")
+    chain_profile: str = Field(
+        "development", description="fees, finality and paging of the chain; see docs/reference/chain-profiles.md"
+    )
+    deployment: Path = Field(description="file with the contracts' addresses, `contracts/deployments/<chainId>.json`")
+    listen: str = Field(default="127.0.0.1:0", description="host:port of the gRPC services (mutual TLS)")
+    metrics: str = Field(
+        default="127.0.0.1:0", description="host:port of `/metrics`, `/healthz` and `/readyz` (plain HTTP, no data)"
+    )
+    store: str = Field(
+        default="sqlite:///node.db", description="database URL; `postgresql+psycopg://...` with the extra `postgresql`"
+    )
+    data_dir: Path = Field(default=Path("data"), description="folder below which data files may be attached")
+    peers: dict[str, str] = Field(default={}, description="host:port of the other institutions' nodes, by account")
+    link_seconds: float = Field(
+        default=30,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="seconds that a peer may be silent during a run before it is given up",
+    )
+    policy: Policy = Field(default_factory=Policy, description="see below")
 
     @classmethod
     def load(cls, path: Path) -> Settings:
@@ -53,14 +69,14 @@ class Settings(BaseModel):
             raw: dict[str, Any] = tomllib.loads(path.read_text())
         except OSError as error:
             raise Configuration(f"the settings cannot be read: {error.strerror}", party=str(path)) from None
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:  # of the syntax, or of the text's encoding
             raise Configuration(f"the settings are not TOML: {error}", party=str(path)) from None
         for name, value in os.environ.items():
             field = name.removeprefix(PREFIX).lower()
             if name.startswith(PREFIX) and field in cls.model_fields and field not in ("home", "peers", "policy"):
                 raw[field] = value
         home = path.resolve().parent
-        raw = {"data_dir": "data", "store": "sqlite:///node.db", **raw}
+        raw = {name: field.default for name, field in cls.model_fields.items() if name in ("data_dir", "store")} | raw
         for field in ("password_file", "certificate", "key", "authority", "deployment", "data_dir"):
             if raw.get(field):
                 raw[field] = home / raw[field]
@@ -74,10 +90,11 @@ class Settings(BaseModel):
             raise Configuration(
                 f"setting {key}: {first['msg']}", party=str(path), remedy="see docs/reference/settings.md"
             ) from None
+        for file in (settings.key, settings.password_file, settings.certificate, settings.authority):
+            if file is not None and not file.is_file():
+                raise Configuration("a file named in the settings is missing", party=str(file))
         for secret in (settings.key, settings.password_file):
             if secret is not None:
-                if not secret.exists():
-                    raise Configuration("a file named in the settings is missing", party=str(secret))
                 require_private(secret)
         return settings
 
