@@ -95,7 +95,7 @@ def profiles_page() -> str:
     lines = [
         NOTE,
         "# Chain profiles\n",
-        (ChainProfile.__doc__ or "").split("\n\n", 1)[1].replace("``", "`").replace("\n    ", "\n"),
+        inspect.cleandoc(ChainProfile.__doc__ or "").split("\n\n", 1)[1].replace("``", "`") + "\n",
     ]
     lines += ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     lines += ["| " + " | ".join(f"{getattr(profile, name)}" for name in names) + " |" for profile in PROFILES.values()]

@@ -124,7 +124,7 @@ class GrantTerms:
                 spec.requester != self.grantee,
                 f"the terms are for {self.grantee}, not {spec.requester}",
             ),
-            ("grant.purpose", spec.purpose != self.purpose, f"purpose {spec.purpose!r} is not {self.purpose!r}"),
+            ("grant.purpose", not within(spec.purpose, self.purpose), f"purpose {spec.purpose!r} is not within {self.purpose!r}"),
             ("grant.algorithm", spec.workload not in self.algorithms, f"algorithm {spec.workload!r} is not allowed"),
             (
                 "grant.columns",
@@ -140,6 +140,11 @@ class GrantTerms:
         for rule, failed, message in broken:
             if failed:
                 raise Refused(message, rule=rule, party=given.party, remedy=ask)
+
+
+def within(purpose: str, granted: str) -> bool:
+    """Whether ``purpose`` is the granted one or narrower: purposes are paths, ``health/research`` allows ``health/research/x``."""
+    return purpose == granted or purpose.startswith(granted + "/")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,184 @@
+"""Every admission rule, met and broken, against a real chain."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from integration.node.conftest import PURPOSE, Consortium
+from tallystick.client import GrantFile
+from tallystick.protocol.errors import Refused
+from tallystick.protocol.task import Security, TaskSpec
+from tallystick_node.admission.gate import Gate
+from tallystick_node.settings import Policy
+
+pytestmark = pytest.mark.xdist_group("gate")
+
+
+def check(consortium: Consortium, spec: TaskSpec, policy: Policy | None = None) -> None:
+    Gate(consortium.birch.account, consortium.birch.chain, consortium.store, policy or consortium.policy).check(spec)
+
+
+def refused(consortium: Consortium, spec: TaskSpec, rule: str, policy: Policy | None = None) -> Refused:
+    with pytest.raises(Refused) as caught:
+        check(consortium, spec, policy)
+    assert caught.value.rule == rule, caught.value
+    assert caught.value.message
+    return caught.value
+
+
+@pytest.fixture(scope="module")
+def grants(consortium: Consortium) -> dict[str, GrantFile]:
+    made = consortium.grants()
+    consortium.hand_over(made)
+    return made
+
+
+def granted(consortium: Consortium, **changes: Any) -> dict[str, GrantFile]:
+    made = consortium.grants(**changes)
+    consortium.hand_over(made)
+    return made
+
+
+def test_a_task_within_its_grants_is_admitted(consortium: Consortium, grants: dict[str, GrantFile]) -> None:
+    check(consortium, consortium.draft(grants))
+
+
+def test_a_narrower_purpose_is_within_a_wider_grant(consortium: Consortium, grants: dict[str, GrantFile]) -> None:
+    check(consortium, consortium.draft(grants, purpose=PURPOSE + "/oncology"))
+
+
+@pytest.mark.parametrize("change", [{"chain_id": 1}, {"task_ledger": "0x" + "11" * 20}])
+def test_chain(consortium: Consortium, grants: dict[str, GrantFile], change: dict[str, Any]) -> None:
+    refused(consortium, replace(consortium.draft(grants), **change), "chain")
+
+
+def test_workload(consortium: Consortium, grants: dict[str, GrantFile]) -> None:
+    spec = consortium.draft(grants)
+    refused(consortium, replace(spec, workload="telepathy"), "workload")
+    refused(consortium, spec, "workload", Policy(workloads=("intersection",)))
+    refused(consortium, replace(spec, parameters={**spec.parameters, "compute": []}), "workload")
+
+
+def test_parties(consortium: Consortium, grants: dict[str, GrantFile]) -> None:
+    spec = consortium.draft(grants)
+    refused(consortium, spec, "parties", Policy(max_parties=2))
+    without = tuple(part for part in spec.inputs if part.party != consortium.birch.account)
+    refused(consortium, replace(spec, inputs=without), "parties")
+
+
+def test_proof(consortium: Consortium, grants: dict[str, GrantFile]) -> None:
+    refused(consortium, replace(consortium.draft(grants), proof="signed-by-all"), "proof")
+
+
+@pytest.mark.parametrize("security", [Security("malicious-with-abort", 1), Security("semi-honest", 3)])
+def test_security(consortium: Consortium, grants: dict[str, GrantFile], security: Security) -> None:
+    refused(consortium, replace(consortium.draft(grants), security=security), "security")
+
+
+def test_a_requester_without_the_role_or_unknown(consortium: Consortium, grants: dict[str, GrantFile]) -> None:
+    spec = consortium.draft(grants)
+    outsider = consortium.outsider.account
+    assert refused(consortium, replace(spec, requester=outsider), "requester").party == outsider
+    refused(consortium, replace(spec, requester="0x" + "77" * 20), "requester")
+
+
+def test_a_receiver_without_the_role(consortium: Consortium, grants: dict[str, GrantFile]) -> None:
+    spec = replace(consortium.draft(grants), receivers=(consortium.outsider.account,))
+    assert refused(consortium, spec, "participants").party == consortium.outsider.account
+
+
+def test_a_suspended_participant(consortium: Consortium, grants: dict[str, GrantFile]) -> None:
+    governor, cedar = consortium.network.governor.chain, consortium.cedar.account
+    governor.send("ParticipantRegistry", "suspend", cedar, bytes(32))
+    try:
+        assert refused(consortium, consortium.draft(grants), "participants").party == cedar
+    finally:
+        governor.send("ParticipantRegistry", "reinstate", cedar)
+    check(consortium, consortium.draft(grants))
+
+
+def test_a_dataset_that_is_not_attached(consortium: Consortium, grants: dict[str, GrantFile]) -> None:
+    spec = consortium.draft(grants)
+    inputs = tuple(
+        replace(part, dataset=consortium.datasets[consortium.cedar.account]) if part.party == consortium.birch.account else part
+        for part in spec.inputs
+    )
+    refused(consortium, replace(spec, inputs=inputs), "dataset")
+
+
+def test_a_data_file_that_changed(consortium: Consortium, grants: dict[str, GrantFile]) -> None:
+    path = consortium.birch_home.data / "clinical.csv"
+    content, stat = path.read_bytes(), path.stat()
+    spec = consortium.draft(grants)
+    try:
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
+        check(consortium, spec)  # touched, and still the same rows
+        path.write_bytes(content.replace(b"benign", b"malignant", 1))
+        assert "not the one that was published" in refused(consortium, spec, "dataset").message
+        path.unlink()
+        refused(consortium, spec, "dataset")
+    finally:
+        path.write_bytes(content)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def test_terms_that_nobody_handed_over(consortium: Consortium) -> None:
+    refused(consortium, consortium.draft(consortium.grants()), "terms")
+
+
+def test_terms_that_are_not_the_grants(consortium: Consortium, grants: dict[str, GrantFile]) -> None:
+    other = granted(consortium, uses=1)
+    spec, account = consortium.draft(grants), consortium.birch.account
+    inputs = tuple(
+        replace(part, terms="0x" + other[account].terms.root().hex()) if part.party == account else part for part in spec.inputs
+    )
+    refused(consortium, replace(spec, inputs=inputs), "terms")
+
+
+@pytest.mark.parametrize(
+    ("rule", "terms", "task"),
+    [
+        ("grant.purpose", {}, {"purpose": "marketing"}),
+        ("grant.purpose", {}, {"purpose": "health"}),
+        ("grant.purpose", {}, {"purpose": "health/researchers"}),
+        ("grant.algorithm", {"algorithms": ["intersection"]}, {}),
+        ("grant.columns", {"columns": ["diagnosis"]}, {}),
+    ],
+)
+def test_terms_that_do_not_permit_the_task(consortium: Consortium, rule: str, terms: dict[str, Any], task: dict[str, Any]) -> None:
+    refused(consortium, consortium.draft(granted(consortium, **terms), **task), rule)
+
+
+def test_a_receiver_that_the_terms_do_not_name(consortium: Consortium) -> None:
+    made = granted(consortium, receivers=[consortium.cedar.account])
+    refused(consortium, consortium.draft(made), "grant.receivers")
+
+
+def test_a_grant_that_is_not_on_chain_or_revoked(consortium: Consortium) -> None:
+    made = granted(consortium)
+    account = consortium.birch.account
+    unknown = GrantFile(replace(made[account].grant, salt=b"\1" * 32), made[account].terms)
+    refused(consortium, consortium.draft({**made, account: unknown}), "terms")
+    consortium.birch.revoke_grant(made[account].grant)
+    assert "revoked" in refused(consortium, consortium.draft(made), "grant-state").message
+
+
+def test_a_grant_outside_its_time(consortium: Consortium) -> None:
+    chain = consortium.network.governor.chain
+    made = granted(consortium, days=1)
+    spec = consortium.draft(made)
+    snapshot = chain.request("evm_snapshot")
+    chain.request("evm_increaseTime", 2 * 86400)
+    chain.request("evm_mine")
+    try:
+        assert "not valid now" in refused(consortium, spec, "grant-state").message
+    finally:
+        chain.request("evm_revert", snapshot)
+
+
+def test_the_nodes_own_minimum(consortium: Consortium, grants: dict[str, GrantFile]) -> None:
+    refused(consortium, consortium.draft(grants), "minimum-group", Policy(minimum_group=11))
+    check(consortium, consortium.draft(grants), Policy(minimum_group=10))
