@@ -157,6 +157,14 @@ def test_duplicates(run_workload):
     assert ran.outcomes[0].result["cardinality"] == 2
 
 
+def test_the_first_row_stands_for_a_group(run_workload):
+    """As it is written there, not as it is compared."""
+    left, right = [("x",), (" Ann",), ("ann",), ("ANN ",), ("bob",)], [("aNN",), ("BOB",)]
+    tables = {0: table(left, ["string"], 0), 1: table(right, ["string"], 1)}
+    ran = run_workload(Intersection(), spec_of(parameters_of(["string"], fold=True)), tables)
+    assert read_result(ran.outcomes[0])[1] == [(" Ann",), ("bob",)]
+
+
 @pytest.mark.parametrize("rows", [[(1,), (2,)], [(1,), (2,), (2,), (2,)], [(1,), (2,), (None,)]])
 def test_an_owner_with_too_few_distinct_keys_sends_nothing(run_workload, rows):
     enough = [(i,) for i in range(3)]

@@ -464,6 +464,13 @@ def test_cost_grows_with_what_is_asked_for():
     ):
         assert dearer.bytes_sent > cheap.bytes_sent
         assert dearer.seconds > cheap.seconds
+    regression = {"compute": [], "regression": {"target": "x", "regressors": ["y"]}}
+    many = {f"c{i}": 0 for i in range(64)}
+    wide = regression | {
+        "columns": [*BASE["columns"], *({"name": name, "scale": 0} for name in many)],
+        "regression": {"target": "x", "regressors": list(many)},
+    }
+    assert cost(wide).seconds > cost(regression).seconds + 10
     large = cost(rows=10**7)
     assert (large.bytes_sent, large.seconds > cheap.seconds, large.memory_bytes > cheap.memory_bytes) == (
         cheap.bytes_sent,

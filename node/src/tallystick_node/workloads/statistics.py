@@ -98,10 +98,13 @@ class Statistics:
         sum_bytes = peers * (96 + 64 * owners) + 32 * (length + 1) * (others + min(len(spec.receivers), peers))
         most = max(rows.values(), default=0)
         width = len(parameters.columns) + 1
+        regressors = len(parameters.regression[1]) if parameters.regression else 0
+        sizes_and_sums = ciphertexts * owners * 4e-4 + length * (1 + 1.5 * owners) * 1e-3
+        equations = len(parameters.groups) * regressors**4 * 1.2e-6  # a receiver solves them in exact fractions
         return Cost(
             bytes_sent=test_bytes + sum_bytes,
             rounds=6 + owners,
-            seconds=1.5 + most * width * width * 2e-9 + ciphertexts * owners * 4e-4 + length * (1 + 1.5 * owners) * 1e-3,
+            seconds=1.5 + most * width * width * 2e-9 + sizes_and_sums + equations,
             memory_bytes=150_000_000 + most * width * 24 + ciphertexts * 1000,
         )
 
