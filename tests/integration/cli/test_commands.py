@@ -35,6 +35,10 @@ def test_the_plan_says_who_learns_what_who_approves_and_what_is_left(town: Town,
     assert [each["receives"] for each in plan["parties"] if each["party"] == town.alder.account] == [True]
     assert "radius" in plan["reveals"]["receivers"]
     assert plan["obstacles"] == []
+    assert "owner: " in plan["reveals"]["protocol"]
+    for word in plan["words"]:
+        assert word["security"]["adversary"] == "semi-honest"
+        assert word["cost"]["bytes_sent"] > 0
     words = town.tally(town.alder, "task", "plan", proved.spec, as_json=False).stdout
     assert PURPOSE in words
     assert "uses left" in words
@@ -46,6 +50,17 @@ def test_the_plan_names_what_stands_in_the_way(town: Town, proved: Proved, tmp_p
     spec = town.draft([spent, proved.grants[1]], tmp_path / "spec.json")
     obstacles = town.tally(town.alder, "task", "plan", spec).value["obstacles"]
     assert obstacles == [f"the grant of {town.alder.account} is revoked"]
+    # What a node's own policy forbids only the node can say.
+    small = town.draft(proved.grants, tmp_path / "small.json", minimum=3)
+    for said in town.tally(town.alder, "task", "plan", small).value["words"]:
+        assert said["refusal_rule"] in ("minimum-group", "")
+    other = town.draft(proved.grants, tmp_path / "other.json", purpose="marketing")
+    # The chain does not know the terms, and a node knows only those that were handed to it.
+    assert town.tally(town.regulator, "task", "plan", other, "--no-ask").value["obstacles"] == []
+    files = [word for path in proved.grants for word in ("--grant", path)]
+    obstacles = town.tally(town.alder, "task", "plan", other, "--no-ask", *files).value["obstacles"]
+    assert len(obstacles) == 2
+    assert all("'marketing' is not" in each for each in obstacles)
     refused = town.tally(town.alder, "task", "submit", spec, "--grant", spent, "--grant", proved.grants[1], code=20)
     assert refused.error["code"] == "TS-2101"
 
@@ -107,7 +122,7 @@ def test_a_failed_task_ends_the_watch_with_its_reason(town: Town, proved: Proved
     task = town.tally(town.alder, "task", "submit", spec, *options).value["task"]
     ended = town.tally(town.alder, "task", "watch", task, "--seconds", 90, code=60)
     assert ended.value["state"] == "failed"
-    assert "too small" in ended.error["message"]
+    assert "output policy" in ended.error["message"]
     assert town.tally(town.alder, "result", "fetch", task, "--folder", tmp_path / "r", code=70).error["code"] == "TS-7101"
     assert not (tmp_path / "r").exists()
 

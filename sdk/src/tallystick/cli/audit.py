@@ -18,7 +18,7 @@ from tallystick.protocol.errors import NotFound
 app = typer.Typer(name="audit", help="Read and check audit logs.", no_args_is_help=True)
 Account = Annotated[str, typer.Argument(help="The account whose node keeps the log.")]
 Folder = Annotated[Path | None, typer.Option(help="Read saved records from this folder instead of asking the node.")]
-COLUMNS = ("index", "at", "kind", "party", "rule", "message", "task", "dataset")
+COLUMNS = ("index", "at", "kind", "rule", "message", "party", "task", "dataset")
 
 
 @app.command("refusals")
@@ -27,7 +27,7 @@ def refusals(context: typer.Context) -> None:
     session = of(context)
     nodes = session.nodes()
     found = [(account, each) for account in nodes.accounts for each in audit.listed(nodes, account, kind="refusal")]
-    _show(session, found)
+    _show(session, found, ("node", "index", "at", "rule", "message", "party"))
 
 
 @app.command("log")
@@ -51,7 +51,7 @@ def log(
     for each in found if save else ():
         assert save is not None
         write(save / f"{each.index:08}.json", each.record, private=True)
-    _show(session, [(owner, each) for each in found])
+    _show(session, [(owner, each) for each in found], COLUMNS[:-1])
 
 
 @app.command("check")
@@ -82,10 +82,10 @@ def _asked(each: Listed, about: dict[str, str]) -> bool:
     return all(wanted in ("", getattr(record, name)) for name, wanted in about.items())
 
 
-def _show(session: Session, found: Sequence[tuple[str, Listed]]) -> None:
+def _show(session: Session, found: Sequence[tuple[str, Listed]], columns: Sequence[str]) -> None:
     rows = []
     for account, each in found:
         record = AuditRecord.parse(each.record)
         row = {name: getattr(record, name) for name in COLUMNS}
         rows.append({"node": account, **row, "detail": dict(record.detail), "anchored": each.size > 0})
-    session.terminal.table(("node", *COLUMNS), rows)
+    session.terminal.table(columns, rows)

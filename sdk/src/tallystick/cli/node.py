@@ -13,7 +13,7 @@ from tallystick.wire import node_pb2
 
 app = typer.Typer(name="node", help="Look at nodes.", no_args_is_help=True)
 SECONDS = 3.0
-COLUMNS = ("account", "address", "name", "release", "indexed_block", "head_block", "workloads", "fault")
+COLUMNS = ("account", "name", "workloads", "indexed_block", "release", "fault")
 
 
 @app.command("info")

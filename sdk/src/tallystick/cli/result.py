@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -48,16 +49,19 @@ def show(context: typer.Context, file: File) -> None:
     """Show a result file's values. Nothing is verified: `tally verify BUNDLE --result FILE` does that."""
     data = read(file)
     found = ResultFile.parse(data)
-    of(context).terminal.record(
+    terminal = of(context).terminal
+    terminal.record(
         {
             "task": found.task,
             "attempt": found.attempt,
             "receiver": found.receiver,
             "workload": found.workload,
             "sha256": file_digest(data),
-            **({"values": dict(found.values)} if of(context).terminal.json_output else dict(found.values)),
+            **({"values": dict(found.values)} if terminal.json_output else {}),
         }
     )
+    for line in [] if terminal.json_output else json.dumps(dict(found.values), indent=2, ensure_ascii=False).splitlines():
+        terminal.line(line)
 
 
 @app.command("whence")

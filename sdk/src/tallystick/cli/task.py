@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import secrets
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,14 +11,17 @@ import typer
 
 from tallystick.chain.connection import Chain
 from tallystick.cli.session import Session, address, hex32, of, read, read_json, read_toml, write
+from tallystick.cli.terminal import Terminal, moment
 from tallystick.client import GrantFile, follow
 from tallystick.client import plan as planning
 from tallystick.client.follow import TaskState
 from tallystick.protocol import canonical
+from tallystick.protocol.dataset import DatasetDescriptor
 from tallystick.protocol.errors import MalformedDocument, NotFound
 from tallystick.protocol.fields import order
 from tallystick.protocol.task import Security, TaskInput, TaskSpec, proposal_of
 
+COST = ("bytes_sent", "rounds", "seconds", "memory_bytes")
 app = typer.Typer(name="task", help="Draft, plan, submit and follow tasks.", no_args_is_help=True)
 Spec = Annotated[Path, typer.Argument(help="A task spec (JSON).")]
 Task = Annotated[str, typer.Argument(help="A task's id, 0x….")]
@@ -41,26 +43,49 @@ def draft(
 
 
 @app.command("plan")
-def plan(context: typer.Context, spec: Spec) -> None:
-    """Foretell a task: who learns what, who must approve, which grants it uses up, until when, and what stands in its way."""
+def plan(
+    context: typer.Context,
+    spec: Spec,
+    grant: Annotated[
+        list[Path] | None, typer.Option(help="A grant file, to see whether its terms permit the task; repeatable.")
+    ] = None,
+    descriptor: Annotated[
+        list[Path] | None, typer.Option(help="An input's descriptor, whose rows make the predicted cost right; repeatable.")
+    ] = None,
+    ask: Annotated[bool, typer.Option("--ask/--no-ask", help="Ask the parties' nodes, or only the chain.")] = True,
+) -> None:
+    """Foretell a task: who learns what, who must approve, what it uses up and costs, until when, and what stands in its way."""
     session = of(context)
-    given = planning.plan(TaskSpec.parse(read(spec)), session.chain())
+    read_spec = TaskSpec.parse(read(spec))
+    stated = [GrantFile.parse(read(path)).terms for path in grant or ()]
+    known = [DatasetDescriptor.parse(read(path)) for path in descriptor or ()]
+    words = planning.ask(session.nodes(), read_spec, {each.owner: each.rows for each in known}) if ask else ()
+    terms = {canonical.hex32(each.root()): each for each in stated}
+    given = planning.plan(read_spec, session.chain(), words, terms)
     if session.terminal.json_output:
         session.terminal.json(given.to_json())
-        return
-    terminal = session.terminal
+    else:
+        _tell(session.terminal, given)
+
+
+def _tell(terminal: Terminal, given: planning.Plan) -> None:
     names = ("task", "workload", "purpose", "requester", "proof", "adversary", "corruptions", "run_seconds", "attempts")
-    times = {"accept_by": f"{_utc(given.accept_by)}, in {max(0, given.accept_by - given.now)} s"}
+    times = {"accept_by": f"{moment(given.accept_by)}, in {max(0, given.accept_by - given.now)} s"}
     terminal.record({**{name: getattr(given, name) for name in names}, **times}, title="The task")
     terminal.record(vars(given.reveals), title="Who learns what")
-    rows = [_part(each) for each in given.parties]
+    terminal.line("Who must accept")
+    columns = ("party", "approves_as", "reads", "grant", "uses_left", "valid_until", "receives")
     terminal.table(
-        ("party", "approves_as", "reads", "grant", "uses_left", "valid_until", "receives"),
-        rows,
-        caption=f"every one of them must accept; an attempt takes {given.transactions} transactions of theirs together",
+        columns,
+        [_part(each) for each in given.parties],
+        caption=f"every one of them; an attempt takes {given.transactions} transactions of theirs together",
     )
-    cost = dict(given.word.cost) if given.word else "known to the nodes alone"
-    terminal.record({"predicted_cost": cost, "in_the_way": list(given.obstacles) or "nothing"})
+    terminal.line("What it would cost each")
+    costs = [{"party": each.account, **{name: each.cost.get(name) for name in COST}} for each in given.words if each.cost]
+    terminal.table(("party", *COST), costs, caption="" if costs else "only the parties' nodes know")
+    terminal.line("In the way")
+    for obstacle in given.obstacles or ("nothing",):
+        terminal.line(f"  {obstacle}")
 
 
 @app.command("submit")
@@ -220,12 +245,8 @@ def _part(each: planning.PartyPlan) -> dict[str, Any]:
         **vars(each),
         "grant": f"{grant.grant[:10]}…" if grant else "",
         "uses_left": f"{grant.left} of {grant.uses}" if grant else "",
-        "valid_until": _utc(grant.not_after) if grant else "",
+        "valid_until": moment(grant.not_after) if grant else "",
     }
-
-
-def _utc(seconds: int) -> str:
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _close(session: Session, task: str, function: str) -> None:

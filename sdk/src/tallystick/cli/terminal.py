@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import sys
@@ -13,6 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from tallystick.protocol.errors import TallystickError, exit_code
+
+TIMES = frozenset(
+    ("at", "time", "not_before", "not_after", "notBefore", "notAfter", "accept_by", "run_by", "started_at", "anchoredAt")
+)
+"""Names of values that are times in seconds since 1970: people get them in words, programs as they are."""
 
 
 class Terminal:
@@ -38,7 +44,7 @@ class Terminal:
             self._out.print(Text(title, style="bold"))
         width = max((len(name) for name in value), default=0)
         for name, each in value.items():
-            self._out.print(Text.assemble((name.replace("_", " ").ljust(width + 2), "cyan"), shown(each)))
+            self._out.print(Text.assemble((name.replace("_", " ").ljust(width + 2), "cyan"), shown(each, name)))
 
     def table(self, columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, caption: str = "") -> None:
         """Print many things of one kind. Every row has a value for each column; JSON gets all of a row."""
@@ -48,9 +54,10 @@ class Terminal:
             return
         made = Table(*(column.replace("_", " ") for column in columns), box=None, header_style="bold cyan")
         for row in found:
-            made.add_row(*(Text(shown(row[column]), overflow="fold") for column in columns))
+            made.add_row(*(Text(shown(row[column], column), overflow="fold") for column in columns))
         if found:
-            self._out.print(made, soft_wrap=False)
+            # Folded where somebody looks at it; a line for each row where a program reads it.
+            self._out.print(made, soft_wrap=False, width=None if sys.stdout.isatty() else 1000)
         self._out.print(Text(caption or ("" if found else "nothing found"), style="dim"))
 
     def line(self, text: str) -> None:
@@ -90,17 +97,26 @@ class Terminal:
         return code
 
 
-def shown(value: Any) -> str:
-    """A value in words."""
-    if value is None or value == "":
+def shown(value: Any, name: str = "") -> str:
+    """A value in words; ``name`` tells times from other numbers."""
+    if value is None or value == "" or (isinstance(value, list | tuple) and not value):
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if name in TIMES and isinstance(value, int):
+        return moment(value)
     if isinstance(value, list | tuple):
         return ", ".join(shown(each) for each in value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}={shown(each)}" for name, each in value.items())
+        return ", ".join(f"{inner}={shown(each, inner)}" for inner, each in value.items())
     return _one_line(str(plain(value)))
+
+
+def moment(seconds: int) -> str:
+    """A time in words, UTC; ``-`` for none."""
+    if not 0 < seconds < 253402300800:  # year 10000
+        return "-"
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def plain(value: Any) -> Any:

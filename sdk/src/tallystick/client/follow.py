@@ -11,25 +11,13 @@ from tallystick.chain.aio import pause
 from tallystick.chain.connection import Chain
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import Deadline, NotFound, PeerFailed, Refused, TallystickError
+from tallystick.protocol.reasons import reason_words
 
 STATES = ("None", "Proposed", "Running", "Proved", "Failed", "Cancelled", "Expired")
 FINAL = ("Proved", "Cancelled", "Expired")
 #: How long a failed task is watched for a new attempt. The parties' nodes begin one within a second or two, or never.
 RETRY_SECONDS = 5.0
 NOBODY = "0x" + "00" * 20
-REASONS = {
-    1: "a fault of the reporter's node",
-    2: "the accused sent nothing in time",
-    3: "the accused sent what the protocol does not allow",
-    4: "the two ends of a link saw different messages",
-    5: "the accused signed another statement",
-    6: "the reporter's data broke a rule",
-    7: "the output policy forbids the release: a group is too small",
-    8: "the reporter's node was restarted",
-    9: "a participant or a grant was revoked during the run",
-    10: "the reporter's worker ended or ran too long",
-}
-"""What the reason codes of failed attempts mean. Codes never change their meaning."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +124,7 @@ def history_of(chain: Chain, task: str) -> History:
             made.failures.append(
                 {
                     "attempt": event["attempt"],
-                    "reason": REASONS.get(event["reason"], f"reason {event['reason']}"),
+                    "reason": reason_words(event["reason"]),
                     "reporter": event["reporter"],
                     "accused": event["accused"] if event["accused"] != NOBODY else "",
                     "block": event.block,

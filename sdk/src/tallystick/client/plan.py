@@ -1,29 +1,40 @@
 """What a task would mean, before anybody agrees to it: who learns what, who must say yes, what it uses up, until when.
 
-Everything here follows from the spec and the chain. What only a node knows, the workload's own security statement and its
-predicted cost, comes in as a :class:`NodeWord`; without one the plan says that it is not known.
+:func:`plan` needs the spec and the chain alone. What only nodes know, the workload's security statement, its predicted cost
+and what their own admission would say, :func:`ask` asks them; without it the plan says that it is not known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 from tallystick.chain.connection import Chain
+from tallystick.client.nodes import Nodes
 from tallystick.protocol import canonical
-from tallystick.protocol.errors import ContractRefused
+from tallystick.protocol.errors import ContractRefused, Refused, TallystickError
+from tallystick.protocol.grant import GrantTerms
 from tallystick.protocol.identity import ROLES
 from tallystick.protocol.task import TaskInput, TaskSpec, proposal_of
+from tallystick.wire import node_pb2
 
 
 @dataclass(frozen=True)
 class NodeWord:
-    """What a node says about a task: its workload's security statement and predicted cost, as JSON objects."""
+    """What a party's node says about a task: JSON objects as its workload gives them, and the refusal it would meet there.
+
+    ``fault`` says why there is nothing else: the node does not answer, or cannot read the task.
+    """
 
     account: str
     security: Mapping[str, Any]
     cost: Mapping[str, Any]
+    refusal_rule: str = ""
+    refusal: str = ""
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,18 +93,24 @@ class Plan:
     parties: tuple[PartyPlan, ...]
     reveals: Reveals
     transactions: int  # of one attempt, together: proposal, acceptances, proof
-    word: NodeWord | None
+    words: tuple[NodeWord, ...]
     obstacles: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The plan, ready for ``json``."""
         made = asdict(self)
         made["parties"] = [asdict(each) for each in self.parties]
+        made["words"] = [asdict(each) for each in self.words]
         return made
 
 
-def plan(spec: TaskSpec, chain: Chain, word: NodeWord | None = None) -> Plan:
-    """Foretell a task from its spec and the chain as it is now; with ``word``, also what a node says about it."""
+def plan(
+    spec: TaskSpec, chain: Chain, words: Sequence[NodeWord] = (), terms: Mapping[str, GrantTerms] = MappingProxyType({})
+) -> Plan:
+    """Foretell a task from its spec and the chain as it is now; with ``words``, also from what the nodes say.
+
+    ``terms`` by their roots (``0x…``), as grant files hold them: with them, whether they permit the task is foretold too.
+    """
     now = chain.now()
     obstacles: list[str] = []
     if (spec.chain_id, spec.task_ledger) != (chain.deployment.chain_id, chain.contracts["TaskLedger"].address):
@@ -103,6 +120,8 @@ def plan(spec: TaskSpec, chain: Chain, word: NodeWord | None = None) -> Plan:
     if not _active(chain, spec.requester, "requester"):
         obstacles.append(f"{spec.requester} is not active as a requester")
     parties = tuple(_party(spec, account, chain, now, obstacles) for account in spec.parties)
+    obstacles += [problem for given in spec.inputs if (problem := _terms_obstacle(spec, given, terms.get(given.terms)))]
+    obstacles += [f"the node of {each.account}: {each.refusal or each.fault}" for each in words if each.refusal or each.fault]
     return Plan(
         task=canonical.hex32(proposal_of(spec).id()),
         workload=spec.workload,
@@ -116,9 +135,9 @@ def plan(spec: TaskSpec, chain: Chain, word: NodeWord | None = None) -> Plan:
         attempts=spec.attempts,
         now=now,
         parties=parties,
-        reveals=_reveals(spec, word),
+        reveals=_reveals(spec, words),
         transactions=2 + len(parties),
-        word=word,
+        words=tuple(words),
         obstacles=tuple(obstacles),
     )
 
@@ -193,14 +212,49 @@ def _grant_obstacles(spec: TaskSpec, given: TaskInput, used: GrantUse | None, ch
     return [message for broken, message in rules if broken]
 
 
-def _reveals(spec: TaskSpec, word: NodeWord | None) -> Reveals:
+def _terms_obstacle(spec: TaskSpec, given: TaskInput, terms: GrantTerms | None) -> str:
+    try:
+        if terms is not None:
+            terms.permits(spec, given)
+    except Refused as refusal:
+        return f"the terms of {given.party}: {refusal.message}"
+    return ""
+
+
+def _reveals(spec: TaskSpec, words: Sequence[NodeWord]) -> Reveals:
     columns = sorted({column for given in spec.inputs for column in given.columns})
+    said = {json.dumps(each.security.get("learns"), sort_keys=True): each.security for each in words if each.security}
+    protocol = f"not known here: the security statement of {spec.workload} is its nodes' to give"
+    if len(said) == 1:
+        protocol = "; ".join(f"{role}: {what}" for role, what in next(iter(said.values())).get("learns", {}).items())
+    elif said:
+        protocol = "the parties' nodes give different statements: they do not run the same release"
     return Reveals(
         receivers=f"the result of {spec.workload} over {', '.join(columns)}",
         parties="the whole spec (parameters, purpose, everybody's columns) and the terms of every grant in it; no row",
         public="the accounts, the ids of datasets and grants, the proof kind, the deadlines and every state; workload, purpose "
         "and columns only as salted digests",
-        protocol="; ".join(f"{role}: {what}" for role, what in word.security.get("learns", {}).items())
-        if word
-        else f"not known here: the security statement of {spec.workload} is its nodes' to give",
+        protocol=protocol,
     )
+
+
+def ask(nodes: Nodes, spec: TaskSpec, rows: Mapping[str, int] = MappingProxyType({}), seconds: float = 20) -> tuple[NodeWord, ...]:
+    """What each party's node says about the task. ``rows``: rows of the inputs by party, as far as they are known."""
+    return tuple(_word(nodes, account, spec, rows, seconds) for account in spec.parties)
+
+
+def _word(nodes: Nodes, account: str, spec: TaskSpec, rows: Mapping[str, int], seconds: float) -> NodeWord:
+    try:
+        said = nodes.call(account, "PlanTask", node_pb2.PlanRequest(spec=spec.to_bytes(), rows=rows), seconds)
+    except TallystickError as error:
+        return NodeWord(account, {}, {}, fault=error.message)
+    return NodeWord(account, _object(said.security), _object(said.cost), said.refusal_rule, said.refusal.message)
+
+
+def _object(text: str) -> dict[str, Any]:
+    """A JSON object from a node; what is none says nothing."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
