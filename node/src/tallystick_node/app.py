@@ -32,7 +32,7 @@ from tallystick.wire import node_pb2_grpc
 from tallystick_node import logs
 from tallystick_node.anchoring.outbox import Outbox
 from tallystick_node.indexer import Indexer
-from tallystick_node.peers.identity import require_enrolled, server_credentials
+from tallystick_node.peers.identity import SERVER_OPTIONS, require_enrolled, server_credentials
 from tallystick_node.peers.links import Peers
 from tallystick_node.runs.engine import Runs
 from tallystick_node.server import health
@@ -110,13 +110,7 @@ class Node:
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
-        server = grpc.aio.server(
-            options=[
-                ("grpc.max_receive_message_length", 8 << 20),
-                ("grpc.max_send_message_length", 8 << 20),
-                ("grpc.so_reuseport", 0),
-            ]
-        )
+        server = grpc.aio.server(options=SERVER_OPTIONS)
         service = NodeService(
             self.settings, self.store, self.chain, self.runs, self.signer, self.release, self.certificate.common_name
         )

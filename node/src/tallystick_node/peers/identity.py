@@ -73,6 +73,14 @@ def require_server(chain: Chain, account: str, target: str, key: Path, certifica
     require_enrolled(chain, Certificate.parse(der))
 
 
+MESSAGE_LIMIT = 8 << 20  # bytes of one gRPC message
+SERVER_OPTIONS = [
+    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+    ("grpc.max_send_message_length", MESSAGE_LIMIT),
+    ("grpc.so_reuseport", 0),  # a port in use is an error, not a share of it
+]
+
+
 def server_credentials(key: Path, certificate: Path, authority: Path) -> grpc.ServerCredentials:
     """Credentials of a server that only talks to callers with a certificate of the consortium's authority."""
     return grpc.ssl_server_credentials(
@@ -82,7 +90,7 @@ def server_credentials(key: Path, certificate: Path, authority: Path) -> grpc.Se
     )
 
 
-def channel(target: str, account: str, key: Path, certificate: Path, authority: Path, *, limit: int = 8 << 20) -> grpc.aio.Channel:
+def channel(target: str, account: str, key: Path, certificate: Path, authority: Path) -> grpc.aio.Channel:
     """A channel to the node of ``account`` at ``target``: TLS fails unless the server holds a certificate for it."""
     credentials = grpc.ssl_channel_credentials(
         root_certificates=authority.read_bytes(),
@@ -91,8 +99,8 @@ def channel(target: str, account: str, key: Path, certificate: Path, authority: 
     )
     options = [
         ("grpc.ssl_target_name_override", server_name(account)),
-        ("grpc.max_receive_message_length", limit),
-        ("grpc.max_send_message_length", limit),
+        ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+        ("grpc.max_send_message_length", MESSAGE_LIMIT),
         ("grpc.keepalive_time_ms", 10_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         # A name that did not answer is asked again soon: nodes restart.

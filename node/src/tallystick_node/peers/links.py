@@ -225,30 +225,37 @@ async def outgoing(run: RunLinks, link: Link) -> AsyncIterator[node_pb2.Frame]:
 
 async def receive_into(frames: AsyncIterator[node_pb2.Frame], link: Link, hello: node_pb2.Hello | None) -> None:
     """Read a peer's frames into its link. ``hello``: what its first frame must agree with, None when it was checked."""
-    async for frame in frames:
-        kind = frame.WhichOneof("kind")
-        if hello is not None:
-            if kind != "hello":
-                link.fail("did not begin with Hello", reason=Reason.PEER_VIOLATION)
-                return
-            try:
-                check_hello(hello, frame.hello, link.account)
-            except PeerFailed as error:
-                link.fail(error.message, error.remedy, Reason.PEER_VIOLATION)
-                return
-            hello = None
-            link.ready.set()
-        elif kind == "data" and len(frame.data) <= MAX_MESSAGE + 1 and frame.data[:1] in link.inbound:
+    try:
+        async for frame in frames:
+            if hello is not None:
+                _greet(frame, link, hello)
+                hello = None
+            else:
+                await _take(frame, link)
             if link.failure:
                 return
-            await link.inbound[frame.data[:1]].put(frame.data[1:])
-        elif kind == "abort":
-            link.fail(f"ended the run: {frame.abort.problem.message[:300]}")
-            return
-        elif kind == "done":
-            link.end()
-            return
-        else:
-            link.fail("sent what the protocol does not allow", reason=Reason.PEER_VIOLATION)
-            return
-    link.fail("ended the stream")
+        link.fail("ended the stream")
+    except PeerFailed as error:
+        link.fail(error.message, error.remedy, error.reason)
+    except (grpc.aio.AioRpcError, grpc.aio.UsageError, grpc.RpcError) as error:  # a message above the limit, a reset
+        details = error.details() if isinstance(error, grpc.aio.AioRpcError) else type(error).__name__
+        link.fail(f"its stream broke: {details}")
+
+
+def _greet(frame: node_pb2.Frame, link: Link, hello: node_pb2.Hello) -> None:
+    if frame.WhichOneof("kind") != "hello":
+        raise PeerFailed("did not begin with Hello", party=link.account)
+    check_hello(hello, frame.hello, link.account)
+    link.ready.set()
+
+
+async def _take(frame: node_pb2.Frame, link: Link) -> None:
+    kind = frame.WhichOneof("kind")
+    if kind == "data" and len(frame.data) <= MAX_MESSAGE + 1 and frame.data[:1] in link.inbound:
+        await link.inbound[frame.data[:1]].put(frame.data[1:])
+    elif kind == "done":
+        link.end()
+    elif kind == "abort":
+        link.fail(f"ended the run: {frame.abort.problem.message[:300]}")
+    else:
+        raise PeerFailed("sent what the protocol does not allow", party=link.account)

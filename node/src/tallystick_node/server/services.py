@@ -275,6 +275,7 @@ class PeerService(node_pb2_grpc.PeerServicer):
             await asyncio.wait([reading], timeout=5)
         finally:
             reading.cancel()
+            link.fail("its stream broke")
 
 
 async def _chunks(name: str, path: Path) -> AsyncIterator[node_pb2.FileChunk]:

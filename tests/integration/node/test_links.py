@@ -1,0 +1,377 @@
+"""The links of a run over real mutual TLS: what an honest peer does, and everything that a hostile one may try."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from tallystick.client.nodes import server_name
+from tallystick.protocol.errors import PeerFailed
+from tallystick.protocol.identity import issue_authority, issue_certificate
+from tallystick.protocol.reasons import Reason
+from tallystick.testing.network import Institution, Network
+from tallystick.wire import node_pb2, node_pb2_grpc
+from tallystick_node.peers.identity import MESSAGE_LIMIT, SERVER_OPTIONS, channel, server_credentials
+from tallystick_node.peers.links import ENGINE, EVIDENCE, MAX_MESSAGE, PROTOCOL_VERSION, QUEUE, Peers, RunLinks
+from tallystick_node.server.services import PeerService
+from tallystick_node.settings import Settings
+
+pytestmark = pytest.mark.xdist_group("links")
+
+TASK = "0x" + "ab" * 32
+SPEC = b"\5" * 32
+SECONDS = 1.0
+
+
+class Stage:
+    """Two institutions by account: ``low`` dials, ``high`` is dialled. ``other`` is enrolled and no party."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        found = [network.join(name) for name in ("One", "Two", "Three")]
+        self.low, self.high = sorted(found[:2], key=lambda each: int(each.account, 16))
+        self.other = found[2]
+
+    def settings(self, who: Institution) -> Settings:
+        return Settings.load(self.network.write_settings(who, link_seconds=SECONDS))
+
+    def peers(self, who: Institution) -> Peers:
+        return Peers(self.settings(who), self.network.connect(), who.account)
+
+    @asynccontextmanager
+    async def served(
+        self, who: Institution, peers: Peers, *, key: Path | None = None, pem: Path | None = None
+    ) -> AsyncIterator[None]:
+        server = grpc.aio.server(options=SERVER_OPTIONS)
+        node_pb2_grpc.add_PeerServicer_to_server(PeerService(self.network.connect(), peers), server)
+        folder = who.folder
+        credentials = server_credentials(key or folder / "tls.key", pem or folder / "tls.pem", self.network.authority_file)
+        server.add_secure_port(who.address, credentials)
+        await server.start()
+        try:
+            yield
+        finally:
+            await server.stop(0)
+
+    def dial(self, who: Institution, *, key: Path | None = None, pem: Path | None = None) -> grpc.aio.Channel:
+        """A channel to ``high`` with the certificate of ``who``."""
+        files = (key or who.folder / "tls.key", pem or who.folder / "tls.pem", self.network.authority_file)
+        return channel(self.high.address, self.high.account, *files)
+
+    def certify(self, folder: Path, account: str, *, foreign: bool = False) -> tuple[Path, Path]:
+        """A key and a certificate that nobody enrolled, from the consortium's authority or from another of the same name."""
+        key, now = ec.generate_private_key(ec.SECP256R1()), self.network.governor.chain.now()
+        authority, ca_key = self.network.authority, self.network._ca_key
+        if foreign:
+            ca_key = ec.generate_private_key(ec.SECP256R1())
+            authority = issue_authority("Demonstration Consortium CA", ca_key, (now - 60, now + 86400))
+        names = ["127.0.0.1", server_name(account)]
+        made = issue_certificate(
+            authority, ca_key, key.public_key(), account, "x", names, ["data-provider"], (now - 60, now + 86400)
+        )
+        folder.mkdir(exist_ok=True)
+        (folder / "tls.pem").write_bytes(made.pem)
+        pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        (folder / "tls.key").write_bytes(pem)
+        return folder / "tls.key", folder / "tls.pem"
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with Network(tmp_path_factory.mktemp("links")) as network:
+        yield Stage(network)
+
+
+def hello(**changes: Any) -> node_pb2.Frame:
+    values = {"task": TASK, "attempt": 1, "spec": SPEC, "protocol_version": PROTOCOL_VERSION, **changes}
+    return node_pb2.Frame(hello=node_pb2.Hello(**values))
+
+
+def data(content: bytes, tag: bytes = ENGINE) -> node_pb2.Frame:
+    return node_pb2.Frame(data=tag + content)
+
+
+async def opened(stage: Stage, who: Institution, peers: Peers) -> RunLinks:
+    return await peers.open(TASK, 1, SPEC, [stage.low.account, stage.high.account])
+
+
+def scene(play: Callable[[], Awaitable[None]]) -> None:
+    """Everything ends within seconds, whatever a peer does."""
+    asyncio.run(asyncio.wait_for(play(), 30))
+
+
+async def exchange(frames: list[node_pb2.Frame], link: grpc.aio.Channel, hold: float = 0.0) -> list[node_pb2.Frame]:
+    """Send frames, keep the stream open for a while, and return what came."""
+
+    async def outgoing() -> AsyncIterator[node_pb2.Frame]:
+        for frame in frames:
+            yield frame
+        await asyncio.sleep(hold)
+
+    async with link:
+        return [frame async for frame in node_pb2_grpc.PeerStub(link).Exchange(outgoing(), timeout=20)]
+
+
+async def refused(stage: Stage, frames: list[node_pb2.Frame], who: Institution, status: str, words: str, **files: Path) -> None:
+    peers = stage.peers(stage.high)
+    async with stage.served(stage.high, peers):
+        run = asyncio.create_task(opened(stage, stage.high, peers))
+        await asyncio.sleep(0)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await exchange(frames, stage.dial(who, **files))
+        assert caught.value.code().name == status, caught.value
+        assert words in (caught.value.details() or "")
+        with pytest.raises(PeerFailed):  # nobody came, and the run says so
+            await run
+
+
+# -- honest
+
+
+def test_two_nodes_exchange_messages_in_order(stage: Stage) -> None:
+    async def play() -> None:
+        low, high = stage.peers(stage.low), stage.peers(stage.high)
+        async with stage.served(stage.high, high):
+            one, two = await asyncio.gather(opened(stage, stage.low, low), opened(stage, stage.high, high))
+            for number in range(3 * QUEUE):
+                await one.send(stage.high.account, ENGINE, b"%d" % number)
+                assert await two.receive(stage.low.account, ENGINE) == b"%d" % number
+            await two.send(stage.low.account, EVIDENCE, b"e")
+            await two.send(stage.low.account, ENGINE, b"f" * MAX_MESSAGE)
+            assert await one.receive(stage.high.account, ENGINE) == b"f" * MAX_MESSAGE
+            assert await one.receive(stage.high.account, EVIDENCE) == b"e"
+            await asyncio.gather(low.release(one), high.release(two))
+
+    scene(play)
+
+
+# -- who is at the other end
+
+
+def test_a_certificate_that_was_not_enrolled_is_refused(stage: Stage, tmp_path: Path) -> None:
+    key, pem = stage.certify(tmp_path / "a", "0x" + "77" * 20)
+    scene(lambda: refused(stage, [hello()], stage.low, "PERMISSION_DENIED", "not active", key=key, pem=pem))
+
+
+def test_another_certificate_for_an_enrolled_account_is_refused(stage: Stage, tmp_path: Path) -> None:
+    key, pem = stage.certify(tmp_path / "b", stage.low.account)
+    scene(lambda: refused(stage, [hello()], stage.low, "PERMISSION_DENIED", "not the one enrolled", key=key, pem=pem))
+
+
+def test_a_certificate_of_another_authority_does_not_connect(stage: Stage, tmp_path: Path) -> None:
+    key, pem = stage.certify(tmp_path / "c", stage.low.account, foreign=True)
+    scene(lambda: refused(stage, [hello()], stage.low, "UNAVAILABLE", "", key=key, pem=pem))
+
+
+def test_who_is_no_party_is_refused(stage: Stage) -> None:
+    scene(lambda: refused(stage, [hello()], stage.other, "ABORTED", "no party"))
+
+
+# -- what it says
+
+
+@pytest.mark.parametrize(
+    ("frames", "words"),
+    [
+        ([data(b"x")], "begins with Hello"),
+        ([], "begins with Hello"),
+        ([hello(task="0x" + "cd" * 32)], "runs no such attempt"),
+        ([hello(attempt=2)], "runs no such attempt"),
+        ([hello(spec=b"\6" * 32)], "another spec"),
+        ([hello(protocol_version=99)], "protocol version 99"),
+    ],
+)
+def test_a_wrong_beginning_is_refused(stage: Stage, frames: list[node_pb2.Frame], words: str) -> None:
+    scene(lambda: refused(stage, frames, stage.low, "ABORTED", words))
+
+
+def test_a_second_stream_for_the_same_attempt_is_refused(stage: Stage) -> None:
+    async def play() -> None:
+        peers = stage.peers(stage.high)
+        async with stage.served(stage.high, peers):
+            first = asyncio.create_task(exchange([hello()], stage.dial(stage.low), hold=5))
+            run = await opened(stage, stage.high, peers)
+            with pytest.raises(grpc.aio.AioRpcError, match="opened already"):
+                await exchange([hello()], stage.dial(stage.low))
+            await peers.release(run)
+            first.cancel()
+
+    scene(play)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        data(b"x", tag=b"\7"),
+        node_pb2.Frame(data=b""),
+        data(bytes(MAX_MESSAGE + 1)),
+        hello(),
+        node_pb2.Frame(),
+    ],
+    ids=["unknown tag", "empty", "too long", "hello again", "nothing"],
+)
+def test_a_frame_that_the_protocol_does_not_allow_ends_the_link(stage: Stage, frame: node_pb2.Frame) -> None:
+    async def play() -> None:
+        peers = stage.peers(stage.high)
+        async with stage.served(stage.high, peers):
+            sending = asyncio.create_task(exchange([hello(), data(b"good"), frame], stage.dial(stage.low), hold=5))
+            run = await opened(stage, stage.high, peers)
+            with pytest.raises(PeerFailed) as caught:
+                while True:
+                    await run.receive(stage.low.account, ENGINE)
+            assert caught.value.party == stage.low.account
+            assert caught.value.reason == Reason.PEER_VIOLATION
+            sending.cancel()
+            await peers.release(run)
+
+    scene(play)
+
+
+def test_a_message_above_every_limit_breaks_the_stream(stage: Stage) -> None:
+    async def play() -> None:
+        peers = stage.peers(stage.high)
+        async with stage.served(stage.high, peers):
+            files = (stage.low.folder / "tls.key", stage.low.folder / "tls.pem", stage.network.authority_file)
+            credentials = grpc.ssl_channel_credentials(
+                files[2].read_bytes(), private_key=files[0].read_bytes(), certificate_chain=files[1].read_bytes()
+            )
+            options = [("grpc.ssl_target_name_override", server_name(stage.high.account)), ("grpc.max_send_message_length", -1)]
+            link = grpc.aio.secure_channel(stage.high.address, credentials, options=options)
+            sending = asyncio.create_task(exchange([hello(), data(bytes(MESSAGE_LIMIT + 1))], link, hold=5))
+            with pytest.raises(PeerFailed, match="broke|ended"):
+                run = await opened(stage, stage.high, peers)
+                await run.receive(stage.low.account, ENGINE)
+            with pytest.raises(grpc.aio.AioRpcError):
+                await sending
+
+    scene(play)
+
+
+@pytest.mark.parametrize(("last", "words"), [([], "sent nothing"), ([node_pb2.Frame(done=True)], "ended the stream")])
+def test_silence_and_a_sudden_end_are_named_in_time(stage: Stage, last: list[node_pb2.Frame], words: str) -> None:
+    async def play() -> None:
+        peers = stage.peers(stage.high)
+        async with stage.served(stage.high, peers):
+            sending = asyncio.create_task(exchange([hello(), *last], stage.dial(stage.low), hold=10))
+            run = await opened(stage, stage.high, peers)
+            began = time.monotonic()
+            with pytest.raises(PeerFailed, match=words) as caught:
+                await run.receive(stage.low.account, ENGINE)
+            assert caught.value.reason == Reason.PEER_SILENT
+            assert time.monotonic() - began < 5 * SECONDS
+            sending.cancel()
+            await peers.release(run)
+
+    scene(play)
+
+
+def test_an_abort_shows_its_words_and_no_more_than_a_line(stage: Stage) -> None:
+    async def play() -> None:
+        peers = stage.peers(stage.high)
+        abort = node_pb2.Frame(abort=node_pb2.Abort(problem=node_pb2.Problem(message="my disk is full " + "x" * 9999)))
+        async with stage.served(stage.high, peers):
+            sending = asyncio.create_task(exchange([hello(), abort], stage.dial(stage.low), hold=5))
+            run = await opened(stage, stage.high, peers)
+            with pytest.raises(PeerFailed, match="my disk is full") as caught:
+                await run.receive(stage.low.account, ENGINE)
+            assert len(caught.value.message) < 400
+            sending.cancel()
+            await peers.release(run)
+
+    scene(play)
+
+
+def test_a_flood_is_not_kept(stage: Stage) -> None:
+    async def play() -> None:
+        peers = stage.peers(stage.high)
+        async with stage.served(stage.high, peers):
+            flood = [hello(), *(data(bytes(1 << 16)) for _ in range(8 * QUEUE))]
+            sending = asyncio.create_task(exchange(flood, stage.dial(stage.low), hold=5))
+            run = await opened(stage, stage.high, peers)
+            await asyncio.sleep(SECONDS)
+            assert run.links[stage.low.account].inbound[ENGINE].qsize() <= QUEUE
+            sending.cancel()
+            await peers.release(run)
+
+    scene(play)
+
+
+def test_a_cut_account_is_out_at_once(stage: Stage) -> None:
+    async def play() -> None:
+        peers = stage.peers(stage.high)
+        async with stage.served(stage.high, peers):
+            sending = asyncio.create_task(exchange([hello(), data(b"late")], stage.dial(stage.low), hold=5))
+            run = await opened(stage, stage.high, peers)
+            peers.cut(stage.low.account, "was revoked on chain")
+            with pytest.raises(PeerFailed, match="revoked"):
+                await run.receive(stage.low.account, ENGINE)
+            with pytest.raises(PeerFailed, match="revoked"):
+                await run.send(stage.low.account, ENGINE, b"x")
+            sending.cancel()
+            await peers.release(run)
+
+    scene(play)
+
+
+# -- dialling
+
+
+def test_nobody_at_the_address_is_named_in_time(stage: Stage) -> None:
+    async def play() -> None:
+        with pytest.raises(PeerFailed, match="no TLS session") as caught:
+            await opened(stage, stage.low, stage.peers(stage.low))
+        assert (caught.value.party, caught.value.reason) == (stage.high.account, Reason.PEER_SILENT)
+
+    scene(play)
+
+
+def test_another_accounts_node_at_the_address_is_not_talked_to(stage: Stage) -> None:
+    async def play() -> None:
+        peers = stage.peers(stage.high)
+        files = {"key": stage.other.folder / "tls.key", "pem": stage.other.folder / "tls.pem"}
+        async with stage.served(stage.high, peers, **files):
+            with pytest.raises(PeerFailed, match="no TLS session"):
+                await opened(stage, stage.low, stage.peers(stage.low))
+
+    scene(play)
+
+
+def test_a_node_that_never_says_hello_is_given_up(stage: Stage) -> None:
+    class Mute(node_pb2_grpc.PeerServicer):
+        async def Exchange(self, frames: Any, context: Any) -> AsyncIterator[node_pb2.Frame]:
+            await asyncio.sleep(20)
+            yield hello()
+
+    async def play() -> None:
+        server = grpc.aio.server(options=SERVER_OPTIONS)
+        node_pb2_grpc.add_PeerServicer_to_server(Mute(), server)
+        folder = stage.high.folder
+        credentials = server_credentials(folder / "tls.key", folder / "tls.pem", stage.network.authority_file)
+        server.add_secure_port(stage.high.address, credentials)
+        await server.start()
+        try:
+            with pytest.raises(PeerFailed, match="did not come") as caught:
+                await opened(stage, stage.low, stage.peers(stage.low))
+            assert caught.value.reason == Reason.PEER_SILENT
+        finally:
+            await server.stop(0)
+
+    scene(play)
+
+
+def test_a_peer_without_an_address_is_named(stage: Stage) -> None:
+    async def play() -> None:
+        peers = stage.peers(stage.low)
+        peers._settings.peers.clear()
+        with pytest.raises(PeerFailed, match="address is not configured"):
+            await opened(stage, stage.low, peers)
+
+    scene(play)
