@@ -57,6 +57,7 @@ class Session:
     index: int
     channels: dict[int, Channel]
     progress: Callable[[str, float], None] = field(default=lambda _phase, _fraction: None)
+    context: bytes = b""  # names the task and the attempt: what every proof and salt of the run is bound to
 
     @property
     def parties(self) -> int:

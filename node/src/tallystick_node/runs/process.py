@@ -43,6 +43,7 @@ async def run_worker(
         "spec": base64.b64encode(spec.to_bytes()).decode(),
         "party": account,
         "index": index,
+        "attempt": links.attempt,
         "parties": len(parties),
         "seconds": link_seconds,
         "scratch": str(scratch),

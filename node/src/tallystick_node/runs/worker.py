@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import ctypes
+import hashlib
 import json
 import os
 import queue
@@ -126,7 +127,9 @@ def run(job: dict[str, Any], pipe: Pipe) -> dict[str, Any]:
     def progress(phase: str, fraction: float) -> None:
         pipe.send(Kind.PROGRESS, 0, json.dumps([phase, fraction]).encode())
 
-    outcome = workload.run(spec, party, table, Session(index, dict(channels), progress), Path(job["scratch"]))
+    context = hashlib.sha256(spec.digest() + job["attempt"].to_bytes(4, "big")).digest()
+    session = Session(index, dict(channels), progress, context)
+    outcome = workload.run(spec, party, table, session, Path(job["scratch"]))
     return {
         "commitment": outcome.commitment,
         "commitments": list(outcome.all_commitments),

@@ -128,7 +128,7 @@ class Intersection:
         return Cost(
             bytes_sent=BIND_BYTES + max(sent),
             rounds=4,
-            seconds=1.0 + total * 4e-5,
+            seconds=1.0 + 2 * max(sizes.values(), default=0) * 2.5e-5,  # both mask each key, batch by batch in turn
             memory_bytes=150_000_000 + 300 * total,
         )
 
@@ -154,7 +154,7 @@ class Intersection:
             peer=1 - session.index,
             receivers=receivers,
             mode=parameters.mode,
-            context=spec.digest(),
+            context=session.context,
         )
         if found.cardinality is None:
             return Outcome(commitment=commitment, all_commitments=["", ""])

@@ -119,7 +119,7 @@ class Statistics:
             vector, counts = self._local(parameters, table)
         session.mark("sizes")
         session.progress("testing the group sizes", 0.3)
-        tests, context = parameters.tests, spec.digest()
+        tests, context = parameters.tests, session.context
         large = at_least(session, counts, groups=tests, threshold=parameters.minimum_group, inputs=inputs, context=context)
         if not all(large):
             raise OutputRefused(
