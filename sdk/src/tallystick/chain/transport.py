@@ -13,13 +13,15 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
-from web3 import Web3
 
 from tallystick.protocol.errors import ChainUnreachable, TallystickError
+
+if TYPE_CHECKING:  # a second to import, and only an annotation here
+    from web3 import Web3
 
 SECONDS = 15.0
 #: An answer may take this many times the time-out as a whole, so that an endpoint that drips byte by byte does not hold us.

@@ -77,14 +77,22 @@ class LocalChain:
         """What the chain process printed."""
         return self.state_dir / f"{self.kind}.log"
 
-    def start(self) -> LocalChain:
-        """Start the process and wait until it answers. Raises Configuration (port in use, not installed) or Deadline."""
+    def check(self) -> None:
+        """Raise Configuration when the chain cannot start here: its port is in use, or something is not installed."""
+        self._command()
         with contextlib.closing(socket.socket()) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", self.port))
             except OSError:
                 raise Configuration(f"port {self.port} is in use", remedy="stop what uses it, or choose another port") from None
+
+    def start(self) -> LocalChain:
+        """Start the process and wait until it answers.
+
+        Raises Configuration (port in use, not installed, a state that the chain cannot read) or Deadline.
+        """
+        self.check()
         self.state_dir.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
@@ -97,7 +105,7 @@ class LocalChain:
                 return self
             if self.process.poll() is not None:
                 raise Configuration(
-                    f"{self.kind} ended with status {self.process.returncode}",
+                    f"{self.kind} ended with status {self.process.returncode}: {self._complaint()}",
                     party=str(self.log_file),
                     remedy="read its log; `make chain-reset` forgets a damaged state",
                 )
@@ -122,13 +130,15 @@ class LocalChain:
         """Save and end the process, by force when it does not end within ten seconds."""
         if self.process is None or self.process.poll() is not None:
             return
-        with contextlib.suppress(ChainUnreachable):
-            self.save()
-        self.process.terminate()
         try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.kill()
+            with contextlib.suppress(ChainUnreachable):
+                self.save()
+        finally:  # a full disk fails the save, and must not leave the process behind
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.kill()
 
     def kill(self) -> None:
         """End the process as a power cut would (SIGKILL)."""
@@ -145,6 +155,11 @@ class LocalChain:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def _complaint(self) -> str:
+        """The first line of the log's end that speaks of an error, else its last line."""
+        lines = [line.strip() for line in self.log_file.read_text(errors="replace")[-4000:].splitlines() if line.strip()]
+        return next((line for line in lines[-12:] if "error" in line.lower()), lines[-1] if lines else "it said nothing")[:300]
 
     def _command(self) -> list[str]:
         if self.kind == "ganache":
