@@ -154,9 +154,9 @@ def start(keeping: Keeping, port: int | None, deployments: Path) -> None:
         if not found:
             keeping.end_orphan()
             found = _spawn(keeping, port or PORT)
-    url = f"http://127.0.0.1:{found['port']}"
-    path = deployments / f"{CHAIN_IDS[kind]}.json"
-    deployment = ensure(Web3(HTTPProvider(url)), signer_from_uri("mnemonic:0"), path)
+        url = f"http://127.0.0.1:{found['port']}"
+        path = deployments / f"{CHAIN_IDS[kind]}.json"
+        deployment = ensure(Web3(HTTPProvider(url)), signer_from_uri("mnemonic:0"), path)
     shown = path.relative_to(HERE.parent) if path.is_relative_to(HERE.parent) else path
     print(f"{kind} runs at {url}, chain id {deployment.chain_id}; contracts: {shown}")
 
