@@ -72,7 +72,9 @@ def _tell(terminal: Terminal, given: planning.Plan) -> None:
     names = ("task", "workload", "purpose", "requester", "proof", "adversary", "corruptions", "run_seconds", "attempts")
     times = {"accept_by": f"{moment(given.accept_by)}, in {max(0, given.accept_by - given.now)} s"}
     terminal.record({**{name: getattr(given, name) for name in names}, **times}, title="The task")
-    terminal.record(vars(given.reveals), title="Who learns what")
+    terminal.line("Who learns what")
+    for who, what in vars(given.reveals).items():
+        terminal.line(f"  {who}: {what}")
     terminal.line("Who must accept")
     columns = ("party", "approves_as", "reads", "grant", "uses_left", "valid_until", "receives")
     terminal.table(
@@ -81,7 +83,7 @@ def _tell(terminal: Terminal, given: planning.Plan) -> None:
         caption=f"every one of them; an attempt takes {given.transactions} transactions of theirs together",
     )
     terminal.line("What it would cost each")
-    costs = [{"party": each.account, **{name: each.cost.get(name) for name in COST}} for each in given.words if each.cost]
+    costs = [{"party": each.account, **{name: _rounded(each.cost.get(name)) for name in COST}} for each in given.words if each.cost]
     terminal.table(("party", *COST), costs, caption="" if costs else "only the parties' nodes know")
     terminal.line("In the way")
     for obstacle in given.obstacles or ("nothing",):
@@ -223,6 +225,10 @@ def _input(value: dict[str, Any], chain: Chain, folder: Path) -> TaskInput:
         terms=canonical.hex32(file.grant.terms),
         columns=tuple(sorted(value.get("columns", file.terms.columns))),
     )
+
+
+def _rounded(value: object) -> object:
+    return f"{value:.2f}" if isinstance(value, float) else value
 
 
 def _id(task: str) -> str:

@@ -27,7 +27,9 @@ class Terminal:
     def __init__(self, *, json_output: bool = False, colour: bool = True) -> None:
         self.json_output = json_output
         plain = not colour or bool(os.environ.get("NO_COLOR"))
-        self._out = Console(no_color=plain, highlight=False, soft_wrap=True)
+        # Tables are folded where somebody looks at them; elsewhere each row is a line.
+        width = None if sys.stdout.isatty() else 1000
+        self._out = Console(no_color=plain, highlight=False, soft_wrap=True, width=width)
         self.progress = Console(no_color=plain, highlight=False, stderr=True)
 
     @property
@@ -56,8 +58,7 @@ class Terminal:
         for row in found:
             made.add_row(*(Text(shown(row[column], column), overflow="fold") for column in columns))
         if found:
-            # Folded where somebody looks at it; a line for each row where a program reads it.
-            self._out.print(made, soft_wrap=False, width=None if sys.stdout.isatty() else 1000)
+            self._out.print(made, soft_wrap=False)
         self._out.print(Text(caption or ("" if found else "nothing found"), style="dim"))
 
     def line(self, text: str) -> None:
