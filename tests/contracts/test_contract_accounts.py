@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import solcx
-from contracts.conftest import DAY, Actor, World, refused
+from contracts.conftest import DAY, KIND, Actor, World, refused
 from cryptography.hazmat.primitives.asymmetric import ec
 from eth_abi import encode as abi_encode
 from eth_utils import keccak, to_checksum_address
@@ -23,8 +23,9 @@ from tallystick.signing import Signer
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "contracts" / "test" / "Wallet.sol"
-WRONG = ["Refuses", "Reverts", "Nothing", "Short", "RightAligned", "True", "Dirty", "Burns"]
-ANSWERS = ["Right", *WRONG]
+ANSWERS = ["Right", "Refuses", "Reverts", "Nothing", "Short", "RightAligned", "True", "Dirty", "Burns"]
+# Ganache tries an endless loop for longer than a call may take, before it says that it ran out of gas.
+WRONG = ANSWERS[1:] if KIND == "anvil" else ANSWERS[1:-1]
 LEDGER, GRANTS, PROOFS = "TaskLedger", "GrantLedger", "ProofRegistry"
 
 
