@@ -50,10 +50,11 @@ def test_the_plan_names_what_stands_in_the_way(town: Town, proved: Proved, tmp_p
     spec = town.draft([spent, proved.grants[1]], tmp_path / "spec.json")
     obstacles = town.tally(town.alder, "task", "plan", spec).value["obstacles"]
     assert obstacles == [f"the grant of {town.alder.account} is revoked"]
-    # What a node's own policy forbids only the node can say.
+    # What the nodes say of another task: each its own cost and, as its policy has it, its own refusal.
     small = town.draft(proved.grants, tmp_path / "small.json", minimum=3)
     for said in town.tally(town.alder, "task", "plan", small).value["words"]:
-        assert said["refusal_rule"] in ("minimum-group", "")
+        assert said["fault"] == ""
+        assert said["cost"]["rounds"] > 0
     other = town.draft(proved.grants, tmp_path / "other.json", purpose="marketing")
     # The chain does not know the terms, and a node knows only those that were handed to it.
     assert town.tally(town.regulator, "task", "plan", other, "--no-ask").value["obstacles"] == []
