@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -264,22 +263,13 @@ def test_interrupt_is_exit_130_and_says_nothing_wrong(town: Town, proved: Proved
     chain = town.network.client(town.alder).chain
     chain.send("TaskLedger", "propose", proposal_of(spec).as_tuple())
     task = "0x" + proposal_of(spec).id().hex()
-    command = [
-        sys.executable,
-        "-c",
-        "from tallystick.cli.main import main; main()",
-        "--config",
-        str(town.alder.folder / "tally.toml"),
-    ]
-    process = subprocess.Popen(
-        [*command, "task", "watch", task],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    time.sleep(4)
-    assert process.poll() is None, process.stderr and process.stderr.read()
+    program = "import sys; from tallystick.cli.main import main; print('loaded', file=sys.stderr, flush=True); main()"
+    command = [sys.executable, "-c", program, "--config", str(town.alder.folder / "tally.toml"), "task", "watch", task]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "loaded\n"
+    time.sleep(3)
+    assert process.poll() is None
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130
