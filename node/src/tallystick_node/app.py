@@ -157,7 +157,8 @@ class Node:
                 root, anchored = await asyncio.to_thread(self.store.audit_head)
                 write = Write(f"anchor:{anchored}", "AuditLog", "anchor", [root, anchored])
                 await asyncio.to_thread(self.store.enqueue, write)
-            await asyncio.to_thread(self.outbox.flush)
+            if self.indexer.reachable:
+                await asyncio.to_thread(self.outbox.flush)
             await asyncio.sleep(min(0.2, self.chain.profile.poll_seconds * 4))
 
     async def _tick(self) -> None:

@@ -66,8 +66,23 @@ class Word:
         return word
 
 
-def build(spec: TaskSpec, attempt: int, words: Mapping[str, Word], chain: Chain, release: str) -> Statement:
-    """The statement that follows from everybody's word and the chain. Raises PeerFailed naming a contradiction."""
+def registered_rows(spec: TaskSpec, chain: Chain) -> dict[str, bytes]:
+    """The roots of the inputs' rows as they stand on chain, by dataset."""
+    return {
+        part.dataset: bytes(chain.call("DatasetRegistry", "datasetAt", canonical.unhex32(part.dataset))["rows"])
+        for part in spec.inputs
+    }
+
+
+def build(
+    spec: TaskSpec,
+    attempt: int,
+    words: Mapping[str, Word],
+    rows: Mapping[str, bytes],
+    contracts: Mapping[str, str],
+    release: str,
+) -> Statement:
+    """The statement that follows from everybody's word and the registered rows. Raises PeerFailed naming a contradiction."""
     parties = spec.parties
     links = []
     for sender in parties:
@@ -85,15 +100,14 @@ def build(spec: TaskSpec, attempt: int, words: Mapping[str, Word], chain: Chain,
             links.append(Link(sender, recipient, one[0], one[1], one[2]))
     inputs = []
     for part in spec.inputs:
-        rows = chain.call("DatasetRegistry", "datasetAt", canonical.unhex32(part.dataset))["rows"]
         commitment = words[part.party].commitment
         if spec.proof == SUM_VERIFIED:
             proof.point_of(commitment)
-        inputs.append(StatementInput(part.party, part.dataset, canonical.text(rows), part.grant, commitment))
+        inputs.append(StatementInput(part.party, part.dataset, canonical.text(rows[part.dataset]), part.grant, commitment))
     outputs = tuple(StatementOutput(account, words[account].output) for account in spec.receivers)
     return Statement(
         chain_id=spec.chain_id,
-        contracts={name: chain.deployment.contracts[name] for name in CONTRACTS},
+        contracts={name: contracts[name] for name in CONTRACTS},
         task=canonical.hex32(proposal_of(spec).id()),
         attempt=attempt,
         spec=canonical.text(spec.digest()),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import grpc
 from tallystick.chain.connection import Chain
-from tallystick.protocol.errors import PeerFailed, TallystickError
+from tallystick.protocol.errors import ChainUnreachable, PeerFailed, TallystickError
 from tallystick.protocol.reasons import Reason
 from tallystick.wire import node_pb2, node_pb2_grpc
 
@@ -24,10 +24,8 @@ PROTOCOL_VERSION = 1
 MAX_MESSAGE = 4 << 20
 QUEUE = 32
 OPEN_FACTOR = 2  # how many times the patience with a silent link a party has to come to the run
-ENGINE, EVIDENCE = (
-    b"\0",
-    b"\1",
-)  # first byte of every message: what the computation says, and what the nodes say after it
+DIAL_SECONDS = 0.5  # between two attempts to reach a peer
+ENGINE, EVIDENCE = b"\0", b"\1"  # first byte of every message: what the computation says, and what the nodes say after it
 
 
 @dataclass
@@ -103,7 +101,13 @@ class RunLinks:
     def cut(self, account: str, reason: str) -> None:
         """End the link to one account at once."""
         if account in self.links:
-            self.links[account].fail(reason)
+            self.links[account].fail(reason, reason=Reason.AUTHORISATION_ENDED)
+
+    def abort(self, problem: node_pb2.Problem) -> None:
+        """Tell every peer why this party ends the run; queued messages still leave first."""
+        for link in self.links.values():
+            with contextlib.suppress(asyncio.QueueFull):
+                link.outbound.put_nowait(node_pb2.Frame(abort=node_pb2.Abort(problem=problem)))
 
     async def close(self) -> None:
         """Let queued messages leave, then end every stream."""
@@ -179,24 +183,32 @@ class Peers:
         if target is None:
             link.fail("its address is not configured", "add it to [peers] in the settings")
             return
-        paths = (self._settings.key, self._settings.certificate, self._settings.authority)
         give_up = asyncio.get_running_loop().time() + self._settings.link_seconds
-        while True:
+        while not link.ready.is_set():
             try:
-                await asyncio.to_thread(require_server, self._chain, link.account, target, *paths)
-                break
+                await self._connect(run, link, target)
+            except (PeerFailed, ChainUnreachable) as error:
+                problem, remedy = error.message, error.remedy
             except TallystickError as error:
-                if not isinstance(error, PeerFailed) or asyncio.get_running_loop().time() > give_up:
-                    link.fail(error.message, error.remedy)
+                link.fail(error.message, error.remedy)
+                return
+            except grpc.aio.AioRpcError as error:
+                problem, remedy = f"its node ended the stream: {error.details() or error.code().name}", "look at the peer's node"
+                if error.code() != grpc.StatusCode.UNAVAILABLE:
+                    link.fail(problem)
                     return
-                await asyncio.sleep(0.5)
-        try:
-            async with channel(target, link.account, *paths) as connection:
-                stub = node_pb2_grpc.PeerStub(connection)
-                call = stub.Exchange(outgoing(run, link))
-                await receive_into(call, link, run.hello)
-        except grpc.aio.AioRpcError as error:
-            link.fail(f"its node ended the stream: {error.details() or error.code().name}")
+            if not link.ready.is_set():
+                if asyncio.get_running_loop().time() > give_up:
+                    link.fail(problem, remedy)
+                await asyncio.sleep(DIAL_SECONDS)
+
+    async def _connect(self, run: RunLinks, link: Link, target: str) -> None:
+        """One attempt at a stream; returns when a stream that was established has ended."""
+        paths = (self._settings.key, self._settings.certificate, self._settings.authority)
+        await asyncio.to_thread(require_server, self._chain, link.account, target, *paths)
+        async with channel(target, link.account, *paths) as connection:
+            stub = node_pb2_grpc.PeerStub(connection)
+            await receive_into(stub.Exchange(outgoing(run, link)), link, run.hello)
 
 
 def check_hello(ours: node_pb2.Hello, theirs: node_pb2.Hello, account: str) -> None:
@@ -224,7 +236,10 @@ async def outgoing(run: RunLinks, link: Link) -> AsyncIterator[node_pb2.Frame]:
 
 
 async def receive_into(frames: AsyncIterator[node_pb2.Frame], link: Link, hello: node_pb2.Hello | None) -> None:
-    """Read a peer's frames into its link. ``hello``: what its first frame must agree with, None when it was checked."""
+    """Read a peer's frames into its link. ``hello``: what its first frame must agree with, None when it was checked.
+
+    Raises what gRPC raises as long as the link is not established; afterwards every fault is the link's.
+    """
     try:
         async for frame in frames:
             if hello is not None:
@@ -238,6 +253,8 @@ async def receive_into(frames: AsyncIterator[node_pb2.Frame], link: Link, hello:
     except PeerFailed as error:
         link.fail(error.message, error.remedy, error.reason)
     except (grpc.aio.AioRpcError, grpc.aio.UsageError, grpc.RpcError) as error:  # a message above the limit, a reset
+        if hello is not None:
+            raise
         details = error.details() if isinstance(error, grpc.aio.AioRpcError) else type(error).__name__
         link.fail(f"its stream broke: {details}")
 
@@ -256,6 +273,6 @@ async def _take(frame: node_pb2.Frame, link: Link) -> None:
     elif kind == "done":
         link.end()
     elif kind == "abort":
-        link.fail(f"ended the run: {frame.abort.problem.message[:300]}")
+        link.fail(f"ended the run: {frame.abort.problem.message[:300]}", reason=Reason.PEER_ABORTED)
     else:
         raise PeerFailed("sent what the protocol does not allow", party=link.account)

@@ -22,13 +22,22 @@ from tallystick.chain.connection import Chain
 from tallystick.chain.contract import Event
 from tallystick.protocol import canonical, proof, typed
 from tallystick.protocol.dataset import DatasetDescriptor
-from tallystick.protocol.errors import ContractRefused, MalformedDocument, PeerFailed, Refused, RunFailed, TallystickError
+from tallystick.protocol.errors import (
+    ChainUnreachable,
+    ContractRefused,
+    MalformedDocument,
+    PeerFailed,
+    Refused,
+    RunFailed,
+    TallystickError,
+)
 from tallystick.protocol.grant import Grant, GrantTerms
 from tallystick.protocol.reasons import Reason, reason_words
 from tallystick.protocol.result import Opening, ResultFile, file_digest
 from tallystick.protocol.statement import Statement
 from tallystick.protocol.task import Proposal, TaskSpec, proposal_of
 from tallystick.signing import Signer
+from tallystick.wire import node_pb2
 
 from tallystick_node.admission.gate import Gate
 from tallystick_node.evidence import agreement
@@ -43,6 +52,8 @@ from tallystick_node.workloads.registry import workload_named
 LOG = structlog.get_logger()
 NOBODY = "0x" + "00" * 20
 STATES = ("None", "Proposed", "Running", "Proved", "Failed", "Cancelled", "Expired")
+ABORT_PATIENCE = 5.0  # seconds before the report of a run that another party ended: its own report says why
+RETRIED = frozenset({Reason.RESTARTED, Reason.PEER_SILENT, Reason.WORKER, Reason.PEER_ABORTED})
 SUBMIT_STAGGER = 3.0  # seconds between the parties' attempts to submit the same proof
 
 
@@ -158,11 +169,8 @@ class Runs:
             failure = RunFailed(f"{reason_words(event['reason'])}, says {event['reporter']}", reason=Reason.INTERNAL, party=accused)
             await asyncio.to_thread(self._store.advance, run.task, "failed", problem=failure.problem())
         spec = TaskSpec.parse(run.spec)
-        again = event["reason"] in (Reason.RESTARTED, Reason.PEER_SILENT, Reason.WORKER)
-        if again and run.attempt < spec.attempts and self._chain.now() < spec.accept_by:
-            retried = await asyncio.to_thread(self._store.run, run.task)
-            if retried is not None and retried.state == "failed":
-                await asyncio.to_thread(self._accept, retried, spec, run.attempt + 1)
+        if event["reason"] in RETRIED and run.attempt < spec.attempts:
+            await asyncio.to_thread(self._try_again, run, spec)
 
     async def tick(self) -> None:
         """Close what is over time: anyone may, so every party does."""
@@ -218,6 +226,18 @@ class Runs:
             return run
         return self._accept(run, spec, 1)
 
+    def _try_again(self, run: RunRecord, spec: TaskSpec) -> None:
+        """Accept the next attempt, if the task would still be admitted: authorisation may have ended meanwhile."""
+        failed = self._store.run(run.task)
+        if failed is None or failed.state != "failed" or self._chain.now() >= spec.accept_by:
+            return
+        try:
+            self._gate.check(spec)
+        except Refused as refusal:
+            self._record_refusal(run.task, spec, refusal)
+        else:
+            self._accept(failed, spec, failed.attempt + 1)
+
     def _accept(self, run: RunRecord, spec: TaskSpec, attempt: int) -> RunRecord:
         proposal = proposal_of(spec)
         domain = typed.Domain("TaskLedger", self._chain.deployment.chain_id, self._chain.deployment.contracts["TaskLedger"])
@@ -246,23 +266,31 @@ class Runs:
             failure = self._stopped.pop(run.task, None)
             if failure is not None:
                 log.warning("run stopped", problem=failure.message)
-                await asyncio.to_thread(self._fail, run, spec, failure)
+                await self._end(run, spec, failure, links)
         except TallystickError as error:
-            log.warning("run failed", problem=error.message, party=error.party)
-            await asyncio.to_thread(self._fail, run, spec, error)
+            failed = self._stopped.pop(run.task, error)  # a run that is stopped may fail at the same moment, by the same cause
+            log.warning("run failed", problem=failed.message, party=failed.party)
+            await self._end(run, spec, failed, links)
         except Exception as error:  # a defect of ours must not leave the task hanging
             log.exception("run failed by a defect")
             failure = RunFailed(f"internal error {type(error).__name__}", reason=Reason.INTERNAL)
-            await asyncio.to_thread(self._fail, run, spec, failure)
+            await self._end(run, spec, failure, links)
         finally:
             if links is not None:
                 await self._peers.release(links)
             self._tasks.pop(run.task, None)
 
+    async def _end(self, run: RunRecord, spec: TaskSpec, error: TallystickError, links: RunLinks | None) -> None:
+        """Report a failure, to the chain and to the peers."""
+        if links is not None:
+            links.abort(node_pb2.Problem(**error.problem()))
+        await asyncio.to_thread(self._fail, run, spec, error)
+
     async def _compute_and_prove(self, run: RunRecord, spec: TaskSpec, links: RunLinks) -> None:
         began = time.monotonic()
         scratch = self._settings.home / "runs" / f"{run.task[2:18]}-{run.attempt}"
         scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+        rows = await self._registered_rows(spec)
         outcome = await run_worker(
             spec,
             self._signer.address,
@@ -280,7 +308,7 @@ class Runs:
         own = self._word(spec, outcome, output, elapsed)
         words = await self._exchange_words(spec, links, own)
         agreement.check_commitments(spec, words, outcome["commitments"])
-        statement = await asyncio.to_thread(agreement.build, spec, run.attempt, words, self._chain, self._release)
+        statement = agreement.build(spec, run.attempt, words, rows, self._chain.deployment.contracts, self._release)
         signatures = await self._exchange_signatures(spec, links, statement)
         proving = proof.proof_bytes(spec.proof, spec.parties, statement.inputs)
         arguments = [
@@ -299,6 +327,17 @@ class Runs:
             write=Write(f"submit:{run.task}:{run.attempt}", "ProofRegistry", "submit", arguments, delay),
         )
         self._audit("statement", f"signed the statement of a {spec.workload} task", run.task, spec)
+
+    async def _registered_rows(self, spec: TaskSpec) -> dict[str, bytes]:
+        """The inputs' roots as they stand on chain, read before the run: afterwards nothing needs the chain but the outbox."""
+        give_up = time.monotonic() + spec.run_seconds
+        while True:
+            try:
+                return await asyncio.to_thread(agreement.registered_rows, spec, self._chain)
+            except ChainUnreachable:
+                if time.monotonic() > give_up:
+                    raise
+            await asyncio.sleep(1)
 
     def _word(self, spec: TaskSpec, outcome: dict[str, Any], output: str, elapsed: int) -> Word:
         by_account = {
@@ -377,10 +416,11 @@ class Runs:
 
     def _fail(self, run: RunRecord, spec: TaskSpec, error: TallystickError) -> None:
         reason = error.reason if isinstance(error, RunFailed | PeerFailed) else Reason.INTERNAL
-        accused = error.party if error.party in spec.parties and error.party != self._signer.address else None
+        aborted = reason == Reason.PEER_ABORTED
+        accused = error.party if error.party in spec.parties and error.party != self._signer.address and not aborted else None
         evidence = hashlib.sha256(agreement.describe(error).encode()).digest()
         arguments = [proposal_of(spec).as_tuple(), run.attempt, accused or NOBODY, int(reason), evidence]
-        write = Write(f"fail:{run.task}:{run.attempt}", "TaskLedger", "fail", arguments)
+        write = Write(f"fail:{run.task}:{run.attempt}", "TaskLedger", "fail", arguments, ABORT_PATIENCE if aborted else 0.0)
         try:
             self._store.advance(run.task, "failed", problem=error.problem(), write=write)
         except IllegalTransition:  # another party's report, or a deadline, came first

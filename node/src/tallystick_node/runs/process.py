@@ -118,6 +118,9 @@ class _Relay:
             else:
                 problem = json.loads(body)
                 peer_index = problem.get("peer")
+                link = None if peer_index is None else self._links.links[self._parties[peer_index]]
+                if link is not None and link.failure and problem["reason"] == Reason.PEER_SILENT:
+                    raise link.failure  # the node knows better than its worker why a link is silent
                 raise RunFailed(
                     problem["message"],
                     reason=Reason(problem["reason"]),

@@ -20,6 +20,7 @@ class Reason(IntEnum):
     RESTARTED = 8
     AUTHORISATION_ENDED = 9
     WORKER = 10
+    PEER_ABORTED = 11
 
 
 WORDS: Mapping[int, str] = MappingProxyType(
@@ -34,6 +35,7 @@ WORDS: Mapping[int, str] = MappingProxyType(
         Reason.RESTARTED: "the reporter's node was restarted during the run",
         Reason.AUTHORISATION_ENDED: "a participant or a grant was revoked or suspended during the run",
         Reason.WORKER: "the reporter's worker process died, or ran too long",
+        Reason.PEER_ABORTED: "another party ended the run and has not reported why",
     }
 )
 
