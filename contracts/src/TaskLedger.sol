@@ -65,7 +65,9 @@ contract TaskLedger is ITaskLedger, EIP712 {
         bytes32[] calldata terms
     ) external {
         (bytes32 id, Task memory task) = _load(proposal);
-        if (indices.length != signatures.length || terms.length != proposal.parties.length) revert LengthMismatch();
+        if (indices.length == 0 || indices.length != signatures.length || terms.length != proposal.parties.length) {
+            revert LengthMismatch();
+        }
         if (task.state == State.Failed && task.attempt < proposal.attempts) {
             task = Task(State.Proposed, task.attempt + 1, 0, 0, 0);
         }

@@ -78,6 +78,8 @@ class Model:
         task = self.tasks[number]
         if task.state == NONE:
             return "UnknownTask"
+        if not places:
+            return "LengthMismatch"
         state, current, accepted = task.state, task.attempt, task.accepted
         if state == FAILED and current < ATTEMPTS:
             state, current, accepted = PROPOSED, current + 1, 0

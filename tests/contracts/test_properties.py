@@ -125,16 +125,14 @@ def test_acceptances_of_a_failed_attempt_are_void(case: Case) -> None:
     assert (task["attempt"], task["accepted"], case.world.state(case.proposal)) == (2, 0b001, "Proposed")
 
 
-def test_an_empty_acceptance_binds_nobody(case: Case) -> None:
+def test_an_acceptance_without_signatures_is_refused(case: Case) -> None:
     case.start()
     fail(case)
     terms = case.world.terms(case.proposal, case.grants)
-    case.world.stranger.send(LEDGER, "accept", case.proposal.as_tuple(), 2, [], [], terms)
-    task = case.world.call(LEDGER, "taskAt", case.proposal.id())
-    assert (task["attempt"], task["accepted"], task["runBy"]) == (2, 0, 0)
-    assert [case.world.call(GRANTS, "accountOf", grant.id())["used"] for grant in case.grants] == [1, 1, 1]
-    with refused("WrongAttempt"):
-        case.world.stranger.send(LEDGER, "accept", case.proposal.as_tuple(), 3, [], [], terms)
+    for attempt in (1, 2, 3):
+        with refused("LengthMismatch"):
+            case.world.stranger.send(LEDGER, "accept", case.proposal.as_tuple(), attempt, [], [], terms)
+    assert case.world.state(case.proposal) == "Failed"
     case.world.accept(case.proposal, case.grants, attempt=2)
     assert case.world.state(case.proposal) == "Running"
 

@@ -39,7 +39,7 @@ def test_the_descriptor_fits_the_content(store, folder):
     content = attach(store, folder, OWNER, "people", "people.csv", encoded())
     found = DatasetDescriptor.parse(content)
     assert (found.owner, found.name, found.columns, found.rows) == (OWNER, "people", COLUMNS, 2)
-    row = store.dataset(canonical.hex32(found.id()))
+    row = store.dataset(found.digest())
     rows = [reference.row(each, COLUMNS) for each in ((41, 7025), (42, None))]
     assert found.root == canonical.text(reference.root(rows, row.secret))
     assert (row.path, row.descriptor) == (str(folder / "people.csv"), content)
@@ -52,7 +52,7 @@ def test_each_attachment_has_its_own_secret_and_salt(store, folder):
     first, second = (DatasetDescriptor.parse(attach(store, folder, OWNER, "people", "people.csv", encoded())) for _ in range(2))
     assert first.salt != second.salt
     assert first.root != second.root
-    assert store.dataset(canonical.hex32(first.id())).secret != store.dataset(canonical.hex32(second.id())).secret
+    assert store.dataset(first.digest()).secret != store.dataset(second.digest()).secret
 
 
 def test_a_file_in_a_folder_below_and_a_link_within(store, folder):
@@ -134,5 +134,5 @@ def test_a_file_that_changes_while_it_is_read_is_seen_to_have_changed(store, fol
 
     monkeypatch.setattr(module, "open_table", read_and_change)
     found = DatasetDescriptor.parse(attach(store, folder, OWNER, "people", "people.csv", encoded()))
-    row = store.dataset(canonical.hex32(found.id()))
+    row = store.dataset(found.digest())
     assert (row.size, row.modified_ns) != (path.stat().st_size, path.stat().st_mtime_ns)

@@ -125,23 +125,31 @@ class Gate:
             raise Refused(error.message, rule=rule, party=account, remedy=error.remedy) from None
 
     def _dataset_rule(self, part: TaskInput) -> None:
-        row = self._store.dataset(part.dataset)
+        dataset = canonical.unhex32(part.dataset)
+        try:
+            self._chain.call("DatasetRegistry", "requireUsable", dataset)
+        except ContractRefused as error:
+            raise Refused(error.message, rule="dataset", party=self._account, remedy=error.remedy) from None
+        registered = self._chain.call("DatasetRegistry", "datasetAt", dataset)
+        row = self._store.dataset(registered["descriptor"])
         if row is None:
-            raise Refused("no data file is attached for the dataset", rule="dataset", party=self._account)
-        path = Path(row.path)
+            raise Refused(
+                "no data file is attached for the dataset as it was published last",
+                rule="dataset",
+                party=self._account,
+                remedy="attach the file at this node and publish what it answers",
+            )
         descriptor = DatasetDescriptor.parse(row.descriptor)
         try:
-            self._chain.call("DatasetRegistry", "requireUsable", canonical.unhex32(part.dataset))
-            registered = self._chain.call("DatasetRegistry", "datasetAt", canonical.unhex32(part.dataset))
-            stat = path.stat()
-            if (stat.st_size, stat.st_mtime_ns) != (row.size, row.modified_ns):
-                table = open_table(path, descriptor.columns)
-                root = rows_root(table, descriptor.columns, row.secret)
-            else:
+            stat = Path(row.path).stat()
+            unchanged = (stat.st_size, stat.st_mtime_ns) == (row.size, row.modified_ns)
+            if unchanged:
                 root = canonical.untext(descriptor.root)
+            else:
+                root = rows_root(open_table(Path(row.path), descriptor.columns), descriptor.columns, row.secret)
         except (OSError, TallystickError) as error:
             raise Refused(f"the dataset cannot be used: {type(error).__name__}", rule="dataset", party=self._account) from None
-        if (registered["rows"], registered["descriptor"]) != (root, descriptor.digest()):
+        if registered["rows"] != root:
             raise Refused(
                 "the data file is not the one that was published",
                 rule="dataset",

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tallystick.protocol import canonical
-from tallystick.protocol.dataset import LIMIT, MAX_COLUMNS, Column, DatasetDescriptor, dataset_id
+from tallystick.protocol.dataset import LIMIT, MAX_COLUMNS, Column, DatasetDescriptor
 from tallystick.protocol.errors import InvalidData, MalformedDocument
 
 from tallystick_node.data.commit import SECRET_BYTES, rows_root
@@ -43,7 +43,7 @@ def attach(store: Store, data_dir: Path, owner: str, name: str, path: str, colum
     content = descriptor.to_bytes()
     store.put_dataset(
         DatasetRow(
-            dataset=canonical.hex32(dataset_id(owner, descriptor.digest())),
+            digest=canonical.hex32(descriptor.digest()),
             path=str(file),
             descriptor=content,
             secret=secret,

@@ -66,23 +66,32 @@ class Word:
         return word
 
 
-def registered_rows(spec: TaskSpec, chain: Chain) -> dict[str, bytes]:
-    """The roots of the inputs' rows as they stand on chain, by dataset."""
-    return {
-        part.dataset: bytes(chain.call("DatasetRegistry", "datasetAt", canonical.unhex32(part.dataset))["rows"])
-        for part in spec.inputs
-    }
+@dataclass(frozen=True)
+class Registered:
+    """A dataset's latest version, as it stands on chain."""
+
+    rows: bytes
+    descriptor: bytes
+
+
+def registered(spec: TaskSpec, chain: Chain) -> dict[str, Registered]:
+    """The datasets of a task's inputs, by id."""
+    found = {}
+    for part in spec.inputs:
+        answer = chain.call("DatasetRegistry", "datasetAt", canonical.unhex32(part.dataset))
+        found[part.dataset] = Registered(bytes(answer["rows"]), bytes(answer["descriptor"]))
+    return found
 
 
 def build(
     spec: TaskSpec,
     attempt: int,
     words: Mapping[str, Word],
-    rows: Mapping[str, bytes],
+    datasets: Mapping[str, Registered],
     contracts: Mapping[str, str],
     release: str,
 ) -> Statement:
-    """The statement that follows from everybody's word and the registered rows. Raises PeerFailed naming a contradiction."""
+    """The statement that follows from everybody's word and the registered datasets. Raises PeerFailed naming a contradiction."""
     parties = spec.parties
     links = []
     for sender in parties:
@@ -103,7 +112,7 @@ def build(
         commitment = words[part.party].commitment
         if spec.proof == SUM_VERIFIED:
             proof.point_of(commitment)
-        inputs.append(StatementInput(part.party, part.dataset, canonical.text(rows[part.dataset]), part.grant, commitment))
+        inputs.append(StatementInput(part.party, part.dataset, canonical.text(datasets[part.dataset].rows), part.grant, commitment))
     outputs = tuple(StatementOutput(account, words[account].output) for account in spec.receivers)
     return Statement(
         chain_id=spec.chain_id,

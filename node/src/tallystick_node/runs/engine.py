@@ -41,7 +41,7 @@ from tallystick.wire import node_pb2
 
 from tallystick_node.admission.gate import Gate
 from tallystick_node.evidence import agreement
-from tallystick_node.evidence.agreement import Word
+from tallystick_node.evidence.agreement import Registered, Word
 from tallystick_node.peers.links import EVIDENCE, Peers, RunLinks
 from tallystick_node.runs.process import run_worker
 from tallystick_node.settings import Settings
@@ -290,12 +290,12 @@ class Runs:
         began = time.monotonic()
         scratch = self._settings.home / "runs" / f"{run.task[2:18]}-{run.attempt}"
         scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-        rows = await self._registered_rows(spec)
+        datasets = await self._registered(spec)
         outcome = await run_worker(
             spec,
             self._signer.address,
             links,
-            data=await asyncio.to_thread(self._data, spec),
+            data=await asyncio.to_thread(self._data, spec, datasets),
             scratch=scratch,
             link_seconds=self._settings.link_seconds,
             run_seconds=spec.run_seconds,
@@ -308,7 +308,7 @@ class Runs:
         own = self._word(spec, outcome, output, elapsed)
         words = await self._exchange_words(spec, links, own)
         agreement.check_commitments(spec, words, outcome["commitments"])
-        statement = agreement.build(spec, run.attempt, words, rows, self._chain.deployment.contracts, self._release)
+        statement = agreement.build(spec, run.attempt, words, datasets, self._chain.deployment.contracts, self._release)
         signatures = await self._exchange_signatures(spec, links, statement)
         proving = proof.proof_bytes(spec.proof, spec.parties, statement.inputs)
         arguments = [
@@ -328,12 +328,12 @@ class Runs:
         )
         self._audit("statement", f"signed the statement of a {spec.workload} task", run.task, spec)
 
-    async def _registered_rows(self, spec: TaskSpec) -> dict[str, bytes]:
-        """The inputs' roots as they stand on chain, read before the run: afterwards nothing needs the chain but the outbox."""
+    async def _registered(self, spec: TaskSpec) -> dict[str, Registered]:
+        """The inputs as they stand on chain, read before the run: afterwards nothing needs the chain but the outbox."""
         give_up = time.monotonic() + spec.run_seconds
         while True:
             try:
-                return await asyncio.to_thread(agreement.registered_rows, spec, self._chain)
+                return await asyncio.to_thread(agreement.registered, spec, self._chain)
             except ChainUnreachable:
                 if time.monotonic() > give_up:
                     raise
@@ -401,15 +401,15 @@ class Runs:
     def _rows(self, spec: TaskSpec) -> dict[str, int]:
         """The inputs' rows as far as this node knows them: its own, which it supposes for the others too."""
         part = spec.input_of(self._signer.address)
-        row = self._store.dataset(part.dataset) if part else None
+        row = self._store.dataset(agreement.registered(spec, self._chain)[part.dataset].descriptor) if part else None
         own = DatasetDescriptor.parse(row.descriptor).rows if row else 0
         return {each.party: own for each in spec.inputs}
 
-    def _data(self, spec: TaskSpec) -> dict[str, Any] | None:
+    def _data(self, spec: TaskSpec, datasets: Mapping[str, Registered]) -> dict[str, Any] | None:
         part = spec.input_of(self._signer.address)
         if part is None:
             return None
-        row = self._store.dataset(part.dataset)
+        row = self._store.dataset(datasets[part.dataset].descriptor)
         if row is None:
             raise RunFailed("the dataset is no longer attached", reason=Reason.DATA)
         return {"path": row.path, "columns": json.loads(row.descriptor)["columns"]}

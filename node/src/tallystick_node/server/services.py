@@ -169,6 +169,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             records = await asyncio.to_thread(self._store.audit_records)
             head = await asyncio.to_thread(self._chain.call, "AuditLog", "headOf", self._signer.address)
             size = min(head["size"], len(records))
+            proofs = merkle.InclusionProofs(records[:size])
             for index in range(request.from_index, len(records)):
                 record = AuditRecord.parse(records[index])
                 asked = (
@@ -178,7 +179,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 )
                 if asked and (everything or record.party == caller):
                     proved = index < size
-                    inclusion = merkle.inclusion_proof(records[:size], index) if proved else []
+                    inclusion = proofs.path(index) if proved else []
                     yield node_pb2.AuditRecord(
                         index=index, record=records[index], tree_size=size if proved else 0, inclusion=inclusion
                     )

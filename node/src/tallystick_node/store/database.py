@@ -115,10 +115,10 @@ class Store:
         with self._writing() as session:
             session.merge(row)
 
-    def dataset(self, dataset: str) -> DatasetRow | None:
-        """An attached dataset by its id."""
+    def dataset(self, digest: bytes) -> DatasetRow | None:
+        """An attached dataset by the digest of its descriptor."""
         with Session(self._engine, expire_on_commit=False) as session:
-            return session.get(DatasetRow, dataset)
+            return session.get(DatasetRow, "0x" + digest.hex())
 
     # -- runs
 

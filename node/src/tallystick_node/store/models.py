@@ -20,10 +20,13 @@ class DocumentRow(Base):
 
 
 class DatasetRow(Base):
-    """A data file of this institution that was committed to. ``secret`` salts its rows: it never leaves this table."""
+    """A data file of this institution that was committed to, by the digest of its descriptor: one for each version of a dataset.
+
+    ``secret`` salts its rows: it never leaves this table.
+    """
 
     __tablename__ = "datasets"
-    dataset: Mapped[str] = mapped_column(String(66), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(66), primary_key=True)
     path: Mapped[str] = mapped_column(Text)
     descriptor: Mapped[bytes] = mapped_column(LargeBinary)
     secret: Mapped[bytes] = mapped_column(LargeBinary)

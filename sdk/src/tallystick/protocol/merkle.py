@@ -52,19 +52,29 @@ def root(leaves: Sequence[bytes]) -> bytes:
 
 def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
     """PATH(index, leaves), RFC 9162 section 2.1.3.1. Raises IndexError when there is no such leaf."""
-    if not 0 <= index < len(leaves):
-        raise IndexError(f"leaf {index} of {len(leaves)}")
-    hashes, low, high = [leaf_hash(leaf) for leaf in leaves], 0, len(leaves)
-    path: list[bytes] = []
-    while high - low > 1:
-        middle = low + _split(high - low)
-        if index < middle:
-            path.append(root_of_hashes(hashes[middle:high]))
-            high = middle
-        else:
-            path.append(root_of_hashes(hashes[low:middle]))
-            low = middle
-    return path[::-1]
+    return InclusionProofs(leaves).path(index)
+
+
+class InclusionProofs:
+    """All inclusion proofs of one tree: linear time to build, logarithmic for each."""
+
+    def __init__(self, leaves: Sequence[bytes]) -> None:
+        self._levels = [[leaf_hash(leaf) for leaf in leaves]]
+        while len(level := self._levels[-1]) > 1:
+            paired = [node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+            self._levels.append(paired + level[len(level) & ~1 :])
+
+    def path(self, index: int) -> list[bytes]:
+        """The proof of one leaf, from the leaf up. Raises IndexError."""
+        if not 0 <= index < len(self._levels[0]):
+            raise IndexError(f"leaf {index} of {len(self._levels[0])}")
+        siblings = []
+        for level in self._levels[:-1]:
+            sibling = index ^ 1
+            if sibling < len(level):  # an odd last node goes up without a partner
+                siblings.append(level[sibling])
+            index >>= 1
+        return siblings
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], expected: bytes) -> None:

@@ -17,7 +17,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "datasets",
-        sa.Column("dataset", sa.String(66), primary_key=True),
+        sa.Column("digest", sa.String(66), primary_key=True),
         sa.Column("path", sa.Text, nullable=False),
         sa.Column("descriptor", sa.LargeBinary, nullable=False),
         sa.Column("secret", sa.LargeBinary, nullable=False),
