@@ -1,19 +1,16 @@
 """The worker process of one run: ``python -m tallystick_node.runs.worker FD``, with its job as JSON on standard input.
 
-It holds the party's rows and nothing else: no key, no network, an empty environment. It talks to its node over the socket
-``FD`` and ends with one OUTCOME or ERROR frame. It dies with its node.
+It holds the party's rows and nothing else: no key, no network (:mod:`confinement`), an empty environment. It talks to its node
+over the socket ``FD`` and ends with one OUTCOME or ERROR frame. It dies with its node.
 """
 
 from __future__ import annotations
 
 import base64
-import ctypes
 import hashlib
 import json
 import os
 import queue
-import resource
-import signal
 import socket
 import sys
 import threading
@@ -28,12 +25,9 @@ from tallystick.protocol.task import TaskSpec
 from tallystick_node.data.connect import open_table
 from tallystick_node.engines.channel import ChannelError, ProtocolViolation, Session
 from tallystick_node.evidence.transcript import Transcript
+from tallystick_node.runs.confinement import confine
 from tallystick_node.runs.frames import HEADER, MAX_BODY, Kind, pack
 from tallystick_node.workloads.registry import workload_named
-
-PR_SET_PDEATHSIG = 1
-PR_SET_DUMPABLE = 4
-MEMORY_BYTES = 16 << 30
 
 
 class Pipe:
@@ -156,21 +150,12 @@ def problem_of(error: BaseException) -> dict[str, Any]:
     return {"reason": Reason.WORKER, "message": f"the worker failed with {type(error).__name__}"}
 
 
-def confine() -> None:
-    """Die with the node, dump no core, hold no more memory than allowed."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-
-
 def main() -> None:
     """Entry point."""
-    confine()
     job = json.load(sys.stdin)
     pipe = Pipe(int(sys.argv[1]), [p for p in range(job["parties"]) if p != job["index"]], job["seconds"])
     try:
+        confine()
         outcome = run(job, pipe)
         pipe.send(Kind.OUTCOME, 0, json.dumps(outcome).encode())
     except BaseException as error:

@@ -193,7 +193,7 @@ class Chain:
 
     def receipt(self, transaction: str, contract: str = "") -> Receipt:
         """Wait for a transaction. Raises Deadline, or ContractRefused when it was carried out and reverted."""
-        give_up = time.monotonic() + self.profile.receipt_seconds
+        give_up, pause = time.monotonic() + self.profile.receipt_seconds, 0.002
         while True:
             found = self.request("eth_getTransactionReceipt", transaction)
             if isinstance(found, dict) and found.get("blockNumber"):
@@ -206,7 +206,8 @@ class Chain:
                     party=self.shown_url,
                     remedy="look whether the chain makes blocks and the account can pay",
                 )
-            time.sleep(min(self.profile.poll_seconds, 0.02) if self.profile.poll_seconds < 0.1 else 0.25)
+            time.sleep(pause)
+            pause = min(2 * pause, self.profile.poll_seconds / 4)
         with self._transport.understood("eth_getTransactionReceipt"):
             if int(found["status"], 16) != 1:
                 raise ContractRefused(f"{contract or 'the contract'} reverted in transaction {transaction}", error="reverted")
