@@ -11,17 +11,19 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rlp
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
-from web3 import Web3
 
 from tallystick.chain import artifacts
 from tallystick.chain.transport import Transport, parse
 from tallystick.protocol.errors import Configuration, Deadline, NotFound, WrongChain
 from tallystick.signing import DEVELOPMENT_CHAINS, Signer
+
+if TYPE_CHECKING:  # a second to import, and only an annotation here
+    from web3 import Web3
 
 GAS_LIMIT = 8_000_000
 RECEIPT_SECONDS = 120

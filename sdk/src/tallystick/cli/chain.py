@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from web3 import HTTPProvider, Web3
 
 from tallystick.chain import deployment
 from tallystick.chain.connection import Chain, Receipt
@@ -25,6 +24,8 @@ def deploy(context: typer.Context) -> None:
     """Deploy the contracts, unless the deployment file already names a whole deployment."""
     session = of(context)
     url = session.setting("rpc_url")
+    from web3 import HTTPProvider, Web3
+
     web3 = Web3(HTTPProvider(url, request_kwargs={"timeout": 15.0}, exception_retry_configuration=None))
     try:
         made = deployment.ensure(web3, session.signer(), Path(session.setting("deployment")))

@@ -14,6 +14,7 @@ from tallystick.protocol.bundle import Bundle
 from tallystick.protocol.errors import VerificationFailed
 from tallystick.protocol.grant import GrantTerms
 from tallystick.protocol.identity import Certificate, role_names
+from tallystick.protocol.reasons import reason_words
 from tallystick.protocol.statement import Envelope, Statement
 from tallystick.protocol.task import PROOFS, TaskSpec
 from tallystick.provenance.graph import Edge, Graph, Kind, Node, Strength
@@ -171,7 +172,7 @@ class _Builder:
 
     def _Failed(self, event: Event) -> None:
         self._mark(f"{Kind.TASK}:{_hex(event['task'])}", state="failed")
-        self._mark(self._attempt(event), state="failed", reason=str(event["reason"]), accused=event["accused"])
+        self._mark(self._attempt(event), state="failed", reason=reason_words(event["reason"]), accused=event["accused"])
 
     def _Cancelled(self, event: Event) -> None:
         self._mark(f"{Kind.TASK}:{_hex(event['task'])}", state="cancelled")

@@ -11,13 +11,14 @@ import os
 import secrets as random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
 from eth_typing import Hash32
 
 from tallystick.protocol.errors import Configuration, SignerLocked
+
+if TYPE_CHECKING:  # most of a second to import, and only who signs needs it
+    from eth_account.signers.local import LocalAccount
 
 DEVELOPMENT_CHAINS = (31337, 1337)
 DEVELOPMENT_MNEMONIC = "test test test test test test test test test test test junk"
@@ -72,6 +73,8 @@ def signer_from_uri(uri: str, password: Callable[[], str] | None = None) -> Sign
 
     Raises SignerLocked (wrong password, unreadable file) or Configuration (unknown scheme, file open to others).
     """
+    from eth_account import Account
+
     scheme, _, rest = uri.partition(":")
     if scheme == "keystore":
         return _keystore(Path(rest).expanduser(), password)
@@ -97,6 +100,8 @@ def create_keystore(path: Path, password: str, *, iterations: int | None = None)
 
     Raises Configuration when the file exists or the password has fewer than 8 characters.
     """
+    from eth_account import Account
+
     if len(password) < 8:
         raise Configuration("the password is too short", remedy="use at least 8 characters")
     account = Account.from_key(random.token_bytes(32))
@@ -118,6 +123,8 @@ def require_private(path: Path) -> None:
 
 
 def _keystore(path: Path, password: Callable[[], str] | None) -> Signer:
+    from eth_account import Account
+
     try:
         require_private(path)
         content = json.loads(path.read_text())
