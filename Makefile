@@ -9,7 +9,7 @@ CHAIN_STAMP := ganache-setup/node_modules/.installed
 CHAIN ?= anvil
 SOURCES := sdk/src node/src tests ganache-setup docs
 
-.PHONY: help setup demo test test-ganache check format generate lock chain chain-stop chain-status chain-reset bench clean
+.PHONY: help setup demo test test-slow test-ganache check format generate lock chain chain-stop chain-status chain-reset bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}'
@@ -34,7 +34,10 @@ demo: setup ## See the whole product work: chain, three hospitals, two audited c
 	@CHAIN=$(CHAIN) $(BIN)/python docs/demo/run.py
 
 test: setup ## Run all tests (Anvil), about ten minutes on two cores
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" tests
+
+test-slow: setup ## Run the tests that take minutes: the tutorial, command by command
+	@$(BIN)/python -m pytest -m slow tests
 
 test-ganache: setup ## Run the contract and story tests on Ganache
 	@CHAIN=ganache $(BIN)/python -m pytest -n 2 --dist loadgroup tests/contracts tests/integration/story

@@ -17,16 +17,6 @@ from typer.testing import CliRunner
 PURPOSE = "health/research"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes minutes; run with -m slow")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.get_closest_marker("slow") and "slow" not in config.option.markexpr:
-            item.add_marker(pytest.mark.skip(reason="takes minutes: run it with -m slow"))
-
-
 @dataclass
 class Ran:
     code: int
