@@ -151,9 +151,13 @@ class Nodes:
             if key == "tallystick-problem-bin":
                 problem = node_pb2.Problem.FromString(value)
                 return error_of(problem.code, problem.message, party=problem.party, remedy=problem.remedy)
-        detail = (error.details() or "").splitlines()[0][:200] if error.details() else ""
+        # gRPC's own words name library internals; whether TLS or the network said no, it does not tell reliably.
+        happened = {
+            grpc.StatusCode.UNAVAILABLE: "does not answer, or not to this certificate",
+            grpc.StatusCode.DEADLINE_EXCEEDED: "did not answer in time",
+        }
         return PeerFailed(
-            f"the node at {target} does not answer ({error.code().name.lower()}: {detail})",
+            f"the node at {target} {happened.get(error.code(), f'failed ({error.code().name.lower()})')}",
             party=account,
             remedy="check that it runs, and that both certificates come from one authority",
         )
