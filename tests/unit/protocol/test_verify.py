@@ -241,6 +241,7 @@ TAMPERS: list[tuple[int, str, Tamper]] = [
     (11, "the statement's cost was changed later", lambda w: setattr(w, "statement", replace(w.statement, workload=w.statement.workload, cost=replace(w.statement.cost, rounds=5)))),
     (12, "another spec", lambda w: w.agree(spec=canonical.text(OTHER))),
     (12, "another workload", lambda w: w.agree(workload="training")),
+    (12, "a party's code release left out", lambda w: w.agree(code=w.statement.code[1:])),
     (12, "weaker security", lambda w: w.agree(security=Security("semi-honest", 0))),
     (12, "another contract", lambda w: w.agree(contracts={**DEPLOYED, "AuditLog": REQUESTER})),
     (12, "another chain", lambda w: w.agree(chain_id=1)),

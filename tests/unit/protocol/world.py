@@ -27,6 +27,7 @@ from tallystick.protocol.identity import Certificate, issue_authority, issue_cer
 from tallystick.protocol.result import Opening, ResultFile, file_digest
 from tallystick.protocol.statement import (
     CONTRACTS,
+    CodeRelease,
     Envelope,
     Link,
     MeasuredCost,
@@ -329,7 +330,7 @@ def make(kind: str = "sum-verified") -> World:
         attempt=1,
         spec=canonical.text(spec.digest()),
         workload="statistics",
-        code=canonical.text(hashlib.sha256(b"release").digest()),
+        code=tuple(CodeRelease(party, canonical.text(hashlib.sha256(b"release").digest())) for party in PARTIES),
         inputs=stated_inputs,
         outputs=(StatementOutput(receiver, file_digest(result.to_bytes())),),
         links=tuple(

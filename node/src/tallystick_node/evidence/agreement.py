@@ -20,6 +20,7 @@ from tallystick.protocol.reasons import Reason
 from tallystick.protocol.signature import recover
 from tallystick.protocol.statement import (
     CONTRACTS,
+    CodeRelease,
     Envelope,
     Link,
     MeasuredCost,
@@ -43,6 +44,7 @@ class Word:
     received: Mapping[str, list[Any]]
     seconds_ms: int
     certificate: str
+    release: str
 
     def to_bytes(self) -> bytes:
         """Canonical bytes, for the peers."""
@@ -59,6 +61,7 @@ class Word:
                 canonical.untext(digest)
                 if type(messages) is not int or type(size) is not int:
                     raise MalformedDocument("a link's counts are integers")
+            canonical.untext(word.release)
             if type(word.seconds_ms) is not int or Certificate.parse(word.certificate.encode()).account != account:
                 raise MalformedDocument("not its own certificate")
         except (MalformedDocument, TypeError, ValueError, AttributeError):
@@ -89,7 +92,6 @@ def build(
     words: Mapping[str, Word],
     datasets: Mapping[str, Registered],
     contracts: Mapping[str, str],
-    release: str,
 ) -> Statement:
     """The statement that follows from everybody's word and the registered datasets. Raises PeerFailed naming a contradiction."""
     parties = spec.parties
@@ -121,7 +123,7 @@ def build(
         attempt=attempt,
         spec=canonical.text(spec.digest()),
         workload=spec.workload,
-        code=release,
+        code=tuple(CodeRelease(account, words[account].release) for account in parties),
         inputs=tuple(inputs),
         outputs=outputs,
         links=tuple(links),

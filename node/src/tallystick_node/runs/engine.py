@@ -308,7 +308,7 @@ class Runs:
         own = self._word(spec, outcome, output, elapsed)
         words = await self._exchange_words(spec, links, own)
         agreement.check_commitments(spec, words, outcome["commitments"])
-        statement = agreement.build(spec, run.attempt, words, datasets, self._chain.deployment.contracts, self._release)
+        statement = agreement.build(spec, run.attempt, words, datasets, self._chain.deployment.contracts)
         signatures = await self._exchange_signatures(spec, links, statement)
         proving = proof.proof_bytes(spec.proof, spec.parties, statement.inputs)
         arguments = [
@@ -351,6 +351,7 @@ class Runs:
             received=by_account["received"],
             seconds_ms=elapsed,
             certificate=self._certificate,
+            release=self._release,
         )
 
     async def _exchange_words(self, spec: TaskSpec, links: RunLinks, own: Word) -> dict[str, Word]:

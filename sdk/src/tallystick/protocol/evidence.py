@@ -39,6 +39,8 @@ def statement_fields(case: Case) -> str:
         fail(12, "workload, proof or security: not the spec's")
     if tuple(each.receiver for each in stated.outputs) != spec.receivers:
         fail(12, "outputs: not one for each receiver")
+    if tuple(each.party for each in stated.code) != spec.parties:
+        fail(12, "code: not one release for each party")
     inputs = [(each.party, each.dataset, each.grant) for each in stated.inputs]
     if inputs != [(each.party, each.dataset, each.grant) for each in spec.inputs]:
         fail(12, "inputs: not the spec's")
@@ -48,7 +50,8 @@ def statement_fields(case: Case) -> str:
             raise Blocked("a dataset is not published (rule 7)")
         if canonical.text(published[-1]["rows"]) != each.rows:
             fail(12, "rows: not the commitment on chain", each.party)
-    return f"workload {stated.workload!r}, code {stated.code[:19]}"
+    releases = sorted({each.sha256[:19] for each in stated.code})
+    return f"workload {stated.workload!r}, code {', '.join(releases)}"
 
 
 def signatures(case: Case) -> str:

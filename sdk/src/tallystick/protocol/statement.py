@@ -77,6 +77,24 @@ class StatementOutput:
 
 
 @dataclass(frozen=True)
+class CodeRelease:
+    """What one party's node ran: the digest of its code release, ``sha256:…``. Releases may differ; protocol versions may not."""
+
+    party: str
+    sha256: str
+
+    def to_json(self) -> dict[str, str]:
+        """The release as it stands in the predicate."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_json(cls, value: Any, where: str) -> CodeRelease:
+        """Read a release strictly."""
+        fields = Fields(value, ("party", "sha256"), where)
+        return cls(fields.address("party"), fields.digest("sha256"))
+
+
+@dataclass(frozen=True)
 class Link:
     """One direction between two parties: how many messages and bytes went, and their transcript digest as both ends
     saw it.
@@ -139,7 +157,7 @@ class Statement:
     attempt: int
     spec: str
     workload: str
-    code: str
+    code: tuple[CodeRelease, ...]
     inputs: tuple[StatementInput, ...]
     outputs: tuple[StatementOutput, ...]
     links: tuple[Link, ...]
@@ -166,7 +184,7 @@ class Statement:
             "attempt": self.attempt,
             "spec": self.spec,
             "workload": self.workload,
-            "code": self.code,
+            "code": [each.to_json() for each in self.code],
             "inputs": [each.to_json() for each in self.inputs],
             "outputs": [each.to_json() for each in self.outputs],
             "transcript": {"root": self.transcript_root, "links": [link.to_json() for link in self.links]},
@@ -207,7 +225,7 @@ class Statement:
             attempt=fields.integer("attempt", 1, MAX_ATTEMPTS),
             spec=fields.digest("spec"),
             workload=fields.string("workload", 64),
-            code=fields.digest("code"),
+            code=fields.items("code", 1, MAX_PARTIES, CodeRelease.from_json),
             inputs=fields.items("inputs", 1, MAX_PARTIES, StatementInput.from_json),
             outputs=fields.items("outputs", 1, MAX_PARTIES, StatementOutput.from_json),
             links=transcript.items("links", 0, MAX_PARTIES * (MAX_PARTIES - 1), Link.from_json),
@@ -217,6 +235,7 @@ class Statement:
             security=Security.from_json(fields.object("security"), "statement.predicate.security"),
             cost=MeasuredCost.from_json(fields.object("cost"), "statement.predicate.cost"),
         )
+        _ascending([(order(each.party),) for each in statement.code], "code")
         _ascending([(order(each.party),) for each in statement.inputs], "inputs")
         _ascending([(order(each.receiver),) for each in statement.outputs], "outputs")
         _ascending([(order(each.sender), order(each.recipient)) for each in statement.links], "transcript.links")
