@@ -7,14 +7,15 @@ contradicts another's is named.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from tallystick.chain.connection import Chain
 from tallystick.protocol import canonical, proof, typed
 from tallystick.protocol.errors import MalformedDocument, PeerFailed, TallystickError
+from tallystick.protocol.fields import Fields
 from tallystick.protocol.identity import Certificate
 from tallystick.protocol.reasons import Reason
 from tallystick.protocol.signature import recover
@@ -28,7 +29,7 @@ from tallystick.protocol.statement import (
     StatementInput,
     StatementOutput,
 )
-from tallystick.protocol.task import SUM_VERIFIED, TaskSpec, proposal_of
+from tallystick.protocol.task import MAX_PARTIES, SUM_VERIFIED, TaskSpec, proposal_of
 from tallystick.signing import Signer
 
 LIMIT = 1 << 20
@@ -36,36 +37,41 @@ LIMIT = 1 << 20
 
 @dataclass(frozen=True)
 class Word:
-    """What one party says after its run. Digests and commitments in text form; links by peer as [messages, bytes, digest]."""
+    """What one party says after its run. ``links``: both directions of each of its links, as it saw them."""
 
-    commitment: str
-    output: str
-    sent: Mapping[str, list[Any]]
-    received: Mapping[str, list[Any]]
+    commitment: str  # empty without input
+    output: str  # digest of the result file; empty when it receives none
+    links: tuple[Link, ...]
     seconds_ms: int
     certificate: str
     release: str
 
     def to_bytes(self) -> bytes:
         """Canonical bytes, for the peers."""
-        return canonical.encode({name: getattr(self, name) for name in self.__dataclass_fields__})
+        members = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return canonical.encode({**members, "links": [link.to_json() for link in self.links]})
 
     @classmethod
     def parse(cls, data: bytes, account: str) -> Word:
         """Read a peer's word. Raises PeerFailed naming it."""
         try:
-            raw = canonical.decode(data, LIMIT)
-            word = cls(**raw)
-            for link in [*word.sent.values(), *word.received.values()]:
-                messages, size, digest = link
-                canonical.untext(digest)
-                if type(messages) is not int or type(size) is not int:
-                    raise MalformedDocument("a link's counts are integers")
-            canonical.untext(word.release)
-            if type(word.seconds_ms) is not int or Certificate.parse(word.certificate.encode()).account != account:
-                raise MalformedDocument("not its own certificate")
-        except (MalformedDocument, TypeError, ValueError, AttributeError):
-            raise PeerFailed("sent evidence that is not well-formed", party=account, reason=Reason.STATEMENT_MISMATCH) from None
+            fields = Fields(canonical.decode(data, LIMIT), cls.__dataclass_fields__, "word")
+            word = cls(
+                commitment=fields.string("commitment", 256, empty=True),
+                output=fields.string("output", 256, empty=True),
+                links=fields.items("links", 0, 2 * MAX_PARTIES, Link.from_json),
+                seconds_ms=fields.integer("seconds_ms", 0, canonical.MAX_INTEGER),
+                certificate=fields.string("certificate", LIMIT),
+                release=fields.digest("release"),
+            )
+            if word.output:
+                fields.digest("output")
+            if Certificate.parse(word.certificate.encode()).account != account:
+                raise MalformedDocument("word.certificate: not its own")
+        except MalformedDocument as error:
+            raise PeerFailed(
+                f"sent evidence that is not well-formed: {error.message}", party=account, reason=Reason.STATEMENT_MISMATCH
+            ) from None
         return word
 
 
@@ -95,26 +101,28 @@ def build(
 ) -> Statement:
     """The statement that follows from everybody's word and the registered datasets. Raises PeerFailed naming a contradiction."""
     parties = spec.parties
+    views = {account: {(link.sender, link.recipient): link for link in word.links} for account, word in words.items()}
     links = []
-    for sender in parties:
-        for recipient in parties:
-            if sender == recipient:
-                continue
-            one, other = words[sender].sent.get(recipient), words[recipient].received.get(sender)
-            if one is None or one != other:
-                raise PeerFailed(
-                    f"transcript mismatch: {sender} and {recipient} saw different messages",
-                    party=recipient if one is not None else sender,
-                    remedy="both ends keep their transcript: compare them phase by phase",
-                    reason=Reason.TRANSCRIPT_MISMATCH,
-                )
-            links.append(Link(sender, recipient, one[0], one[1], one[2]))
+    for pair in itertools.permutations(parties, 2):
+        one, other = (views[account].get(pair) for account in pair)
+        if one is None or one != other:
+            raise PeerFailed(
+                f"transcript mismatch: {pair[0]} and {pair[1]} saw different messages",
+                party=pair[1] if one is not None else pair[0],
+                remedy="both ends keep their transcript: compare them phase by phase",
+                reason=Reason.TRANSCRIPT_MISMATCH,
+            )
+        links.append(one)
     inputs = []
     for part in spec.inputs:
         commitment = words[part.party].commitment
         if spec.proof == SUM_VERIFIED:
-            proof.point_of(commitment)
-        inputs.append(StatementInput(part.party, part.dataset, canonical.text(datasets[part.dataset].rows), part.grant, commitment))
+            _require_point(commitment, part.party)
+        rows = canonical.text(datasets[part.dataset].rows)
+        inputs.append(StatementInput(part.party, part.dataset, rows, part.grant, commitment))
+    for account in spec.receivers:
+        if not words[account].output:
+            raise PeerFailed("names no result file", party=account, reason=Reason.STATEMENT_MISMATCH)
     outputs = tuple(StatementOutput(account, words[account].output) for account in spec.receivers)
     return Statement(
         chain_id=spec.chain_id,
@@ -137,6 +145,13 @@ def build(
             seconds_ms=max(word.seconds_ms for word in words.values()),
         ),
     )
+
+
+def _require_point(commitment: str, account: str) -> None:
+    try:
+        proof.point_of(commitment)
+    except MalformedDocument as error:
+        raise PeerFailed(error.message, party=account, reason=Reason.STATEMENT_MISMATCH) from None
 
 
 def check_commitments(spec: TaskSpec, words: Mapping[str, Word], seen: list[str]) -> None:

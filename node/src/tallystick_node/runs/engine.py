@@ -34,7 +34,7 @@ from tallystick.protocol.errors import (
 from tallystick.protocol.grant import Grant, GrantTerms
 from tallystick.protocol.reasons import Reason, reason_words
 from tallystick.protocol.result import Opening, ResultFile, file_digest
-from tallystick.protocol.statement import Statement
+from tallystick.protocol.statement import Link, Statement
 from tallystick.protocol.task import Proposal, TaskSpec, proposal_of
 from tallystick.signing import Signer
 from tallystick.wire import node_pb2
@@ -340,15 +340,13 @@ class Runs:
             await asyncio.sleep(1)
 
     def _word(self, spec: TaskSpec, outcome: dict[str, Any], output: str, elapsed: int) -> Word:
-        by_account = {
-            side: {spec.parties[int(peer)]: list(summary) for peer, summary in outcome[side].items()}
-            for side in ("sent", "received")
-        }
+        own = self._signer.address
+        sent = [Link(own, spec.parties[int(peer)], *summary) for peer, summary in outcome["sent"].items()]
+        received = [Link(spec.parties[int(peer)], own, *summary) for peer, summary in outcome["received"].items()]
         return Word(
             commitment=outcome["commitment"],
             output=output,
-            sent=by_account["sent"],
-            received=by_account["received"],
+            links=(*sent, *received),
             seconds_ms=elapsed,
             certificate=self._certificate,
             release=self._release,

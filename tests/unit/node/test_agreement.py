@@ -1,0 +1,124 @@
+"""How parties come to one statement: honest words agree, and whoever's word contradicts is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tallystick.protocol import canonical
+from tallystick.protocol.errors import PeerFailed
+from tallystick.protocol.reasons import Reason
+from tallystick.protocol.statement import Link
+from tallystick_node.evidence.agreement import Registered, Word, build, check_commitments
+from unit.protocol.world import DEPLOYED, PARTIES, World, make
+
+A, B, C = PARTIES
+
+
+def digest(*words: str) -> str:
+    return canonical.text(canonical.digest("test", "/".join(words).encode()))
+
+
+def word_of(world: World, account: str) -> Word:
+    others = [each for each in PARTIES if each != account]
+    given = {part.party: part.commitment for part in world.statement.inputs}
+    return Word(
+        commitment=given.get(account, ""),
+        output=digest("output", account) if account in world.spec.receivers else "",
+        links=tuple(
+            Link(one, other, 3, 300, digest(one, other)) for peer in others for one, other in ((account, peer), (peer, account))
+        ),
+        seconds_ms=1500,
+        certificate=world.certificates[account].pem.decode(),
+        release=digest("release"),
+    )
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return make("sum-verified")
+
+
+@pytest.fixture(scope="module")
+def words(world: World) -> dict[str, Word]:
+    return {account: word_of(world, account) for account in PARTIES}
+
+
+def built(world: World, words: dict[str, Word]) -> Any:
+    datasets = {part.dataset: Registered(bytes(32), bytes(32)) for part in world.spec.inputs}
+    return build(world.spec, 1, words, datasets, DEPLOYED)
+
+
+def test_everybody_builds_the_same_statement(world: World, words: dict[str, Word]) -> None:
+    arrived = {account: Word.parse(word.to_bytes(), account) for account, word in words.items()}
+    statement = built(world, arrived)
+    assert statement.to_bytes() == built(world, dict(reversed(words.items()))).to_bytes()
+    assert len(statement.links) == len(PARTIES) * (len(PARTIES) - 1)
+    assert statement.cost.bytes == 300 * len(statement.links)
+    assert [each.party for each in statement.code] == PARTIES
+
+
+@pytest.mark.parametrize("change", [{"digest": digest("other")}, {"messages": 2}, {"bytes": 299}])
+def test_ends_of_a_link_that_saw_different_messages(world: World, words: dict[str, Word], change: dict[str, Any]) -> None:
+    links = tuple(replace(each, **change) if (each.sender, each.recipient) == (A, B) else each for each in words[B].links)
+    with pytest.raises(PeerFailed, match="transcript mismatch") as caught:
+        built(world, {**words, B: replace(words[B], links=links)})
+    assert (caught.value.party, caught.value.reason) == (B, Reason.TRANSCRIPT_MISMATCH)
+
+
+def test_a_word_that_leaves_a_link_out(world: World, words: dict[str, Word]) -> None:
+    links = tuple(each for each in words[B].links if (each.sender, each.recipient) != (B, A))
+    with pytest.raises(PeerFailed) as caught:
+        built(world, {**words, B: replace(words[B], links=links)})
+    assert caught.value.party == B
+
+
+def test_a_receiver_that_names_no_result_file(world: World, words: dict[str, Word]) -> None:
+    (receiver,) = world.spec.receivers
+    with pytest.raises(PeerFailed, match="names no result file") as caught:
+        built(world, {**words, receiver: replace(words[receiver], output="")})
+    assert caught.value.party == receiver
+
+
+def test_a_claim_to_another_commitment(world: World, words: dict[str, Word]) -> None:
+    seen = [words[account].commitment for account in PARTIES]
+    check_commitments(world.spec, words, seen)
+    owner = world.spec.inputs[0].party
+    claimed = {**words, owner: replace(words[owner], commitment=digest("another"))}
+    with pytest.raises(PeerFailed, match="another commitment") as caught:
+        check_commitments(world.spec, claimed, seen)
+    assert (caught.value.party, caught.value.reason) == (owner, Reason.STATEMENT_MISMATCH)
+
+
+MEMBERS = ("commitment", "output", "links", "seconds_ms", "certificate", "release")
+JUNK = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**53) + 1, 2**53 - 1), st.text(max_size=20)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text("abc", max_size=3), inner, max_size=3)),
+    max_leaves=8,
+)
+
+
+@given(st.binary(max_size=200))
+def test_bytes_that_are_no_word_name_their_sender(content: bytes) -> None:
+    with pytest.raises(PeerFailed) as caught:
+        Word.parse(content, A)
+    assert (caught.value.party, caught.value.reason) == (A, Reason.STATEMENT_MISMATCH)
+
+
+@given(member=st.sampled_from(MEMBERS), value=JUNK)
+def test_one_member_of_the_wrong_form_names_its_sender(world: World, words: dict[str, Word], member: str, value: Any) -> None:
+    raw = canonical.decode(words[A].to_bytes(), 1 << 20)
+    if raw[member] == value or (member == "seconds_ms" and isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return  # a word that may be said
+    raw[member] = value
+    with pytest.raises(PeerFailed) as caught:
+        built(world, {**words, A: Word.parse(canonical.encode(raw), A)})
+    assert caught.value.party == A
+
+
+def test_a_word_with_somebody_elses_certificate(words: dict[str, Word]) -> None:
+    with pytest.raises(PeerFailed, match="not well-formed"):
+        Word.parse(words[B].to_bytes(), A)
