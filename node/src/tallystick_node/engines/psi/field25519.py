@@ -27,6 +27,7 @@ WORDS = LIMBS * LANES
 
 Numbers = NDArray[np.uint64]  # of shape (groups, WORDS): LANES numbers in each row
 Row = NDArray[np.uint64]  # of shape (WORDS,)
+Word = np.uint64
 
 _SHIFTS = (0, 26, 51, 77, 102, 128, 153, 179, 204, 230)
 _M25, _M26, _M32 = np.uint64((1 << 25) - 1), np.uint64((1 << 26) - 1), np.uint64((1 << 32) - 1)
@@ -42,6 +43,11 @@ def compiled(function: Function) -> Function:
     The kept code of a caller in another file holds that of its callees: who edits this file touches those files too.
     """
     return cast("Function", njit(cache=True, error_model="numpy", nogil=True)(function))
+
+
+def _inlined(function: Function) -> Function:
+    """Write the function into its compiled callers."""
+    return cast("Function", njit(inline="always")(function))
 
 
 def from_bytes(packed: NDArray[np.uint8]) -> Numbers:
@@ -122,6 +128,47 @@ def swap(f: Row, g: Row, mask: np.uint64) -> None:
         g[i] ^= t
 
 
+@_inlined
+def _carry_and_store(
+    h: Row, lane: int, h0: Word, h1: Word, h2: Word, h3: Word, h4: Word, h5: Word, h6: Word, h7: Word, h8: Word, h9: Word
+) -> None:
+    """Two chains of carries side by side, from limb 0 and from limb 4."""
+    h1 += h0 >> _S26
+    h0 &= _M26
+    h5 += h4 >> _S26
+    h4 &= _M26
+    h2 += h1 >> _S25
+    h1 &= _M25
+    h6 += h5 >> _S25
+    h5 &= _M25
+    h3 += h2 >> _S26
+    h2 &= _M26
+    h7 += h6 >> _S26
+    h6 &= _M26
+    h4 += h3 >> _S25
+    h3 &= _M25
+    h8 += h7 >> _S25
+    h7 &= _M25
+    h5 += h4 >> _S26
+    h4 &= _M26
+    h9 += h8 >> _S26
+    h8 &= _M26
+    h0 += _C19 * (h9 >> _S25)
+    h9 &= _M25
+    h1 += h0 >> _S26
+    h0 &= _M26
+    h[0 * LANES + lane] = h0
+    h[1 * LANES + lane] = h1
+    h[2 * LANES + lane] = h2
+    h[3 * LANES + lane] = h3
+    h[4 * LANES + lane] = h4
+    h[5 * LANES + lane] = h5
+    h[6 * LANES + lane] = h6
+    h[7 * LANES + lane] = h7
+    h[8 * LANES + lane] = h8
+    h[9 * LANES + lane] = h9
+
+
 @compiled
 def carry(h: Row, f: Row, g: Row, factor: np.uint64) -> None:
     """h = f + factor * g, carried; ``factor`` is below 2^32."""
@@ -136,40 +183,7 @@ def carry(h: Row, f: Row, g: Row, factor: np.uint64) -> None:
         h7 = f[7 * LANES + lane] + factor * (g[7 * LANES + lane] & _M32)
         h8 = f[8 * LANES + lane] + factor * (g[8 * LANES + lane] & _M32)
         h9 = f[9 * LANES + lane] + factor * (g[9 * LANES + lane] & _M32)
-        h1 += h0 >> _S26
-        h0 &= _M26
-        h5 += h4 >> _S26
-        h4 &= _M26
-        h2 += h1 >> _S25
-        h1 &= _M25
-        h6 += h5 >> _S25
-        h5 &= _M25
-        h3 += h2 >> _S26
-        h2 &= _M26
-        h7 += h6 >> _S26
-        h6 &= _M26
-        h4 += h3 >> _S25
-        h3 &= _M25
-        h8 += h7 >> _S25
-        h7 &= _M25
-        h5 += h4 >> _S26
-        h4 &= _M26
-        h9 += h8 >> _S26
-        h8 &= _M26
-        h0 += _C19 * (h9 >> _S25)
-        h9 &= _M25
-        h1 += h0 >> _S26
-        h0 &= _M26
-        h[0 * LANES + lane] = h0
-        h[1 * LANES + lane] = h1
-        h[2 * LANES + lane] = h2
-        h[3 * LANES + lane] = h3
-        h[4 * LANES + lane] = h4
-        h[5 * LANES + lane] = h5
-        h[6 * LANES + lane] = h6
-        h[7 * LANES + lane] = h7
-        h[8 * LANES + lane] = h8
-        h[9 * LANES + lane] = h9
+        _carry_and_store(h, lane, h0, h1, h2, h3, h4, h5, h6, h7, h8, h9)
 
 
 @compiled
@@ -220,40 +234,7 @@ def multiply(h: Row, f: Row, g: Row) -> None:
         h7 = f0 * g7 + f1 * g6 + f2 * g5 + f3 * g4 + f4 * g3 + f5 * g2 + f6 * g1 + f7 * g0 + f8 * w9 + f9 * w8
         h8 = f0 * g8 + d1 * g7 + f2 * g6 + d3 * g5 + f4 * g4 + d5 * g3 + f6 * g2 + d7 * g1 + f8 * g0 + d9 * w9
         h9 = f0 * g9 + f1 * g8 + f2 * g7 + f3 * g6 + f4 * g5 + f5 * g4 + f6 * g3 + f7 * g2 + f8 * g1 + f9 * g0
-        h1 += h0 >> _S26
-        h0 &= _M26
-        h5 += h4 >> _S26
-        h4 &= _M26
-        h2 += h1 >> _S25
-        h1 &= _M25
-        h6 += h5 >> _S25
-        h5 &= _M25
-        h3 += h2 >> _S26
-        h2 &= _M26
-        h7 += h6 >> _S26
-        h6 &= _M26
-        h4 += h3 >> _S25
-        h3 &= _M25
-        h8 += h7 >> _S25
-        h7 &= _M25
-        h5 += h4 >> _S26
-        h4 &= _M26
-        h9 += h8 >> _S26
-        h8 &= _M26
-        h0 += _C19 * (h9 >> _S25)
-        h9 &= _M25
-        h1 += h0 >> _S26
-        h0 &= _M26
-        h[0 * LANES + lane] = h0
-        h[1 * LANES + lane] = h1
-        h[2 * LANES + lane] = h2
-        h[3 * LANES + lane] = h3
-        h[4 * LANES + lane] = h4
-        h[5 * LANES + lane] = h5
-        h[6 * LANES + lane] = h6
-        h[7 * LANES + lane] = h7
-        h[8 * LANES + lane] = h8
-        h[9 * LANES + lane] = h9
+        _carry_and_store(h, lane, h0, h1, h2, h3, h4, h5, h6, h7, h8, h9)
 
 
 @compiled
@@ -299,40 +280,7 @@ def square(h: Row, f: Row) -> None:
         h7 = d0 * f7 + d1 * f6 + d2 * f5 + d3 * f4 + d8 * w9
         h8 = d0 * f8 + q1 * f7 + d2 * f6 + q3 * f5 + f4 * f4 + d9 * w9
         h9 = d0 * f9 + d1 * f8 + d2 * f7 + d3 * f6 + d4 * f5
-        h1 += h0 >> _S26
-        h0 &= _M26
-        h5 += h4 >> _S26
-        h4 &= _M26
-        h2 += h1 >> _S25
-        h1 &= _M25
-        h6 += h5 >> _S25
-        h5 &= _M25
-        h3 += h2 >> _S26
-        h2 &= _M26
-        h7 += h6 >> _S26
-        h6 &= _M26
-        h4 += h3 >> _S25
-        h3 &= _M25
-        h8 += h7 >> _S25
-        h7 &= _M25
-        h5 += h4 >> _S26
-        h4 &= _M26
-        h9 += h8 >> _S26
-        h8 &= _M26
-        h0 += _C19 * (h9 >> _S25)
-        h9 &= _M25
-        h1 += h0 >> _S26
-        h0 &= _M26
-        h[0 * LANES + lane] = h0
-        h[1 * LANES + lane] = h1
-        h[2 * LANES + lane] = h2
-        h[3 * LANES + lane] = h3
-        h[4 * LANES + lane] = h4
-        h[5 * LANES + lane] = h5
-        h[6 * LANES + lane] = h6
-        h[7 * LANES + lane] = h7
-        h[8 * LANES + lane] = h8
-        h[9 * LANES + lane] = h9
+        _carry_and_store(h, lane, h0, h1, h2, h3, h4, h5, h6, h7, h8, h9)
 
 
 @compiled
