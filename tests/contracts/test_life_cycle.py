@@ -453,7 +453,6 @@ def test_any_sequence_of_steps_leaves_chain_and_model_in_the_same_state(world: W
         settings=settings(
             max_examples=35 if KIND == "anvil" else 5,
             stateful_step_count=24,
-            deadline=None,
             database=None,
             phases=[Phase.generate],  # to shrink a failure takes minutes on a real chain; its 24 steps can be read as they are
             suppress_health_check=list(HealthCheck),

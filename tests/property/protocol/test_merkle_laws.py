@@ -24,13 +24,13 @@ def defined(leaves: Sequence[bytes]) -> bytes:
     return merkle.node_hash(defined(leaves[:split]), defined(leaves[split:]))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(LEAVES)
 def test_the_root_is_the_definition(leaves: list[bytes]) -> None:
     assert merkle.root(leaves) == defined(leaves)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(LEAVES, st.data())
 def test_inclusion(leaves: list[bytes], data: st.DataObject) -> None:
     index = data.draw(st.integers(0, len(leaves) - 1))
@@ -48,7 +48,7 @@ def test_inclusion(leaves: list[bytes], data: st.DataObject) -> None:
             merkle.verify_inclusion(leaves[index], index, len(leaves), damaged, root)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(LEAVES, st.data())
 def test_consistency(leaves: list[bytes], data: st.DataObject) -> None:
     old = data.draw(st.integers(1, len(leaves)))
@@ -60,7 +60,7 @@ def test_consistency(leaves: list[bytes], data: st.DataObject) -> None:
         merkle.verify_consistency(old, len(leaves), proof, rewritten, after)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sets(st.binary(min_size=32, max_size=32), min_size=1, max_size=20))
 def test_sorted_pair_trees(leaves: set[bytes]) -> None:
     given_order = sorted(leaves)

@@ -66,14 +66,14 @@ def test_the_seed_of_each_parser_is_read(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PARSERS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.binary(max_size=300))
 def test_random_bytes(name: str, data: bytes) -> None:
     parse(PARSERS[name][1], data)
 
 
 @pytest.mark.parametrize("name", PARSERS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(where=st.floats(0, 1, exclude_max=True), patch=st.binary(min_size=1, max_size=6), cut=st.integers(0, 6))
 def test_mutated_bytes(name: str, where: float, patch: bytes, cut: int) -> None:
     seed, parser = PARSERS[name]
@@ -88,7 +88,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(JSON)
 def test_canonical_round_trip(value: Any) -> None:
     data = canonical.encode(value)
@@ -97,7 +97,7 @@ def test_canonical_round_trip(value: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["dataset", "terms", "task", "statement", "envelope", "result", "audit", "grants", "chain"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_any_value_replaced_by_any_json(name: str, data: st.DataObject) -> None:
     seed, parser = PARSERS[name]
@@ -114,7 +114,7 @@ def test_any_value_replaced_by_any_json(name: str, data: st.DataObject) -> None:
     parse(parser, canonical.encode(document))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     name=st.sampled_from(["spec", "grants", "authority", "statement", "proof", "chain"]),
     where=st.floats(0, 1, exclude_max=True),
@@ -129,7 +129,7 @@ def test_verification_reports_and_never_raises(name: str, where: float, flip: in
     assert not report.ok or name == "authority"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=70), st.binary(min_size=32, max_size=32))
 def test_signatures_of_any_bytes(signature: bytes, digest: bytes) -> None:
     assert recover(digest, signature) not in PARTIES

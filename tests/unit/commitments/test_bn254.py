@@ -23,13 +23,13 @@ def reference(scalar: int) -> bn254.Point:
     return None if point is None else (int(point[0]), int(point[1]))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(SCALARS)
 def test_multiply_equals_py_ecc(scalar):
     assert bn254.multiply(G, scalar) == reference(scalar)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(SCALARS, SCALARS), max_size=12))
 def test_msm_is_the_sum_of_the_products(pairs):
     points = [reference(a) for a, _ in pairs]
@@ -46,7 +46,7 @@ def test_msm_of_many_terms_with_equal_and_opposite_points():
     assert bn254.msm(points, scalars) == reference(expected)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(SCALARS, SCALARS)
 def test_addition_equals_py_ecc(a, b):
     left, right = reference(a), reference(b)
@@ -91,7 +91,7 @@ def test_generators_are_on_the_curve_distinct_and_stable():
     assert pedersen.generators(7)[0] == points[:7]
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.lists(st.tuples(SCALARS, SCALARS), min_size=1, max_size=6), SCALARS, SCALARS)
 def test_commitments_are_homomorphic(pairs, r, s):
     left, right = [a for a, _ in pairs], [b for _, b in pairs]

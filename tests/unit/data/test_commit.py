@@ -41,7 +41,7 @@ def tables(draw, least=0):
     return columns, draw(st.lists(st.tuples(*cells), min_size=least, max_size=12))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(tables(), st.binary(min_size=32, max_size=32))
 def test_rows_and_root_equal_the_reference(drawn, secret):
     columns, rows = drawn
@@ -103,7 +103,7 @@ def test_a_secret_has_32_bytes(size):
         rows_root(pa.table({"a": [1]}), [Column("a", "int64")], bytes(size))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(tables(least=1), st.data())
 def test_one_changed_cell_changes_the_root(drawn, data):
     columns, rows = drawn
@@ -116,7 +116,7 @@ def test_one_changed_cell_changes_the_root(drawn, data):
     assert rows_root(arrow(changed, columns), columns, SECRET) != rows_root(arrow(rows, columns), columns, SECRET)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tables(least=2), st.data())
 def test_order_number_and_secret_change_the_root(drawn, data):
     columns, rows = drawn
@@ -130,7 +130,7 @@ def test_order_number_and_secret_change_the_root(drawn, data):
     assert rows_root(arrow(rows, columns), columns, bytes(32)) != root
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(tables(least=2))
 def test_the_encoding_is_injective(drawn):
     columns, rows = drawn

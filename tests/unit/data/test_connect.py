@@ -245,7 +245,7 @@ def test_every_way_to_write_a_decimal(csv, text, fixed):
     assert csv(f"mass,x\n{text},1\n7.00,1\n", MASS)["mass"].to_pylist() == [fixed, 700]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(1 - LIMIT, LIMIT - 1), min_size=1, max_size=30), st.integers(0, 18), st.booleans(), st.data())
 def test_decimals_are_exact(tmp_path_factory, numbers, scale, odd, data):
     """Whatever is written with at most ``scale`` digits comes back, with or without an odd cell that takes the slow way."""
@@ -267,7 +267,7 @@ def test_decimals_are_exact(tmp_path_factory, numbers, scale, odd, data):
 NUMBER = st.from_regex(r"[+-]?[0-9]{0,25}(\.[0-9]{0,25})?([eE][+-]?[0-9]{1,3})?", fullmatch=True, alphabet="0123456789+-.eE")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(NUMBER, st.integers(0, 18))
 def test_a_decimal_is_its_exact_fraction_or_an_error(text, scale):
     """Against exact arithmetic in another representation."""

@@ -35,7 +35,7 @@ def test_each_side_learns_what_it_should(parties, monkeypatch, receivers, mode, 
             assert outcome.positions is None
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.sets(st.binary(max_size=3), max_size=12), st.sets(st.binary(max_size=3), max_size=12))
 def test_intersections_are_those_of_sets(left, right):
     from concurrent.futures import ThreadPoolExecutor

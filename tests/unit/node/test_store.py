@@ -97,7 +97,7 @@ def test_a_database_that_cannot_be_used_shows_no_password() -> None:
 
 
 @given(moves=st.lists(st.sampled_from(sorted(TRANSITIONS)), max_size=12))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_only_the_listed_transitions_happen(moves: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     store = Store(f"sqlite:///{tmp_path_factory.mktemp('store') / 'node.db'}")
     state = store.create_run(TASK, b"spec").state

@@ -224,7 +224,7 @@ def arrow_keys(types, rows, *, fold):
     return encode_keys(parameters, [pa.array([row[j] for row in rows], ARROW[kind]) for j, kind in enumerate(types)]).to_pylist()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(keyed_rows())
 def test_keys_equal_the_reference_and_are_injective(drawn):
     types, rows, fold = drawn
@@ -241,7 +241,7 @@ def test_cells_cannot_flow_into_one_another():
     assert arrow_keys(["string"], [("1",)], fold=False) != arrow_keys(["int64"], [(1,)], fold=False)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(TEXT, st.booleans())
 def test_cleaning_twice_is_cleaning_once_for_canonical_equals(text, fold):
     """Canonically equal texts have one key."""
