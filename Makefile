@@ -48,6 +48,7 @@ check: setup ## Format, lint, types, import direction, generated files
 	$(BIN)/mypy sdk/src node/src
 	$(BIN)/lint-imports
 	$(BIN)/python ganache-setup/build.py --check
+	$(BIN)/python -m tallystick.chain.generate --check
 	$(BIN)/python -m tallystick.wire.generate --check
 	$(BIN)/python docs/reference/generate.py --check
 
@@ -57,6 +58,7 @@ format: setup ## Format the code and mend what the linter can
 
 generate: setup ## Make the generated files again: artefacts, wire code, reference pages
 	$(BIN)/python ganache-setup/build.py
+	$(BIN)/python -m tallystick.chain.generate
 	$(BIN)/python -m tallystick.wire.generate
 	$(BIN)/python docs/reference/generate.py
 

@@ -41,6 +41,7 @@ SETTINGS: dict[str, Any] = {
         "*": {
             "*": [
                 "abi",
+                "userdoc",
                 "evm.bytecode.object",
                 "evm.deployedBytecode.object",
                 "evm.deployedBytecode.immutableReferences",
@@ -100,6 +101,7 @@ def compile_all() -> None:
             artifact = {
                 "name": name,
                 "abi": contract["abi"],
+                "notices": {signature: entry["notice"] for signature, entry in contract["userdoc"].get("methods", {}).items()},
                 "bytecode": "0x" + evm["bytecode"]["object"],
                 "deployedBytecode": "0x" + evm["deployedBytecode"]["object"],
                 "immutableReferences": [

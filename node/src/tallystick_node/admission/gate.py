@@ -120,17 +120,17 @@ class Gate:
 
     def _active(self, account: str, role: int, rule: str) -> None:
         try:
-            self._chain.call("ParticipantRegistry", "requireActive", account, role)
+            self._chain.participants.require_active(account, role)
         except ContractRefused as error:
             raise Refused(error.message, rule=rule, party=account, remedy=error.remedy) from None
 
     def _dataset_rule(self, part: TaskInput) -> None:
         dataset = canonical.unhex32(part.dataset)
         try:
-            self._chain.call("DatasetRegistry", "requireUsable", dataset)
+            self._chain.datasets.require_usable(dataset)
         except ContractRefused as error:
             raise Refused(error.message, rule="dataset", party=self._account, remedy=error.remedy) from None
-        registered = self._chain.call("DatasetRegistry", "datasetAt", dataset)
+        registered = self._chain.datasets.dataset_at(dataset)
         row = self._store.dataset(registered["descriptor"])
         if row is None:
             raise Refused(
@@ -196,4 +196,4 @@ class Gate:
             )
 
     def _grant(self, part: TaskInput) -> dict[str, Any]:
-        return dict(self._chain.call("GrantLedger", "accountOf", canonical.unhex32(part.grant)))
+        return dict(self._chain.grants.account_of(canonical.unhex32(part.grant)))

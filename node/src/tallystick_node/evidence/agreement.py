@@ -87,7 +87,7 @@ def registered(spec: TaskSpec, chain: Chain) -> dict[str, Registered]:
     """The datasets of a task's inputs, by id."""
     found = {}
     for part in spec.inputs:
-        answer = chain.call("DatasetRegistry", "datasetAt", canonical.unhex32(part.dataset))
+        answer = chain.datasets.dataset_at(canonical.unhex32(part.dataset))
         found[part.dataset] = Registered(bytes(answer["rows"]), bytes(answer["descriptor"]))
     return found
 

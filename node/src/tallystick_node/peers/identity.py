@@ -22,8 +22,8 @@ def require_enrolled(chain: Chain, certificate: Certificate) -> str:
     """The certificate's account. Raises Refused unless it is enrolled with this very certificate and active now."""
     account = certificate.account
     try:
-        chain.call("ParticipantRegistry", "requireActive", account, 0)
-        enrolled = chain.call("ParticipantRegistry", "participant", account)["fingerprint"]
+        chain.participants.require_active(account, 0)
+        enrolled = chain.participants.participant(account)["fingerprint"]
     except ContractRefused as error:
         raise Refused(
             f"the certificate's account is not active on chain ({error.error})",

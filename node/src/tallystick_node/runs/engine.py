@@ -469,7 +469,7 @@ class Runs:
 
     def _on_chain(self, proposal: Proposal) -> str:
         try:
-            return STATES[self._chain.call("TaskLedger", "taskAt", proposal.id())["state"]]
+            return STATES[self._chain.tasks.task_at(proposal.id())["state"]]
         except ContractRefused:
             return "None"
 

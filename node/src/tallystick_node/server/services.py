@@ -211,7 +211,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             raise Refused("only this node's own account may do this", rule="own-account", party=caller, remedy="ask its operator")
 
     def _is_regulator(self, caller: str) -> bool:
-        roles = self._chain.call("ParticipantRegistry", "participant", caller)["roles"]
+        roles = self._chain.participants.participant(caller)["roles"]
         return bool(roles & ROLES["regulator"])
 
     def _visible_run(self, caller: str, task: str) -> RunRecord:

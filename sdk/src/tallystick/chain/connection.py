@@ -16,6 +16,7 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from tallystick.chain.contract import Contract, Event, decode_error, decode_log
+from tallystick.chain.contracts import AuditLog, DatasetRegistry, GrantLedger, ParticipantRegistry, ProofRegistry, TaskLedger
 from tallystick.chain.deployment import Deployment
 from tallystick.chain.profile import PROFILES, ChainProfile
 from tallystick.chain.transport import SECONDS, Transport, message_of, unhex
@@ -72,6 +73,12 @@ class Chain:
         self._transport = Transport(url, seconds)
         self._lock = threading.Lock()
         self.contracts = {name: Contract(name, address) for name, address in deployment.contracts.items()}
+        self.participants = ParticipantRegistry(self)
+        self.datasets = DatasetRegistry(self)
+        self.grants = GrantLedger(self)
+        self.tasks = TaskLedger(self)
+        self.proofs = ProofRegistry(self)
+        self.audit = AuditLog(self)
         self._by_address = {contract.address.lower(): name for name, contract in self.contracts.items()}
         deployment.verify(self._transport)
 

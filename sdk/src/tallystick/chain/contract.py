@@ -146,7 +146,7 @@ def decode_error(contract: str, data: bytes) -> ContractRefused:
 @cache
 def _events(contract: str) -> dict[str, dict[str, Any]]:
     entries = [entry for entry in artifacts.load(contract).abi if entry["type"] == "event"]
-    return {"0x" + keccak(text=_signature(entry)).hex(): entry for entry in entries}
+    return {"0x" + keccak(text=signature_of(entry)).hex(): entry for entry in entries}
 
 
 @cache
@@ -159,12 +159,13 @@ def _errors() -> dict[bytes, dict[str, Any]]:
     return table
 
 
-def _signature(entry: Mapping[str, Any]) -> str:
+def signature_of(entry: Mapping[str, Any]) -> str:
+    """``name(type,type)``, as selectors and notices are found by."""
     return f"{entry['name']}({','.join(_type_of(member) for member in entry['inputs'])})"
 
 
 def _selector(entry: Mapping[str, Any]) -> bytes:
-    return keccak(text=_signature(entry))[:4]
+    return keccak(text=signature_of(entry))[:4]
 
 
 def _type_of(member: Mapping[str, Any]) -> str:

@@ -89,8 +89,8 @@ def authority_add(
     """Accept an authority (governor)."""
     session = of(context)
     given = Certificate.parse(read(certificate))
-    sent = session.chain(signing=True).send(
-        "ParticipantRegistry", "addAuthority", given.subject_x, given.subject_y, given.not_before, given.not_after
+    sent = session.chain(signing=True).participants.add_authority(
+        given.subject_x, given.subject_y, given.not_before, given.not_after
     )
     number = sent.event("AuthorityAdded")["authority"]
     session.terminal.record({"authority": number, "name": given.common_name, "block": sent.block})

@@ -56,10 +56,7 @@ def record(
     if described.owner != chain.signer.address:
         raise Configuration("the descriptor names another owner", party=described.owner, remedy="sign as the owner")
     digests = (described.digest(), canonical.untext(described.root), schema_digest(described))
-    if revise:
-        sent = chain.send("DatasetRegistry", "revise", hex32(revise), *digests)
-    else:
-        sent = chain.send("DatasetRegistry", "publish", *digests)
+    sent = chain.datasets.revise(hex32(revise), *digests) if revise else chain.datasets.publish(*digests)
     event = sent.event("Published")
     session.terminal.record(
         {"dataset": event["dataset"], "version": event["version"], "block": sent.block, "transaction": sent.transaction}
@@ -91,7 +88,7 @@ def listing(context: typer.Context, owner: Annotated[str, typer.Option(help="Onl
 def show(context: typer.Context, dataset: Dataset) -> None:
     """Show what the chain holds about a dataset."""
     session = of(context)
-    found = session.chain().call("DatasetRegistry", "datasetAt", hex32(dataset))
+    found = session.chain().datasets.dataset_at(hex32(dataset))
     if not found["version"]:
         raise NotFound("the chain knows no such dataset", party=dataset, remedy="`tally dataset list` shows those it knows")
     session.terminal.record({"dataset": dataset.lower(), **found})
@@ -101,7 +98,7 @@ def show(context: typer.Context, dataset: Dataset) -> None:
 def withdraw(context: typer.Context, dataset: Dataset) -> None:
     """End all use of a dataset, for good (owner)."""
     session = of(context)
-    sent = session.chain(signing=True).send("DatasetRegistry", "withdraw", hex32(dataset))
+    sent = session.chain(signing=True).datasets.withdraw(hex32(dataset))
     session.terminal.record({"dataset": dataset.lower(), "transaction": sent.transaction, "block": sent.block})
 
 

@@ -141,7 +141,7 @@ def _certificate(session: Session) -> str:
 
 def _enrolment(session: Session) -> str:
     certificate = Certificate.parse(read(Path(session.setting("certificate"))))
-    found = session.chain().call("ParticipantRegistry", "participant", certificate.account)
+    found = session.chain().participants.participant(certificate.account)
     status = STATUS[found["status"]]
     if status == "not enrolled":
         raise NotFound("the account is not enrolled", party=certificate.account, remedy="`tally participant enrol`")

@@ -45,7 +45,7 @@ def issue(
     signature = chain.signer.sign_digest(typed.grant_digest(domain, given.id()))
     # The file first: a grant whose terms are lost can never be used.
     write(out, GrantFile(given, stated).to_bytes(), private=True)
-    sent = chain.send("GrantLedger", "issue", given.as_tuple(), signature)
+    sent = chain.grants.issue(given, signature)
     session.terminal.record(
         {"grant": given.id(), "terms": given.terms, "file": str(out), "block": sent.block, "transaction": sent.transaction}
     )
@@ -55,7 +55,7 @@ def issue(
 def show(context: typer.Context, grant: GrantId) -> None:
     """Show a grant's counters."""
     session = of(context)
-    found = session.chain().call("GrantLedger", "accountOf", hex32(grant))
+    found = session.chain().grants.account_of(hex32(grant))
     if not any(found["binding"]):
         raise NotFound("the chain knows no such grant", party=grant, remedy="`tally grant list` shows those it knows")
     session.terminal.record({"grant": grant.lower(), **found})
@@ -90,7 +90,7 @@ def revoke(context: typer.Context, grant: Annotated[Path, typer.Argument(help="T
     """End a grant at once (the dataset's owner)."""
     session = of(context)
     given = GrantFile.parse(read(grant)).grant
-    sent = session.chain(signing=True).send("GrantLedger", "revoke", given.as_tuple())
+    sent = session.chain(signing=True).grants.revoke(given)
     session.terminal.record({"grant": given.id(), "transaction": sent.transaction, "block": sent.block})
 
 

@@ -65,7 +65,7 @@ def enrol(
     by_authority = (hex32(str(signed["r"])), hex32(str(signed["s"])))
     number = int(signed["authority"])
     enrolment = enrolment_of(certificate).as_tuple()
-    sent = chain.send("ParticipantRegistry", "enrol", number, enrolment, by_authority, possession)
+    sent = chain.participants.enrol(number, enrolment, by_authority, possession)
     session.terminal.record(
         {"account": certificate.account, "transaction": sent.transaction, "block": sent.block, "gas": sent.gas_used}
     )
@@ -110,7 +110,7 @@ def revoke(context: typer.Context, account: Account, reason: Reason) -> None:
 
 
 def _registered(chain: Chain, account: str) -> dict[str, Any]:
-    found = chain.call("ParticipantRegistry", "participant", account)
+    found = chain.participants.participant(account)
     return {
         "account": account,
         "status": STATUS[found["status"]],

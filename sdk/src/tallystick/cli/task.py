@@ -215,7 +215,7 @@ def _input(value: dict[str, Any], chain: Chain, folder: Path) -> TaskInput:
         ids = (value["dataset"], value["grant"], value["terms"])
         return TaskInput(address(value["party"]), *ids, tuple(sorted(value["columns"])))
     file = GrantFile.parse(read(folder / value["grant_file"]))
-    found = chain.call("DatasetRegistry", "datasetAt", file.grant.dataset)
+    found = chain.datasets.dataset_at(file.grant.dataset)
     if not found["version"]:
         raise NotFound("the grant is for a dataset that the chain does not know", party=file.terms.dataset)
     return TaskInput(

@@ -58,7 +58,7 @@ def heads_of(chain: Chain, account: str) -> list[tuple[int, bytes]]:
 
 def sees_everything(chain: Chain, reader: str, account: str) -> bool:
     """Whether ``reader`` may see all records of the log of ``account``, and not only those about itself."""
-    return reader == account or bool(chain.call("ParticipantRegistry", "participant", reader)["roles"] & ROLES["regulator"])
+    return reader == account or bool(chain.participants.participant(reader)["roles"] & ROLES["regulator"])
 
 
 def examine(nodes: Nodes, chain: Chain, account: str, reader: str) -> Verdict:

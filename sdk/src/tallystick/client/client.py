@@ -67,7 +67,7 @@ class Client:
         by_authority = sign_p256(authority_key, typed.enrolment_digest(domain, enrolment))
         possession = typed.possession_digest(domain, self.account, certificate.fingerprint)
         by_subject = sign_p256(subject_key, possession)
-        return self.chain.send("ParticipantRegistry", "enrol", authority, enrolment.as_tuple(), by_authority, by_subject)
+        return self.chain.participants.enrol(authority, enrolment, by_authority, by_subject)
 
     # -- data and its use
 
@@ -86,7 +86,7 @@ class Client:
     def record(self, descriptor: DatasetDescriptor) -> str:
         """Publish the digests of a descriptor; the dataset's id. Nothing else of it leaves this machine."""
         digests = (descriptor.digest(), canonical.untext(descriptor.root), schema_digest(descriptor))
-        receipt = self.chain.send("DatasetRegistry", "publish", *digests)
+        receipt = self.chain.datasets.publish(*digests)
         return canonical.hex32(receipt.event("Published")["dataset"])
 
     def grant(
@@ -124,12 +124,12 @@ class Client:
             salt=secrets.token_bytes(32),
         )
         digest = typed.grant_digest(self._domain("GrantLedger"), grant.id())
-        self.chain.send("GrantLedger", "issue", grant.as_tuple(), self.signer.sign_digest(digest))
+        self.chain.grants.issue(grant, self.signer.sign_digest(digest))
         return GrantFile(grant, terms)
 
     def revoke_grant(self, grant: Grant) -> Receipt:
         """End a grant at once."""
-        return self.chain.send("GrantLedger", "revoke", grant.as_tuple())
+        return self.chain.grants.revoke(grant)
 
     # -- tasks
 
@@ -183,7 +183,7 @@ class Client:
         """
         proposal = proposal_of(spec)
         try:
-            self.chain.send("TaskLedger", "propose", proposal.as_tuple())
+            self.chain.tasks.propose(proposal)
         except ContractRefused as error:
             if error.error != "TaskExists":
                 raise
@@ -194,7 +194,7 @@ class Client:
                 self.nodes.call(account, "SubmitTask", request, 120)
         except Refused:
             with contextlib.suppress(ContractRefused):
-                self.chain.send("TaskLedger", "cancel", proposal.as_tuple())
+                self.chain.tasks.cancel(proposal)
             raise
         return canonical.hex32(proposal.id())
 

@@ -34,7 +34,7 @@ class TaskState:
 
 def state_of(chain: Chain, task: str) -> TaskState:
     """A task's state. Raises NotFound."""
-    found = chain.call("TaskLedger", "taskAt", canonical.unhex32(task))
+    found = chain.tasks.task_at(canonical.unhex32(task))
     if not found["state"]:
         raise NotFound("the chain knows no such task", party=task, remedy="`tally task list` shows those it knows")
     state = STATES[found["state"]]

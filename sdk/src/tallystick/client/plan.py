@@ -166,7 +166,7 @@ def _party(spec: TaskSpec, account: str, chain: Chain, now: int, obstacles: list
 
 def _active(chain: Chain, account: str, role: str) -> bool:
     try:
-        chain.call("ParticipantRegistry", "requireActive", account, ROLES[role])
+        chain.participants.require_active(account, ROLES[role])
     except ContractRefused:
         return False
     return True
@@ -174,14 +174,14 @@ def _active(chain: Chain, account: str, role: str) -> bool:
 
 def _dataset_obstacles(chain: Chain, given: TaskInput) -> list[str]:
     try:
-        owner = chain.call("DatasetRegistry", "requireUsable", canonical.unhex32(given.dataset))
+        owner = chain.datasets.require_usable(canonical.unhex32(given.dataset))
     except ContractRefused as error:
         return [f"dataset {given.dataset[:10]}… cannot be used: {error.error}"]
     return [] if owner == given.party else [f"dataset {given.dataset[:10]}… belongs to {owner}, not to {given.party}"]
 
 
 def _grant(chain: Chain, given: TaskInput) -> GrantUse | None:
-    found = chain.call("GrantLedger", "accountOf", canonical.unhex32(given.grant))
+    found = chain.grants.account_of(canonical.unhex32(given.grant))
     if not any(found["binding"]):
         return None
     return GrantUse(
@@ -201,7 +201,7 @@ def _grant_obstacles(spec: TaskSpec, given: TaskInput, used: GrantUse | None, ch
     name = f"the grant of {given.party}"
     if used is None:
         return [f"{name} is not on chain"]
-    grantee = chain.call("GrantLedger", "accountOf", canonical.unhex32(given.grant))["grantee"]
+    grantee = chain.grants.account_of(canonical.unhex32(given.grant))["grantee"]
     rules = (
         (grantee != spec.requester, f"{name} was given to {grantee}, not to the requester"),
         (used.revoked, f"{name} is revoked"),

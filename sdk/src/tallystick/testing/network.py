@@ -88,9 +88,7 @@ class Network:
         now = self.governor.chain.now()
         self.authority = issue_authority("Demonstration Consortium CA", self._ca_key, (now - 3600, now + 10 * YEAR))
         self.authority_file.write_bytes(self.authority.pem)
-        receipt = self.governor.chain.send(
-            "ParticipantRegistry",
-            "addAuthority",
+        receipt = self.governor.chain.participants.add_authority(
             self.authority.subject_x,
             self.authority.subject_y,
             self.authority.not_before,

@@ -22,10 +22,15 @@ CONTRACTS = (
 
 @dataclass(frozen=True)
 class Artifact:
-    """One compiled contract. ``immutables`` are (start, length) byte ranges that construction fills in."""
+    """One compiled contract.
+
+    ``notices``: what its functions say of themselves, by signature. ``immutables``: (start, length) byte ranges that construction
+    fills in.
+    """
 
     name: str
     abi: list[dict[str, Any]]
+    notices: dict[str, str]
     bytecode: bytes
     runtime: bytes
     immutables: tuple[tuple[int, int], ...]
@@ -47,6 +52,7 @@ def load(name: str) -> Artifact:
     return Artifact(
         name=raw["name"],
         abi=raw["abi"],
+        notices=raw["notices"],
         bytecode=bytes.fromhex(raw["bytecode"][2:]),
         runtime=bytes.fromhex(raw["deployedBytecode"][2:]),
         immutables=tuple((start, length) for start, length in raw["immutableReferences"]),
