@@ -36,6 +36,7 @@ from tallystick_node.peers.identity import SERVER_OPTIONS, require_enrolled, ser
 from tallystick_node.peers.links import Peers
 from tallystick_node.runs.engine import Runs
 from tallystick_node.server import health
+from tallystick_node.server.door import Door
 from tallystick_node.server.services import NodeService, PeerService
 from tallystick_node.settings import Settings
 from tallystick_node.store import migrate
@@ -111,11 +112,12 @@ class Node:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
         server = grpc.aio.server(options=SERVER_OPTIONS)
+        door = Door(self.chain, self._record_refusal)
         service = NodeService(
-            self.settings, self.store, self.chain, self.runs, self.signer, self.release, self.certificate.common_name
+            door, self.settings, self.store, self.chain, self.runs, self.signer, self.release, self.certificate.common_name
         )
         node_pb2_grpc.add_NodeServicer_to_server(service, server)
-        node_pb2_grpc.add_PeerServicer_to_server(PeerService(self.chain, self.peers), server)
+        node_pb2_grpc.add_PeerServicer_to_server(PeerService(door, self.peers), server)
         credentials = server_credentials(self.settings.key, self.settings.certificate, self.settings.authority)
         try:
             port = server.add_secure_port(self.settings.listen, credentials)
@@ -149,6 +151,10 @@ class Node:
         self.store.close()
         for task in done - {ended}:
             task.result()  # a loop that ended by itself ended by a defect: show it
+
+    def _record_refusal(self, rule: str, message: str, party: str) -> None:
+        now = int(time.time())
+        self.store.append_audit(self.signer, self.chain.deployment.chain_id, now, "refusal", message, party=party, rule=rule)
 
     async def _write(self) -> None:
         anchored = 0

@@ -13,6 +13,7 @@ import grpc
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from eth_utils.address import to_checksum_address
 from tallystick.client.nodes import server_name
 from tallystick.protocol.errors import PeerFailed
 from tallystick.protocol.identity import issue_authority, issue_certificate
@@ -21,6 +22,7 @@ from tallystick.testing.network import Institution, Network
 from tallystick.wire import node_pb2, node_pb2_grpc
 from tallystick_node.peers.identity import MESSAGE_LIMIT, SERVER_OPTIONS, channel, server_credentials
 from tallystick_node.peers.links import ENGINE, EVIDENCE, MAX_MESSAGE, PROTOCOL_VERSION, QUEUE, Peers, RunLinks
+from tallystick_node.server.door import Door
 from tallystick_node.server.services import PeerService
 from tallystick_node.settings import Settings
 
@@ -39,6 +41,7 @@ class Stage:
         found = [network.join(name) for name in ("One", "Two", "Three")]
         self.low, self.high = sorted(found[:2], key=lambda each: int(each.account, 16))
         self.other = found[2]
+        self.refusals: list[tuple[str, ...]] = []
 
     def settings(self, who: Institution) -> Settings:
         return Settings.load(self.network.write_settings(who, link_seconds=SECONDS))
@@ -51,7 +54,9 @@ class Stage:
         self, who: Institution, peers: Peers, *, key: Path | None = None, pem: Path | None = None
     ) -> AsyncIterator[None]:
         server = grpc.aio.server(options=SERVER_OPTIONS)
-        node_pb2_grpc.add_PeerServicer_to_server(PeerService(self.network.connect(), peers), server)
+        node_pb2_grpc.add_PeerServicer_to_server(
+            PeerService(Door(self.network.connect(), lambda *refusal: self.refusals.append(refusal)), peers), server
+        )
         folder = who.folder
         credentials = server_credentials(key or folder / "tls.key", pem or folder / "tls.pem", self.network.authority_file)
         server.add_secure_port(who.address, credentials)
@@ -157,8 +162,10 @@ def test_two_nodes_exchange_messages_in_order(stage: Stage) -> None:
 
 
 def test_a_certificate_that_was_not_enrolled_is_refused(stage: Stage, tmp_path: Path) -> None:
-    key, pem = stage.certify(tmp_path / "a", "0x" + "77" * 20)
+    stranger = to_checksum_address("0x" + "77" * 20)
+    key, pem = stage.certify(tmp_path / "a", stranger)
     scene(lambda: refused(stage, [hello()], stage.low, "PERMISSION_DENIED", "not active", key=key, pem=pem))
+    assert [(rule, party) for rule, _, party in stage.refusals if party == stranger] == [("participant-active", stranger)]
 
 
 def test_another_certificate_for_an_enrolled_account_is_refused(stage: Stage, tmp_path: Path) -> None:

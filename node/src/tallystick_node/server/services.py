@@ -18,13 +18,14 @@ from tallystick.protocol.audit import AuditRecord
 from tallystick.protocol.errors import GRPC_STATUS, NotFound, PeerFailed, Refused, TallystickError
 from tallystick.protocol.identity import ROLES
 from tallystick.protocol.task import TaskSpec
+from tallystick.signing import Signer
 from tallystick.wire import node_pb2, node_pb2_grpc
 
 from tallystick_node.data.attach import attach
 from tallystick_node.evidence.bundling import build_bundle
-from tallystick_node.peers.identity import certificate_of, require_enrolled
 from tallystick_node.peers.links import PROTOCOL_VERSION, Peers, outgoing, receive_into
 from tallystick_node.runs.engine import Runs
+from tallystick_node.server.door import Door
 from tallystick_node.settings import Settings
 from tallystick_node.store.database import RunRecord, Store
 from tallystick_node.workloads.registry import workloads
@@ -63,7 +64,10 @@ def answers(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[An
 class NodeService(node_pb2_grpc.NodeServicer):
     """What participants ask of this node."""
 
-    def __init__(self, settings: Settings, store: Store, chain: Chain, runs: Runs, signer: Any, release: str, name: str) -> None:
+    def __init__(
+        self, door: Door, settings: Settings, store: Store, chain: Chain, runs: Runs, signer: Signer, release: str, name: str
+    ) -> None:
+        self._door = door
         self._settings = settings
         self._store = store
         self._chain = chain
@@ -75,7 +79,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
     @answers
     async def GetInfo(self, request: Any, context: Any) -> node_pb2.Info:  # noqa: N802 - named by node.proto
         """Who this node is and what it runs. Any participant."""
-        await self._caller(context)
+        await self._door.caller(context)
         cursor = await asyncio.to_thread(self._store.cursor)
         return node_pb2.Info(
             account=self._signer.address,
@@ -91,14 +95,14 @@ class NodeService(node_pb2_grpc.NodeServicer):
     @answers
     async def SubmitTask(self, request: Any, context: Any) -> node_pb2.TaskStatus:  # noqa: N802
         """Take a task's documents. The requester."""
-        caller = await self._caller(context)
+        caller = await self._door.caller(context)
         run = await asyncio.to_thread(self._runs.submit, caller, request.spec, list(request.grants))
         return await asyncio.to_thread(self._status, run)
 
     @answers
     async def PlanTask(self, request: Any, context: Any) -> node_pb2.Plan:  # noqa: N802
         """What a task would promise, cost and meet here. Any participant."""
-        await self._caller(context)
+        await self._door.caller(context)
         security, cost, refusal = await asyncio.to_thread(self._runs.plan, request.spec, dict(request.rows))
         return node_pb2.Plan(
             security=json.dumps(asdict(security)),
@@ -110,14 +114,14 @@ class NodeService(node_pb2_grpc.NodeServicer):
     @answers
     async def GetTask(self, request: Any, context: Any) -> node_pb2.TaskStatus:  # noqa: N802
         """How a task stands here. Those who take part in it, and regulators."""
-        caller = await self._caller(context)
+        caller = await self._door.caller(context)
         run = await asyncio.to_thread(self._visible_run, caller, request.task)
         return await asyncio.to_thread(self._status, run)
 
     async def WatchTask(self, request: Any, context: Any) -> AsyncIterator[node_pb2.TaskStatus]:  # noqa: N802
         """Every change of a task until it is final."""
         try:
-            caller = await self._caller(context)
+            caller = await self._door.caller(context)
             last = None
             while True:
                 run = await asyncio.to_thread(self._visible_run, caller, request.task)
@@ -134,7 +138,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
     async def GetResult(self, request: Any, context: Any) -> AsyncIterator[node_pb2.FileChunk]:  # noqa: N802
         """The result files. This node's own account."""
         try:
-            caller = await self._caller(context)
+            caller = await self._door.caller(context)
             self._require_own(caller)
             folder = self._runs.result_folder(request.task)
             run = await asyncio.to_thread(self._store.run, request.task)
@@ -150,7 +154,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
     async def GetBundle(self, request: Any, context: Any) -> AsyncIterator[node_pb2.FileChunk]:  # noqa: N802
         """The evidence bundle. Those who take part in the task, and regulators."""
         try:
-            caller = await self._caller(context)
+            caller = await self._door.caller(context)
             await asyncio.to_thread(self._visible_run, caller, request.task)
             authority = self._settings.authority.read_bytes()
             bundle = await asyncio.to_thread(build_bundle, self._store, self._chain, authority, request.task)
@@ -164,7 +168,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
     async def ListAudit(self, request: Any, context: Any) -> AsyncIterator[node_pb2.AuditRecord]:  # noqa: N802
         """Audit records, each with its proof against the anchored head. All for this account and regulators, else one's own."""
         try:
-            caller = await self._caller(context)
+            caller = await self._door.caller(context)
             everything = caller == self._signer.address or await asyncio.to_thread(self._is_regulator, caller)
             records = await asyncio.to_thread(self._store.audit_records)
             head = await asyncio.to_thread(self._chain.call, "AuditLog", "headOf", self._signer.address)
@@ -189,7 +193,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
     @answers
     async def AttachDataset(self, request: Any, context: Any) -> node_pb2.AttachReply:  # noqa: N802
         """Read a local file, commit to its rows, answer the descriptor. This node's own account."""
-        self._require_own(await self._caller(context))
+        self._require_own(await self._door.caller(context))
         descriptor = await asyncio.to_thread(
             attach,
             self._store,
@@ -203,12 +207,12 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
     # -- who may what
 
-    async def _caller(self, context: Any) -> str:
-        return await asyncio.to_thread(require_enrolled, self._chain, certificate_of(context))
-
     def _require_own(self, caller: str) -> None:
         if caller != self._signer.address:
-            raise Refused("only this node's own account may do this", rule="own-account", party=caller, remedy="ask its operator")
+            refusal = Refused(
+                "only this node's own account may do this", rule="own-account", party=caller, remedy="ask its operator"
+            )
+            self._door.refuse(refusal)
 
     def _is_regulator(self, caller: str) -> bool:
         roles = self._chain.participants.participant(caller)["roles"]
@@ -250,14 +254,14 @@ class NodeService(node_pb2_grpc.NodeServicer):
 class PeerService(node_pb2_grpc.PeerServicer):
     """What the nodes of other parties ask of this node."""
 
-    def __init__(self, chain: Chain, peers: Peers) -> None:
-        self._chain = chain
+    def __init__(self, door: Door, peers: Peers) -> None:
+        self._door = door
         self._peers = peers
 
     async def Exchange(self, frames: Any, context: Any) -> AsyncIterator[node_pb2.Frame]:  # noqa: N802
         """One stream of a run."""
         try:
-            account = await asyncio.to_thread(require_enrolled, self._chain, certificate_of(context))
+            account = await self._door.caller(context)
             first = await anext(aiter(frames), None)
             if first is None or first.WhichOneof("kind") != "hello":
                 raise PeerFailed("a stream begins with Hello", party=account)
