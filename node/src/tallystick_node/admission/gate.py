@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from eth_abi.abi import encode as abi_encode
@@ -24,13 +23,12 @@ from eth_utils.crypto import keccak
 from tallystick.chain.connection import Chain
 from tallystick.protocol import canonical
 from tallystick.protocol.dataset import DatasetDescriptor
-from tallystick.protocol.errors import ContractRefused, InvalidTask, Refused, TallystickError
+from tallystick.protocol.errors import ContractRefused, InvalidData, InvalidTask, Refused
 from tallystick.protocol.grant import GrantTerms
 from tallystick.protocol.identity import ROLES
 from tallystick.protocol.task import ADVERSARIES, TaskInput, TaskSpec
 
-from tallystick_node.data.commit import rows_root
-from tallystick_node.data.connect import open_table
+from tallystick_node.data.attach import require_unchanged
 from tallystick_node.settings import Policy
 from tallystick_node.store.database import Store
 from tallystick_node.workloads.base import Workload
@@ -139,23 +137,12 @@ class Gate:
                 party=self._account,
                 remedy="attach the file at this node and publish what it answers",
             )
-        descriptor = DatasetDescriptor.parse(row.descriptor)
+        if canonical.text(registered["rows"]) != DatasetDescriptor.parse(row.descriptor).root:
+            raise Refused("the rows on chain are not those of the dataset's descriptor", rule="dataset", party=self._account)
         try:
-            stat = Path(row.path).stat()
-            unchanged = (stat.st_size, stat.st_mtime_ns) == (row.size, row.modified_ns)
-            if unchanged:
-                root = canonical.untext(descriptor.root)
-            else:
-                root = rows_root(open_table(Path(row.path), descriptor.columns), descriptor.columns, row.secret)
-        except (OSError, TallystickError) as error:
-            raise Refused(f"the dataset cannot be used: {type(error).__name__}", rule="dataset", party=self._account) from None
-        if registered["rows"] != root:
-            raise Refused(
-                "the data file is not the one that was published",
-                rule="dataset",
-                party=self._account,
-                remedy="publish a new version",
-            )
+            require_unchanged(row)
+        except InvalidData as error:
+            raise Refused(error.message, rule="dataset", party=self._account, remedy=error.remedy) from None
 
     def _terms_rule(self, spec: TaskSpec, part: TaskInput) -> None:
         document = self._store.document(canonical.unhex32(part.terms))

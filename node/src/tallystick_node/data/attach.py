@@ -54,6 +54,24 @@ def attach(store: Store, data_dir: Path, owner: str, name: str, path: str, colum
     return content
 
 
+def require_unchanged(row: DatasetRow) -> None:
+    """Raise InvalidData unless the file of an attached dataset still holds the rows that were committed to.
+
+    A file of the same size and time is taken to be the same; another is read, and its rows are committed to again.
+    """
+    remedy = "put the published file back, or publish a new version"
+    try:
+        stat = Path(row.path).stat()
+    except OSError:
+        raise InvalidData("the data file is gone", remedy=remedy) from None
+    if (stat.st_size, stat.st_mtime_ns) == (row.size, row.modified_ns):
+        return
+    descriptor = DatasetDescriptor.parse(row.descriptor)
+    root = rows_root(open_table(Path(row.path), descriptor.columns), descriptor.columns, row.secret)
+    if canonical.text(root) != descriptor.root:
+        raise InvalidData("the data file is not the one that was published", remedy=remedy)
+
+
 def _inside(data_dir: Path, path: str) -> Path:
     """The file itself, symbolic links followed. Raises InvalidData unless it is a file that lies below the folder."""
     try:

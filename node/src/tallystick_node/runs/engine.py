@@ -9,21 +9,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import secrets
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import structlog
 from tallystick.chain.connection import Chain
 from tallystick.chain.contract import Event
-from tallystick.protocol import canonical, proof, typed
+from tallystick.protocol import canonical, typed
 from tallystick.protocol.dataset import DatasetDescriptor
 from tallystick.protocol.errors import (
-    ChainUnreachable,
     ContractRefused,
     MalformedDocument,
     PeerFailed,
@@ -33,17 +29,14 @@ from tallystick.protocol.errors import (
 )
 from tallystick.protocol.grant import Grant, GrantTerms
 from tallystick.protocol.reasons import Reason, reason_words
-from tallystick.protocol.result import Opening, ResultFile, file_digest
-from tallystick.protocol.statement import Link, Statement
 from tallystick.protocol.task import Proposal, TaskSpec, proposal_of
 from tallystick.signing import Signer
 from tallystick.wire import node_pb2
 
 from tallystick_node.admission.gate import Gate
 from tallystick_node.evidence import agreement
-from tallystick_node.evidence.agreement import Registered, Word
-from tallystick_node.peers.links import EVIDENCE, Peers, RunLinks
-from tallystick_node.runs.process import run_worker
+from tallystick_node.peers.links import Peers, RunLinks
+from tallystick_node.runs.attempt import Attempt, Institution
 from tallystick_node.settings import Settings
 from tallystick_node.store.database import IllegalTransition, RunRecord, Store, Write
 from tallystick_node.workloads.base import Cost, SecurityStatement
@@ -54,24 +47,21 @@ NOBODY = "0x" + "00" * 20
 STATES = ("None", "Proposed", "Running", "Proved", "Failed", "Cancelled", "Expired")
 ABORT_PATIENCE = 5.0  # seconds before the report of a run that another party ended: its own report says why
 RETRIED = frozenset({Reason.RESTARTED, Reason.PEER_SILENT, Reason.WORKER, Reason.PEER_ABORTED})
-SUBMIT_STAGGER = 3.0  # seconds between the parties' attempts to submit the same proof
 
 
 class Runs:
     """All runs of one node."""
 
     def __init__(self, settings: Settings, store: Store, chain: Chain, signer: Signer, peers: Peers, release: str) -> None:
-        self._settings = settings
+        self._me = Institution(settings, store, chain, signer, release)
         self._store = store
         self._chain = chain
         self._signer = signer
         self._peers = peers
-        self._release = release
         self._gate = Gate(signer.address, chain, store, settings.policy)
         self._admission = threading.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopped: dict[str, RunFailed] = {}  # runs that were told to stop, and what to report of them
-        self._certificate = settings.certificate.read_text()
 
     # -- what the server calls
 
@@ -249,7 +239,7 @@ class Runs:
         cost = workload_named(spec.workload).cost(spec, self._rows(spec))
         self._store.remember(run.task, predicted=json.dumps(asdict(cost)).encode())
         record = self._store.advance(run.task, "admitted", attempt=attempt, write=write)
-        self._audit("run", f"accepted attempt {attempt} of a {spec.workload} task", run.task, spec)
+        self._me.note("run", f"accepted attempt {attempt} of a {spec.workload} task", run.task, spec)
         return record
 
     async def _run(self, run: RunRecord, run_by: int) -> None:
@@ -260,7 +250,7 @@ class Runs:
         try:
             log.info("run starts")
             links = await self._peers.open(run.task, run.attempt, spec.digest(), spec.parties)
-            await self._compute_and_prove(run, spec, links)
+            await Attempt(self._me, run, spec, links).prove()
             log.info("run computed")
         except asyncio.CancelledError:
             failure = self._stopped.pop(run.task, None)
@@ -286,132 +276,12 @@ class Runs:
             links.abort(node_pb2.Problem(**error.problem()))
         await asyncio.to_thread(self._fail, run, spec, error)
 
-    async def _compute_and_prove(self, run: RunRecord, spec: TaskSpec, links: RunLinks) -> None:
-        began = time.monotonic()
-        scratch = self._settings.home / "runs" / f"{run.task[2:18]}-{run.attempt}"
-        scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-        datasets = await self._registered(spec)
-        outcome = await run_worker(
-            spec,
-            self._signer.address,
-            links,
-            data=await asyncio.to_thread(self._data, spec, datasets),
-            scratch=scratch,
-            link_seconds=self._settings.link_seconds,
-            run_seconds=spec.run_seconds,
-            progress=lambda phase, fraction: self._store.report(run.task, phase, fraction),
-        )
-        elapsed = int(1000 * (time.monotonic() - began))
-        self._store.remember(run.task, measured=json.dumps(_measured(outcome, elapsed)).encode())
-        await asyncio.to_thread(self._store.advance, run.task, "proving", phase="agreeing on the statement")
-        output = self._write_result(run, spec, outcome)
-        own = self._word(spec, outcome, output, elapsed)
-        words = await self._exchange_words(spec, links, own)
-        agreement.check_commitments(spec, words, outcome["commitments"])
-        statement = agreement.build(spec, run.attempt, words, datasets, self._chain.deployment.contracts)
-        signatures = await self._exchange_signatures(spec, links, statement)
-        proving = proof.proof_bytes(spec.proof, spec.parties, statement.inputs)
-        arguments = [
-            proposal_of(spec).as_tuple(),
-            proof.result_of(statement).as_tuple(),
-            [signatures[account] for account in spec.parties],
-            proving,
-        ]
-        delay = SUBMIT_STAGGER * spec.parties.index(self._signer.address)
-        self._store.remember(
-            run.task,
-            statement=agreement.envelope(statement, signatures),
-            proof=proving,
-            certificates=json.dumps({account: word.certificate for account, word in words.items()}).encode(),
-            stated=str(run.attempt).encode(),
-            write=Write(f"submit:{run.task}:{run.attempt}", "ProofRegistry", "submit", arguments, delay),
-        )
-        self._audit("statement", f"signed the statement of a {spec.workload} task", run.task, spec)
-
-    async def _registered(self, spec: TaskSpec) -> dict[str, Registered]:
-        """The inputs as they stand on chain, read before the run: afterwards nothing needs the chain but the outbox."""
-        give_up = time.monotonic() + spec.run_seconds
-        while True:
-            try:
-                return await asyncio.to_thread(agreement.registered, spec, self._chain)
-            except ChainUnreachable:
-                if time.monotonic() > give_up:
-                    raise
-            await asyncio.sleep(1)
-
-    def _word(self, spec: TaskSpec, outcome: dict[str, Any], output: str, elapsed: int) -> Word:
-        own = self._signer.address
-        sent = [Link(own, spec.parties[int(peer)], *summary) for peer, summary in outcome["sent"].items()]
-        received = [Link(spec.parties[int(peer)], own, *summary) for peer, summary in outcome["received"].items()]
-        return Word(
-            commitment=outcome["commitment"],
-            output=output,
-            links=(*sent, *received),
-            seconds_ms=elapsed,
-            certificate=self._certificate,
-            release=self._release,
-        )
-
-    async def _exchange_words(self, spec: TaskSpec, links: RunLinks, own: Word) -> dict[str, Word]:
-        words = {self._signer.address: own}
-        for account in links.links:
-            await links.send(account, EVIDENCE, own.to_bytes())
-        for account in links.links:
-            words[account] = Word.parse(await links.receive(account, EVIDENCE), account)
-        return words
-
-    async def _exchange_signatures(self, spec: TaskSpec, links: RunLinks, statement: Statement) -> dict[str, bytes]:
-        result, own = agreement.sign(statement, self._chain, self._signer)
-        signatures = {self._signer.address: own}
-        for account in links.links:
-            await links.send(account, EVIDENCE, own)
-        for account in links.links:
-            signatures[account] = await links.receive(account, EVIDENCE)
-            agreement.check_signature(result, self._chain, account, signatures[account])
-        return signatures
-
-    def _write_result(self, run: RunRecord, spec: TaskSpec, outcome: dict[str, Any]) -> str:
-        """Write the result files of a receiver; the digest of the result file, or empty for a party that receives nothing."""
-        if self._signer.address not in spec.receivers:
-            return ""
-        folder = self.result_folder(run.task)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        opening = outcome["opening"]
-        content = ResultFile(
-            task=run.task,
-            attempt=run.attempt,
-            receiver=self._signer.address,
-            workload=spec.workload,
-            values=outcome["values"],
-            opening=Opening(tuple(int(t) for t in opening["totals"]), int(opening["blinding"])) if opening else None,
-            salt=canonical.hex32(secrets.token_bytes(32)),
-        ).to_bytes()
-        for name, source in outcome["files"].items():
-            Path(source).replace(folder / name)
-        (folder / "result.json").write_bytes(content)
-        for path in folder.iterdir():
-            path.chmod(0o600)
-        return file_digest(content)
-
-    def result_folder(self, task: str) -> Path:
-        """Where the result files of a task lie."""
-        return self._settings.home / "results" / task[2:18]
-
     def _rows(self, spec: TaskSpec) -> dict[str, int]:
         """The inputs' rows as far as this node knows them: its own, which it supposes for the others too."""
         part = spec.input_of(self._signer.address)
         row = self._store.dataset(agreement.registered(spec, self._chain)[part.dataset].descriptor) if part else None
         own = DatasetDescriptor.parse(row.descriptor).rows if row else 0
         return {each.party: own for each in spec.inputs}
-
-    def _data(self, spec: TaskSpec, datasets: Mapping[str, Registered]) -> dict[str, Any] | None:
-        part = spec.input_of(self._signer.address)
-        if part is None:
-            return None
-        row = self._store.dataset(datasets[part.dataset].descriptor)
-        if row is None:
-            raise RunFailed("the dataset is no longer attached", reason=Reason.DATA)
-        return {"path": row.path, "columns": json.loads(row.descriptor)["columns"]}
 
     def _fail(self, run: RunRecord, spec: TaskSpec, error: TallystickError) -> None:
         reason = error.reason if isinstance(error, RunFailed | PeerFailed) else Reason.INTERNAL
@@ -424,7 +294,7 @@ class Runs:
             self._store.advance(run.task, "failed", problem=error.problem(), write=write)
         except IllegalTransition:  # another party's report, or a deadline, came first
             self._store.enqueue(write)
-        self._audit(
+        self._me.note(
             "refusal" if reason == Reason.OUTPUT_POLICY else "run",
             error.message,
             run.task,
@@ -435,22 +305,7 @@ class Runs:
     # -- records
 
     def _record_refusal(self, task: str, spec: TaskSpec, refusal: Refused) -> None:
-        self._audit("refusal", refusal.message, task, spec, rule=refusal.rule)
-
-    def _audit(self, kind: str, message: str, task: str, spec: TaskSpec, rule: str = "") -> None:
-        part = spec.input_of(self._signer.address)
-        self._store.append_audit(
-            self._signer,
-            self._chain.deployment.chain_id,
-            int(time.time()),
-            kind,
-            message,
-            task=task,
-            dataset=part.dataset if part else "",
-            party=spec.requester,
-            rule=rule,
-            detail={"purpose": spec.purpose, "workload": spec.workload},
-        )
+        self._me.note("refusal", refusal.message, task, spec, rule=refusal.rule)
 
     def _keep_grant(self, document: bytes) -> None:
         value = canonical.decode(document, 1 << 20)
@@ -485,12 +340,3 @@ class Runs:
         running = self._tasks.get(task)
         if running is not None:
             running.cancel()
-
-
-def _measured(outcome: dict[str, Any], elapsed_ms: int) -> dict[str, Any]:
-    sent = outcome["sent"].values()
-    return {
-        "bytes_sent": sum(size for _, size, _ in sent),
-        "rounds": max((messages for messages, _, _ in sent), default=0),
-        "seconds": elapsed_ms / 1000,
-    }

@@ -24,6 +24,7 @@ from tallystick.wire import node_pb2, node_pb2_grpc
 from tallystick_node.data.attach import attach
 from tallystick_node.evidence.bundling import build_bundle
 from tallystick_node.peers.links import PROTOCOL_VERSION, Peers, outgoing, receive_into
+from tallystick_node.runs.attempt import result_folder
 from tallystick_node.runs.engine import Runs
 from tallystick_node.server.door import Door
 from tallystick_node.settings import Settings
@@ -140,7 +141,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         try:
             caller = await self._door.caller(context)
             self._require_own(caller)
-            folder = self._runs.result_folder(request.task)
+            folder = result_folder(self._settings, request.task)
             run = await asyncio.to_thread(self._store.run, request.task)
             if run is None or run.state != "proved" or not folder.exists():
                 raise NotFound("there is no proved result of this task here", party=request.task)

@@ -1,0 +1,229 @@
+"""One attempt of one task at this node: from established links to a proof in the outbox.
+
+The worker computes; then the parties exchange their words, build one statement, and sign it. Nothing between the first step and
+the last needs the chain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tallystick.chain.connection import Chain
+from tallystick.protocol import canonical, proof
+from tallystick.protocol.errors import ChainUnreachable, InvalidData, RunFailed
+from tallystick.protocol.reasons import Reason
+from tallystick.protocol.result import Opening, ResultFile, file_digest
+from tallystick.protocol.statement import Link, Statement
+from tallystick.protocol.task import TaskSpec, proposal_of
+from tallystick.signing import Signer
+
+from tallystick_node.data.attach import require_unchanged
+from tallystick_node.evidence import agreement
+from tallystick_node.evidence.agreement import Registered, Word
+from tallystick_node.peers.links import EVIDENCE, RunLinks
+from tallystick_node.runs.process import run_worker
+from tallystick_node.settings import Settings
+from tallystick_node.store.database import RunRecord, Store, Write
+
+SUBMIT_STAGGER = 3.0  # seconds between the parties' attempts to submit the same proof
+
+
+@dataclass(frozen=True)
+class Institution:
+    """This node as a party: what it signs with, keeps things in, and runs."""
+
+    settings: Settings
+    store: Store
+    chain: Chain
+    signer: Signer
+    release: str
+
+    @property
+    def account(self) -> str:
+        """The account, EIP-55."""
+        return self.signer.address
+
+    @cached_property
+    def certificate(self) -> str:
+        """The certificate, PEM."""
+        return self.settings.certificate.read_text()
+
+    def note(self, kind: str, message: str, task: str, spec: TaskSpec, rule: str = "") -> None:
+        """Sign and keep a record about a task."""
+        part = spec.input_of(self.account)
+        self.store.append_audit(
+            self.signer,
+            self.chain.deployment.chain_id,
+            int(time.time()),
+            kind,
+            message,
+            task=task,
+            dataset=part.dataset if part else "",
+            party=spec.requester,
+            rule=rule,
+            detail={"purpose": spec.purpose, "workload": spec.workload},
+        )
+
+
+def result_folder(settings: Settings, task: str) -> Path:
+    """Where the result files of a task lie."""
+    return settings.home / "results" / task[2:18]
+
+
+class Attempt:
+    """``links`` are established to every other party."""
+
+    def __init__(self, me: Institution, run: RunRecord, spec: TaskSpec, links: RunLinks) -> None:
+        self._me = me
+        self._run = run
+        self._spec = spec
+        self._links = links
+
+    async def prove(self) -> None:
+        """Compute, agree and queue the proof. Raises RunFailed and PeerFailed; nothing is claimed on chain then."""
+        task, spec, store = self._run.task, self._spec, self._me.store
+        began = time.monotonic()
+        datasets = await self._registered()
+        outcome = await run_worker(
+            spec,
+            self._me.account,
+            self._links,
+            data=await asyncio.to_thread(self._data, datasets),
+            scratch=self._scratch(),
+            link_seconds=self._me.settings.link_seconds,
+            run_seconds=spec.run_seconds,
+            progress=lambda phase, fraction: store.report(task, phase, fraction),
+        )
+        elapsed = int(1000 * (time.monotonic() - began))
+        store.remember(task, measured=json.dumps(_measured(outcome, elapsed)).encode())
+        await asyncio.to_thread(store.advance, task, "proving", phase="agreeing on the statement")
+        words = await self._exchange_words(self._word(outcome, self._write_result(outcome), elapsed))
+        agreement.check_commitments(spec, words, outcome["commitments"])
+        statement = agreement.build(spec, self._run.attempt, words, datasets, self._me.chain.deployment.contracts)
+        self._queue(statement, words, await self._exchange_signatures(statement))
+        self._me.note("statement", f"signed the statement of a {spec.workload} task", task, spec)
+
+    # -- before the computation
+
+    async def _registered(self) -> dict[str, Registered]:
+        """The inputs as they stand on chain."""
+        give_up = time.monotonic() + self._spec.run_seconds
+        while True:
+            try:
+                return await asyncio.to_thread(agreement.registered, self._spec, self._me.chain)
+            except ChainUnreachable:
+                if time.monotonic() > give_up:
+                    raise
+            await asyncio.sleep(1)
+
+    def _data(self, datasets: Mapping[str, Registered]) -> dict[str, Any] | None:
+        """Path and columns of this party's file, which still holds the rows that were published."""
+        part = self._spec.input_of(self._me.account)
+        if part is None:
+            return None
+        row = self._me.store.dataset(datasets[part.dataset].descriptor)
+        if row is None:
+            raise RunFailed("the dataset is no longer attached", reason=Reason.DATA)
+        try:
+            require_unchanged(row)
+        except InvalidData as error:
+            raise RunFailed(error.message, reason=Reason.DATA, remedy=error.remedy) from None
+        return {"path": row.path, "columns": json.loads(row.descriptor)["columns"]}
+
+    def _scratch(self) -> Path:
+        folder = self._me.settings.home / "runs" / f"{self._run.task[2:18]}-{self._run.attempt}"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return folder
+
+    # -- after it
+
+    def _write_result(self, outcome: dict[str, Any]) -> str:
+        """Write the result files of a receiver; the digest of the result file, or empty for a party that receives nothing."""
+        if self._me.account not in self._spec.receivers:
+            return ""
+        folder = result_folder(self._me.settings, self._run.task)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        opening = outcome["opening"]
+        content = ResultFile(
+            task=self._run.task,
+            attempt=self._run.attempt,
+            receiver=self._me.account,
+            workload=self._spec.workload,
+            values=outcome["values"],
+            opening=Opening(tuple(int(t) for t in opening["totals"]), int(opening["blinding"])) if opening else None,
+            salt=canonical.hex32(secrets.token_bytes(32)),
+        ).to_bytes()
+        for name, source in outcome["files"].items():
+            Path(source).replace(folder / name)
+        (folder / "result.json").write_bytes(content)
+        for path in folder.iterdir():
+            path.chmod(0o600)
+        return file_digest(content)
+
+    def _word(self, outcome: dict[str, Any], output: str, elapsed: int) -> Word:
+        own, parties = self._me.account, self._spec.parties
+        sent = [Link(own, parties[int(peer)], *summary) for peer, summary in outcome["sent"].items()]
+        received = [Link(parties[int(peer)], own, *summary) for peer, summary in outcome["received"].items()]
+        return Word(
+            commitment=outcome["commitment"],
+            output=output,
+            links=(*sent, *received),
+            seconds_ms=elapsed,
+            certificate=self._me.certificate,
+            release=self._me.release,
+        )
+
+    async def _exchange_words(self, own: Word) -> dict[str, Word]:
+        words = {self._me.account: own}
+        for account in self._links.links:
+            await self._links.send(account, EVIDENCE, own.to_bytes())
+        for account in self._links.links:
+            words[account] = Word.parse(await self._links.receive(account, EVIDENCE), account)
+        return words
+
+    async def _exchange_signatures(self, statement: Statement) -> dict[str, bytes]:
+        result, own = agreement.sign(statement, self._me.chain, self._me.signer)
+        signatures = {self._me.account: own}
+        for account in self._links.links:
+            await self._links.send(account, EVIDENCE, own)
+        for account in self._links.links:
+            signatures[account] = await self._links.receive(account, EVIDENCE)
+            agreement.check_signature(result, self._me.chain, account, signatures[account])
+        return signatures
+
+    def _queue(self, statement: Statement, words: Mapping[str, Word], signatures: Mapping[str, bytes]) -> None:
+        """Keep the evidence and queue the proof: all or nothing."""
+        task, attempt, parties = self._run.task, self._run.attempt, self._spec.parties
+        content = proof.proof_bytes(self._spec.proof, parties, statement.inputs)
+        arguments = [
+            proposal_of(self._spec).as_tuple(),
+            proof.result_of(statement).as_tuple(),
+            [signatures[account] for account in parties],
+            content,
+        ]
+        delay = SUBMIT_STAGGER * parties.index(self._me.account)
+        self._me.store.remember(
+            task,
+            statement=agreement.envelope(statement, signatures),
+            proof=content,
+            certificates=json.dumps({account: word.certificate for account, word in words.items()}).encode(),
+            stated=str(attempt).encode(),
+            write=Write(f"submit:{task}:{attempt}", "ProofRegistry", "submit", arguments, delay),
+        )
+
+
+def _measured(outcome: dict[str, Any], elapsed_ms: int) -> dict[str, Any]:
+    sent = outcome["sent"].values()
+    return {
+        "bytes_sent": sum(size for _, size, _ in sent),
+        "rounds": max((messages for messages, _, _ in sent), default=0),
+        "seconds": elapsed_ms / 1000,
+    }
