@@ -238,7 +238,7 @@ class Demonstration:
         for form in ("svg", "prov"):
             ending = {"svg": "svg", "prov": "prov.json"}[form]
             self.provenance(form, HOME / f"provenance.{ending}")
-        say(f"the provenance of the result as a picture and as W3C PROV-JSON: {shown(HOME / 'provenance.svg')}")
+        say(f"the provenance of the result: {shown(HOME / 'provenance.svg')} as a picture, provenance.prov.json as W3C PROV-JSON")
 
     def online(self) -> list[str]:
         """Options that let `tally verify` ask the chain itself."""
