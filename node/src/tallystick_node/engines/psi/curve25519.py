@@ -18,8 +18,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tallystick_node.engines.compiled import compiled
 from tallystick_node.engines.psi import field25519 as field
-from tallystick_node.engines.psi.field25519 import LANES, WORDS, Numbers, Row, compiled
+from tallystick_node.engines.psi.field25519 import LANES, WORDS, Numbers, Row
 
 P = field.P
 POINT = field.BYTES  # bytes of a u-coordinate, little-endian

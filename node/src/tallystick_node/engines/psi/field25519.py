@@ -12,12 +12,10 @@ and every sum of products below 2^63. Nothing branches on, or indexes by, a numb
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from tallystick_node.engines.compiled import compiled, inlined
 
 P = 2**255 - 19
 BYTES = 32
@@ -33,21 +31,6 @@ _SHIFTS = (0, 26, 51, 77, 102, 128, 153, 179, 204, 230)
 _M25, _M26, _M32 = np.uint64((1 << 25) - 1), np.uint64((1 << 26) - 1), np.uint64((1 << 32) - 1)
 _S25, _S26, _C19 = np.uint64(25), np.uint64(26), np.uint64(19)
 _TWICE_P = np.repeat(np.array([2**27 - 38] + [2**26 - 2, 2**27 - 2] * 4 + [2**26 - 2], np.uint64), LANES)  # limb by limb
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def compiled(function: Function) -> Function:
-    """Compile at the first call, keep the machine code beside the source, and let other threads run meanwhile.
-
-    The kept code of a caller in another file holds that of its callees: who edits this file touches those files too.
-    """
-    return cast("Function", njit(cache=True, error_model="numpy", nogil=True)(function))
-
-
-def _inlined(function: Function) -> Function:
-    """Write the function into its compiled callers."""
-    return cast("Function", njit(inline="always")(function))
 
 
 def from_bytes(packed: NDArray[np.uint8]) -> Numbers:
@@ -128,7 +111,7 @@ def swap(f: Row, g: Row, mask: np.uint64) -> None:
         g[i] ^= t
 
 
-@_inlined
+@inlined
 def _carry_and_store(
     h: Row, lane: int, h0: Word, h1: Word, h2: Word, h3: Word, h4: Word, h5: Word, h6: Word, h7: Word, h8: Word, h9: Word
 ) -> None:
