@@ -104,6 +104,7 @@ def answering(node: Node, *messages: str | None) -> list[int]:
     [
         "nonce too low",
         "replacement transaction underpriced",
+        "transaction can't be replaced, mining has already started",
         "Nonce too low: next nonce 7",
         "the tx doesn't have the correct nonce. account has nonce of: 5 tx has nonce of: 4",
     ],

@@ -29,7 +29,7 @@ SEND_ATTEMPTS = 4
 #: How nodes word that the execution itself failed; every other JSON-RPC error is about the node, not about the contract.
 EXECUTION_FAILED = ("revert", "vm exception", "evm error", "out of gas", "gas required", "insufficient funds")
 #: How nodes word that another transaction of the account has this nonce, and that they have this very transaction already.
-NONCE_TAKEN = ("nonce", "underpriced")
+NONCE_TAKEN = ("nonce", "underpriced", "can't be replaced")  # geth and Anvil, geth, Ganache
 SENT_ALREADY = ("already imported", "already known", "known transaction")
 
 
