@@ -9,7 +9,10 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 PART = 2 << 20  # bytes; half of what a channel takes in one message
 
@@ -50,6 +53,39 @@ class Channel(Protocol):
         order."""
 
 
+@dataclass
+class Step:
+    """What one party sent in one step of a protocol, over all its peers."""
+
+    messages: int = 0
+    bytes: int = 0
+    rounds: int = 0  # how often it sent after it had received: the depth of the exchange
+
+
+class Meter:
+    """Counts of one session, by step: what the plan predicts, the run measures here."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, Step] = {}
+        self._step = self.steps.setdefault("", Step())
+        self._listened = True
+
+    def enter(self, step: str) -> None:
+        """What follows belongs to ``step``."""
+        self._step = self.steps.setdefault(step, Step())
+
+    def sent(self, size: int) -> None:
+        """A message was sent."""
+        self._step.messages += 1
+        self._step.bytes += size
+        self._step.rounds += self._listened
+        self._listened = False
+
+    def received(self) -> None:
+        """A message was received."""
+        self._listened = True
+
+
 @dataclass(frozen=True)
 class Session:
     """What one party's engine runs with: parties are numbered 0..n-1 in the order of the task's parties."""
@@ -57,6 +93,7 @@ class Session:
     index: int
     channels: dict[int, Channel]
     progress: Callable[[str, float], None] = field(default=lambda _phase, _fraction: None)
+    meter: Meter = field(default_factory=Meter)
     context: bytes = b""  # names the task and the attempt: what every proof and salt of the run is bound to
 
     @property
@@ -66,6 +103,7 @@ class Session:
 
     def mark(self, phase: str) -> None:
         """Mark a phase on every channel."""
+        self.meter.enter(phase)
         for peer in sorted(self.channels):
             self.channels[peer].mark(phase)
 
@@ -75,7 +113,7 @@ class Session:
             self.channels[peer].send(message)
 
 
-def send_block(channel: Channel, block: bytes) -> None:
+def send_block(channel: Channel, block: bytes | memoryview) -> None:
     """Send a block whose length both ends know, in messages of at most ``PART`` bytes; an empty block sends nothing."""
     view = memoryview(block)
     for start in range(0, len(view), PART):
@@ -93,6 +131,24 @@ def receive_block(channel: Channel, size: int, step: str) -> bytes:
             raise ProtocolViolation(channel.peer, step, f"sent {len(part)} bytes where {expected} were due")
         parts.append(part)
     return b"".join(parts)
+
+
+def send_array(session: Session, peer: int, array: NDArray[Any]) -> None:
+    """Send the bytes of an array whose shape and type both ends know, in the machine's (little-endian) order."""
+    packed = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    session.meter.sent(len(packed))
+    send_block(session.channels[peer], packed)
+
+
+def receive_array(
+    session: Session, peer: int, shape: tuple[int, ...], step: str, kind: type[np.generic] = np.uint64
+) -> NDArray[Any]:
+    """What :func:`send_array` sent, as a writable array. Raises :class:`ProtocolViolation` naming ``peer`` and ``step`` unless its
+    length is the array's."""
+    count = int(np.prod(shape, dtype=np.int64))
+    packed = receive_block(session.channels[peer], count * np.dtype(kind).itemsize, step)
+    session.meter.received()
+    return np.frombuffer(bytearray(packed), kind).reshape(shape)
 
 
 class _LocalChannel:

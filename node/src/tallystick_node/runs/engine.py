@@ -34,12 +34,13 @@ from tallystick.signing import Signer
 from tallystick.wire import node_pb2
 
 from tallystick_node.admission.gate import Gate
+from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.evidence import agreement
 from tallystick_node.peers.links import Peers, RunLinks
 from tallystick_node.runs.attempt import Attempt, Institution
 from tallystick_node.settings import Settings
 from tallystick_node.store.database import IllegalTransition, RunRecord, Store, Write
-from tallystick_node.workloads.base import Cost, SecurityStatement
+from tallystick_node.workloads.base import Cost
 from tallystick_node.workloads.registry import workload_named
 
 LOG = structlog.get_logger()

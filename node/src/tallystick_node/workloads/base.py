@@ -11,20 +11,7 @@ import pyarrow as pa
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.engines.channel import Session
-
-
-@dataclass(frozen=True)
-class SecurityStatement:
-    """What a protocol promises, machine-readable. Shown before anyone authorises; recorded with the task."""
-
-    adversary: str  # "semi-honest" | "malicious-with-abort" | "malicious-with-identifiable-abort"
-    corruptions: int  # how many parties may collude without learning more than stated, of ``parties``
-    parties: int
-    computational_bits: int
-    statistical_bits: int
-    trusted: tuple[str, ...]  # third parties one must trust; empty when none
-    learns: Mapping[str, str]  # role -> what that role learns besides its designated output
-    references: tuple[str, ...] = ()
+from tallystick_node.engines.security import SecurityStatement
 
 
 @dataclass(frozen=True)

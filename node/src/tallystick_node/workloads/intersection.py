@@ -28,7 +28,8 @@ from tallystick.protocol.task import TaskSpec
 from tallystick_node.engines.channel import Session
 from tallystick_node.engines.psi.curve25519 import POINT
 from tallystick_node.engines.psi.ecdh import intersect, tag_bytes
-from tallystick_node.workloads.base import Cost, Outcome, SecurityStatement
+from tallystick_node.engines.security import SecurityStatement
+from tallystick_node.workloads.base import Cost, Outcome
 
 TYPES = ("int64", "string", "date")
 MODES = ("ids", "cardinality")

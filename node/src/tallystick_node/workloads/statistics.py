@@ -25,7 +25,8 @@ from tallystick_node.engines.channel import Session
 from tallystick_node.engines.moments import Moments, SingularMoments
 from tallystick_node.engines.mpc.additive import MAX_LENGTH, secure_sum
 from tallystick_node.engines.mpc.threshold import at_least
-from tallystick_node.workloads.base import Cost, Outcome, SecurityStatement
+from tallystick_node.engines.security import SecurityStatement
+from tallystick_node.workloads.base import Cost, Outcome
 from tallystick_node.workloads.statistics_parameters import Condition, Parameters, fixed
 
 COMPARE = {
