@@ -93,8 +93,8 @@ class Session:
     index: int
     channels: dict[int, Channel]
     progress: Callable[[str, float], None] = field(default=lambda _phase, _fraction: None)
-    meter: Meter = field(default_factory=Meter)
     context: bytes = b""  # names the task and the attempt: what every proof and salt of the run is bound to
+    meter: Meter = field(default_factory=Meter)
 
     @property
     def parties(self) -> int:
@@ -135,7 +135,7 @@ def receive_block(channel: Channel, size: int, step: str) -> bytes:
 
 def send_array(session: Session, peer: int, array: NDArray[Any]) -> None:
     """Send the bytes of an array whose shape and type both ends know, in the machine's (little-endian) order."""
-    packed = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    packed = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
     session.meter.sent(len(packed))
     send_block(session.channels[peer], packed)
 
