@@ -131,13 +131,12 @@ contract ParticipantRegistry is IParticipantRegistry, Ownable2Step, EIP712 {
 
     /// @inheritdoc IParticipantRegistry
     function requireActive(address account, uint16 role) external view {
-        Participant storage who = _participants[account];
-        if (who.status != Status.Active) revert NotActive(account, who.status);
-        if (block.timestamp < who.notBefore || block.timestamp > who.notAfter) {
-            revert OutsideValidity(account, who.notBefore, who.notAfter);
-        }
-        _requireAuthority(who.authority);
-        if (who.roles & role != role) revert RoleMissing(account, role);
+        if (_activeRoles(account) & role != role) revert RoleMissing(account, role);
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function requireActiveInAny(address account, uint16 roles) external view {
+        if (_activeRoles(account) & roles == 0) revert RoleMissing(account, roles);
     }
 
     /// @inheritdoc IParticipantRegistry
@@ -170,6 +169,16 @@ contract ParticipantRegistry is IParticipantRegistry, Ownable2Step, EIP712 {
 
     function _onlyGovernor() private view {
         if (msg.sender != governor()) revert NotAllowed(msg.sender);
+    }
+
+    function _activeRoles(address account) private view returns (uint16) {
+        Participant storage who = _participants[account];
+        if (who.status != Status.Active) revert NotActive(account, who.status);
+        if (block.timestamp < who.notBefore || block.timestamp > who.notAfter) {
+            revert OutsideValidity(account, who.notBefore, who.notAfter);
+        }
+        _requireAuthority(who.authority);
+        return who.roles;
     }
 
     function _requireAuthority(uint32 authority) private view {

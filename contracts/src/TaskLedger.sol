@@ -179,7 +179,7 @@ contract TaskLedger is ITaskLedger, EIP712 {
             previous = party.account;
             if (party.dataset == 0) {
                 if (party.grant != 0 || party.epsilonMicros != 0) revert BadParties();
-                participants.requireActive(party.account, Roles.RESULT_RECEIVER);
+                participants.requireActiveInAny(party.account, Roles.RESULT_RECEIVER | Roles.COMPUTE);
             } else {
                 if (datasets.requireUsable(party.dataset) != party.account) revert BadParties();
                 participants.requireActive(party.account, Roles.DATA_PROVIDER);

@@ -31,11 +31,16 @@ def test_an_enrolled_participant_is_active_in_its_roles(world: World) -> None:
     world.call(REGISTRY, "requireActive", world.newcomer.address, ROLES["requester"])
     with refused("RoleMissing"):
         world.call(REGISTRY, "requireActive", world.newcomer.address, ROLES["data-provider"])
+    world.call(REGISTRY, "requireActiveInAny", world.newcomer.address, ROLES["requester"] | ROLES["compute"])
+    with refused("RoleMissing"):
+        world.call(REGISTRY, "requireActiveInAny", world.newcomer.address, ROLES["data-provider"] | ROLES["compute"])
 
 
 def test_a_stranger_is_not_active(world: World) -> None:
     with refused("NotActive"):
         world.call(REGISTRY, "requireActive", world.stranger.address, 0)
+    with refused("NotActive"):
+        world.call(REGISTRY, "requireActiveInAny", world.stranger.address, ALL_ROLES)
 
 
 def test_only_the_governor_adds_and_retires_authorities(world: World) -> None:

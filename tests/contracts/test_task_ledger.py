@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from contracts.conftest import DAY, Case, World, refused
 from tallystick.protocol import typed
+from tallystick.protocol.identity import ROLES
 from tallystick.protocol.task import Party, task_id
 
 LEDGER = "TaskLedger"
@@ -234,11 +235,21 @@ def test_a_changed_proposal_is_another_task(case: Case, function: str) -> None:
         case.world.requester.send(LEDGER, function, other, *more)
 
 
-def test_a_receiver_without_data_takes_part_without_a_grant(world: World) -> None:
+@pytest.mark.parametrize("role", ["result-receiver", "compute"])
+def test_a_party_without_data_receives_or_computes_without_a_grant(world: World, role: str) -> None:
+    world.enrol(world.newcomer, world.enrolment(world.newcomer, roles=ROLES[role]))
     owner = world.parties[0]
     grant = world.grant(world.publish(owner))
     world.issue(owner, grant)
-    proposal = world.proposal([grant], receivers=(world.regulator,))
+    proposal = world.proposal([grant], receivers=(world.newcomer,))
     world.requester.send(LEDGER, "propose", proposal.as_tuple())
     world.accept(proposal, [grant])
     assert world.state(proposal) == "Running"
+
+
+def test_a_party_without_data_has_a_role_for_it(world: World) -> None:
+    world.enrol(world.newcomer, world.enrolment(world.newcomer, roles=ROLES["data-provider"] | ROLES["requester"]))
+    grant = world.grant(world.publish(world.parties[0]))
+    world.issue(world.parties[0], grant)
+    with refused("RoleMissing"):
+        world.requester.send(LEDGER, "propose", world.proposal([grant], receivers=(world.newcomer,)).as_tuple())

@@ -90,6 +90,9 @@ interface IParticipantRegistry {
     /// @notice Reverts unless `account` is active now, inside its validity and its authority's, and holds every bit of `role`.
     function requireActive(address account, uint16 role) external view;
 
+    /// @notice Reverts unless `account` is active now, inside its validity and its authority's, and holds a bit of `roles`.
+    function requireActiveInAny(address account, uint16 roles) external view;
+
     function participant(address account) external view returns (Participant memory);
     function authorityAt(uint32 authority) external view returns (Authority memory);
     /// @notice The EIP-712 digests to sign, as this contract computes them.

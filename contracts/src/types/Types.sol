@@ -46,7 +46,7 @@ struct Grant {
     bytes32 salt;
 }
 
-/// @notice One party's part in a task. A party that only receives has a zero grant.
+/// @notice One party's part in a task. A party without data, which receives or computes, has zero dataset and grant.
 /// @dev EIP-712: Party(address account,bytes32 dataset,bytes32 grant,uint64 epsilonMicros)
 struct Party {
     address account;

@@ -90,6 +90,10 @@ def test_a_receiver_without_the_role(consortium: Consortium, grants: dict[str, G
     assert refused(consortium, spec, "participants").party == consortium.outsider.account
 
 
+def test_computing_parties_are_named_by_a_workload_that_has_them(consortium: Consortium, grants: dict[str, GrantFile]) -> None:
+    refused(consortium, consortium.draft(grants, compute=[consortium.cedar.account]), "workload")
+
+
 def test_a_suspended_participant(consortium: Consortium, grants: dict[str, GrantFile]) -> None:
     governor, cedar = consortium.network.governor.chain, consortium.cedar.account
     governor.send("ParticipantRegistry", "suspend", cedar, bytes(32))

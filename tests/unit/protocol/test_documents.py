@@ -116,6 +116,8 @@ def test_every_digest_of_a_dataset_depends_on_its_salt() -> None:
         {"inputs": ()},
         {"receivers": ()},
         {"receivers": PARTIES[::-1]},
+        {"compute": PARTIES[::-1]},
+        {"compute": (PARTIES[0], PARTIES[0])},
         {"attempts": 0},
         {"attempts": 17},
         {"run_seconds": 0},

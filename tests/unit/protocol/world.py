@@ -279,6 +279,7 @@ def make(kind: str = "sum-verified") -> World:
         purpose="quality of care",
         inputs=tuple(inputs),
         receivers=(receiver,),
+        compute=(),
         security=Security("semi-honest", 2),
         proof=kind,
         accept_by=START + DAY,

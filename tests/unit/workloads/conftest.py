@@ -17,8 +17,10 @@ ACCOUNTS = tuple(to_checksum_address(f"0x{number:040x}") for number in (17, 4_24
 ID = "0x" + "11" * 32
 
 
-def make_spec(workload: str, parameters: dict[str, Any], columns: dict[int, list[str]], receivers: list[int]) -> TaskSpec:
-    """A spec over ACCOUNTS: each owner's columns by its number, and the receivers' numbers."""
+def make_spec(
+    workload: str, parameters: dict[str, Any], columns: dict[int, list[str]], receivers: list[int], compute: tuple[int, ...] = ()
+) -> TaskSpec:
+    """A spec over ACCOUNTS: each owner's columns by its number, and the receivers' and computing parties' numbers."""
     spec = TaskSpec(
         chain_id=31337,
         task_ledger=ACCOUNTS[0],
@@ -28,6 +30,7 @@ def make_spec(workload: str, parameters: dict[str, Any], columns: dict[int, list
         purpose="test",
         inputs=tuple(TaskInput(ACCOUNTS[number], ID, ID, ID, tuple(names)) for number, names in sorted(columns.items())),
         receivers=tuple(ACCOUNTS[number] for number in sorted(receivers)),
+        compute=tuple(ACCOUNTS[number] for number in sorted(compute)),
         security=Security("semi-honest", 1),
         proof="signed-by-all",
         accept_by=1,
@@ -54,6 +57,11 @@ class CountingChannel:
         message = self.inner.receive()
         self.received[self.phase] += len(message)
         return message
+
+    def receive_into(self, view) -> int:
+        size = self.inner.receive_into(view)
+        self.received[self.phase] += size
+        return size
 
     def mark(self, phase: str) -> None:
         self.phase = phase

@@ -6,7 +6,7 @@
  4 proof           the workload can give the proof kind that the spec asks for
  5 security        the workload's security statement meets the spec's demand
  6 requester       active on chain, as a requester
- 7 participants    every party is active on chain
+ 7 participants    every party is active on chain, in the roles that its part in the task needs
  8 dataset         this party's dataset is attached here, usable on chain, its file unchanged and its root the registered one
  9 terms           the grant's terms are known and open the grant on chain
 10 grant-...       the terms permit the task (grantee, purpose, algorithm, columns, receivers)
@@ -25,7 +25,7 @@ from tallystick.protocol import canonical
 from tallystick.protocol.dataset import DatasetDescriptor
 from tallystick.protocol.errors import ContractRefused, InvalidData, InvalidTask, Refused
 from tallystick.protocol.grant import GrantTerms
-from tallystick.protocol.identity import ROLES
+from tallystick.protocol.identity import ROLES, roles_mask
 from tallystick.protocol.task import ADVERSARIES, TaskInput, TaskSpec
 
 from tallystick_node.data.attach import require_unchanged
@@ -113,8 +113,7 @@ class Gate:
     def _participant_rules(self, spec: TaskSpec) -> None:
         self._active(spec.requester, ROLES["requester"], "requester")
         for account in spec.parties:
-            role = "data-provider" if spec.input_of(account) else "result-receiver"
-            self._active(account, ROLES[role], "participants")
+            self._active(account, roles_mask(spec.roles_of(account)), "participants")
 
     def _active(self, account: str, role: int, rule: str) -> None:
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
+from tallystick.protocol.errors import InvalidTask
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.engines.channel import Session
@@ -33,6 +34,12 @@ class Outcome:
     result: Mapping[str, Any] | None = None  # the values of the result document; None when not a receiver
     files: Mapping[str, Path] = field(default_factory=dict)  # further result files by name, for a receiver
     opening: Mapping[str, Any] | None = None  # for sum-verified, a receiver: {"totals": [decimal text], "blinding": ...}
+
+
+def require_owners_compute(spec: TaskSpec) -> None:
+    """Raise InvalidTask when the spec names computing parties: in this kind of task the owners compute alone."""
+    if spec.compute:
+        raise InvalidTask(f"{spec.workload} is computed by its owners alone", remedy="leave compute empty")
 
 
 class Workload(Protocol):

@@ -29,7 +29,7 @@ from tallystick_node.engines.channel import Session
 from tallystick_node.engines.psi.curve25519 import POINT
 from tallystick_node.engines.psi.ecdh import intersect, tag_bytes
 from tallystick_node.engines.security import SecurityStatement
-from tallystick_node.workloads.base import Cost, Outcome
+from tallystick_node.workloads.base import Cost, Outcome, require_owners_compute
 
 TYPES = ("int64", "string", "date")
 MODES = ("ids", "cardinality")
@@ -86,6 +86,7 @@ class Intersection:
     def check(self, spec: TaskSpec) -> None:
         """Raise InvalidTask unless the spec is an intersection of two owners with receivers among them."""
         parameters = Parameters.parse(spec.parameters)
+        require_owners_compute(spec)
         owners = [part.party for part in spec.inputs]
         if len(owners) != 2 or set(parameters.keys) != set(owners):
             raise InvalidTask("an intersection has two owners, each with its key columns", remedy="name both in keys")

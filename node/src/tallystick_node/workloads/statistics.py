@@ -26,7 +26,7 @@ from tallystick_node.engines.moments import Moments, SingularMoments
 from tallystick_node.engines.mpc.additive import MAX_LENGTH, secure_sum
 from tallystick_node.engines.mpc.threshold import at_least
 from tallystick_node.engines.security import SecurityStatement
-from tallystick_node.workloads.base import Cost, Outcome
+from tallystick_node.workloads.base import Cost, Outcome, require_owners_compute
 from tallystick_node.workloads.statistics_parameters import Condition, Parameters, fixed
 
 COMPARE = {
@@ -48,6 +48,7 @@ class Statistics:
     def check(self, spec: TaskSpec) -> None:
         """Raise InvalidTask unless the spec is a statistics task that can run."""
         parameters = Parameters.parse(spec.parameters)
+        require_owners_compute(spec)
         if len(spec.inputs) < 2:
             raise InvalidTask("statistics needs two or more owners", remedy="name a second input")
         if parameters.length > MAX_LENGTH:

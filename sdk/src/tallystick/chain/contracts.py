@@ -110,6 +110,10 @@ class ParticipantRegistry:
         """Reverts unless `account` is active now, inside its validity and its authority's, and holds every bit of `role`."""
         self._chain.call("ParticipantRegistry", "requireActive", account, role, block=block)
 
+    def require_active_in_any(self, account: str, roles: int, *, block: Block = "latest") -> None:
+        """Reverts unless `account` is active now, inside its validity and its authority's, and holds a bit of `roles`."""
+        self._chain.call("ParticipantRegistry", "requireActiveInAny", account, roles, block=block)
+
     def retire_authority(self, authority: int) -> Receipt:
         """Ends an authority: nobody it certified is active any longer. Governor only."""
         return self._chain.send("ParticipantRegistry", "retireAuthority", authority)

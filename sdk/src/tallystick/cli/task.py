@@ -187,6 +187,7 @@ def spec_of(value: dict[str, Any], chain: Chain, accept_by: int, folder: Path) -
             purpose=value["purpose"],
             inputs=tuple(sorted(inputs, key=lambda each: order(each.party))),
             receivers=tuple(sorted((address(each) for each in value["receivers"]), key=order)),
+            compute=tuple(sorted((address(each) for each in value.get("compute", [])), key=order)),
             security=Security(security["adversary"], security["corruptions"]),
             proof=value.get("proof", "signed-by-all"),
             accept_by=accept_by,

@@ -17,7 +17,7 @@ from tallystick.client.nodes import Nodes
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import ContractRefused, Refused, TallystickError
 from tallystick.protocol.grant import GrantTerms
-from tallystick.protocol.identity import ROLES
+from tallystick.protocol.identity import roles_mask
 from tallystick.protocol.task import TaskInput, TaskSpec, proposal_of
 from tallystick.wire import node_pb2
 
@@ -54,10 +54,10 @@ class GrantUse:
 
 @dataclass(frozen=True)
 class PartyPlan:
-    """One party's part. ``reads`` of its own data, empty for a party that only receives."""
+    """One party's part. ``reads`` of its own data, empty for a party without input."""
 
     party: str
-    approves_as: str  # the role that it must hold: data-provider, or result-receiver
+    approves_as: str  # the roles that it must hold: data-provider, result-receiver, compute
     active: bool
     reads: tuple[str, ...]
     dataset: str
@@ -117,7 +117,7 @@ def plan(
         obstacles.append("the spec is for another chain or task ledger")
     if spec.accept_by <= now:
         obstacles.append("the deadline for acceptance has passed: draft the task again")
-    if not _active(chain, spec.requester, "requester"):
+    if not _active(chain, spec.requester, ROLES["requester"]):
         obstacles.append(f"{spec.requester} is not active as a requester")
     parties = tuple(_party(spec, account, chain, now, obstacles) for account in spec.parties)
     obstacles += [problem for given in spec.inputs if (problem := _terms_obstacle(spec, given, terms.get(given.terms)))]
@@ -144,10 +144,10 @@ def plan(
 
 def _party(spec: TaskSpec, account: str, chain: Chain, now: int, obstacles: list[str]) -> PartyPlan:
     given = spec.input_of(account)
-    role = "data-provider" if given else "result-receiver"
-    active = _active(chain, account, role)
+    roles = ", ".join(spec.roles_of(account))
+    active = _active(chain, account, roles_mask(spec.roles_of(account)))
     if not active:
-        obstacles.append(f"{account} is not active as a {role}")
+        obstacles.append(f"{account} is not active as {roles}")
     if given is not None:
         obstacles += _dataset_obstacles(chain, given)
     used = _grant(chain, given) if given else None
@@ -155,7 +155,7 @@ def _party(spec: TaskSpec, account: str, chain: Chain, now: int, obstacles: list
         obstacles += _grant_obstacles(spec, given, used, chain, now)
     return PartyPlan(
         party=account,
-        approves_as=role,
+        approves_as=roles,
         active=active,
         reads=given.columns if given else (),
         dataset=given.dataset if given else "",
@@ -164,9 +164,9 @@ def _party(spec: TaskSpec, account: str, chain: Chain, now: int, obstacles: list
     )
 
 
-def _active(chain: Chain, account: str, role: str) -> bool:
+def _active(chain: Chain, account: str, roles: int) -> bool:
     try:
-        chain.participants.require_active(account, ROLES[role])
+        chain.participants.require_active(account, roles)
     except ContractRefused:
         return False
     return True

@@ -83,7 +83,9 @@ class TaskSpec:
     attempt.
 
     ``parameters`` belong to the workload; the workload checks them, here they are only canonical JSON. ``salt`` is 32
-    random bytes, ``0x…``: it keeps two equal tasks apart, and the spec's digest on chain from being guessed.
+    random bytes, ``0x…``: it keeps two equal tasks apart, and the spec's digest on chain from being guessed. ``compute``
+    are the parties that compute on what the owners share among them, for a workload that has such; they may own and
+    receive too, or neither.
     """
 
     chain_id: int
@@ -94,6 +96,7 @@ class TaskSpec:
     purpose: str
     inputs: tuple[TaskInput, ...]
     receivers: tuple[str, ...]
+    compute: tuple[str, ...]
     security: Security
     proof: str
     accept_by: int
@@ -114,6 +117,7 @@ class TaskSpec:
                 "purpose": self.purpose,
                 "inputs": [each.to_json() for each in self.inputs],
                 "receivers": list(self.receivers),
+                "compute": list(self.compute),
                 "security": self.security.to_json(),
                 "proof": self.proof,
                 "accept_by": self.accept_by,
@@ -130,7 +134,7 @@ class TaskSpec:
         """Read a spec strictly. Raises :class:`MalformedDocument`."""
         keys = (
             "type", "chain_id", "task_ledger", "requester", "workload", "parameters", "purpose", "inputs", "receivers",
-            "security", "proof", "accept_by", "run_seconds", "attempts", "salt",
+            "compute", "security", "proof", "accept_by", "run_seconds", "attempts", "salt",
         )  # fmt: skip
         fields = Fields(canonical.decode(data, LIMIT), keys, "task")
         fields.constant("type", TYPE)
@@ -146,6 +150,7 @@ class TaskSpec:
             purpose=fields.string("purpose", 256),
             inputs=inputs,
             receivers=fields.accounts("receivers", 1, MAX_PARTIES),
+            compute=fields.accounts("compute", 0, MAX_PARTIES),
             security=Security.from_json(fields.object("security"), "task.security"),
             proof=fields.choice("proof", PROOFS),
             accept_by=fields.seconds("accept_by"),
@@ -163,8 +168,13 @@ class TaskSpec:
 
     @property
     def parties(self) -> tuple[str, ...]:
-        """Input parties and receivers, each once, ascending by the account's number: the order of the proposal."""
-        return tuple(sorted({each.party for each in self.inputs} | set(self.receivers), key=order))
+        """Input parties, receivers and computing parties, each once, ascending by the account's number: the proposal's order."""
+        return tuple(sorted({each.party for each in self.inputs} | {*self.receivers, *self.compute}, key=order))
+
+    def roles_of(self, party: str) -> tuple[str, ...]:
+        """The roles that ``party`` must hold on chain for its part in the task."""
+        own = ["data-provider"] if self.input_of(party) else ["result-receiver"] if party in self.receivers else []
+        return (*own, "compute") if party in self.compute else tuple(own)
 
     def input_of(self, party: str) -> TaskInput | None:
         """The input of ``party``, or None when it only receives or takes no part."""
@@ -173,7 +183,7 @@ class TaskSpec:
 
 @dataclass(frozen=True)
 class Party:
-    """One party's part in a proposal (``Types.sol``). A party that only receives has a zero dataset and grant."""
+    """One party's part in a proposal (``Types.sol``). A party without input has a zero dataset and grant."""
 
     account: str
     dataset: bytes = ZERO32

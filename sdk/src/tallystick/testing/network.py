@@ -31,7 +31,7 @@ from tallystick.signing import Signer, create_keystore, signer_from_uri
 from tallystick.testing.local_chain import LocalChain, free_port
 from tallystick.wire import node_pb2
 
-ROLES = ("data-provider", "result-receiver", "requester")
+ROLES = ("data-provider", "compute", "result-receiver", "requester")
 YEAR = 365 * 86400
 NODE_SECONDS = 60.0
 FAST_SCRYPT = 1 << 12  # a throw-away keystore need not resist anybody
