@@ -23,6 +23,9 @@ class CorruptingChannel:
     def receive(self) -> bytes:
         return self.inner.receive()
 
+    def receive_into(self, view) -> int:
+        return self.inner.receive_into(view)
+
     def mark(self, phase: str) -> None:
         self.inner.mark(phase)
 

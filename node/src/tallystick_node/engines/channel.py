@@ -1,7 +1,7 @@
 """Ordered, authenticated, point-to-point channels between the parties of one run, as every engine sees them.
 
 An engine gets a :class:`Session`: its own index, the number of parties, and a :class:`Channel` to each peer. The
-same engine runs over in-memory channels (:func:`local_sessions`) and over a node's gRPC streams.
+same engine runs over in-memory channels (:func:`local_sessions`) and over the TLS sockets of a node's worker.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-PART = 2 << 20  # bytes; half of what a channel takes in one message
+PART = 2 << 20  # bytes: the longest message of a channel
+Buffer = bytes | bytearray | memoryview
 
 
 class ChannelError(Exception):
@@ -38,18 +39,25 @@ class ProtocolViolation(ChannelError):  # noqa: N818 - a verdict, not a fault of
 
 
 class Channel(Protocol):
-    """One end of an ordered, authenticated link to one peer. Messages keep their boundaries."""
+    """One end of an ordered, authenticated link to one peer. Messages keep their boundaries.
+
+    Whoever makes a channel gives it the :class:`Meter` of its session: a channel counts what it sends and receives.
+    """
 
     peer: int
 
-    def send(self, message: bytes | bytearray | memoryview) -> None:
-        """Queue one message of at most 4 MiB. Raises ChannelError when the link is closed."""
+    def send(self, message: Buffer) -> None:
+        """Send one message of at most ``PART`` bytes; it may be changed afterwards. Raises ChannelError when the link fails."""
 
     def receive(self) -> bytes:
-        """The next message, in order. Raises ChannelError when the link closes or the deadline passes."""
+        """The next message, in order. Raises ChannelError when the link fails or the peer is silent for too long."""
+
+    def receive_into(self, view: memoryview) -> int:
+        """The next message, written into ``view`` (of bytes) without another copy. Returns the message's length: unless it is that
+        of ``view``, nothing useful was written and the link is of no more use. Raises ChannelError like :meth:`receive`."""
 
     def mark(self, phase: str) -> None:
-        """Mix a phase name into both directions' transcript digests; both ends mark the same phases in the same
+        """Enter a phase: of the meter, and of both directions' transcript digests. Both ends mark the same phases in the same
         order."""
 
 
@@ -103,7 +111,6 @@ class Session:
 
     def mark(self, phase: str) -> None:
         """Mark a phase on every channel."""
-        self.meter.enter(phase)
         for peer in sorted(self.channels):
             self.channels[peer].mark(phase)
 
@@ -113,7 +120,7 @@ class Session:
             self.channels[peer].send(message)
 
 
-def send_block(channel: Channel, block: bytes | memoryview) -> None:
+def send_block(channel: Channel, block: Buffer) -> None:
     """Send a block whose length both ends know, in messages of at most ``PART`` bytes; an empty block sends nothing."""
     view = memoryview(block)
     for start in range(0, len(view), PART):
@@ -125,50 +132,67 @@ def receive_block(channel: Channel, size: int, step: str) -> bytes:
     length."""
     parts: list[bytes] = []
     for start in range(0, size, PART):
-        expected = min(PART, size - start)
         part = channel.receive()
-        if len(part) != expected:
-            raise ProtocolViolation(channel.peer, step, f"sent {len(part)} bytes where {expected} were due")
+        _require(channel, step, len(part), min(PART, size - start))
         parts.append(part)
     return b"".join(parts)
 
 
 def send_array(session: Session, peer: int, array: NDArray[Any]) -> None:
-    """Send the bytes of an array whose shape and type both ends know, in the machine's (little-endian) order."""
-    packed = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-    session.meter.sent(len(packed))
-    send_block(session.channels[peer], packed)
+    """Send the bytes of an array whose shape and type both ends know, in the machine's (little-endian) order. A contiguous array is
+    sent without a copy."""
+    send_block(session.channels[peer], np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
 def receive_array(
     session: Session, peer: int, shape: tuple[int, ...], step: str, kind: type[np.generic] = np.uint64
 ) -> NDArray[Any]:
-    """What :func:`send_array` sent, as a writable array. Raises :class:`ProtocolViolation` naming ``peer`` and ``step`` unless its
-    length is the array's."""
-    count = int(np.prod(shape, dtype=np.int64))
-    packed = receive_block(session.channels[peer], count * np.dtype(kind).itemsize, step)
-    session.meter.received()
-    return np.frombuffer(bytearray(packed), kind).reshape(shape)
+    """What :func:`send_array` sent, as a writable array of its own, into which the bytes arrive without a copy. Raises
+    :class:`ProtocolViolation` naming ``peer`` and ``step`` unless its length is the array's."""
+    array = np.empty(shape, kind)
+    view, channel = array.reshape(-1).view(np.uint8).data, session.channels[peer]
+    for start in range(0, len(view), PART):
+        part = view[start : start + PART]
+        _require(channel, step, channel.receive_into(part), len(part))
+    return array
+
+
+def _require(channel: Channel, step: str, size: int, due: int) -> None:
+    if size != due:
+        raise ProtocolViolation(channel.peer, step, f"sent {size} bytes where {due} were due")
 
 
 class _LocalChannel:
-    def __init__(self, peer: int, out: queue.SimpleQueue[bytes], into: queue.SimpleQueue[bytes], seconds: float) -> None:
+    def __init__(
+        self, peer: int, out: queue.SimpleQueue[bytes], into: queue.SimpleQueue[bytes], seconds: float, meter: Meter
+    ) -> None:
         self.peer = peer
         self._out = out
         self._into = into
         self._seconds = seconds
+        self._meter = meter
 
-    def send(self, message: bytes | bytearray | memoryview) -> None:
+    def send(self, message: Buffer) -> None:
+        self._meter.sent(len(message))
         self._out.put(bytes(message))
 
     def receive(self) -> bytes:
         try:
-            return self._into.get(timeout=self._seconds)
+            message = self._into.get(timeout=self._seconds)
         except queue.Empty:
             raise ChannelError(self.peer, f"sent nothing for {self._seconds:g} s") from None
+        self._meter.received()
+        return message
+
+    def receive_into(self, view: memoryview) -> int:
+        message = self.receive()
+        if len(message) == len(view):
+            view[:] = message
+        return len(message)
 
     def mark(self, phase: str) -> None:
         """In-memory links keep no transcript."""
+        self._meter.enter(phase)
 
 
 def local_sessions(parties: int, seconds: float = 30.0) -> Sequence[Session]:
@@ -176,7 +200,11 @@ def local_sessions(parties: int, seconds: float = 30.0) -> Sequence[Session]:
     queues: dict[tuple[int, int], queue.SimpleQueue[bytes]] = {
         (i, j): queue.SimpleQueue() for i in range(parties) for j in range(parties) if i != j
     }
-    return [
-        Session(i, {j: _LocalChannel(j, queues[i, j], queues[j, i], seconds) for j in range(parties) if j != i})
-        for i in range(parties)
-    ]
+    sessions = []
+    for i in range(parties):
+        meter = Meter()
+        channels: dict[int, Channel] = {
+            j: _LocalChannel(j, queues[i, j], queues[j, i], seconds, meter) for j in range(parties) if j != i
+        }
+        sessions.append(Session(i, channels, meter=meter))
+    return sessions

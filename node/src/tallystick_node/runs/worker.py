@@ -100,6 +100,13 @@ class PipeChannel:
         self.received.message(message)
         return message
 
+    def receive_into(self, view: memoryview) -> int:
+        """The next message, written into ``view`` when it has its length."""
+        message = self.receive()
+        if len(message) == len(view):
+            view[:] = message
+        return len(message)
+
     def mark(self, phase: str) -> None:
         """Mix a phase into the transcripts."""
         self.sent.mark(phase)
@@ -116,7 +123,7 @@ def run(job: dict[str, Any], pipe: Pipe) -> dict[str, Any]:
         columns = [Column.from_json(column) for column in job["columns"]]
         wanted = list(workload.columns(spec, party))
         table = open_table(Path(job["path"]), columns).select(wanted)
-    channels = {peer: PipeChannel(peer, pipe) for peer in range(len(spec.parties)) if peer != index}
+    channels: dict[int, Any] = {peer: PipeChannel(peer, pipe) for peer in range(len(spec.parties)) if peer != index}
 
     def progress(phase: str, fraction: float) -> None:
         pipe.send(Kind.PROGRESS, 0, json.dumps([phase, fraction]).encode())
