@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick_node.engines.channel import ChannelError
-from tallystick_node.workloads import intersection as module
-from tallystick_node.workloads.intersection import RESULT, Intersection, Parameters, encode_keys
+from tallystick_node.workloads import keys as module
+from tallystick_node.workloads.intersection import RESULT, Intersection, Parameters
+from tallystick_node.workloads.keys import KeyRules, distinct, encode
 from unit.workloads.conftest import ACCOUNTS, make_spec, table_of
 
 ARROW = {"int64": pa.int64(), "string": pa.string(), "date": pa.date32()}
@@ -220,8 +221,9 @@ def keyed_rows(draw):
 
 
 def arrow_keys(types, rows, *, fold):
-    parameters = Parameters({}, tuple(types), fold, "group", "ids", 2)
-    return encode_keys(parameters, [pa.array([row[j] for row in rows], ARROW[kind]) for j, kind in enumerate(types)]).to_pylist()
+    return encode(
+        KeyRules(tuple(types), fold, "group"), [pa.array([row[j] for row in rows], ARROW[kind]) for j, kind in enumerate(types)]
+    ).to_pylist()
 
 
 @settings(max_examples=200)
@@ -251,11 +253,11 @@ def test_cleaning_twice_is_cleaning_once_for_canonical_equals(text, fold):
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
 def test_batches_do_not_show(monkeypatch, batch):
-    parameters = Parameters.parse(parameters_of(COMPOSITE))
+    rules = Parameters.parse(parameters_of(COMPOSITE)).rules
     keys = table(LEFT, COMPOSITE, 0).select(["a0", "a1", "a2"])
-    items, rows = module._distinct(parameters, keys)
+    items, rows = distinct(rules, keys)
     monkeypatch.setattr(module, "BATCH", batch)
-    again, same = module._distinct(parameters, pa.concat_tables([keys.slice(0, 3), keys.slice(3)]))
+    again, same = distinct(rules, pa.concat_tables([keys.slice(0, 3), keys.slice(3)]))
     assert (items, rows.tolist()) == (again, same.tolist())
     firsts = {}
     for row, cells in enumerate(LEFT):
@@ -276,11 +278,11 @@ def test_batches_do_not_show(monkeypatch, batch):
 def test_a_column_of_another_type_is_refused(types, cells):
     """A decimal too: 1.50 at scale 2 would match the integer 150."""
     with pytest.raises(InvalidData, match=f"not of type {types[0]}"):
-        module._distinct(Parameters.parse(parameters_of(types)), table_of({"a0": cells}))
+        distinct(KeyRules(tuple(types), fold=False, duplicates="reject"), table_of({"a0": cells}))
 
 
 def test_a_decimal_without_digits_after_the_point_is_an_integer():
-    items, _ = module._distinct(Parameters.parse(parameters_of(["int64"])), table_of({"a0": ([150, 3], "decimal", 0)}))
+    items, _ = distinct(KeyRules(("int64",), fold=False, duplicates="reject"), table_of({"a0": ([150, 3], "decimal", 0)}))
     assert len(items) == 2
 
 

@@ -9,19 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
-from numpy.typing import NDArray
 from tallystick.protocol import canonical
-from tallystick.protocol.errors import InvalidData, InvalidTask, MalformedDocument, OutputRefused
+from tallystick.protocol.errors import InvalidTask, MalformedDocument, OutputRefused
 from tallystick.protocol.fields import Fields
 from tallystick.protocol.task import TaskSpec
 
@@ -30,25 +26,19 @@ from tallystick_node.engines.psi.curve25519 import POINT
 from tallystick_node.engines.psi.ecdh import intersect, tag_bytes
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.base import Cost, Outcome, require_owners_compute
+from tallystick_node.workloads.keys import KeyRules, distinct, key_columns
 
-TYPES = ("int64", "string", "date")
 MODES = ("ids", "cardinality")
-DUPLICATES = ("reject", "group")
 RESULT = "matches.csv"
-ARROW = {"int64": pa.int64(), "string": pa.string(), "date": pa.date32()}
-ASCII_SPACE = "\t\n\v\f\r\x1c\x1d\x1e\x1f "  # what str.strip takes away, so that all text is treated alike
-BATCH = 1 << 16  # rows whose keys are encoded at a time
 BIND_BYTES = 72 + 32  # what the protocol sends before the first key
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """``keys``: for each owner its key columns, in the order of ``types``. ``fold``: compare strings without case."""
+    """``keys``: for each owner its key columns, in the order of the rules' types."""
 
     keys: Mapping[str, tuple[str, ...]]
-    types: tuple[str, ...]
-    fold: bool
-    duplicates: str
+    rules: KeyRules
     mode: Literal["ids", "cardinality"]
     minimum_group: int
 
@@ -58,18 +48,14 @@ class Parameters:
         try:
             names = ("keys", "types", "fold", "duplicates", "mode", "minimum_group")
             fields = Fields(dict(value), names, "parameters")
-            keys = dict(fields.items("keys", 2, 2, _key))
-            types = value["types"]
-            if not isinstance(types, list) or not 1 <= len(types) <= 16 or not all(each in TYPES for each in types):
-                raise MalformedDocument(f"parameters.types: 1 to 16 of {', '.join(TYPES)}")
-            if any(len(columns) != len(types) for columns in keys.values()):
+            keys = dict(fields.items("keys", 2, 2, key_columns))
+            rules = KeyRules.read(fields, value["types"], "parameters")
+            if any(len(columns) != len(rules.types) for columns in keys.values()):
                 raise MalformedDocument("parameters.keys: each owner names one column for each type")
             mode: Any = fields.choice("mode", MODES)
             return cls(
                 keys=keys,
-                types=tuple(types),
-                fold=fields.boolean("fold"),
-                duplicates=fields.choice("duplicates", DUPLICATES),
+                rules=rules,
                 mode=mode,
                 minimum_group=fields.integer("minimum_group", 2, 1000),
             )
@@ -140,7 +126,7 @@ class Intersection:
         parameters = Parameters.parse(spec.parameters)
         session.progress("preparing the keys", 0.05)
         keys = table.select(list(parameters.keys[party]))
-        items, rows = _distinct(parameters, keys)
+        items, rows = distinct(parameters.rules, keys)
         if len(items) < parameters.minimum_group:
             raise OutputRefused(
                 f"an owner has fewer than {parameters.minimum_group} distinct keys",
@@ -170,76 +156,6 @@ class Intersection:
         return Outcome(commitment=commitment, all_commitments=["", ""], result=values, files=files)
 
 
-def encode_keys(parameters: Parameters, columns: Sequence[pa.Array]) -> pa.Array:
-    """The bytes of each row's composite key: for each cell its type, its length and its content, so that no two keys collide.
-
-    Null where a cell is empty: such a row has no key. Text is compared in Unicode NFC, without white space around it.
-    """
-    pieces: list[pa.Array] = []
-    for kind, column in zip(parameters.types, columns, strict=True):
-        content = _content(kind, column, fold=parameters.fold)
-        lengths = pc.binary_length(content).fill_null(0).to_numpy().astype(">u4")
-        letter = np.full((len(content), 1), ord(kind[0]), np.uint8)
-        pieces += [_fixed_width(np.hstack([letter, _bytes_of(lengths)])), content]
-    return pc.binary_join_element_wise(*pieces, pa.scalar(b"", pa.large_binary()))
-
-
-def _content(kind: str, column: pa.Array, *, fold: bool) -> pa.Array:
-    if kind == "int64":
-        packed = _fixed_width(_bytes_of(column.fill_null(0).to_numpy().astype(">i8")))
-        return pc.if_else(column.is_valid(), packed, pa.scalar(None, pa.large_binary()))
-    if kind == "date":
-        return column.cast(pa.large_string()).cast(pa.large_binary())
-    text = column.cast(pa.large_string())
-    cleaned = pc.ascii_trim(text, ASCII_SPACE)
-    if fold:
-        cleaned = pc.ascii_lower(cleaned)
-    foreign = pc.invert(pc.string_is_ascii(text)).fill_null(False)
-    if pc.any(foreign).as_py():
-        words = [_clean(word, fold=fold) for word in text.filter(foreign).to_pylist()]
-        cleaned = pc.replace_with_mask(cleaned, foreign, pa.array(words, pa.large_string()))
-    filled = pc.greater(pc.binary_length(cleaned), 0)
-    return pc.if_else(filled, cleaned, pa.scalar(None, pa.large_string())).cast(pa.large_binary())
-
-
-def _clean(text: str, *, fold: bool) -> str:
-    text = unicodedata.normalize("NFC", text).strip()
-    return unicodedata.normalize("NFC", text.casefold()) if fold else text
-
-
-def _bytes_of(numbers: NDArray[Any]) -> NDArray[np.uint8]:
-    return numbers.view(np.uint8).reshape(len(numbers), numbers.dtype.itemsize)
-
-
-def _fixed_width(cells: NDArray[np.uint8]) -> pa.Array:
-    """A row of bytes for each row, as Arrow's binary."""
-    offsets = np.arange(len(cells) + 1, dtype=np.int64) * cells.shape[1]
-    return pa.Array.from_buffers(pa.large_binary(), len(cells), [None, pa.py_buffer(offsets), pa.py_buffer(cells.tobytes())])
-
-
-def _distinct(parameters: Parameters, keys: pa.Table) -> tuple[list[bytes], NDArray[np.int64]]:
-    """The distinct keys, and for each the first row that has it. Rows with an empty key cell have no key."""
-    for kind, field in zip(parameters.types, keys.schema, strict=True):
-        # A decimal is an int64 at its scale: 1.50 would match 150.
-        if field.type != ARROW[kind] or int((field.metadata or {}).get(b"scale", b"0")):
-            raise InvalidData(f"a key column is not of type {kind}", remedy="name the column's own type in `types`")
-    first: dict[bytes, int] = {}
-    total = 0
-    for start in range(0, keys.num_rows, BATCH):
-        batch = keys.slice(start, BATCH)
-        encoded = encode_keys(parameters, [column.combine_chunks() for column in batch.columns]).to_pylist()
-        for row, key in enumerate(encoded, start):
-            if key is not None:
-                total += 1
-                first.setdefault(key, row)
-    if parameters.duplicates == "reject" and len(first) != total:
-        raise InvalidData(
-            f"{total - len(first)} rows repeat a key",
-            remedy="clean the data, or let the task group duplicates",
-        )
-    return list(first), np.fromiter(first.values(), np.int64, len(first))
-
-
 def _commit(items: Sequence[bytes]) -> tuple[str, dict[str, str]]:
     """A hiding commitment to the set of keys that went in, and its opening, which stays with the owner."""
     salt = secrets.token_bytes(32)
@@ -255,8 +171,3 @@ def _file_digest(path: Path) -> str:
         while part := file.read(1 << 20):
             state.update(part)
     return canonical.text(state.digest())
-
-
-def _key(value: Any, where: str) -> tuple[str, tuple[str, ...]]:
-    fields = Fields(value, ("party", "columns"), where)
-    return fields.address("party"), fields.names("columns", 1, 16)
