@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tallystick_node.engines.channel import ProtocolViolation, Session, local_sessions
+from tallystick_node.engines.mpc.protocol import Shares
 from tallystick_node.engines.mpc.prss import Prss
-from tallystick_node.engines.mpc.replicated import Replicated, Shares
+from tallystick_node.engines.mpc.replicated import Replicated
 from tallystick_node.engines.mpc.ring import MAGNITUDE, FixedPoint, OutOfRange, decode_integers, encode_integers
 from unit.engines.conftest import run_parties
 
@@ -104,7 +105,7 @@ def test_only_the_named_parties_learn_a_value() -> None:
 def test_two_parts_of_one_party_say_nothing() -> None:
     """The shares of equal and of different secrets look alike: uniform, and fresh each time."""
     zeros = np.zeros(4096, np.uint64)
-    first, second, *_ = (together(lambda _, x: (x.first, x.second), zeros)[0] for _ in range(2))
+    first, second, *_ = (together(lambda _, x: x.parts, zeros)[0] for _ in range(2))
     for part, again in zip(first, second, strict=True):
         assert len(np.unique(part)) > 4000
         assert not (part == again).any()
@@ -126,16 +127,12 @@ def test_another_number_of_parties_is_refused(number) -> None:
 # -- the messages, by sender, receiver and number
 
 MESSAGES = [
-    (0, 2, 0, "seed"),
+    (0, 2, 0, "prss"),
     (0, 1, 0, "share"),
-    (0, 2, 1, "share"),
-    (1, 0, 1, "reshare"),
-    (1, 0, 2, "truncate"),
+    (1, 0, 1, "multiply"),
+    (0, 2, 2, "truncate"),
+    (1, 2, 0, "truncate"),
     (2, 1, 2, "truncate"),
-    (0, 2, 3, "truncate"),
-    (0, 2, 4, "wrap"),
-    (1, 2, 0, "wrap"),
-    (2, 1, 3, "wrap"),
     (2, 0, 0, "reveal"),
 ]
 

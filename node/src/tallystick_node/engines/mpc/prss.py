@@ -10,6 +10,7 @@ permutation; 2^64 blocks of one seed are the limit, which no session reaches.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,11 @@ from tallystick_node.engines.channel import Session, receive_block
 from tallystick_node.engines.mpc.ring import Ring
 
 SEED = 16  # bytes
+BLOCK = 1 << 14  # elements worked on at a time: a few arrays of 128 KiB stay in the cache of one core
 _PIECE = 1 << 17  # bytes encrypted at a time: the zeros and the output stay in cache
-_ZEROS = bytes(_PIECE)
+_ZEROS = memoryview(bytes(_PIECE))
+
+Unsigned = type[np.unsignedinteger[Any]]
 
 
 class Stream:
@@ -29,6 +33,7 @@ class Stream:
 
     def __init__(self, seed: bytes) -> None:
         self._encryptor = Cipher(algorithms.AES128(seed), modes.CTR(bytes(16))).encryptor()
+        self._scratch = np.empty(0, np.uint8)
 
     def fill(self, out: memoryview) -> None:
         """The next ``len(out)`` bytes."""
@@ -36,12 +41,21 @@ class Stream:
             part = out[start : start + _PIECE]
             self._encryptor.update_into(_ZEROS[: len(part)], part)
 
-    def elements(self, shape: tuple[int, ...], kind: type[np.unsignedinteger[Any]] = np.uint64) -> NDArray[Any]:
+    def elements(self, shape: tuple[int, ...], kind: Unsigned = np.uint64) -> NDArray[Any]:
         """Uniform elements of an unsigned type."""
         out = np.empty(shape, kind)
         if out.size:
             self.fill(out.reshape(-1).view(np.uint8).data)
         return out
+
+    def passing(self, count: int, kind: Unsigned = np.uint64) -> NDArray[Any]:
+        """``count`` uniform elements in memory that the next call of this method writes over: to be used up at once."""
+        size = count * np.dtype(kind).itemsize
+        if len(self._scratch) < size:
+            self._scratch = np.empty(size, np.uint8)
+        out = self._scratch[:size]
+        self.fill(out.data)
+        return out.view(kind)
 
 
 class Prss:
@@ -53,12 +67,22 @@ class Prss:
         before, after = (session.index - 1) % 3, (session.index + 1) % 3
         session.mark("prss")
         seed = secrets.token_bytes(SEED)
+        session.meter.sent(SEED)
         session.channels[before].send(seed)
         self.own = Stream(seed)
-        self.after = Stream(receive_block(session.channels[after], SEED, "seed"))
+        self.after = Stream(receive_block(session.channels[after], SEED, "prss"))
+        session.meter.received()
 
     def zero(self, shape: tuple[int, ...]) -> Ring:
         """This party's part of a fresh sharing of zero: F(K_i) - F(K_{i+1})."""
-        own: Ring = self.own.elements(shape)
-        own -= self.after.elements(shape)
-        return own
+        out: Ring = self.own.elements(shape)
+        flat = out.reshape(-1)
+        for block in blocks(flat.size):
+            flat[block] -= self.after.passing(block.stop - block.start)
+        return out
+
+
+def blocks(size: int, length: int = BLOCK) -> Iterator[slice]:
+    """The slices of an array, ``length`` elements each."""
+    for start in range(0, size, length):
+        yield slice(start, min(start + length, size))

@@ -1,0 +1,242 @@
+"""Products and exact truncation on replicated shares: what each party computes and sends.
+
+Truncation never wraps by chance. Party 0 knows a, parties 1 and 2 know b, with x = a + b mod 2^64 (a = x_0 + x_1 and b = x_2, or
+sums of masked parts of a product). For |x| < 2^62 and b moved up by 2^62, the sum of a and b wraps exactly when one of them has
+its top bit: w = 1 - n_a n_b with n = 1 - top bit. So (a >> m) + (b >> m) - 2^(64-m) w is the shifted sum, but for a carry out of
+the low bits, and n_a n_b is needed modulo 2^m only: 32 bits. Local truncation (Mohassel and Zhang, S&P 2017) instead fails with
+probability |x| / 2^63 for each element, which is not rare for products.
+
+Privacy: every message is masked by bytes of a seed that its receiver does not hold. Party 2 gets (a >> m) and n_a less bytes of
+K_1; parties 1 and 2 exchange parts of n_a n_b less bytes of K_1 and K_0."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tallystick_node.engines.compiled import compiled
+from tallystick_node.engines.mpc.prss import blocks
+from tallystick_node.engines.mpc.replicated.seat import Seat
+from tallystick_node.engines.mpc.ring import Ring
+
+OFFSET = 1 << 62
+_WIDE = 9  # columns from which rows of the right matrix are passed over; below, columns are
+
+Pair = tuple[Ring, Ring]
+
+
+def product(seat: Seat, left: Pair, right: Pair) -> Ring:
+    """This party's masked part of the element-wise product: the three parts add up to it."""
+    (x, x_next), (y, y_next) = _flat(left), _flat(right)
+    out = np.empty(left[0].shape, np.uint64)
+    flat = out.reshape(-1)
+    for block in blocks(flat.size):
+        count = block.stop - block.start
+        masks = seat.prss.own.passing(count), seat.prss.after.passing(count)
+        _product(x[block], x_next[block], y[block], y_next[block], *masks, flat[block])
+    return out
+
+
+def matrix_product(seat: Seat, left: Pair, right: Pair) -> Ring:
+    """This party's masked part of the matrix product."""
+    out = seat.prss.zero((left[0].shape[0], right[0].shape[1]))
+    for x, y in ((left[0], right[0] + right[1]), (left[1], right[0])):
+        add_product(out, x, y)
+    return out
+
+
+def add_product(out: Ring, left: Ring, right: Ring) -> None:
+    """out += left @ right in the ring."""
+    if right.shape[1] < _WIDE:
+        _add_columns(out, np.ascontiguousarray(left), np.ascontiguousarray(right.T))
+    else:
+        _add_rows(out, np.ascontiguousarray(left), np.ascontiguousarray(right))
+
+
+def truncate_parts(seat: Seat, part: Ring, bits: int) -> Pair:
+    """Shift secrets, given as masked parts that add up to them, right: 36 bytes an element over all parties, 3 rounds."""
+    _require_shift(bits)
+    if seat.index == 0:
+        return _truncate_first(seat, part + seat.receive(1, part.shape), bits)
+    if seat.index == 1:
+        return _truncate_second(seat, seat.exchange(0, part, 2, part.shape), bits)
+    seat.send(1, part)
+    return _truncate_third(seat, part, bits)
+
+
+def truncate_shares(seat: Seat, secret: Pair, bits: int) -> Pair:
+    """Shift shared secrets right: 20 bytes an element over all parties, 2 rounds."""
+    _require_shift(bits)
+    if seat.index == 0:
+        return _truncate_first(seat, secret[0] + secret[1], bits)
+    if seat.index == 1:
+        return _truncate_second(seat, secret[1], bits)
+    return _truncate_third(seat, secret[0], bits)
+
+
+def _truncate_first(seat: Seat, a: Ring, bits: int) -> Pair:
+    """Party 0: sends party 2 (a >> bits) and n_a, each less a mask that party 1 knows."""
+    first, second = np.empty(a.shape, np.uint64), np.empty(a.shape, np.uint64)
+    message = np.empty(12 * a.size, np.uint8)
+    shifted, not_top = _halves(message)
+    flat, y_0, y_1 = a.reshape(-1), first.reshape(-1), second.reshape(-1)
+    for block in blocks(a.size):
+        count = block.stop - block.start
+        words, shorts, mask_1 = _masks(seat.prss.after.passing(16 * count, np.uint8), count)
+        mask_0 = seat.prss.own.passing(count, np.uint32)
+        outputs = shifted[block], not_top[block], y_0[block], y_1[block]
+        _open_first(flat[block], words, shorts, mask_1, mask_0, np.uint64(bits), *outputs)
+    seat.send(2, message)
+    return first, second
+
+
+def _truncate_second(seat: Seat, b: Ring, bits: int) -> Pair:
+    """Party 1."""
+    first, second = np.empty(b.shape, np.uint64), np.empty(b.shape, np.uint64)
+    crossed = np.empty(b.size, np.uint32)
+    flat, y_1, y_2 = np.ascontiguousarray(b).reshape(-1), first.reshape(-1), second.reshape(-1)
+    for block in blocks(b.size):
+        count = block.stop - block.start
+        words, shorts, mask = _masks(seat.prss.own.passing(16 * count, np.uint8), count)
+        _cross(flat[block], words, shorts, mask, np.uint64(bits), crossed[block], y_1[block], y_2[block])
+    _add_lifted(y_2, seat.exchange(2, crossed, 2, crossed.shape, np.uint32), np.uint64(64 - bits))
+    return first, second
+
+
+def _truncate_third(seat: Seat, b: Ring, bits: int) -> Pair:
+    """Party 2."""
+    first, second = np.empty(b.shape, np.uint64), np.empty(b.shape, np.uint64)
+    crossed = np.empty(b.size, np.uint32)
+    words, shorts = _halves(seat.receive(0, (12 * b.size,), np.uint8))
+    flat, y_2, y_0 = np.ascontiguousarray(b).reshape(-1), first.reshape(-1), second.reshape(-1)
+    for block in blocks(b.size):
+        mask = seat.prss.after.passing(block.stop - block.start, np.uint32)
+        _cross(flat[block], words[block], shorts[block], mask, np.uint64(bits), crossed[block], y_0[block], y_2[block])
+    _add_lifted(y_2, seat.exchange(1, crossed, 1, crossed.shape, np.uint32), np.uint64(64 - bits))
+    return first, second
+
+
+def _flat(pair: Pair) -> Pair:
+    return np.ascontiguousarray(pair[0]).reshape(-1), np.ascontiguousarray(pair[1]).reshape(-1)
+
+
+def _require_shift(bits: int) -> None:
+    if not 1 <= bits <= 31:
+        raise ValueError("secrets are shifted by 1 to 31 bits")
+
+
+def _halves(message: NDArray[np.uint8]) -> tuple[Ring, NDArray[np.uint32]]:
+    """A message of 12 bytes an element: the words, then the half words."""
+    size = 8 * (len(message) // 12)
+    return message[:size].view(np.uint64), message[size:].view(np.uint32)
+
+
+def _masks(drawn: NDArray[np.uint8], count: int) -> tuple[Ring, NDArray[np.uint32], NDArray[np.uint32]]:
+    """16 bytes an element: a word and two half words."""
+    return drawn[: 8 * count].view(np.uint64), drawn[8 * count : 12 * count].view(np.uint32), drawn[12 * count :].view(np.uint32)
+
+
+@compiled
+def _product(x: Ring, x_next: Ring, y: Ring, y_next: Ring, mask: Ring, mask_next: Ring, out: Ring) -> None:
+    for i in range(out.size):
+        out[i] = x[i] * (y[i] + y_next[i]) + x_next[i] * y[i] + mask[i] - mask_next[i]
+
+
+@compiled
+def _open_first(
+    a: Ring,
+    words: Ring,
+    shorts: NDArray[np.uint32],
+    mask_1: NDArray[np.uint32],
+    mask_0: NDArray[np.uint32],
+    bits: np.uint64,
+    shifted: Ring,
+    not_top: NDArray[np.uint32],
+    y_0: Ring,
+    y_1: Ring,
+) -> None:
+    lift = np.uint64(64) - bits
+    for i in range(a.size):
+        rest = (a[i] >> bits) - words[i]
+        shifted[i] = rest
+        not_top[i] = np.uint32(np.uint64(1) - (a[i] >> np.uint64(63)) - np.uint64(shorts[i]))
+        y_0[i] = rest + (np.uint64(mask_0[i]) << lift)
+        y_1[i] = words[i] + (np.uint64(mask_1[i]) << lift)
+
+
+@compiled
+def _cross(
+    b: Ring,
+    words: Ring,
+    shorts: NDArray[np.uint32],
+    mask: NDArray[np.uint32],
+    bits: np.uint64,
+    crossed: NDArray[np.uint32],
+    y: Ring,
+    y_2: Ring,
+) -> None:
+    """This party's part of n_a n_b, masked; the part y of the result; and y_2 but for the other party's part of n_a n_b."""
+    lift = np.uint64(64) - bits
+    constant = (np.uint64(1) << lift) + (np.uint64(OFFSET) >> bits)
+    for i in range(b.size):
+        moved = b[i] + np.uint64(OFFSET)
+        own = (np.uint64(1) - (moved >> np.uint64(63))) * np.uint64(shorts[i]) - np.uint64(mask[i])
+        crossed[i] = np.uint32(own)
+        y[i] = words[i] + (np.uint64(mask[i]) << lift)
+        y_2[i] = (moved >> bits) - constant + (own << lift)
+
+
+@compiled
+def _add_lifted(out: Ring, shorts: NDArray[np.uint32], lift: np.uint64) -> None:
+    for i in range(out.size):
+        out[i] += np.uint64(shorts[i]) << lift
+
+
+@compiled
+def _add_rows(out: Ring, left: Ring, right: Ring) -> None:
+    """Four rows of ``left`` by two rows of ``right`` at a time; 256 columns stay in the first cache, 96 rows of them in the
+    second."""
+    rows, inner, columns = left.shape[0], left.shape[1], right.shape[1]
+    for top in range(0, inner, 96):
+        bottom = min(top + 96, inner)
+        paired = top + (bottom - top) // 2 * 2
+        for start in range(0, columns, 256):
+            stop = min(start + 256, columns)
+            for row in range(0, rows - 3, 4):
+                r0, r1, r2, r3 = out[row, start:stop], out[row + 1, start:stop], out[row + 2, start:stop], out[row + 3, start:stop]
+                for k in range(top, paired, 2):
+                    a0, a1, a2, a3 = left[row, k], left[row + 1, k], left[row + 2, k], left[row + 3, k]
+                    b0, b1, b2, b3 = left[row, k + 1], left[row + 1, k + 1], left[row + 2, k + 1], left[row + 3, k + 1]
+                    even, odd = right[k, start:stop], right[k + 1, start:stop]
+                    for j in range(stop - start):
+                        r0[j] += a0 * even[j] + b0 * odd[j]
+                        r1[j] += a1 * even[j] + b1 * odd[j]
+                        r2[j] += a2 * even[j] + b2 * odd[j]
+                        r3[j] += a3 * even[j] + b3 * odd[j]
+                for k in range(paired, bottom):
+                    a0, a1, a2, a3 = left[row, k], left[row + 1, k], left[row + 2, k], left[row + 3, k]
+                    even = right[k, start:stop]
+                    for j in range(stop - start):
+                        r0[j] += a0 * even[j]
+                        r1[j] += a1 * even[j]
+                        r2[j] += a2 * even[j]
+                        r3[j] += a3 * even[j]
+            for row in range(rows // 4 * 4, rows):
+                r0 = out[row, start:stop]
+                for k in range(top, bottom):
+                    a0, even = left[row, k], right[k, start:stop]
+                    for j in range(stop - start):
+                        r0[j] += a0 * even[j]
+
+
+@compiled
+def _add_columns(out: Ring, left: Ring, columns: Ring) -> None:
+    """out += left @ columns.T: inner products."""
+    for row in range(left.shape[0]):
+        x = left[row]
+        for column in range(columns.shape[0]):
+            y = columns[column]
+            total = np.uint64(0)
+            for k in range(len(x)):
+                total += x[k] * y[k]
+            out[row, column] += total

@@ -1,0 +1,258 @@
+"""Replicated secret sharing over Z_2^64 for three parties, honest majority (Araki, Furukawa, Lindell, Nof and Ohara, CCS 2016).
+
+A secret x is x_0 + x_1 + x_2 mod 2^64; party i holds x_i and x_{i+1}. Linear operations are local; a product costs one element
+sent by each party; all elements of an array share a round.
+
+Security: semi-honest, one corrupted party of three, under AES as a pseudo-random permutation (:mod:`prss`). A party that deviates
+can change results: the variant that is secure against it checks every product. Lengths and ranges are checked, and a message that
+has others names its sender.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from tallystick_node.engines.channel import ProtocolViolation, Session
+from tallystick_node.engines.mpc.protocol import Binary, Protocol, Shares, Words, word_type
+from tallystick_node.engines.mpc.prss import SEED, Stream
+from tallystick_node.engines.mpc.replicated import arithmetic, boolean, compare, convert, permute
+from tallystick_node.engines.mpc.replicated.seat import Seat
+from tallystick_node.engines.mpc.ring import Ring
+from tallystick_node.engines.security import SecurityStatement
+
+PARTIES = 3
+
+
+class Replicated(Protocol):
+    """One party's side of the protocol. All three call the same methods in the same order with the same public arguments."""
+
+    name: ClassVar[str] = "replicated"
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._seat = Seat(session)
+
+    @classmethod
+    def security(cls, parties: int) -> SecurityStatement:
+        """Semi-honest, one corrupted party of exactly three."""
+        if parties != PARTIES:
+            raise ValueError("replicated sharing is for three parties")
+        return SecurityStatement(
+            adversary="semi-honest",
+            corruptions=1,
+            parties=PARTIES,
+            computational_bits=128,
+            statistical_bits=64,
+            trusted=(),
+            learns={"party": "the shapes of all arrays, and nothing of their values"},
+            references=(
+                "Araki, Furukawa, Lindell, Nof, Ohara: High-Throughput Semi-Honest Secure Three-Party Computation (CCS 2016)",
+                "Mohassel, Rindal: ABY3 (CCS 2018)",
+                "Laur, Willemson, Zhang: Round-Efficient Oblivious Database Manipulation (ISC 2011)",
+            ),
+        )
+
+    # -- in and out
+
+    def share(self, owner: int, shape: tuple[int, ...], values: Ring | None = None) -> Shares:
+        """Secrets of one party; only ``owner`` gives ``values``. One round, 8 bytes an element.
+
+        The owner and the party before it draw x_o from their seed; the party after it gets x_{o+1} = x - x_o, which is uniform to
+        it; x_{o+2} is zero."""
+        seat = self._seat
+        seat.enter("share")
+        if (seat.index == owner) != (values is not None) or (values is not None and values.shape != shape):
+            raise ValueError("the owner, and nobody else, gives values of the announced shape")
+        if values is not None:
+            first = seat.prss.own.elements(shape)
+            second = values - first
+            seat.send(seat.after, second)
+            return Shares((first, second))
+        if seat.index == (owner + 1) % 3:
+            return Shares((seat.receive(owner, shape), np.zeros(shape, np.uint64)))
+        return Shares((np.zeros(shape, np.uint64), seat.prss.after.elements(shape)))
+
+    def public(self, values: Ring) -> Shares:
+        """Public values as shares: part 0 holds them."""
+        nothing = np.zeros_like(values)
+        return Shares((values if self.index == 0 else nothing, values if self.index == 2 else nothing))
+
+    def public_binary(self, values: Words, width: int) -> Binary:
+        """Public words as shares: part 0 holds them."""
+        words = values.astype(word_type(width))
+        nothing = np.zeros_like(words)
+        return Binary((words if self.index == 0 else nothing, words if self.index == 2 else nothing), width)
+
+    def reveal(self, secret: Shares, to: Sequence[int] | None = None) -> Ring | None:
+        """The values at the parties of ``to`` (None: all), None elsewhere. One round, 8 bytes an element for each of them."""
+        third = self._third_part("reveal", secret.parts[0], to)
+        return None if third is None else secret.parts[0] + secret.parts[1] + third
+
+    def reveal_binary(self, secret: Binary, to: Sequence[int] | None = None) -> Words | None:
+        """The words at the parties of ``to`` (None: all), None elsewhere. One round; for each of them a word of the array's type an
+        element, or an eighth of a byte where the width is 1."""
+        third = self._third_part("reveal", boolean.packed(secret.parts[0], secret.width), to)
+        if third is None:
+            return None
+        seat = self._seat
+        return secret.parts[0] ^ secret.parts[1] ^ boolean.unpacked(seat, seat.before, third, secret.shape, secret.width)
+
+    def _third_part(self, step: str, first: Words, to: Sequence[int] | None) -> Words | None:
+        """The part that a party of ``to`` misses: the party before it holds it as its first."""
+        seat = self._seat
+        seat.enter(step)
+        receivers = range(PARTIES) if to is None else to
+        outgoing = seat.after if seat.after in receivers else None
+        incoming = seat.before if seat.index in receivers else None
+        arrived = seat.exchange(outgoing, first if outgoing is not None else None, incoming, first.shape, first.dtype.type)
+        return None if incoming is None else arrived
+
+    # -- parties that only bring secrets or only take results
+
+    @classmethod
+    def split(cls, values: Ring, parties: int) -> list[tuple[Ring, ...]]:
+        """For party i the parts i and i + 1: two uniform parts from a seed of the operating system, and what is missing."""
+        cls.security(parties)
+        stream = Stream(secrets.token_bytes(SEED))
+        parts = [stream.elements(values.shape), stream.elements(values.shape)]
+        parts.append(values - parts[0] - parts[1])
+        return [(parts[party], parts[(party + 1) % 3]) for party in range(PARTIES)]
+
+    def accept(self, parts: tuple[Ring, ...]) -> Shares:
+        """Secrets from the two parts that an outside owner sent. One round, 32 bytes from each party: the hash of its second part,
+        which the next party was sent too. Raises ProtocolViolation where they differ (the owner or the party before deviates), and
+        ValueError for what are not two parts of one shape."""
+        if len(parts) != 2 or parts[0].shape != parts[1].shape or any(part.dtype != np.uint64 for part in parts):
+            raise ValueError("an owner sends two arrays of 64-bit words, of one shape, to each party")
+        seat = self._seat
+        seat.enter("accept")
+        first, second = (np.frombuffer(hashlib.sha256(np.ascontiguousarray(part).data).digest(), np.uint8) for part in parts)
+        theirs = seat.exchange(seat.after, second, seat.before, first.shape, np.uint8)
+        if not hmac.compare_digest(theirs.tobytes(), first.tobytes()):
+            raise ProtocolViolation(seat.before, "accept", "it or the owner has another copy of a part than this party was sent")
+        return Shares(parts)
+
+    def disclose(self, secret: Shares) -> tuple[Ring, ...]:
+        """Both parts, so that the receiver can compare the copies. Without a message among the parties."""
+        return secret.parts
+
+    @classmethod
+    def combine(cls, parts: Sequence[tuple[Ring, ...]]) -> Ring:
+        """The values from what the three parties disclosed, in order. Raises ProtocolViolation where copies of a part differ: it
+        names the second of the two parties that hold it."""
+        if len(parts) != PARTIES:
+            raise ValueError("three parties disclose a secret")
+        shape = parts[0][0].shape if parts[0] else ()
+        for party, pair in enumerate(parts):
+            if len(pair) != 2 or any(part.shape != shape or part.dtype != np.uint64 for part in pair):
+                raise ProtocolViolation(
+                    party, "combine", "two arrays of 64-bit words were due, of the shape that party 0 disclosed"
+                )
+        for party in range(PARTIES):
+            if not np.array_equal(parts[party - 1][1], parts[party][0]):
+                raise ProtocolViolation(party, "combine", f"it and party {(party - 1) % 3} disclosed different copies of a part")
+        return parts[0][0] + parts[1][0] + parts[2][0]
+
+    # -- arithmetic
+
+    def multiply(self, left: Shares, right: Shares) -> Shares:
+        """Element by element, of one shape. One round, 24 bytes an element over all parties."""
+        _require_shape(left, right)
+        self._seat.enter("multiply")
+        part = arithmetic.product(self._seat, _pair(left), _pair(right))
+        return Shares((part, self._seat.reshare(part)))
+
+    def matmul(self, left: Shares, right: Shares) -> Shares:
+        """The matrix product of (m, k) and (k, n). One round, 24 bytes for each element of the result over all parties."""
+        _require_matrices(left, right)
+        self._seat.enter("matmul")
+        part = arithmetic.matrix_product(self._seat, _pair(left), _pair(right))
+        return Shares((part, self._seat.reshare(part)))
+
+    def truncate(self, secret: Shares, bits: int) -> Shares:
+        """Secrets below 2^62 in magnitude, shifted right by 1 to 31 bits; the error is 0 or -1. Two rounds, 20 bytes an element
+        over all parties."""
+        self._seat.enter("truncate")
+        return Shares(arithmetic.truncate_shares(self._seat, _pair(secret), bits))
+
+    def multiply_fixed(self, left: Shares, right: Shares, fraction: int) -> Shares:
+        """Fixed-point product: the exact product, below 2^62, shifted right by ``fraction``; the error is 0 or -1 unit in the last
+        place. Three rounds, 36 bytes an element over all parties."""
+        _require_shape(left, right)
+        self._seat.enter("multiply_fixed")
+        part = arithmetic.product(self._seat, _pair(left), _pair(right))
+        return Shares(arithmetic.truncate_parts(self._seat, part, fraction))
+
+    def matmul_fixed(self, left: Shares, right: Shares, fraction: int) -> Shares:
+        """Fixed-point matrix product; one truncation, three rounds, 36 bytes for each element of the result over all parties."""
+        _require_matrices(left, right)
+        self._seat.enter("matmul_fixed")
+        part = arithmetic.matrix_product(self._seat, _pair(left), _pair(right))
+        return Shares(arithmetic.truncate_parts(self._seat, part, fraction))
+
+    # -- Boolean
+
+    def and_(self, left: Binary, right: Binary) -> Binary:
+        """Bit by bit, of words of one width. One round; from each party a word of the array's type an element, or an eighth of a
+        byte where the width is 1."""
+        self._seat.enter("and")
+        return boolean.conjunction(self._seat, left, right)
+
+    # -- conversions
+
+    def negative(self, secret: Shares) -> Binary:
+        """The top bit of each secret, exact for every ring element. Seven rounds, 50.875 bytes an element over all parties."""
+        self._seat.enter("negative")
+        return Binary(compare.negative(self._seat, _pair(secret)))
+
+    def decompose(self, secret: Shares) -> Binary:
+        """The 64 bits of each secret, as words."""
+        self._seat.enter("decompose")
+        return convert.decompose(self._seat, _pair(secret))
+
+    def to_arithmetic(self, bits: Binary) -> Shares:
+        """Bits (width 1) as the ring elements 0 and 1. Two rounds, 24 bytes an element over all parties."""
+        if bits.width != 1:
+            raise ValueError("bits are expected: compose makes ring elements of wider words")
+        self._seat.enter("to_arithmetic")
+        return Shares(convert.to_arithmetic(self._seat, (bits.parts[0], bits.parts[1])))
+
+    def compose(self, words: Binary) -> Shares:
+        """The ring elements whose low ``width`` bits are the words."""
+        self._seat.enter("compose")
+        return Shares(convert.compose(self._seat, words))
+
+    # -- permutations
+
+    def shuffle(self, rows: Sequence[Shares]) -> list[Shares]:
+        """Arrays of one first dimension, permuted along it by one uniform permutation that no party knows. Three rounds, 48 bytes
+        an element over all parties."""
+        self._seat.enter("shuffle")
+        return [Shares(pair) for pair in permute.shuffle(self._seat, [_pair(each) for each in rows])]
+
+    # -- randomness
+
+    def random(self, shape: tuple[int, ...]) -> Shares:
+        """Uniform ring elements that no party knows, without a message."""
+        return Shares((self._seat.prss.own.elements(shape), self._seat.prss.after.elements(shape)))
+
+
+def _pair(secret: Shares) -> tuple[Ring, Ring]:
+    first, second = secret.parts
+    return first, second
+
+
+def _require_shape(left: Shares, right: Shares) -> None:
+    if left.shape != right.shape:
+        raise ValueError(f"the shapes {left.shape} and {right.shape} differ")
+
+
+def _require_matrices(left: Shares, right: Shares) -> None:
+    if len(left.shape) != 2 or len(right.shape) != 2 or left.shape[1] != right.shape[0]:
+        raise ValueError(f"matrices of shapes {left.shape} and {right.shape} have no product")
