@@ -67,11 +67,9 @@ class Prss:
         before, after = (session.index - 1) % 3, (session.index + 1) % 3
         session.mark("prss")
         seed = secrets.token_bytes(SEED)
-        session.meter.sent(SEED)
         session.channels[before].send(seed)
         self.own = Stream(seed)
         self.after = Stream(receive_block(session.channels[after], SEED, "prss"))
-        session.meter.received()
 
     def zero(self, shape: tuple[int, ...]) -> Ring:
         """This party's part of a fresh sharing of zero: F(K_i) - F(K_{i+1})."""

@@ -59,7 +59,7 @@ def truncate_parts(seat: Seat, part: Ring, bits: int) -> Pair:
     if seat.index == 0:
         return _truncate_first(seat, part + seat.receive(1, part.shape), bits)
     if seat.index == 1:
-        return _truncate_second(seat, seat.exchange(0, part, 2, part.shape), bits)
+        return _truncate_second(seat, seat.exchange(0, part, 2), bits)
     seat.send(1, part)
     return _truncate_third(seat, part, bits)
 
@@ -99,7 +99,7 @@ def _truncate_second(seat: Seat, b: Ring, bits: int) -> Pair:
         count = block.stop - block.start
         words, shorts, mask = _masks(seat.prss.own.passing(16 * count, np.uint8), count)
         _cross(flat[block], words, shorts, mask, np.uint64(bits), crossed[block], y_1[block], y_2[block])
-    _add_lifted(y_2, seat.exchange(2, crossed, 2, crossed.shape, np.uint32), np.uint64(64 - bits))
+    _add_lifted(y_2, seat.exchange(2, crossed, 2), np.uint64(64 - bits))
     return first, second
 
 
@@ -112,7 +112,7 @@ def _truncate_third(seat: Seat, b: Ring, bits: int) -> Pair:
     for block in blocks(b.size):
         mask = seat.prss.after.passing(block.stop - block.start, np.uint32)
         _cross(flat[block], words[block], shorts[block], mask, np.uint64(bits), crossed[block], y_0[block], y_2[block])
-    _add_lifted(y_2, seat.exchange(1, crossed, 1, crossed.shape, np.uint32), np.uint64(64 - bits))
+    _add_lifted(y_2, seat.exchange(1, crossed, 1), np.uint64(64 - bits))
     return first, second
 
 

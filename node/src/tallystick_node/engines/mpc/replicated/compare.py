@@ -98,7 +98,7 @@ def _other_digits(seat: Seat, b: Ring, tops: tuple[Bits, Bits]) -> Halves:
             mask, zero = _drawn(seat.prss.after.passing(12 * count, np.uint8), 8, 4)
         _join(b[block], given, given_halves, mask, seat.index, mine[block])
         kept[block], zeros[block] = mask, zero
-    mine ^= seat.exchange(other, mine, other, mine.shape)
+    mine ^= seat.exchange(other, mine, other)
     out = np.empty(size, np.uint32)
     pair, others = ((kept, mine), seat.prss.after) if second else ((mine, kept), seat.prss.own)
     for block in blocks(size):

@@ -90,7 +90,7 @@ def _rejoin(seat: Seat, part: Ring) -> Pair:
     kept = (seat.prss.own if second else seat.prss.after).elements(part.shape)
     part = part - kept
     other = 2 if second else 1
-    total = part + seat.exchange(other, part, other, part.shape)
+    total = part + seat.exchange(other, part, other)
     return (kept, total) if second else (total, kept)
 
 

@@ -91,27 +91,30 @@ class Replicated(Protocol):
 
     def reveal(self, secret: Shares, to: Sequence[int] | None = None) -> Ring | None:
         """The values at the parties of ``to`` (None: all), None elsewhere. One round, 8 bytes an element for each of them."""
-        third = self._third_part("reveal", secret.parts[0], to)
+        third = self._third_part(secret.parts[0], to)
         return None if third is None else secret.parts[0] + secret.parts[1] + third
 
     def reveal_binary(self, secret: Binary, to: Sequence[int] | None = None) -> Words | None:
         """The words at the parties of ``to`` (None: all), None elsewhere. One round; for each of them a word of the array's type an
         element, or an eighth of a byte where the width is 1."""
-        third = self._third_part("reveal", boolean.packed(secret.parts[0], secret.width), to)
+        third = self._third_part(boolean.packed(secret.parts[0], secret.width), to)
         if third is None:
             return None
         seat = self._seat
         return secret.parts[0] ^ secret.parts[1] ^ boolean.unpacked(seat, seat.before, third, secret.shape, secret.width)
 
-    def _third_part(self, step: str, first: Words, to: Sequence[int] | None) -> Words | None:
+    def _third_part(self, first: Words, to: Sequence[int] | None) -> Words | None:
         """The part that a party of ``to`` misses: the party before it holds it as its first."""
         seat = self._seat
-        seat.enter(step)
+        seat.enter("reveal")
         receivers = range(PARTIES) if to is None else to
-        outgoing = seat.after if seat.after in receivers else None
-        incoming = seat.before if seat.index in receivers else None
-        arrived = seat.exchange(outgoing, first if outgoing is not None else None, incoming, first.shape, first.dtype.type)
-        return None if incoming is None else arrived
+        if seat.after in receivers and seat.index in receivers:
+            return seat.exchange(seat.after, first, seat.before)
+        if seat.after in receivers:
+            seat.send(seat.after, first)
+        if seat.index in receivers:
+            return seat.receive(seat.before, first.shape, first.dtype.type)
+        return None
 
     # -- parties that only bring secrets or only take results
 
@@ -133,7 +136,7 @@ class Replicated(Protocol):
         seat = self._seat
         seat.enter("accept")
         first, second = (np.frombuffer(hashlib.sha256(np.ascontiguousarray(part).data).digest(), np.uint8) for part in parts)
-        theirs = seat.exchange(seat.after, second, seat.before, first.shape, np.uint8)
+        theirs = seat.exchange(seat.after, second, seat.before)
         if not hmac.compare_digest(theirs.tobytes(), first.tobytes()):
             raise ProtocolViolation(seat.before, "accept", "it or the owner has another copy of a part than this party was sent")
         return Shares(parts)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tallystick_node.engines.channel import PART, ProtocolViolation, Session
+from tallystick_node.engines.channel import PART, Session, receive_array, send_array
 from tallystick_node.engines.mpc.prss import Prss, Unsigned
 
-_AHEAD = 8 * PART  # bytes on their way to a peer before this party waits for what it is sent: a channel takes more than that
+_TURN = 8 * PART  # bytes that go one way before as many are awaited the other way: links hold more than that
 
 
 class Seat:
@@ -29,49 +29,30 @@ class Seat:
         self.step = step
         self.session.mark(step)
 
-    def exchange(
-        self,
-        to: int | None = None,
-        array: NDArray[Any] | None = None,
-        of: int | None = None,
-        shape: tuple[int, ...] = (),
-        kind: Unsigned = np.uint64,
-    ) -> NDArray[Any]:
-        """Send ``array`` to the party ``to`` while an array of ``shape`` and ``kind`` comes from the party ``of``; either may be
-        None.
-
-        Long arrays pass in parts, both ways in turn, so that no two parties wait for each other with full links. Raises
-        ProtocolViolation naming ``of`` unless it sends exactly such an array.
-        """
-        outgoing = memoryview(b"") if array is None else np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-        arriving = np.empty(shape if of is not None else 0, kind)
-        incoming = arriving.reshape(-1).view(np.uint8).data
-        if to is not None and len(outgoing):
-            self.session.meter.sent(len(outgoing))
-        for start in range(0, max(len(outgoing), len(incoming) + _AHEAD), PART):
-            if to is not None and start < len(outgoing):
-                self.session.channels[to].send(outgoing[start : start + PART])
-            begin = start - _AHEAD
-            if of is not None and 0 <= begin < len(incoming):
-                self._receive(of, incoming[begin : begin + PART])
-        if of is not None and len(incoming):
-            self.session.meter.received()
-        return arriving
-
-    def _receive(self, peer: int, into: memoryview) -> None:
-        part = self.session.channels[peer].receive()
-        if len(part) != len(into):
-            raise ProtocolViolation(peer, self.step, f"sent {len(part)} bytes where {len(into)} were due")
-        into[:] = part
-
     def send(self, to: int, array: NDArray[Any]) -> None:
         """Send an array whose shape and type the other end knows."""
-        self.exchange(to, array)
+        send_array(self.session, to, array)
 
     def receive(self, of: int, shape: tuple[int, ...], kind: Unsigned = np.uint64) -> NDArray[Any]:
-        """An array of this shape and type from a party."""
-        return self.exchange(of=of, shape=shape, kind=kind)
+        """An array of this shape and type. Raises ProtocolViolation naming the party ``of`` unless it sends that many bytes."""
+        return receive_array(self.session, of, shape, self.step, kind)
+
+    def exchange(self, to: int, array: NDArray[Any], of: int) -> NDArray[Any]:
+        """Send an array to one party while an array like it comes from another, or from the same. Raises like :meth:`receive`.
+
+        Long arrays pass piece by piece, so that no two parties wait for each other with full links.
+        """
+        if array.nbytes <= _TURN:
+            self.send(to, array)
+            return self.receive(of, array.shape, array.dtype.type)
+        arrived = np.empty(array.shape, array.dtype)
+        going, coming = np.ascontiguousarray(array).reshape(-1), arrived.reshape(-1)
+        for start in range(0, going.size, _TURN // array.itemsize):
+            piece = slice(start, start + _TURN // array.itemsize)
+            self.send(to, going[piece])
+            coming[piece] = self.receive(of, going[piece].shape, array.dtype.type)
+        return arrived
 
     def reshare(self, part: NDArray[Any]) -> NDArray[Any]:
         """From this party's part of masked sums to the next party's: what makes three parts a replicated sharing."""
-        return self.exchange(self.before, part, self.after, part.shape, part.dtype.type)
+        return self.exchange(self.before, part, self.after)
