@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tallystick.protocol.errors import Configuration
 from tallystick.signing import require_private
 
 PREFIX = "TALLYSTICK_"
+Adversary = Literal["semi-honest", "malicious-with-abort", "malicious-with-identifiable-abort"]
 
 
 class Policy(BaseModel):
@@ -22,6 +23,10 @@ class Policy(BaseModel):
     minimum_group: int = Field(default=10, ge=2, le=1000, description="smallest group of people that a result may be about")
     workloads: tuple[str, ...] = Field(default=("statistics", "intersection"), description="kinds of task that this node runs")
     max_parties: int = Field(default=16, ge=2, le=16, description="largest number of parties of a task")
+    adversary: Adversary = Field(default="semi-honest", description="weakest adversary that a task must withstand")
+    compute: tuple[str, ...] = Field(
+        default=(), description="accounts that may compute on shares of this node's data; none named: every holder of the role"
+    )
 
 
 class Settings(BaseModel):
@@ -45,6 +50,10 @@ class Settings(BaseModel):
     )
     deployment: Path = Field(description="file with the contracts' addresses, `contracts/deployments/<chainId>.json`")
     listen: str = Field(default="127.0.0.1:0", description="host:port of the gRPC services (mutual TLS)")
+    data_listen: str = Field(
+        default="127.0.0.1:0",
+        description="host:port of the direct connections of runs (TLS 1.3); peers connect to this port at the host of their `peers` entry",
+    )
     metrics: str = Field(
         default="127.0.0.1:0", description="host:port of `/metrics`, `/healthz` and `/readyz` (plain HTTP, no data)"
     )

@@ -73,6 +73,10 @@ def test_proof(consortium: Consortium, grants: dict[str, GrantFile]) -> None:
     refused(consortium, replace(consortium.draft(grants), proof="signed-by-all"), "proof")
 
 
+def test_a_nodes_own_demand_of_security(consortium: Consortium, grants: dict[str, GrantFile]) -> None:
+    refused(consortium, consortium.draft(grants), "security", Policy(adversary="malicious-with-abort"))
+
+
 @pytest.mark.parametrize("security", [Security("malicious-with-abort", 1), Security("semi-honest", 3)])
 def test_security(consortium: Consortium, grants: dict[str, GrantFile], security: Security) -> None:
     refused(consortium, replace(consortium.draft(grants), security=security), "security")

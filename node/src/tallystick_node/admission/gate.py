@@ -2,9 +2,10 @@
 
  1 chain           the spec is for this chain and ledger
  2 workload        this node runs the workload and the workload accepts the spec
- 3 parties         at most as many parties as the policy allows; this account is one of them
+ 3 parties         at most as many parties as the policy allows; this account is one of them; an owner's policy allows
+                   who computes on its data
  4 proof           the workload can give the proof kind that the spec asks for
- 5 security        the workload's security statement meets the spec's demand
+ 5 security        the workload's security statement meets the spec's demand and this node's
  6 requester       active on chain, as a requester
  7 participants    every party is active on chain, in the roles that its part in the task needs
  8 dataset         this party's dataset is attached here, usable on chain, its file unchanged and its root the registered one
@@ -91,6 +92,14 @@ class Gate:
                 party=spec.requester,
                 remedy="name the right accounts",
             )
+        allowed = {*self._policy.compute, self._account} if self._policy.compute else set(spec.compute)
+        if spec.input_of(self._account) is not None and not set(spec.compute) <= allowed:
+            raise Refused(
+                f"this owner lets nobody compute on its data but {', '.join(sorted(self._policy.compute))}",
+                rule="parties",
+                party=spec.requester,
+                remedy="name computing parties that every owner allows",
+            )
 
     def _promise_rules(self, spec: TaskSpec, workload: Workload) -> None:
         if spec.proof not in workload.proofs:
@@ -108,6 +117,13 @@ class Gate:
                 rule="security",
                 party=spec.requester,
                 remedy="lower the demand, or choose another workload",
+            )
+        if ADVERSARIES.index(given.adversary) < ADVERSARIES.index(self._policy.adversary):
+            raise Refused(
+                f"this node takes part only in what withstands {self._policy.adversary} parties",
+                rule="security",
+                party=spec.requester,
+                remedy="choose a protocol with a stronger security statement",
             )
 
     def _participant_rules(self, spec: TaskSpec) -> None:
