@@ -64,7 +64,7 @@ class Shares:
 
     def reshape(self, *shape: int) -> Shares:
         """The same elements in another shape."""
-        return self.map(lambda part: part.reshape(*shape))
+        return self.map(lambda part: part.reshape(shape))
 
     def map(self, linear: Callable[[Ring], Ring]) -> Shares:
         """Apply a linear function to every part: to move, repeat, gather or add up elements."""
@@ -100,7 +100,7 @@ class Binary:
 
     def reshape(self, *shape: int) -> Binary:
         """The same words in another shape."""
-        return self.map(lambda part: part.reshape(*shape))
+        return self.map(lambda part: part.reshape(shape))
 
     def map(self, linear: Callable[[Words], Words], width: int | None = None) -> Binary:
         """Apply a function that is linear over XOR to every part: to move, shift or mask bits."""

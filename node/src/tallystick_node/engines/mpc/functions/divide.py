@@ -2,61 +2,66 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from math import ceil, log2
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from tallystick_node.engines.mpc.functions.batch import constant, elementwise, plus, require_fraction, shift, stack, times
 from tallystick_node.engines.mpc.functions.series import highest_bit, reversed_bits
 from tallystick_node.engines.mpc.protocol import Protocol, Shares
+from tallystick_node.engines.mpc.ring import Ring
 
 _PRECISION = 25  # fraction bits of the normalised divisor
 _QUOTIENT = 20  # fraction bits of its reciprocal
 
 
-@elementwise
-def scale(protocol: Protocol, secret: Shares, *, factor: float | Fraction, bits: int = 44) -> Shares:
-    """Integers or fixed-point numbers times a public one, at most 1.6 ulps from the exact product.
+def scale(protocol: Protocol, secret: Shares, *, factor: ArrayLike, bits: int = 44) -> Shares:
+    """Integers or fixed-point numbers times public ones, which broadcast to their shape.
 
-    Domain: |x| below 2^bits ulps, ``bits`` at most 56, and the product below 2^60. The factor is applied in pieces of about
-    61 - bits bits, so that no product passes 2^62: one truncation for each piece (none for a whole factor), which is two or three
-    for the default.
+    The error is at most 1.6 ulps and 2^-53 of the product; none for whole factors. Domain: |x| below 2^bits ulps, ``bits`` at most
+    56, and the product below 2^60. A factor is applied in pieces of 60 - bits bits, so that no product passes 2^62: one truncation
+    for each piece, which is three for the default and a factor near 1. Raises ValueError for a factor that is too large or none.
     """
     if not 1 <= bits <= 56:
         raise ValueError("a factor is applied to numbers of 1 to 56 bits")
-    exact = Fraction(factor)
-    if exact == 0:
-        return times(secret, 0)
-    if exact.denominator == 1:
-        return times(secret, exact.numerator)
-    size = bits + ceil(log2(abs(exact)))  # of the product
-    if size > 60:
+    rest = np.broadcast_to(np.asarray(factor, np.float64), secret.shape)
+    largest = float(np.abs(rest).max(initial=0.0))
+    if not largest < 2.0 ** (60 - bits):  # a NaN compares false
         raise ValueError("the product would not fit")
-    # Pieces c_1 2^-s_1 + c_2 2^-s_2 + ... = factor, each product just below 2^61, until what is left is below 1/16 ulp.
-    pieces: list[tuple[int, int]] = []
-    rest = exact
-    while rest and abs(rest) * (1 << bits) * 16 > 1:
-        place = 60 - bits - ceil(log2(abs(rest)))
-        whole = round(rest * Fraction(2) ** place)
-        pieces.append((whole, place))
-        rest -= Fraction(whole) / Fraction(2) ** place
-    whole, place = pieces.pop()
-    total = times(secret, whole)
+    if np.all(rest == np.rint(rest)):
+        return secret.scaled(_whole(rest))
+    pieces: list[tuple[Ring, int]] = []
+    while largest * 2.0**bits > 1 / 16:
+        place = 60 - bits - ceil(log2(largest))
+        piece = np.rint(np.ldexp(rest, place))
+        pieces.append((_whole(piece), place))
+        rest = rest - np.ldexp(piece, -place)  # exact: what is left has fewer digits
+        largest = float(np.abs(rest).max(initial=0.0))
+    if not pieces:
+        return times(secret, 0)
+    last, place = pieces.pop()
+    total = secret.scaled(last)
     while pieces:
         coarse, above = pieces.pop()
-        total = shift(protocol, total, place - above) + times(secret, coarse)
+        total = shift(protocol, total, place - above) + secret.scaled(coarse)
         place = above
     return shift(protocol, total, place)
 
 
-@elementwise
-def divide_public(protocol: Protocol, secret: Shares, *, divisor: float | Fraction, bits: int = 44) -> Shares:
-    """Integers or fixed-point numbers by a public one: :func:`scale` by its inverse, with the same domain and error.
+def _whole(numbers: NDArray[np.float64]) -> Ring:
+    return numbers.astype(np.int64).view(np.uint64)
+
+
+def divide_public(protocol: Protocol, secret: Shares, *, divisor: ArrayLike, bits: int = 44) -> Shares:
+    """Integers or fixed-point numbers by public ones: :func:`scale` by the inverse, with its domain and error.
 
     Raises ZeroDivisionError.
     """
-    return scale(protocol, secret, factor=1 / Fraction(divisor), bits=bits)
+    divisors = np.asarray(divisor, np.float64)
+    if np.any(divisors == 0):
+        raise ZeroDivisionError("a public divisor is zero")
+    return scale(protocol, secret, factor=1 / divisors, bits=bits)
 
 
 def quotient_limit(fraction: int) -> float:

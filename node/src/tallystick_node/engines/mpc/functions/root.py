@@ -35,10 +35,11 @@ def square_root(protocol: Protocol, secret: Shares, *, fraction: int) -> Shares:
 
 
 @elementwise
-def inverse_square_root(protocol: Protocol, secret: Shares, *, fraction: int) -> Shares:
+def inverse_square_root(protocol: Protocol, secret: Shares, *, fraction: int, digits: int | None = None) -> Shares:
     """1 / sqrt(x) for fixed-point numbers below 2^61 ulps; a number of 0 or less counts as one ulp.
 
-    The error is at most 2^-20 of the result plus 2 ulps. One decomposition, one composition and one conversion, ten levels.
+    The error is at most 2^-20 of the result plus 2 ulps, those of ``digits`` fraction bits (None: as many
+    as the number has). One decomposition, one composition and one conversion, ten levels.
     """
     require_fraction(fraction)
     secret, top = at_least_one(protocol, secret)
@@ -48,7 +49,8 @@ def inverse_square_root(protocol: Protocol, secret: Shares, *, fraction: int) ->
     power = protocol.compose(top.map(_pairs, _PAIRS).map(_mirrored))
     _, half = _roots(protocol, secret, power)
     # 1/sqrt(c) is twice ``half``; 1/sqrt(x) is that times power 2^(f/2 - 31), f the even number of bits.
-    return shift(protocol, protocol.multiply(half, power), _PRECISION - 1 + _PAIRS - 3 * (fraction + odd) // 2 + odd)
+    bits = fraction if digits is None else digits
+    return shift(protocol, protocol.multiply(half, power), _PRECISION - 1 + _PAIRS - (fraction + odd) // 2 - bits)
 
 
 def at_least_one(protocol: Protocol, secret: Shares) -> tuple[Shares, Binary]:
