@@ -237,18 +237,24 @@ def doubled(message: bytes) -> bytes:
     return out
 
 
-def cheat(parties, sender, receiver, message, change):
-    def engine(session):
-        if session.index == 0:
-            ot = OtSender(session, 1)
-            ot.send(some_words(200, 2), some_words(200, 2))
-            return True
-        OtReceiver(session, 0).receive(some_bits(200), 2)
-        return True
+def cheat(parties, sender, message, change):
+    """What each of two parties ends with when ``sender``'s message is changed; one that fails lets the other fail at once."""
 
-    return parties(2, engine, corrupt=(sender, receiver, message, change))[
-        receiver if (sender, message, change) != (0, 1, flipped) else 0
-    ]
+    def transfer(session):
+        if session.index == 0:
+            OtSender(session, 1).send(some_words(200, 2), some_words(200, 2))
+        else:
+            OtReceiver(session, 0).receive(some_bits(200), 2)
+
+    def engine(session):
+        try:
+            transfer(session)
+        except ProtocolViolation:
+            for _ in range(4):
+                session.channels[1 - session.index].send(b"")
+            raise
+
+    return parties(2, engine, corrupt=(sender, 1 - sender, message, change))
 
 
 @pytest.mark.parametrize(
@@ -271,13 +277,13 @@ def cheat(parties, sender, receiver, message, change):
     ],
 )
 def test_a_cheater_is_caught(parties, sender, message, change, step) -> None:
-    error = cheat(parties, sender, 1 - sender, message, change)
+    error = cheat(parties, sender, message, change)[1 - sender]
     assert isinstance(error, ProtocolViolation)
     assert (error.peer, error.step) == (sender, step)
 
 
 def test_another_challenge_than_was_sent_fails_the_check(parties) -> None:
-    error = cheat(parties, 0, 1, 1, flipped)
+    error = cheat(parties, 0, 1, flipped)[0]
     assert isinstance(error, ProtocolViolation)
     assert (error.peer, error.step) == (1, rows.CHECK)
 
@@ -298,6 +304,6 @@ def test_another_challenge_than_was_sent_fails_the_check(parties) -> None:
 )
 @pytest.mark.parametrize("change", [lambda m: m[:-1], lambda m: m + b"\0"])
 def test_wrong_lengths(parties, sender, message, step, change) -> None:
-    error = cheat(parties, sender, 1 - sender, message, change)
+    error = cheat(parties, sender, message, change)[1 - sender]
     assert isinstance(error, ProtocolViolation)
     assert (error.peer, error.step) == (sender, step)

@@ -49,29 +49,69 @@ def transpose(columns: Words, count: int, rows: Words) -> None:
 
 @compiled
 def _transpose(columns: Words, count: int, rows: Words, shifts: Words, masks: Words) -> None:
-    tile = np.empty((2, 64, _TILE), np.uint64)
+    tile = np.empty(COLUMNS * _TILE, np.uint64)
     for start in range(0, count, _TILE):
         size = min(_TILE, count - start)
-        for half in range(2):
-            for place in range(64):
-                tile[half, place, :size] = columns[64 * half + place, start : start + size]
-            for stage in range(6):
-                shift, mask = shifts[stage], masks[stage]
-                step = np.int64(shift)
-                for low in range(64):
-                    if low & step == 0:
-                        a = tile[half, low]
-                        b = tile[half, low + step]
-                        for word in range(_TILE):
-                            moved = ((a[word] >> shift) ^ b[word]) & mask
-                            b[word] ^= moved
-                            a[word] ^= moved << shift
+        for column in range(COLUMNS):
+            for word in range(size):
+                tile[column * _TILE + word] = columns[column, start + word]
+        _steps(tile, 0, shifts, masks)
+        _steps(tile, 64 * _TILE, shifts, masks)
         for place in range(64):
-            first, second = tile[0, place], tile[1, place]
             target = rows[place * count + start : place * count + start + size]
             for word in range(size):
-                target[word, 0] = first[word]
-                target[word, 1] = second[word]
+                target[word, 0] = tile[place * _TILE + word]
+                target[word, 1] = tile[(64 + place) * _TILE + word]
+
+
+def flip(words: Words) -> None:
+    """Of an array of shape (64, n), in place: bit j of word (i, k) becomes bit i of word (j, k), for all i, j and k.
+
+    So the bits of 64 n numbers become 64 planes, one for each place of a bit, and planes become numbers again; number i n + k is
+    bit i of word k of every plane, in the order of :func:`pack`.
+    """
+    _flip(words, _SHIFTS, _MASKS)
+
+
+@compiled
+def _flip(words: Words, shifts: Words, masks: Words) -> None:
+    tile = np.empty(64 * _TILE, np.uint64)
+    for start in range(0, words.shape[1], _TILE):
+        size = min(_TILE, words.shape[1] - start)
+        for row in range(64):
+            for word in range(size):
+                tile[row * _TILE + word] = words[row, start + word]
+        _steps(tile, 0, shifts, masks)
+        for row in range(64):
+            for word in range(size):
+                words[row, start + word] = tile[row * _TILE + word]
+
+
+@compiled
+def _steps(tile: Words, base: int, shifts: Words, masks: Words) -> None:
+    """Transpose the 64 x 64 bits of each of ``_TILE`` words, in three passes of two steps."""
+    for stage in range(0, 6, 2):
+        wide, wide_mask, narrow, narrow_mask = shifts[stage], masks[stage], shifts[stage + 1], masks[stage + 1]
+        far, near = np.int64(wide), np.int64(narrow)
+        for low in range(64):
+            if low & (far | near) == 0:
+                at = base + low * _TILE
+                at_b, at_c, at_d = at + near * _TILE, at + far * _TILE, at + (far + near) * _TILE
+                for word in range(_TILE):
+                    a, b, c, d = tile[at + word], tile[at_b + word], tile[at_c + word], tile[at_d + word]
+                    moved = ((a >> wide) ^ c) & wide_mask
+                    c ^= moved
+                    a ^= moved << wide
+                    moved = ((b >> wide) ^ d) & wide_mask
+                    d ^= moved
+                    b ^= moved << wide
+                    moved = ((a >> narrow) ^ b) & narrow_mask
+                    b ^= moved
+                    a ^= moved << narrow
+                    moved = ((c >> narrow) ^ d) & narrow_mask
+                    d ^= moved
+                    c ^= moved << narrow
+                    tile[at + word], tile[at_b + word], tile[at_c + word], tile[at_d + word] = a, b, c, d
 
 
 @compiled

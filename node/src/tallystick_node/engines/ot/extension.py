@@ -10,17 +10,18 @@ What is sent besides the rows:
 | ``random`` | 0 |
 | ``send`` of w words | 16 w |
 | ``send_bits`` | 1/4 |
-| ``correlated`` | 8 |
+| ``correlated`` | 8, or 4 in Z_2^32 |
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tallystick_node.engines.channel import Session, receive_array, send_array
 from tallystick_node.engines.compiled import compiled
-from tallystick_node.engines.mpc.ring import Ring
 from tallystick_node.engines.ot.bits import Words
 from tallystick_node.engines.ot.hashing import Hash
 from tallystick_node.engines.ot.rows import RowReceiver, RowSender
@@ -32,6 +33,7 @@ _NOTHING = np.zeros(2, np.uint64)
 _LABEL = b"transfers"
 
 Bits = NDArray[np.uint8]
+Unsigned = type[np.unsignedinteger[Any]]
 
 
 def security() -> SecurityStatement:
@@ -84,11 +86,11 @@ class OtSender:
             masked = _low_bits(self._hash(rows, first, delta)) ^ messages
             send_array(self._session, self._peer, np.packbits(masked, bitorder="little"))
 
-    def correlated(self, deltas: Ring) -> Ring:
-        """Random x: the receiver gets x + c delta in Z_2^64 for its choice c."""
+    def correlated(self, deltas: NDArray[Any]) -> NDArray[Any]:
+        """Random x: the receiver gets x + c delta for its choice c, in Z_2^64, or in Z_2^32 for deltas of that type."""
         rows, first = self._next(len(deltas))
-        zeros = np.ascontiguousarray(self._hash(rows, first, _NOTHING)[:, 0])
-        ones = self._hash(rows, first, self._rows.delta)[:, 0]
+        zeros = self._hash(rows, first, _NOTHING)[:, 0].astype(deltas.dtype)
+        ones = self._hash(rows, first, self._rows.delta)[:, 0].astype(deltas.dtype)
         send_array(self._session, self._peer, zeros + deltas - ones)
         return zeros
 
@@ -96,7 +98,7 @@ class OtSender:
         first = self._used
         self._used += count
         rows = self._rows.rows(count)
-        _messages(self._session, self._peer)
+        self._session.channels[self._peer].mark(MESSAGES)
         return rows, first
 
 
@@ -132,24 +134,20 @@ class OtReceiver:
         zeros, ones = (np.unpackbits(part, count=len(choices), bitorder="little") for part in (zeros, ones))
         return _low_bits(self._hash(rows, first, _NOTHING)) ^ zeros ^ (choices & (zeros ^ ones))
 
-    def correlated(self, choices: Bits) -> Ring:
-        """x + c delta for the sender's random x and its delta."""
+    def correlated(self, choices: Bits, kind: Unsigned = np.uint64) -> NDArray[Any]:
+        """x + c delta for the sender's random x and its delta, of the type that it has."""
         rows, first = self._next(choices)
-        corrections = receive_array(self._session, self._peer, (len(choices),), MESSAGES)
-        x: Ring = self._hash(rows, first, _NOTHING)[:, 0] + choices * corrections
-        return x
+        corrections = receive_array(self._session, self._peer, (len(choices),), MESSAGES, kind)
+        corrections *= choices
+        corrections += self._hash(rows, first, _NOTHING)[:, 0].astype(kind)
+        return corrections
 
     def _next(self, choices: Bits) -> tuple[Words, int]:
         first = self._used
         self._used += len(choices)
         rows = self._rows.rows(choices)
-        _messages(self._session, self._peer)
+        self._session.channels[self._peer].mark(MESSAGES)
         return rows, first
-
-
-def _messages(session: Session, peer: int) -> None:
-    session.meter.enter(MESSAGES)
-    session.channels[peer].mark(MESSAGES)
 
 
 def _masks(hashed: Hash, rows: Words, first: int, delta: Words, words: int) -> Words:

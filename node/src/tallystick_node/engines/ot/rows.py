@@ -34,7 +34,7 @@ from tallystick_node.engines.ot.bits import COLUMNS, Words
 DEPTH = 4
 LEAVES = 1 << DEPTH
 TREES = COLUMNS // DEPTH
-BATCH = 1 << 20  # transfers at a time: 16 MiB of columns and 16 MiB of rows
+BATCH = 1 << 18  # transfers at a time: 4 MiB of columns and as much of rows
 STEP = "ot extension"
 CHECK = "ot check"
 
@@ -61,7 +61,8 @@ class RowSender:
         """Makes the trees with ``peer``; ``odd`` sets the lowest bit of delta."""
         self._session = session
         self._peer = peer
-        _enter(session, peer, trees.STEP)
+        self._scratch = _Scratch()
+        session.channels[peer].mark(trees.STEP)
         missing = np.frombuffer(secrets.token_bytes(TREES), np.uint8) % np.uint8(LEAVES)
         if odd:
             missing[0] |= 1
@@ -78,7 +79,7 @@ class RowSender:
         out = np.empty((count, 2), np.uint64)
         start = 0
         for size in batches(count):
-            _enter(self._session, self._peer, STEP)
+            self._session.channels[self._peer].mark(STEP)
             self._batch(out[start : start + size])
             start += size
         return out
@@ -86,8 +87,8 @@ class RowSender:
     def _batch(self, out: Words) -> None:
         words = padded(len(out))
         length = words + _SPARE
-        columns = np.empty((COLUMNS, length), np.uint64)
-        leaves = np.zeros((LEAVES, length), np.uint64)
+        columns, leaves = self._scratch.arrays(length)
+        leaves[0] = 0
         unused = np.empty(length, np.uint64)
         for tree, streams in enumerate(self._streams):
             for place, stream in enumerate(streams, start=1):
@@ -114,7 +115,8 @@ class RowReceiver:
         """Makes the trees with ``peer``."""
         self._session = session
         self._peer = peer
-        _enter(session, peer, trees.STEP)
+        self._scratch = _Scratch()
+        session.channels[peer].mark(trees.STEP)
         self._streams = [[Stream(leaf) for leaf in leaves] for leaves in trees.grow(session, peer, TREES, DEPTH, label)]
 
     def rows(self, choices: NDArray[np.uint8]) -> Words:
@@ -122,7 +124,7 @@ class RowReceiver:
         out = np.empty((len(choices), 2), np.uint64)
         start = 0
         for size in batches(len(choices)):
-            _enter(self._session, self._peer, STEP)
+            self._session.channels[self._peer].mark(STEP)
             self._batch(choices[start : start + size], out[start : start + size])
             start += size
         return out
@@ -132,8 +134,7 @@ class RowReceiver:
         length = words + _SPARE
         wanted = np.frombuffer(bytearray(secrets.token_bytes(8 * length)), np.uint64)
         bits.pack(np.concatenate([choices, np.zeros(64 * words - len(choices), np.uint8)]), wanted[:words])
-        columns = np.empty((COLUMNS, length), np.uint64)
-        leaves = np.empty((LEAVES, length), np.uint64)
+        columns, leaves = self._scratch.arrays(length)
         corrections = np.empty((TREES, length), np.uint64)
         for tree, streams in enumerate(self._streams):
             for place, stream in enumerate(streams):
@@ -146,6 +147,21 @@ class RowReceiver:
         digest = hashlib.sha256(_tags(key, columns).tobytes()).digest()
         send_array(self._session, self._peer, np.frombuffer(hashed.tobytes() + digest, np.uint8))
         _write(columns, words, out)
+
+
+class _Scratch:
+    """Memory for a batch, kept from one to the next: fresh pages would cost more than the arithmetic."""
+
+    def __init__(self) -> None:
+        self._words = np.empty(0, np.uint64)
+
+    def arrays(self, length: int) -> tuple[Words, Words]:
+        """The columns and the leaves of a batch, ``length`` words each."""
+        size = (COLUMNS + LEAVES) * length
+        if len(self._words) < size:
+            self._words = np.empty(size, np.uint64)
+        columns, leaves = self._words[: COLUMNS * length], self._words[COLUMNS * length : size]
+        return columns.reshape(COLUMNS, length), leaves.reshape(LEAVES, length)
 
 
 def _tags(key: bytes, columns: Words) -> NDArray[np.uint8]:
@@ -163,9 +179,3 @@ def _write(columns: Words, words: int, out: Words) -> None:
     rows = np.empty((64 * words, 2), np.uint64)
     bits.transpose(columns, words, rows)
     out[:] = rows[: len(out)]
-
-
-def _enter(session: Session, peer: int, step: str) -> None:
-    """Mark a step on the one channel that it uses."""
-    session.meter.enter(step)
-    session.channels[peer].mark(step)
