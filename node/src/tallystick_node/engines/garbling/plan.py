@@ -100,7 +100,7 @@ def _plan(circuit: Circuit) -> Plan:
     before = np.concatenate([[0], np.cumsum(is_and)]).astype(np.int32)
     starts = np.stack([levels - before[levels], before[levels]], axis=1).astype(np.int32)
     slot = np.full(circuit.wires + 1, -1, np.int32)
-    slots = _allot(gates, levels, first, results, slot)
+    slots = _allot(gates, first, results, slot)
     return Plan(
         first,
         slots,
@@ -175,10 +175,8 @@ def _trace(gates: NDArray[np.int32], needed: NDArray[np.bool_], depths: NDArray[
 
 
 @compiled
-def _allot(
-    gates: NDArray[np.int32], levels: NDArray[np.int32], inputs: int, results: NDArray[np.int32], slot: NDArray[np.int32]
-) -> int:
-    """Give every wire a slot; returns how many there are. The ANDs of a level run together: none frees a slot for another."""
+def _allot(gates: NDArray[np.int32], inputs: int, results: NDArray[np.int32], slot: NDArray[np.int32]) -> int:
+    """Give every wire a slot; returns how many there are. A gate may write over what it reads for the last time."""
     last = np.full(len(slot), -1, np.int64)
     for gate in range(len(gates)):
         last[gates[gate, 1]] = gate
@@ -187,22 +185,14 @@ def _allot(
         if wire >= 0:
             last[wire] = len(gates)
     free = np.empty(len(slot), np.int32)
-    spare, slots, level = 0, inputs, 0
+    spare, slots = 0, inputs
     for wire in range(inputs):
         slot[wire] = wire
-    settled = 0  # gates before it have given up the slots that they read last
     for gate in range(len(gates)):
-        while levels[level + 1] <= gate:
-            level += 1
-        # An XOR may write over what it reads for the last time; an AND over what earlier levels read.
-        done = gate + 1 if gates[gate, 0] == 0 else max(settled, levels[level])
-        while settled < done:
-            for side in range(1, 3):
-                wire = gates[settled, side]
-                if last[wire] == settled:
-                    free[spare] = slot[wire]
-                    spare += 1
-            settled += 1
+        for side in range(1, 3):
+            if last[gates[gate, side]] == gate:
+                free[spare] = slot[gates[gate, side]]
+                spare += 1
         if spare:
             spare -= 1
             slot[gates[gate, 3]] = free[spare]
