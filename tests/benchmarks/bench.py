@@ -11,11 +11,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import chain_records, commitments, joint_statistics, psi_ecdh
+from benchmarks import chain_records, commitments, garbling, joint_statistics, psi_ecdh
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "chain": chain_records.run,
     "commitments": commitments.run,
+    "mpc-garble": garbling.run,
     "psi-ecdh": psi_ecdh.run,
     "statistics": joint_statistics.run,
 }
