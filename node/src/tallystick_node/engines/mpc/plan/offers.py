@@ -1,0 +1,13 @@
+"""The protocols that plans run on, by name."""
+
+from __future__ import annotations
+
+from tallystick_node.engines.mpc.clear import Clear
+from tallystick_node.engines.mpc.plan.roles import Offer
+from tallystick_node.engines.mpc.replicated import Replicated
+
+OFFERS: dict[str, Offer] = {
+    "clear": Offer(Clear, Clear, 1, 1),
+    "replicated": Offer(Replicated, Replicated, 3, 3),
+}
+SECURE = tuple(name for name in OFFERS if name != "clear")

@@ -1,0 +1,169 @@
+"""What each primitive of a protocol costs, learnt by doing it once on a few elements, all parties in this process.
+
+So a prediction needs no table that somebody keeps in step with the protocols. A primitive's messages are as long as a constant
+plus so much for each element, where the number of elements may be rounded up to a multiple of eight (bits travel eight in a byte);
+and the order in which a party sends and receives does not depend on the number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from tallystick_node.engines.channel import Buffer, Channel, Session, local_sessions
+from tallystick_node.engines.mpc.plan.roles import Offer
+from tallystick_node.engines.mpc.protocol import Binary, Protocol, Shares
+
+OPENING = "open"  # what joining the protocol costs, before anything is computed
+SECONDS = 30.0
+_SIZES = (64, 65, 128)
+
+
+@dataclass(frozen=True)
+class Price:
+    """For each party: the bytes that it sends in any case and for each element, and the order of sending (s) and receiving (r)."""
+
+    fixed: tuple[float, ...]
+    each: tuple[float, ...]
+    rounded: bool
+    pattern: tuple[str, ...]
+
+    def bytes_sent(self, count: int) -> list[float]:
+        """The bytes that each party sends for ``count`` elements."""
+        elements = -(-count // 8) * 8 if self.rounded else count
+        return [fixed + each * elements for fixed, each in zip(self.fixed, self.each, strict=True)]
+
+
+@cache
+def price(offer: Offer, parties: int, primitive: str, width: int = 64, seats: tuple[int, ...] | None = None) -> Price:
+    """The price of a primitive, a method of the protocol, for words of ``width`` bits; ``seats`` are the owner or the receivers."""
+    step = None if primitive == OPENING else _steps(primitive, width, seats)
+    seen = [_observe(offer, parties, step, count) for count in _SIZES]
+    slope = [(high - low) / 64 for (low, _), (high, _) in zip(seen[0], seen[2], strict=True)]
+    rounded = any(abs(middle - low - each) > 1e-9 for (low, _), (middle, _), each in zip(seen[0], seen[1], slope, strict=True))
+    constant = [low - 64 * each for (low, _), each in zip(seen[0], slope, strict=True)]
+    return Price(tuple(constant), tuple(slope), rounded, tuple(pattern for _, pattern in seen[0]))
+
+
+def _observe(offer: Offer, parties: int, step: Callable[[Protocol, int], Any] | None, count: int) -> list[tuple[int, str]]:
+    """For each party the bytes it sent and its pattern."""
+
+    def one(session: Session) -> tuple[int, str]:
+        seen = _Seen()
+        channels: dict[int, Channel] = {peer: _Watched(channel, seen) for peer, channel in session.channels.items()}
+        protocol = offer.open(replace(session, channels=channels))
+        if step is None:
+            return seen.bytes, seen.pattern
+        work = step(protocol, count)
+        seen.bytes, seen.pattern = 0, ""  # the step's own, without what prepared it
+        work()
+        return seen.bytes, seen.pattern
+
+    with ThreadPoolExecutor(parties) as pool:
+        return list(pool.map(one, local_sessions(parties, SECONDS)))
+
+
+class _Seen:
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.pattern = ""
+
+    def note(self, what: str) -> None:
+        if not self.pattern.endswith(what):
+            self.pattern += what
+
+
+class _Watched:
+    """A channel that notes what passes."""
+
+    def __init__(self, inner: Channel, seen: _Seen) -> None:
+        self.peer = inner.peer
+        self._inner = inner
+        self._seen = seen
+
+    def send(self, message: Buffer) -> None:
+        self._seen.bytes += len(message)
+        self._seen.note("s")
+        self._inner.send(message)
+
+    def receive(self) -> bytes:
+        message = self._inner.receive()
+        self._seen.note("r")
+        return message
+
+    def receive_into(self, view: memoryview) -> int:
+        size = self._inner.receive_into(view)
+        self._seen.note("r")
+        return size
+
+    def mark(self, phase: str) -> None:
+        self._inner.mark(phase)
+
+
+def _steps(primitive: str, width: int, seats: tuple[int, ...] | None) -> Callable[[Protocol, int], Callable[[], Any]]:
+    """Given a protocol and a number of elements: the primitive, ready to be done."""
+
+    def shares(protocol: Protocol, shape: tuple[int, ...]) -> Shares:
+        return protocol.random(shape)
+
+    def words(protocol: Protocol, shape: tuple[int, ...]) -> Binary:
+        return protocol.public_binary(np.zeros(shape, np.uint64), width)
+
+    def prepare(protocol: Protocol, count: int) -> Callable[[], Any]:
+        shape = (count,)
+        match primitive:
+            case "share":
+                assert seats is not None
+                owner = seats[0]
+                values = np.zeros(shape, np.uint64) if protocol.index == owner else None
+                return lambda: protocol.share(owner, shape, values)
+            case "accept":
+                parts = protocol.split(np.zeros(shape, np.uint64), protocol.parties)[protocol.index]
+                parts = tuple(np.zeros_like(part) for part in parts)  # the same at every party, whoever drew them
+                return lambda: protocol.accept(parts)
+            case "reveal":
+                secret = shares(protocol, shape)
+                return lambda: protocol.reveal(secret, seats)
+            case "reveal_binary":
+                bits = words(protocol, shape)
+                return lambda: protocol.reveal_binary(bits, seats)
+            case "disclose" | "negative" | "decompose":
+                secret = shares(protocol, shape)
+                return lambda: getattr(protocol, primitive)(secret)
+            case "multiply":
+                left, right = shares(protocol, shape), shares(protocol, shape)
+                return lambda: protocol.multiply(left, right)
+            case "multiply_fixed":
+                left, right = shares(protocol, shape), shares(protocol, shape)
+                return lambda: protocol.multiply_fixed(left, right, 18)
+            case "matmul":
+                left, right = shares(protocol, (count, 2)), shares(protocol, (2, 1))
+                return lambda: protocol.matmul(left, right)
+            case "matmul_fixed":
+                left, right = shares(protocol, (count, 2)), shares(protocol, (2, 1))
+                return lambda: protocol.matmul_fixed(left, right, 18)
+            case "truncate":
+                secret = shares(protocol, shape)
+                return lambda: protocol.truncate(secret, 18)
+            case "sigmoid_fixed":
+                secret = protocol.public(np.zeros(shape, np.uint64))
+                return lambda: protocol.sigmoid_fixed(secret, 18)  # type: ignore[attr-defined]
+            case "and_":
+                one, other = words(protocol, shape), words(protocol, shape)
+                return lambda: protocol.and_(one, other)
+            case "to_arithmetic" | "compose":
+                bits = words(protocol, shape)
+                return lambda: getattr(protocol, primitive)(bits)
+            case "shuffle":
+                secret = shares(protocol, shape)
+                return lambda: protocol.shuffle([secret])
+            case "random":
+                return lambda: protocol.random(shape)
+        raise ValueError(f"{primitive} is no primitive")
+
+    return prepare

@@ -1,0 +1,215 @@
+"""Who does what in the run of a plan: owners who share and are done, parties that compute, receivers who put results together.
+
+A party may have several of these roles. One that computes sees nothing but its shares; an owner outside the computation sends
+shares and is not needed again; a receiver outside gets shares of what is revealed to it, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from tallystick_node.engines.channel import Buffer, Channel, ChannelError, ProtocolViolation, Session, receive_array, send_array
+from tallystick_node.engines.mpc.plan.document import Plan
+from tallystick_node.engines.mpc.plan.execute import evaluate
+from tallystick_node.engines.mpc.plan.kinds import BIT
+from tallystick_node.engines.mpc.protocol import Binary, Protocol, Shares
+from tallystick_node.engines.mpc.ring import Ring
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A protocol that plans run on: ``open`` joins it over a session of the computing parties only."""
+
+    kind: type[Protocol]
+    open: Callable[[Session], Protocol]
+    fewest: int
+    most: int
+
+
+@dataclass(frozen=True)
+class Cast:
+    """``parties`` of the session in its order, by name, and which of them compute, in the protocol's order."""
+
+    parties: tuple[str, ...]
+    computing: tuple[str, ...]
+    seats: tuple[int, ...] = field(init=False)  # the computing parties' numbers in the session
+
+    def __post_init__(self) -> None:
+        if len(set(self.computing)) != len(self.computing) or not set(self.computing) <= set(self.parties):
+            raise ValueError("the computing parties are different ones of the session")
+        object.__setattr__(self, "seats", tuple(self.parties.index(each) for each in self.computing))
+
+
+class Part:
+    """One party's part in the run of a plan. All parties make one with equal arguments and call :meth:`run`."""
+
+    def __init__(self, plan: Plan, offer: Offer, cast: Cast, session: Session) -> None:
+        if not set(plan.parties) <= set(cast.parties):
+            raise ValueError("a party of the plan is not in the session")
+        if not offer.fewest <= len(cast.computing) <= offer.most:
+            raise ValueError(f"{offer.kind.name} is for {offer.fewest} to {offer.most} computing parties")
+        self._plan, self._offer, self._cast, self._session = plan, offer, cast, session
+        self._name = cast.parties[session.index]
+        self._computes = self._name in cast.computing
+
+    def run(self, inputs: Mapping[str, Ring]) -> dict[str, Ring]:
+        """The elements of what is revealed to this party, by name; ``inputs`` are its own, encoded in the inputs' kinds.
+
+        Raises ValueError for inputs of other names or shapes than the plan's, :class:`ChannelError` naming a peer of the session.
+        """
+        own = {each.name: each.shape for each in self._plan.inputs if each.owner == self._name}
+        if {name: values.shape for name, values in inputs.items()} != own:
+            raise ValueError(f"{self._name} brings inputs of the names and shapes that the plan says")
+        with np.errstate(over="ignore"):  # the ring wraps; NumPy warns of it for arrays without axes
+            if not self._computes:
+                self._send_inputs(inputs)
+                return self._collect()
+            return self._compute(inputs)
+
+    def _compute(self, inputs: Mapping[str, Ring]) -> dict[str, Ring]:
+        with named(self._cast.seats):
+            protocol = self._offer.open(subset(self._session, self._cast.seats))
+        shared = self._inputs(protocol, inputs)
+        results: dict[str, Ring] = {}
+        with named(self._cast.seats):
+            revealed = evaluate(protocol, self._plan, shared, lambda done: self._session.progress("computing", 0.1 + 0.85 * done))
+            del shared
+            for number, value in revealed:
+                self._show(protocol, number, value, results)
+        return results
+
+    # -- inputs
+
+    def _send_inputs(self, inputs: Mapping[str, Ring]) -> None:
+        """An owner outside the computation."""
+        for each in self._plan.inputs:
+            if each.owner == self._name:
+                split = self._offer.kind.split(inputs[each.name], len(self._cast.seats))
+                for seat, parts in zip(self._cast.seats, split, strict=True):
+                    self._session.channels[seat].mark("input")
+                    for part in parts:
+                        send_array(self._session, seat, part)
+
+    def _inputs(self, protocol: Protocol, inputs: Mapping[str, Ring]) -> list[Shares | Binary]:
+        shared: list[Shares | Binary] = []
+        for each in self._plan.inputs:
+            if each.owner in self._cast.computing:
+                with named(self._cast.seats):
+                    numbers = protocol.share(self._cast.computing.index(each.owner), each.shape, inputs.get(each.name))
+            else:
+                owner = self._cast.parties.index(each.owner)
+                self._session.channels[owner].mark("input")
+                parts = tuple(receive_array(self._session, owner, each.shape, "input") for _ in range(self._parts()))
+                with named(self._cast.seats):
+                    numbers = protocol.accept(parts)
+            with named(self._cast.seats):
+                shared.append(bits_of(protocol, numbers) if each.kind == BIT else numbers)
+        return shared
+
+    def _parts(self) -> int:
+        """How many parts a party of the protocol holds of each secret."""
+        return len(self._offer.kind.split(np.zeros(0, np.uint64), len(self._cast.seats))[0])
+
+    # -- outputs
+
+    def _show(self, protocol: Protocol, number: int, value: Shares | Binary, results: dict[str, Ring]) -> None:
+        reveal = self._plan.reveals[number]
+        inside = [self._cast.computing.index(party) for party in reveal.receivers if party in self._cast.computing]
+        outside = [self._cast.parties.index(party) for party in reveal.receivers if party not in self._cast.computing]
+        numbers = protocol.to_arithmetic(value) if isinstance(value, Binary) else value
+        if inside:
+            found = protocol.reveal(numbers, inside)
+            if found is not None:
+                results[reveal.name] = found
+        if outside:
+            parts = protocol.disclose(numbers)
+            for receiver in outside:
+                self._session.channels[receiver].mark("output")
+                for part in parts:
+                    send_array(self._session, receiver, part)
+
+    def _collect(self) -> dict[str, Ring]:
+        """A receiver outside the computation; nothing for any other party."""
+        results: dict[str, Ring] = {}
+        for number in reveal_order(self._plan):
+            reveal = self._plan.reveals[number]
+            if self._name not in reveal.receivers:
+                continue
+            shape = self._plan.types[reveal.value].shape
+            parts = []
+            for seat in self._cast.seats:
+                self._session.channels[seat].mark("output")
+                parts.append(tuple(receive_array(self._session, seat, shape, "output") for _ in range(self._parts())))
+            with named(self._cast.seats):
+                results[reveal.name] = self._offer.kind.combine(parts)
+        return results
+
+
+def reveal_order(plan: Plan) -> list[int]:
+    """The plan's reveals in the order in which their values come to be: the order in which they are shown."""
+    return sorted(range(len(plan.reveals)), key=lambda number: (plan.reveals[number].value, number))
+
+
+def bits_of(protocol: Protocol, numbers: Shares) -> Binary:
+    """Input bits, which are shared as the numbers 0 and 1, as bits: whether 0 is greater than minus the number."""
+    return protocol.negative(-numbers)
+
+
+def subset(session: Session, members: Sequence[int]) -> Session:
+    """The session among some of its parties, numbered in the order of ``members``; this party is one of them.
+
+    Marks, progress and the meter stay those of ``session``. A ChannelError raised inside names parties by their new numbers;
+    :func:`named` gives them back their own.
+    """
+    if list(members) == list(range(session.parties)):
+        return session
+    channels: dict[int, Channel] = {
+        number: _Renumbered(number, session.channels[member]) for number, member in enumerate(members) if member != session.index
+    }
+    return replace(session, index=list(members).index(session.index), channels=channels)
+
+
+@contextmanager
+def named(members: Sequence[int]) -> Iterator[None]:
+    """Raise errors from a subset of a session as those of the session."""
+    try:
+        yield
+    except ProtocolViolation as error:
+        rule = error.rule.removeprefix(f"{error.step}: ")
+        raise ProtocolViolation(members[error.peer], error.step, rule) from None
+    except ChannelError as error:
+        raise ChannelError(members[error.peer], error.rule) from None
+
+
+class _Renumbered:
+    """A channel whose peer has another number."""
+
+    def __init__(self, peer: int, inner: Channel) -> None:
+        self.peer = peer
+        self._inner = inner
+
+    def send(self, message: Buffer) -> None:
+        with self._renamed():
+            self._inner.send(message)
+
+    def receive(self) -> bytes:
+        with self._renamed():
+            return self._inner.receive()
+
+    def receive_into(self, view: memoryview) -> int:
+        with self._renamed():
+            return self._inner.receive_into(view)
+
+    def mark(self, phase: str) -> None:
+        self._inner.mark(phase)
+
+    @contextmanager
+    def _renamed(self) -> Iterator[None]:
+        try:
+            yield
+        except ChannelError as error:
+            raise ChannelError(self.peer, error.rule) from None
