@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -118,8 +117,6 @@ def test_an_auditor_verifies_a_bundle_offline(auditor: Path, tmp_path: Path) -> 
         assert done.returncode == code, done.stderr
         return json.loads(done.stdout)
 
-    began = time.monotonic()
     assert [rule["verdict"] for rule in verify(0)["rules"]] == ["ok"] * 20
-    assert time.monotonic() - began < 30
     (tmp_path / "result.json").write_bytes(world.results[PARTIES[2]].replace(b"3.5", b"9.5"))
     assert 18 in verify(30)["failed"]

@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from tallystick.chain.contract import Event
 from tallystick.client import GrantFile
 from tallystick.protocol import canonical
 from tallystick.protocol.reasons import Reason
+from tallystick.protocol.task import proposal_of
 from tallystick.testing.network import Institution, Network
+from tallystick.wire import node_pb2
 
 pytestmark = pytest.mark.xdist_group("faults")
 
-RUNNING = 2
-SLOW = {"minimum_group": 150}  # the size test's work grows with the minimum: time enough to strike
+RUNNING, FAILED = 2, 4
 
 
 @pytest.fixture(scope="module")
@@ -32,20 +34,54 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         yield Story(network)
 
 
-def started(story: Story, **changes: Any) -> tuple[str, dict[str, GrantFile]]:
-    """A slow task that runs."""
-    grants = story.grants()
-    task = story.alder.submit(story.spec(grants, parameters=SLOW, run_seconds=60, **changes), grants.values())
-    give_up = time.monotonic() + 30
-    while story.alder.chain.call("TaskLedger", "taskAt", canonical.unhex32(task))["state"] < RUNNING:
+def state(story: Story, task: str) -> int:
+    return int(story.alder.chain.tasks.task_at(canonical.unhex32(task))["state"])
+
+
+def until(happened: Callable[[], Any], seconds: float = 60) -> Any:
+    """Ask until there is an answer."""
+    give_up = time.monotonic() + seconds
+    while not (found := happened()):
         assert time.monotonic() < give_up
-        time.sleep(0.02)
-    return task, grants
+        time.sleep(0.01)
+    return found
+
+
+@contextmanager
+def stopped(*processes: int) -> Iterator[None]:
+    """Processes that hang, and go on afterwards unless somebody killed them."""
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGCONT)
+
+
+@contextmanager
+def running(story: Story, **changes: Any) -> Iterator[tuple[str, dict[str, GrantFile], int]]:
+    """A task that runs and cannot end before the block does: Birch's worker stands still from its first moments on."""
+    grants = story.grants()
+    task = story.alder.submit(story.spec(grants, run_seconds=60, **changes), grants.values())
+    (worker,) = until(lambda: workers(story.hospitals[1]))
+    with stopped(worker):
+        until(lambda: all(workers(who) for who in story.hospitals))
+        assert state(story, task) == RUNNING
+        yield task, grants, worker
 
 
 def failures(story: Story, task: str) -> list[Event]:
     chain = story.network.governor.chain
     return [e for e in chain.events(0, chain.head()) if e.name == "Failed" and e["task"] == canonical.unhex32(task)]
+
+
+def failed(story: Story, task: str) -> Event:
+    """Why the only attempt of a task failed."""
+    until(lambda: state(story, task) == FAILED)
+    (found,) = failures(story, task)
+    return found
 
 
 def next_task_runs(story: Story) -> None:
@@ -69,14 +105,25 @@ def workers(who: Institution) -> list[int]:
     return found
 
 
+def number(who: Institution) -> int:
+    assert who.process is not None
+    return who.process.pid
+
+
+def settled(story: Story, task: str, seconds: float = 90) -> str:
+    """The state in which a task stays: `Failed` may be followed by another attempt."""
+    give_up = time.monotonic() + seconds
+    while True:
+        found = story.alder.wait(task, 90)
+        if found != "Failed" or time.monotonic() > give_up:
+            return found
+        time.sleep(0.5)
+
+
 def test_a_killed_worker_fails_the_attempt_and_the_next_one_succeeds(story: Story) -> None:
-    task, _ = started(story, attempts=3)
-    give_up = time.monotonic() + 10
-    while not (found := workers(story.hospitals[1])):
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
-    os.kill(found[0], signal.SIGKILL)
-    assert _settled(story, task) == "Proved"
+    with running(story, attempts=3) as (task, _, worker):
+        os.kill(worker, signal.SIGKILL)
+    assert settled(story, task) == "Proved"
     first = failures(story, task)[0]
     assert (first["reason"], first["reporter"]) in {
         (Reason.WORKER, story.birch.account),
@@ -85,72 +132,89 @@ def test_a_killed_worker_fails_the_attempt_and_the_next_one_succeeds(story: Stor
     }
 
 
-def _settled(story: Story, task: str, seconds: float = 90) -> str:
-    """The state in which a task stays: `Failed` may be followed by another attempt."""
-    give_up = time.monotonic() + seconds
-    while True:
-        state = story.alder.wait(task, 90)
-        if state != "Failed":
-            return state
-        time.sleep(0.5)
-        if time.monotonic() > give_up:
-            return state
-
-
 def test_a_hanging_node_is_accused_of_silence(story: Story) -> None:
-    task, _ = started(story, attempts=1)
-    cedar = story.hospitals[2].process
-    assert cedar is not None
-    cedar.send_signal(signal.SIGSTOP)
-    try:
-        assert story.alder.wait(task, 60) == "Failed"
-    finally:
-        cedar.send_signal(signal.SIGCONT)
-    (failed,) = failures(story, task)
-    assert (failed["reason"], failed["accused"]) == (Reason.PEER_SILENT, story.cedar.account)
+    with running(story, attempts=1) as (task, _, worker), stopped(number(story.hospitals[2])):
+        os.kill(worker, signal.SIGCONT)
+        found = failed(story, task)
+    assert (found["reason"], found["accused"]) == (Reason.PEER_SILENT, story.cedar.account)
+    next_task_runs(story)
+
+
+def test_a_killed_node_fails_the_run_and_takes_part_again(story: Story) -> None:
+    cedar = story.hospitals[2]
+    with running(story, attempts=1) as (task, _, worker):
+        story.network.halt(cedar, by=signal.SIGKILL)
+        os.kill(worker, signal.SIGCONT)
+        try:
+            failed(story, task)
+        finally:
+            story.network.launch(cedar, link_seconds=10)
+    assert failed(story, task)["accused"] == story.cedar.account
     next_task_runs(story)
 
 
 @pytest.mark.parametrize("function", ["suspend", "revoke grant"])
 def test_authorisation_that_ends_in_a_run_ends_the_run(story: Story, function: str) -> None:
-    task, grants = started(story, attempts=2)
-    cedar, governor = story.hospitals[2].process, story.network.governor.chain
-    assert cedar is not None
-    cedar.send_signal(signal.SIGSTOP)  # so that the run cannot end first
-    try:
-        if function == "suspend":
-            governor.send("ParticipantRegistry", "suspend", story.cedar.account, bytes(32))
-        else:
-            story.cedar.revoke_grant(grants[story.cedar.account].grant)
-        assert story.alder.wait(task, 60) == "Failed"
-        assert failures(story, task)[0]["reason"] == Reason.AUTHORISATION_ENDED
-    finally:
-        if function == "suspend":
-            governor.send("ParticipantRegistry", "reinstate", story.cedar.account)
-        cedar.send_signal(signal.SIGCONT)
+    governor = story.network.governor.chain
+    with running(story, attempts=2) as (task, grants, worker):
+        try:
+            if function == "suspend":
+                governor.send("ParticipantRegistry", "suspend", story.cedar.account, bytes(32))
+            else:
+                story.cedar.revoke_grant(grants[story.cedar.account].grant)
+            assert failed(story, task)["reason"] == Reason.AUTHORISATION_ENDED
+            until(lambda: worker not in workers(story.hospitals[1]))
+        finally:
+            if function == "suspend":
+                governor.send("ParticipantRegistry", "reinstate", story.cedar.account)
     time.sleep(1)
     assert len(failures(story, task)) == 1  # and no second attempt
     next_task_runs(story)
 
 
+def test_authorisation_that_ended_before_the_node_read_of_the_start_ends_the_run(story: Story) -> None:
+    """The start of a run and the end of its authorisation come to the node in one breath."""
+    alder, birch, cedar = map(number, story.hospitals)
+    grants = story.grants()
+    spec = story.spec(grants, run_seconds=60, attempts=1)
+    chain, proposal = story.cedar.chain, proposal_of(spec)
+    task = canonical.hex32(proposal.id())
+    request = node_pb2.SubmitTaskRequest(spec=spec.to_bytes(), grants=[each.to_bytes() for each in grants.values()])
+    for account in spec.parties:
+        story.alder.nodes.call(account, "SubmitTask", request, 60)
+    with stopped(alder):
+        story.alder.chain.tasks.propose(proposal)
+        own = spec.parties.index(story.alder.account)
+        until(lambda: chain.tasks.task_at(proposal.id())["accepted"] == 0b111 & ~(1 << own))
+        with stopped(birch):
+            with stopped(cedar):
+                signature = story.alder.signer.sign_digest(chain.tasks.acceptance_digest(proposal.id(), proposal.spec, 1))
+                terms = [grants[account].terms.root() for account in spec.parties]
+                chain.tasks.accept(proposal, 1, [own], [signature], terms)
+                story.cedar.revoke_grant(grants[story.cedar.account].grant)
+            found = failed(story, task)
+    assert (found["reason"], found["reporter"]) == (Reason.AUTHORISATION_ENDED, story.cedar.account)
+    next_task_runs(story)
+
+
 def test_the_chain_killed_in_a_run_comes_back_and_the_task_ends(story: Story) -> None:
-    task, _ = started(story, attempts=2)
     local = story.network.local
-    local.save()
-    local.kill()
-    time.sleep(5)  # longer than the run takes: its proof must wait
+    with running(story, attempts=1) as (task, _, _):
+        local.save()
+        local.kill()
+    until(lambda: not any(workers(who) for who in story.hospitals))  # they have computed, and their proof must wait
     local.start()
-    assert _settled(story, task) == "Proved"
+    assert settled(story, task) == "Proved"
     next_task_runs(story)
 
 
 def test_every_node_killed_in_a_run_fails_it_and_all_come_back(story: Story) -> None:
-    task, _ = started(story, attempts=1)
-    for who in story.hospitals:
-        story.network.halt(who, by=signal.SIGKILL)
+    with running(story, attempts=1) as (task, _, worker):
+        for who in story.hospitals:
+            story.network.halt(who, by=signal.SIGKILL)
+        os.kill(worker, signal.SIGKILL)  # stopped so early that it has not yet asked to end with its node
     story.network.launch(*story.hospitals, link_seconds=10)
-    assert story.alder.wait(task, 60) == "Failed"
-    assert {each["reason"] for each in failures(story, task)} == {Reason.RESTARTED}
+    assert failed(story, task)["reason"] == Reason.RESTARTED
     next_task_runs(story)
 
 

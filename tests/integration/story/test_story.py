@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -159,13 +158,13 @@ def test_a_task_is_invisible_to_others(story: Story, proved: tuple[str, bytes, B
 
 def test_the_regulator_reads_complete_anchored_logs(story: Story, proved: tuple[str, bytes, Bundle]) -> None:
     regulator = story.network.client(story.regulator)
+    chain = story.network.governor.chain
     for who in story.hospitals:
-        records = regulator.audit(who.account)
-        chain = story.network.governor.chain
         heads = [
             (e["size"], e["root"]) for e in chain.events(0, chain.head()) if e.name == "Anchored" and e["account"] == who.account
         ]
         assert heads
+        records = regulator.audit(who.account)  # after the heads: the log may grow at any moment
         verify_log(records, chain_id=story.network.deployment.chain_id, account=who.account, heads=heads)
 
 
@@ -202,22 +201,6 @@ def test_a_file_that_changed_after_publication_is_refused(story: Story) -> None:
         path.write_text(original)
 
 
-def test_a_node_killed_in_a_run_leaves_no_task_hanging(story: Story) -> None:
-    grants = story.grants()
-    spec = story.spec(grants, attempts=1, run_seconds=60)
-    task = story.alder.submit(spec, grants.values())
-    cedar = story.hospitals[2]
-    while story.alder.chain.call("TaskLedger", "taskAt", canonical.unhex32(task))["state"] < 2:
-        time.sleep(0.02)
-    story.network.halt(cedar, by=signal.SIGKILL)
-    try:
-        state = story.alder.wait(task, 100)
-        assert state in ("Failed", "Proved")  # Proved when the kill came after the statement was signed
-    finally:
-        story.network.launch(cedar, link_seconds=10)
-    assert story.run(story.spec(grants), grants)[1] == "Proved"
-
-
 def test_a_revoked_participant_is_refused_at_once(story: Story) -> None:
     leaving = story.network.join("Leaving")
     client = story.network.client(leaving)
@@ -245,11 +228,13 @@ def test_a_superseded_certificate_is_refused(story: Story) -> None:
 
 def test_a_proposal_that_nobody_accepts_can_be_expired_by_anyone(story: Story) -> None:
     grants = story.grants()
-    spec = story.spec(grants, accept_seconds=2)
+    spec = story.spec(grants, accept_seconds=5)
+    governor = story.network.governor.chain
     story.alder.chain.send("TaskLedger", "propose", proposal_of(spec).as_tuple())
-    time.sleep(3)
-    story.network.governor.chain.request("evm_mine")
-    receipt = story.network.governor.chain.send("TaskLedger", "expire", proposal_of(spec).as_tuple())
+    while governor.now() <= spec.accept_by:
+        time.sleep(0.5)
+        governor.request("evm_mine")
+    receipt = governor.send("TaskLedger", "expire", proposal_of(spec).as_tuple())
     assert receipt.event("Expired")["late"] == 0b111
 
 

@@ -123,11 +123,11 @@ def test_the_local_chains_calls_are_refused_in_the_same_way(node: Node, answer: 
 def test_an_endpoint_that_hangs_is_left(node: Node, method: str) -> None:
     chain = node.chain(signer=SIGNER, profile=PROFILE, seconds=0.2)
     node.methods["eth_sendRawTransaction"] = lambda _: HASH
-    node.raw, node.only = 3.0, method
+    node.raw, node.only = 30.0, method
     began = time.monotonic()
     with pytest.raises(ChainUnreachable):
         USES[method](chain)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20  # before the answer
 
 
 def test_an_endpoint_that_drips_is_left() -> None:
@@ -139,7 +139,7 @@ def test_an_endpoint_that_drips_is_left() -> None:
         with suppress(OSError):
             connection.recv(65536)
             connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 99000000\r\n\r\n")
-            for _ in range(100):
+            for _ in range(300):
                 connection.sendall(b" " * 70_000)
                 time.sleep(0.1)
 
@@ -147,7 +147,7 @@ def test_an_endpoint_that_drips_is_left() -> None:
     began = time.monotonic()
     with pytest.raises(ChainUnreachable):
         Chain(f"http://127.0.0.1:{listener.getsockname()[1]}", DEPLOYMENT, seconds=0.2)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20  # before the last drop
     listener.close()
 
 
