@@ -11,6 +11,8 @@ K_1; parties 1 and 2 exchange parts of n_a n_b less bytes of K_1 and K_0."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,16 +25,18 @@ OFFSET = 1 << 62
 _WIDE = 9  # columns from which rows of the right matrix are passed over; below, columns are
 
 Pair = tuple[Ring, Ring]
+Part = NDArray[Any]  # of uint64 or uint32
 
 
-def product(seat: Seat, left: Pair, right: Pair) -> Ring:
-    """This party's masked part of the element-wise product: the three parts add up to it."""
+def product(seat: Seat, left: tuple[Part, Part], right: tuple[Part, Part]) -> Part:
+    """This party's masked part of the element-wise product, modulo 2^64 or 2^32: the three parts add up to it."""
     (x, x_next), (y, y_next) = _flat(left), _flat(right)
-    out = np.empty(left[0].shape, np.uint64)
+    kind = left[0].dtype.type
+    out = np.empty(left[0].shape, kind)
     flat = out.reshape(-1)
     for block in blocks(flat.size):
         count = block.stop - block.start
-        masks = seat.prss.own.passing(count), seat.prss.after.passing(count)
+        masks = seat.prss.own.passing(count, kind), seat.prss.after.passing(count, kind)
         _product(x[block], x_next[block], y[block], y_next[block], *masks, flat[block])
     return out
 
@@ -57,7 +61,7 @@ def truncate_parts(seat: Seat, part: Ring, bits: int) -> Pair:
     """Shift secrets, given as masked parts that add up to them, right: 36 bytes an element over all parties, 3 rounds."""
     _require_shift(bits)
     if seat.index == 0:
-        return _truncate_first(seat, part + seat.receive(1, part.shape), bits)
+        return _truncate_first(seat, (part, seat.receive(1, part.shape)), bits)
     if seat.index == 1:
         return _truncate_second(seat, seat.exchange(0, part, 2), bits)
     seat.send(1, part)
@@ -68,24 +72,26 @@ def truncate_shares(seat: Seat, secret: Pair, bits: int) -> Pair:
     """Shift shared secrets right: 20 bytes an element over all parties, 2 rounds."""
     _require_shift(bits)
     if seat.index == 0:
-        return _truncate_first(seat, secret[0] + secret[1], bits)
+        return _truncate_first(seat, secret, bits)
     if seat.index == 1:
         return _truncate_second(seat, secret[1], bits)
     return _truncate_third(seat, secret[0], bits)
 
 
-def _truncate_first(seat: Seat, a: Ring, bits: int) -> Pair:
-    """Party 0: sends party 2 (a >> bits) and n_a, each less a mask that party 1 knows."""
-    first, second = np.empty(a.shape, np.uint64), np.empty(a.shape, np.uint64)
-    message = np.empty(12 * a.size, np.uint8)
+def _truncate_first(seat: Seat, parts: Pair, bits: int) -> Pair:
+    """Party 0: sends party 2 (a >> bits) and n_a, each less a mask that party 1 knows; a is the sum of the parts."""
+    shape, size = parts[0].shape, parts[0].size
+    first, second = np.empty(shape, np.uint64), np.empty(shape, np.uint64)
+    message = np.empty(12 * size, np.uint8)
     shifted, not_top = _halves(message)
-    flat, y_0, y_1 = a.reshape(-1), first.reshape(-1), second.reshape(-1)
-    for block in blocks(a.size):
+    a, more = _flat(parts)
+    y_0, y_1 = first.reshape(-1), second.reshape(-1)
+    for block in blocks(size):
         count = block.stop - block.start
         words, shorts, mask_1 = _masks(seat.prss.after.passing(16 * count, np.uint8), count)
         mask_0 = seat.prss.own.passing(count, np.uint32)
         outputs = shifted[block], not_top[block], y_0[block], y_1[block]
-        _open_first(flat[block], words, shorts, mask_1, mask_0, np.uint64(bits), *outputs)
+        _open_first(a[block], more[block], words, shorts, mask_1, mask_0, np.uint64(bits), *outputs)
     seat.send(2, message)
     return first, second
 
@@ -116,7 +122,7 @@ def _truncate_third(seat: Seat, b: Ring, bits: int) -> Pair:
     return first, second
 
 
-def _flat(pair: Pair) -> Pair:
+def _flat(pair: tuple[Part, Part]) -> tuple[Part, Part]:
     return np.ascontiguousarray(pair[0]).reshape(-1), np.ascontiguousarray(pair[1]).reshape(-1)
 
 
@@ -137,14 +143,15 @@ def _masks(drawn: NDArray[np.uint8], count: int) -> tuple[Ring, NDArray[np.uint3
 
 
 @compiled
-def _product(x: Ring, x_next: Ring, y: Ring, y_next: Ring, mask: Ring, mask_next: Ring, out: Ring) -> None:
+def _product(x: Part, x_next: Part, y: Part, y_next: Part, mask: Part, mask_next: Part, out: Part) -> None:
     for i in range(out.size):
         out[i] = x[i] * (y[i] + y_next[i]) + x_next[i] * y[i] + mask[i] - mask_next[i]
 
 
 @compiled
 def _open_first(
-    a: Ring,
+    first: Ring,
+    second: Ring,
     words: Ring,
     shorts: NDArray[np.uint32],
     mask_1: NDArray[np.uint32],
@@ -156,10 +163,11 @@ def _open_first(
     y_1: Ring,
 ) -> None:
     lift = np.uint64(64) - bits
-    for i in range(a.size):
-        rest = (a[i] >> bits) - words[i]
+    for i in range(first.size):
+        a = first[i] + second[i]
+        rest = (a >> bits) - words[i]
         shifted[i] = rest
-        not_top[i] = np.uint32(np.uint64(1) - (a[i] >> np.uint64(63)) - np.uint64(shorts[i]))
+        not_top[i] = np.uint32(np.uint64(1) - (a >> np.uint64(63)) - np.uint64(shorts[i]))
         y_0[i] = rest + (np.uint64(mask_0[i]) << lift)
         y_1[i] = words[i] + (np.uint64(mask_1[i]) << lift)
 
@@ -194,14 +202,14 @@ def _add_lifted(out: Ring, shorts: NDArray[np.uint32], lift: np.uint64) -> None:
 
 @compiled
 def _add_rows(out: Ring, left: Ring, right: Ring) -> None:
-    """Four rows of ``left`` by two rows of ``right`` at a time; 256 columns stay in the first cache, 96 rows of them in the
+    """Four rows of ``left`` by two rows of ``right`` at a time; 512 columns stay in the first cache, 96 rows of them in the
     second."""
     rows, inner, columns = left.shape[0], left.shape[1], right.shape[1]
     for top in range(0, inner, 96):
         bottom = min(top + 96, inner)
         paired = top + (bottom - top) // 2 * 2
-        for start in range(0, columns, 256):
-            stop = min(start + 256, columns)
+        for start in range(0, columns, 512):
+            stop = min(start + 512, columns)
             for row in range(0, rows - 3, 4):
                 r0, r1, r2, r3 = out[row, start:stop], out[row + 1, start:stop], out[row + 2, start:stop], out[row + 3, start:stop]
                 for k in range(top, paired, 2):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tallystick_node.engines.mpc.protocol import Binary
+from tallystick_node.engines.mpc.prss import Unsigned
 from tallystick_node.engines.mpc.replicated.boolean import conjunction
 from tallystick_node.engines.mpc.replicated.seat import Seat
 from tallystick_node.engines.mpc.ring import Ring
@@ -58,40 +59,43 @@ def compose(seat: Seat, words: Binary) -> Pair:
         total = total + d
     for place in range(width):
         total -= (_given(seat, shape) * ((d >> np.uint64(place)) & np.uint64(1))) << np.uint64(place + 1)
-    return _rejoin(seat, total)
+    return rejoin(seat, total)
 
 
-def to_arithmetic(seat: Seat, bits: tuple[NDArray[Any], NDArray[Any]]) -> Pair:
-    """c ^ d = (1 - 2 d) c + d, with c shared between parties 1 and 2."""
+def to_arithmetic(
+    seat: Seat, bits: tuple[NDArray[Any], NDArray[Any]], kind: Unsigned = np.uint64
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """c ^ d = (1 - 2 d) c + d, with c shared between parties 1 and 2; modulo 2 to the size of ``kind``."""
     shape = bits[0].shape
     if seat.index == 0:
-        _send_masked(seat, (bits[0] ^ bits[1]).astype(np.uint64))
-        return seat.prss.own.elements(shape), seat.prss.after.elements(shape)
+        _send_masked(seat, (bits[0] ^ bits[1]).astype(kind))
+        return seat.prss.own.elements(shape, kind), seat.prss.after.elements(shape, kind)
     second = seat.index == 1
-    d = bits[1 if second else 0].astype(np.uint64)
-    total = _given(seat, shape) * (np.uint64(1) - (d << np.uint64(1)))
+    d = bits[1 if second else 0].astype(kind)
+    total = _given(seat, shape, kind) * (kind(1) - (d << kind(1)))
     if second:
         total += d
-    return _rejoin(seat, total)
+    return rejoin(seat, total)
 
 
-def _send_masked(seat: Seat, values: Ring) -> None:
-    seat.send(2, values - seat.prss.after.elements(values.shape))
-
-
-def _given(seat: Seat, shape: tuple[int, ...]) -> Ring:
-    """A party's part of what party 0 shares between parties 1 and 2."""
-    return seat.prss.own.elements(shape) if seat.index == 1 else seat.receive(0, shape)
-
-
-def _rejoin(seat: Seat, part: Ring) -> Pair:
-    """From parts at parties 1 and 2 to a replicated sharing whose parts 0 and 1 are bytes of the seeds."""
+def rejoin(seat: Seat, part: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """From parts at parties 1 and 2 to a replicated sharing whose parts 0 and 1 are bytes of the seeds, which party 0 draws too:
+    each sends the other its part less bytes that the other does not know."""
     second = seat.index == 1
-    kept = (seat.prss.own if second else seat.prss.after).elements(part.shape)
+    kept = (seat.prss.own if second else seat.prss.after).elements(part.shape, part.dtype.type)
     part = part - kept
     other = 2 if second else 1
     total = part + seat.exchange(other, part, other)
     return (kept, total) if second else (total, kept)
+
+
+def _send_masked(seat: Seat, values: NDArray[Any]) -> None:
+    seat.send(2, values - seat.prss.after.elements(values.shape, values.dtype.type))
+
+
+def _given(seat: Seat, shape: tuple[int, ...], kind: Unsigned = np.uint64) -> NDArray[Any]:
+    """A party's part of what party 0 shares between parties 1 and 2."""
+    return seat.prss.own.elements(shape, kind) if seat.index == 1 else seat.receive(0, shape, kind)
 
 
 def _moved_up(words: Binary, places: int) -> Binary:

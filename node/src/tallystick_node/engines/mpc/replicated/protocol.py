@@ -21,7 +21,7 @@ import numpy as np
 from tallystick_node.engines.channel import ProtocolViolation, Session
 from tallystick_node.engines.mpc.protocol import Binary, Protocol, Shares, Words, word_type
 from tallystick_node.engines.mpc.prss import SEED, Stream
-from tallystick_node.engines.mpc.replicated import arithmetic, boolean, compare, convert, permute
+from tallystick_node.engines.mpc.replicated import arithmetic, boolean, compare, convert, permute, sigmoid
 from tallystick_node.engines.mpc.replicated.seat import Seat
 from tallystick_node.engines.mpc.ring import Ring
 from tallystick_node.engines.security import SecurityStatement
@@ -230,6 +230,14 @@ class Replicated(Protocol):
         """The ring elements whose low ``width`` bits are the words."""
         self._seat.enter("compose")
         return Shares(convert.compose(self._seat, words))
+
+    # -- a faster way of its own: what the functions look for
+
+    def sigmoid_fixed(self, secret: Shares, fraction: int) -> Shares:
+        """1 / (1 + e^-x) of numbers with 1 to 24 fraction bits, below 2^62 - 2^(fraction + 3) in magnitude; the error is at most
+        6e-4 and 2 units in the last place. 13 rounds, 217.75 bytes an element over all parties."""
+        self._seat.enter("sigmoid")
+        return Shares(sigmoid.sigmoid(self._seat, _pair(secret), fraction))
 
     # -- permutations
 
