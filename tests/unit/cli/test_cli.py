@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,10 @@ def test_every_noun_explains_itself(noun: str) -> None:
     done = RUNNER.invoke(cli.app, [noun, "--help"])
     assert done.exit_code == 0
     assert "Usage" in done.output
+
+
+def test_the_version_is_the_distributions() -> None:
+    assert RUNNER.invoke(cli.app, ["--version"]).output == f"tally {metadata.version('tallystick')}\n"
 
 
 def test_verify_prints_every_rule(bundle: tuple[World, Path], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from tallystick.cli.session import Session
 from tallystick.cli.terminal import Terminal
 from tallystick.protocol.errors import TallystickError, exit_code
 
-_FLAGS = ("--json", "--no-color")
+_FLAGS = ("--json", "--no-color", "--version")
 _VALUES = ("--config", "--password-file")
 
 
@@ -71,6 +72,12 @@ app.command("verify")(verify.verify)
 app.command("doctor")(doctor.doctor)
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tally {metadata.version('tallystick')}")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     context: typer.Context,
@@ -78,6 +85,7 @@ def root(
     password_file: Annotated[Path | None, typer.Option(help="File with the password, mode 0600.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="Print without colours.")] = False,
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """Tallystick: authorise, compute, prove and trace joint computations over private data."""
     context.obj = Session(Terminal(json_output=json_output, colour=not no_color), config, password_file)

@@ -17,7 +17,7 @@ from tallystick.client.nodes import Nodes
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import ContractRefused, Refused, TallystickError
 from tallystick.protocol.grant import GrantTerms
-from tallystick.protocol.identity import roles_mask
+from tallystick.protocol.identity import ROLES, roles_mask
 from tallystick.protocol.task import TaskInput, TaskSpec, proposal_of
 from tallystick.wire import node_pb2
 
