@@ -21,8 +21,9 @@ _BATCH = 1 << 17  # comparisons that cost about as much as the rounds that they 
 def ranked(less: Compare, starts: Places, sizes: Places, wanted: NDArray[np.bool_]) -> Places:
     """The rows of adjoining segments, each ordered within itself: ``order[r]`` is the row of rank r, for every wanted r.
 
-    ``less(left, right)`` says for pairs of rows whether the left one comes before the right one, in a strict total order. Rows of
-    unwanted ranks stand in their segment, between the wanted ones that they belong between, in any order.
+    ``less(left, right)`` says for pairs of rows whether the left one comes before the right one, in a strict total order; ``left``
+    is the same object as long as its rows are compared again. Rows of unwanted ranks stand in their segment, between the wanted
+    ones that they belong between, in any order.
     """
     order = np.arange(len(wanted))
     before = np.concatenate([[0], np.cumsum(wanted)])
@@ -36,7 +37,7 @@ def ranked(less: Compare, starts: Places, sizes: Places, wanted: NDArray[np.bool
         pivots = _sorted_samples(less, rows[sampled], counts)
         others, owner = rows[~sampled], segment[~sampled]
         buckets = _Buckets(starts, counts)
-        low = _descend(less, others, owner, pivots, counts, buckets, before)
+        low = _descend(less, others, owner, pivots, buckets, before)
         starts, sizes = buckets.place(order, pivots, others, owner, low)
         starts, sizes = _needed(starts, sizes, before)
     return order
@@ -74,24 +75,28 @@ def _sorted_samples(less: Compare, rows: Places, counts: Places) -> Places:
     return pivots
 
 
-def _descend(
-    less: Compare, rows: Places, owner: Places, pivots: Places, counts: Places, buckets: _Buckets, before: Places
-) -> Places:
-    """How many pivots of its segment each row comes after; a lower bound of it where no wanted rank depends on it."""
+def _descend(less: Compare, rows: Places, owner: Places, pivots: Places, buckets: _Buckets, before: Places) -> Places:
+    """How many pivots of its segment each row comes after; a lower bound of it where no wanted rank depends on it.
+
+    Every segment that has rows left has the same number of pivots.
+    """
     low = np.zeros(len(rows), np.int64)
-    depth = np.where(np.bincount(owner, minlength=len(counts)) > 0, np.floor(np.log2(counts + 1)), 0).astype(np.int64)
-    offsets = (np.cumsum(counts) - counts)[owner]
-    searching = np.ones(len(rows), np.bool_)
-    for level in range(int(depth.max(initial=0)) - 1, -1, -1):
-        span = np.int64(1) << level
-        active = np.flatnonzero(searching & (depth[owner] > level))
-        middle = pivots[offsets[active] + low[active] + span - 1]
-        low[active] += np.where(less(rows[active], middle), 0, span)
+    if not len(rows):
+        return low
+    searching = rows
+    active: slice | Places = slice(None)
+    first = buckets.pivot[owner]
+    for level in range(int(buckets.counts[owner[0]]).bit_length() - 1, -1, -1):
+        span = 1 << level
+        middle = pivots[first[active] + low[active] + (span - 1)]
+        low[active] += np.where(less(searching, middle), 0, span)
         if before[-1] < len(before) - 1 and level:
-            begin, count = buckets.ranges(owner, low)
+            begins, sizes = buckets.ranges(owner, low)
             number = buckets.first[owner] + low
-            begin, end = begin[number], begin[number] + count[number] + span - 1
-            searching &= (before[end] > before[begin]) | (depth[owner] < level)
+            begin = begins[number]
+            needed = before[begin + sizes[number] + (span - 1)] > before[begin]
+            active = np.flatnonzero(needed)
+            searching = rows[active]
     return low
 
 
@@ -99,7 +104,8 @@ class _Buckets:
     """The gaps before, between and behind each segment's pivots, numbered through."""
 
     def __init__(self, starts: Places, counts: Places) -> None:
-        self._starts, self._counts = starts, counts
+        self._starts, self.counts = starts, counts
+        self.pivot = np.cumsum(counts) - counts
         self.first = np.cumsum(counts + 1) - (counts + 1)
         self._owner = np.repeat(np.arange(len(starts)), counts + 1)
         self._inner = np.arange(len(self._owner)) - self.first[self._owner]
@@ -114,9 +120,10 @@ class _Buckets:
         """Write pivots and rows to their ranks; the buckets as new segments."""
         begins, sizes = self.ranges(owner, low)
         number = self.first[owner] + low
-        by_bucket = np.argsort(number, kind="stable")
+        small = len(self._owner) <= 1 << 16  # sorted by radix
+        by_bucket = np.argsort(number.astype(np.uint16) if small else number, kind="stable")
         number = number[by_bucket]
         order[begins[number] + np.arange(len(number)) - (np.cumsum(sizes) - sizes)[number]] = rows[by_bucket]
-        behind = self._inner < self._counts[self._owner]  # every bucket but a segment's last is followed by a pivot
+        behind = self._inner < self.counts[self._owner]  # every bucket but a segment's last is followed by a pivot
         order[(begins + sizes)[behind]] = pivots
         return begins, sizes

@@ -68,8 +68,10 @@ def ordered(
     places = protocol.public(np.arange(count, dtype=np.uint64))
     shuffled = [protocol.shuffle([table[0], places, *table[1:]]) for table in tables]
     keys = concatenate([each[0] for each in shuffled])
+    places = concatenate([each[1] for each in shuffled])
+    comparison = _Comparison(protocol, -keys if descending else keys, places, bits, count)
     order = ranked(
-        _comparison(protocol, -keys if descending else keys, concatenate([each[1] for each in shuffled]), bits, count),
+        comparison.opened,
         np.arange(len(tables)) * count,
         np.full(len(tables), count),
         np.tile(wanted, len(tables)),
@@ -81,26 +83,31 @@ def ordered(
     return results
 
 
-class _comparison:  # noqa: N801 - it is called
+class _Comparison:
     """Opens, for pairs of shuffled rows, whether the left one comes first by (key, place before the shuffle)."""
 
     def __init__(self, protocol: Protocol, keys: Shares, places: Shares, bits: int, count: int) -> None:
-        self._protocol = protocol
         length = (count - 1).bit_length()
-        if bits + length <= 62:
-            self._rows, self._places = times(keys, 1 << length) + places, None
-        else:
-            self._rows, self._places = keys, places
+        self._protocol = protocol
+        self._joined = bits + length <= 62
+        # In one number, or as the two rows of a matrix.
+        self._rows = (times(keys, 1 << length) + places) if self._joined else stack([keys, places])
+        self._last: Places | None = None
+        self._left = self._rows
 
-    def __call__(self, left: Places, right: Places) -> NDArray[np.bool_]:
+    def opened(self, left: Places, right: Places) -> NDArray[np.bool_]:
+        """The same bits at every party."""
         protocol = self._protocol
-        gap = self._rows[left] - self._rows[right]
-        if self._places is None:
-            opened = protocol.reveal_binary(protocol.negative(gap))
+        if left is not self._last:  # gathered once for all levels of a search
+            self._last, self._left = left, self._rows[..., left]
+        gap = self._left - self._rows[..., right]
+        if self._joined:
+            bits = protocol.negative(gap)
         else:
-            signs = protocol.negative(stack([gap, -gap, self._places[left] - self._places[right]]))
-            same = protocol.not_(signs[0] ^ signs[1])
-            opened = protocol.reveal_binary(signs[0] ^ protocol.and_(same, signs[2]))
+            signs = protocol.negative(concatenate([gap, -gap[:1]]))
+            same = protocol.not_(signs[0] ^ signs[2])
+            bits = signs[0] ^ protocol.and_(same, signs[1])
+        opened = protocol.reveal_binary(bits)
         assert opened is not None
         return opened.astype(np.bool_)
 
