@@ -164,25 +164,31 @@ def _circle(turned: np.uint64) -> tuple[np.float32, np.float32]:
 @compiled
 def _give_sines(first: Ring, second: Ring, angle: np.uint64, scale: np.float32, message: NDArray[np.uint32]) -> None:
     """Party 0's sines and cosines of the multiples of its angle, less the masks that ``message`` holds."""
-    for i in range(first.size):
-        sine, cosine = _circle((first[i] + second[i]) << angle)
-        s, c = sine, cosine
-        for k in range(message.shape[0] // 2):
-            message[2 * k, i] = np.uint32(np.int32(np.rint(s * scale))) - message[2 * k, i]
-            message[2 * k + 1, i] = np.uint32(np.int32(np.rint(c * scale))) - message[2 * k + 1, i]
-            s, c = s * cosine + c * sine, c * cosine - s * sine
+    size = first.size
+    waves = np.empty((4, size), np.float32)
+    sine, cosine, s, c = waves[0], waves[1], waves[2], waves[3]
+    for i in range(size):
+        s[i], c[i] = sine[i], cosine[i] = _circle((first[i] + second[i]) << angle)
+    for k in range(0, message.shape[0], 2):
+        sines, cosines = message[k], message[k + 1]
+        for i in range(size):
+            sines[i] = np.uint32(np.int32(np.rint(s[i] * scale))) - sines[i]
+            cosines[i] = np.uint32(np.int32(np.rint(c[i] * scale))) - cosines[i]
+            s[i], c[i] = s[i] * cosine[i] + c[i] * sine[i], c[i] * cosine[i] - s[i] * sine[i]
 
 
 @compiled
-def _weigh_sines(
-    b: Ring, angle: np.uint64, given: NDArray[np.uint32], weights: NDArray[np.float32], total: NDArray[np.uint32]
-) -> None:
+def _weigh_sines(b: Ring, angle: np.uint64, given: NDArray[np.uint32], weights: NDArray[np.float32], total: Halves) -> None:
     """A part of sum over k of c_k (sin ka cos kb + cos ka sin kb), from a part of party 0's sines and cosines."""
-    for i in range(b.size):
-        sine, cosine = _circle(b[i] << angle)
-        s, c, value = sine, cosine, np.uint32(0)
-        for k in range(weights.size):
-            value += given[2 * k, i] * np.uint32(np.int32(np.rint(c * weights[k])))
-            value += given[2 * k + 1, i] * np.uint32(np.int32(np.rint(s * weights[k])))
-            s, c = s * cosine + c * sine, c * cosine - s * sine
-        total[i] = value
+    size = b.size
+    waves = np.empty((4, size), np.float32)
+    sine, cosine, s, c = waves[0], waves[1], waves[2], waves[3]
+    for i in range(size):
+        s[i], c[i] = sine[i], cosine[i] = _circle(b[i] << angle)
+        total[i] = np.uint32(0)
+    for k in range(weights.size):
+        sines, cosines, weight = given[2 * k], given[2 * k + 1], weights[k]
+        for i in range(size):
+            total[i] += sines[i] * np.uint32(np.int32(np.rint(c[i] * weight)))
+            total[i] += cosines[i] * np.uint32(np.int32(np.rint(s[i] * weight)))
+            s[i], c[i] = s[i] * cosine[i] + c[i] * sine[i], c[i] * cosine[i] - s[i] * sine[i]
