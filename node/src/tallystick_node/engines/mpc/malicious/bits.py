@@ -1,0 +1,183 @@
+"""Random bits in both sharings, checked before use, and what they convert: bits to ring elements.
+
+A random bit b = b_0 ^ b_1 ^ b_2, each known to two parties, becomes arithmetic like this: party 0 deals c = b_0 ^ b_1 as c_0 +
+c_1, of which parties 2 and 1 know one each; with b_2, known to both, b = b_2 + (1 - 2 b_2) (c_0 + c_1), whose two terms they mask
+and exchange.
+
+A deviation adds an error to c or to the result, so that the arithmetic bit is wrong by e or by (1 - 2 b_2) e: never right by
+chance. Bits are made in excess, some opened, the others compared in buckets (:mod:`buckets`), lane by lane: the XOR of two bits
+of a bucket is opened, and the arithmetic ones must say the same. That difference can depend on b_2, but all bits of a failed
+batch are thrown away before anything secret met them.
+
+To convert a secret bit x, open x ^ b: the arithmetic x is b or 1 - b. Nothing is left to check but the opening."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tallystick_node.engines.channel import ProtocolViolation
+from tallystick_node.engines.compiled import compiled
+from tallystick_node.engines.mpc.malicious.agreement import Agreement, derived
+from tallystick_node.engines.mpc.malicious.buckets import permutation, random_depth
+from tallystick_node.engines.mpc.prss import Unsigned
+from tallystick_node.engines.mpc.replicated.seat import Seat
+
+Words = NDArray[Any]
+Bits = NDArray[np.uint8]
+Pair = tuple[Words, Words]
+
+LEAST = 1 << 12  # bits made at a time: fewer would need deep buckets
+BATCH = 1 << 21  # bits made at most at a time
+_LANES = (8, 4, 2, 1)  # bits that move together
+
+
+class RandomBits:
+    """Checked random bits, as many as are asked for, in rings of 32 and 64 bits; what is left over waits for the next time."""
+
+    def __init__(self, seat: Seat, agreement: Agreement) -> None:
+        self._seat = seat
+        self._agreement = agreement
+        self._left: dict[Unsigned, tuple[Pair, Pair]] = {}
+
+    def take(self, count: int, kind: Unsigned) -> tuple[Pair, Pair]:
+        """``count`` bits: the parts of the Boolean ones (uint8), and of the arithmetic ones (``kind``)."""
+        ready = [self._left.pop(kind)] if kind in self._left else []
+        missing = count - sum(bits[0].size for bits, _ in ready)
+        while missing > 0:
+            ready.append(self._make(min(max(missing, LEAST), BATCH), kind))
+            missing -= ready[-1][0][0].size
+        joined = [tuple(np.concatenate([each[side][part] for each in ready]) for part in (0, 1)) for side in (0, 1)]
+        (bit, bit_next), (value, value_next) = joined
+        if bit.size > count:
+            self._left[kind] = (bit[count:], bit_next[count:]), (value[count:], value_next[count:])
+        return (bit[:count], bit_next[:count]), (value[:count], value_next[:count])
+
+    def _make(self, count: int, kind: Unsigned) -> tuple[Pair, Pair]:
+        """At least ``count`` checked bits."""
+        best = random_depth(count)
+        lanes = next(each for each in _LANES if random_depth(max(1, count // each)) == best or each == 1)
+        rows = -(-count // lanes)
+        depth = random_depth(rows)
+        made = rows * depth + depth
+        bits, values = self._deal(made * lanes, kind)
+        order = permutation(derived(self._agreement.coin(), b"buckets"), made)
+        key = self._open(bits, values, order, lanes, depth)
+        self._compare(bits, values, order, lanes, depth, key)
+        kept = order[depth : depth + rows]
+        return _rows(bits, kept, lanes), _rows(values, kept, lanes)
+
+    def _deal(self, count: int, kind: Unsigned) -> tuple[Pair, Pair]:
+        """Unchecked bits: half a message of one element from each party for each bit."""
+        seat, prss = self._seat, self._seat.prss
+        packed = -(-count // 8)
+        bits = tuple(np.unpackbits(stream.elements((packed,), np.uint8), count=count) for stream in (prss.own, prss.after))
+        if seat.index == 0:
+            mask, first, second = (stream.elements((count,), kind) for stream in (prss.own, prss.own, prss.after))
+            dealt = np.empty(count, kind)
+            _dealt(bits[0], bits[1], mask, dealt)
+            seat.send(1, dealt)
+            return (bits[0], bits[1]), (first, second)
+        if seat.index == 1:
+            first = prss.own.elements((count,), kind)
+            dealt, known, other = seat.receive(0, (count,), kind), bits[1], 2
+        else:
+            dealt, first = prss.after.elements((count,), kind), prss.after.elements((count,), kind)
+            known, other = bits[0], 1
+        term = np.empty(count, kind)
+        _selected(known, dealt, first, term)
+        theirs = seat.exchange(other, term, other)
+        total = np.empty(count, kind)
+        _total(known, term, theirs, total)
+        return (bits[0], bits[1]), ((first, total) if seat.index == 1 else (total, first))
+
+    def _open(self, bits: Pair, values: Pair, order: NDArray[np.uint32], lanes: int, depth: int) -> bytes:
+        """Open some bits whole, and how the others differ from the first of their bucket; confirm both."""
+        chosen = order[:depth]
+        whole = [_rows(each, chosen, lanes) for each in (bits, values)]
+        thirds = [self._agreement.open(*pair) for pair in whole]
+        self._differences = self._open_differences(bits, order, lanes, depth)
+        key = self._agreement.confirm()
+        opened = whole[0][0] ^ whole[0][1] ^ thirds[0]
+        if not np.array_equal(opened.astype(values[0].dtype), whole[1][0] + whole[1][1] + thirds[1]):
+            raise ProtocolViolation(self._seat.after, self._seat.step, "it or the party before made a wrong random bit")
+        return key
+
+    def _open_differences(self, bits: Pair, order: NDArray[np.uint32], lanes: int, depth: int) -> Bits:
+        rows = (len(order) - depth) // depth
+        own = []
+        for part in bits:
+            table = part.reshape(-1, lanes)
+            first = table[order[depth : depth + rows]]
+            own.append(np.packbits(np.concatenate([table[order[depth + k * rows :][:rows]] ^ first for k in range(1, depth)])))
+        third = self._agreement.open(own[0], own[1])
+        return np.unpackbits(own[0] ^ own[1] ^ third, count=(depth - 1) * rows * lanes).reshape(depth - 1, rows * lanes)
+
+    def _compare(self, bits: Pair, values: Pair, order: NDArray[np.uint32], lanes: int, depth: int, key: bytes) -> None:
+        rows = (len(order) - depth) // depth
+        first = _rows(values, order[depth : depth + rows], lanes)
+        for k in range(1, depth):
+            other = _rows(values, order[depth + k * rows :][:rows], lanes)
+            gaps = []
+            for part, holder in ((0, 0), (1, 2)):
+                gap = np.empty(rows * lanes, values[0].dtype)
+                _gap(self._differences[k - 1], first[part], other[part], int(self._seat.index == holder), gap)
+                gaps.append(gap)
+            self._agreement.compare(gaps[1], np.negative(gaps[0] + gaps[1]))
+        self._agreement.confirm(key)
+
+
+def arithmetic(seat: Seat, agreement: Agreement, random: tuple[Pair, Pair], bits: Pair) -> Pair:
+    """Secret bits as ring elements: one eighth of a byte from each party, one round. ``random`` is used up."""
+    masked = [np.packbits(bit ^ mask) for bit, mask in zip(bits, random[0], strict=True)]
+    opened = masked[0] ^ masked[1] ^ agreement.open(masked[0], masked[1])
+    flipped = np.unpackbits(opened, count=bits[0].size)
+    parts = []
+    for value, holder in zip(random[1], (0, 2), strict=True):
+        out = np.empty_like(value)
+        _flip(flipped, value, int(seat.index == holder), out)
+        parts.append(out)
+    return parts[0], parts[1]
+
+
+def _rows(pair: Pair, chosen: NDArray[np.uint32], lanes: int) -> Pair:
+    first, second = (part.reshape(-1, lanes)[chosen].reshape(-1) for part in pair)
+    return first, second
+
+
+@compiled
+def _dealt(bit: Bits, bit_next: Bits, mask: Words, out: Words) -> None:
+    for i in range(out.size):
+        out[i] = np.uint64(bit[i] ^ bit_next[i]) - np.uint64(mask[i])
+
+
+@compiled
+def _selected(known: Bits, dealt: Words, mask: Words, out: Words) -> None:
+    for i in range(out.size):
+        value = np.uint64(dealt[i])
+        out[i] = (np.uint64(0) - value if known[i] else value) - np.uint64(mask[i])
+
+
+@compiled
+def _total(known: Bits, one: Words, other: Words, out: Words) -> None:
+    for i in range(out.size):
+        out[i] = np.uint64(known[i]) + np.uint64(one[i]) + np.uint64(other[i])
+
+
+@compiled
+def _gap(differ: Bits, first: Words, other: Words, constant: int, out: Words) -> None:
+    """first - other where the bits are equal, first + other - 1 where they differ."""
+    one = np.uint64(constant)
+    for i in range(out.size):
+        value = np.uint64(other[i])
+        out[i] = np.uint64(first[i]) + (value - one if differ[i] else np.uint64(0) - value)
+
+
+@compiled
+def _flip(flipped: Bits, value: Words, constant: int, out: Words) -> None:
+    one = np.uint64(constant)
+    for i in range(out.size):
+        each = np.uint64(value[i])
+        out[i] = one - each if flipped[i] else each

@@ -1,0 +1,329 @@
+"""Replicated secret sharing over Z_2^64 for three parties, honest majority, secure against a party that deviates.
+
+A secret x is x_0 + x_1 + x_2 mod 2^64; party i holds x_i and x_{i+1} (:mod:`tallystick_node.engines.mpc.replicated`). Messages go
+as among honest parties, where a deviation amounts to an error that its author chose, and are checked before anything is shown
+that depends on them: what a :meth:`~MaliciousReplicated.reveal` opens was verified by all, or the run ends in ProtocolViolation.
+
+| what | how it is checked | error |
+|---|---|---|
+| products | sacrifice over Z_2^112 (:mod:`products`) | 2^-43 |
+| matrix products | projection by 48 random rows and columns, then sacrifice (:mod:`matrices`) | 2^-43 |
+| conjunctions | buckets of random triples (:mod:`conjunctions`, :mod:`buckets`) | 2^-40 |
+| random bits, for truncation and bits to numbers | buckets, before use (:mod:`bits`) | 2^-40 |
+| shuffles | secret tags of rows (:mod:`shuffles`) | 2^-53 |
+| openings, inputs, coins | copies of the two holders compared (:mod:`agreement`) | 2^-90 |
+
+Security: one party of three may deviate in any way; the others end with the right result or with an error, and nothing is learned
+but what an honest run shows. No fairness: the party that deviates may learn a result and keep it from the others. Seeds need no
+proof: K_i is known to parties i - 1 and i only, and a party that chooses its seed badly, or states another than it uses, hurts
+none but masks that it could lift anyway; two honest parties' copies agree. Whom an error names is one of two: the parties do not
+know which deviated.
+
+Cost, bytes that each party sends, in full batches, checks included; rounds before the check:
+
+| method | bytes an element | rounds |
+|---|---|---|
+| share | 16 from the owner | 1 |
+| multiply | 42 | 1 |
+| matmul | 8 for each element of the result, and 14 for each of 48 rows or columns of the smaller side | 1 |
+| truncate | 28 | 3 |
+| and_ | 56 for 64 bits | 1 |
+| negative | 211 | 8 |
+| to_arithmetic | 25 | 1 |
+| decompose | 387 | 8 |
+| compose | 395 | 9 |
+| shuffle | 3 x (96 a row and 11 (columns + 2)) | 27 |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from tallystick_node.engines.channel import ProtocolViolation, Session
+from tallystick_node.engines.mpc.malicious import matrices, products
+from tallystick_node.engines.mpc.malicious.agreement import Agreement
+from tallystick_node.engines.mpc.malicious.bits import RandomBits
+from tallystick_node.engines.mpc.malicious.conjunctions import Conjunctions
+from tallystick_node.engines.mpc.malicious.convert import Conversions
+from tallystick_node.engines.mpc.malicious.matrices import Matrices
+from tallystick_node.engines.mpc.malicious.products import Products
+from tallystick_node.engines.mpc.malicious.shuffles import Shuffles
+from tallystick_node.engines.mpc.protocol import Binary, Protocol, Shares, Words, word_type
+from tallystick_node.engines.mpc.replicated import Replicated
+from tallystick_node.engines.mpc.replicated.seat import Seat
+from tallystick_node.engines.mpc.ring import Ring
+from tallystick_node.engines.security import SecurityStatement
+
+PARTIES = 3
+
+Pair = tuple[Ring, Ring]
+
+
+class MaliciousReplicated(Protocol):
+    """One party's side of the protocol. All three call the same methods in the same order with the same public arguments."""
+
+    name: ClassVar[str] = "replicated-malicious"
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._seat = Seat(session)
+        self._agreement = Agreement(self._seat)
+        self._products = Products(self._seat, self._agreement)
+        self._matrices = Matrices(self._seat, self._agreement)
+        self._gates = Conjunctions(self._seat, self._agreement)
+        self._random_bits = RandomBits(self._seat, self._agreement)
+        self._conversions = Conversions(self._seat, self._agreement, self._gates, self._random_bits)
+        self._shuffles = Shuffles(self._seat, self._agreement)
+
+    @classmethod
+    def security(cls, parties: int) -> SecurityStatement:
+        """Malicious with abort, one corrupted party of exactly three."""
+        if parties != PARTIES:
+            raise ValueError("replicated sharing is for three parties")
+        return SecurityStatement(
+            adversary="malicious-with-abort",
+            corruptions=1,
+            parties=PARTIES,
+            computational_bits=128,
+            statistical_bits=40,
+            trusted=(),
+            learns={"party": "the shapes of all arrays, and nothing of their values"},
+            references=(
+                "Furukawa et al.: High-Throughput Secure Three-Party Computation for Malicious Adversaries (EUROCRYPT 2017)",
+                "Araki et al.: Optimized Honest-Majority MPC for Malicious Adversaries (IEEE S&P 2017)",
+                "Cramer, Damgard, Escudero, Scholl, Xing: SPDZ2k (CRYPTO 2018)",
+                "Laur, Willemson, Zhang: Round-Efficient Oblivious Database Manipulation (ISC 2011)",
+            ),
+        )
+
+    # -- checks
+
+    def verify(self) -> None:
+        """Check all that waits. Afterwards all parties know that all found everything right. Raises ProtocolViolation for what is
+        not, and ChannelError when another party found it. Called by every method that shows something."""
+        if not (self._products.waiting or self._matrices.waiting or self._gates.waiting or self._agreement.pending):
+            return
+        self._seat.enter("verify")
+        self._check()
+        if self._agreement.pending:
+            self._agreement.confirm()
+        self._seat.enter("verified")
+        self._agreement.unanimous()
+
+    def _check(self) -> None:
+        self._seat.enter("verify products")
+        self._products.check()
+        self._seat.enter("verify matrices")
+        self._matrices.check()
+        self._seat.enter("verify conjunctions")
+        self._gates.check()
+
+    def _relieve(self) -> None:
+        """Check what has become too much to keep."""
+        if self._products.waiting >= products.LIMIT:
+            self._seat.enter("verify products")
+            self._products.check()
+        if self._matrices.waiting >= matrices.LIMIT:
+            self._seat.enter("verify matrices")
+            self._matrices.check()
+        if self._gates.full:
+            self._seat.enter("verify conjunctions")
+            self._gates.check(all_of_them=False)
+
+    # -- in and out
+
+    def share(self, owner: int, shape: tuple[int, ...], values: Ring | None = None) -> Shares:
+        """Secrets of one party; only ``owner`` gives ``values``. The owner draws two parts with one other party each and sends
+        the third to both, who compare it before anything is shown. One round, 16 bytes an element from the owner."""
+        seat = self._seat
+        seat.enter("share")
+        if (seat.index == owner) != (values is not None) or (values is not None and values.shape != shape):
+            raise ValueError("the owner, and nobody else, gives values of the announced shape")
+        if values is not None:
+            first, second = seat.prss.own.elements(shape), seat.prss.after.elements(shape)
+            rest = values - first - second
+            seat.send(seat.after, rest)
+            seat.send(seat.before, rest)
+            self._agreement.compare()
+            return Shares((first, second))
+        rest = seat.receive(owner, shape)
+        if seat.after == owner:  # has the third part as its first
+            self._agreement.compare(held=rest)
+            return Shares((rest, seat.prss.after.elements(shape)))
+        self._agreement.compare(due=rest)
+        return Shares((seat.prss.own.elements(shape), rest))
+
+    def public(self, values: Ring) -> Shares:
+        """Public values as shares: part 0 holds them."""
+        nothing = np.zeros_like(values)
+        return Shares((values if self.index == 0 else nothing, values if self.index == 2 else nothing))
+
+    def public_binary(self, values: Words, width: int) -> Binary:
+        """Public words as shares: part 0 holds them."""
+        words = values.astype(word_type(width))
+        nothing = np.zeros_like(words)
+        return Binary((words if self.index == 0 else nothing, words if self.index == 2 else nothing), width)
+
+    def reveal(self, secret: Shares, to: Sequence[int] | None = None) -> Ring | None:
+        """The values at the parties of ``to`` (None: all), None elsewhere, after all checks. One round, 8 bytes an element for
+        each of them and 32 bytes: the hash of the missing part from its other holder. Raises ProtocolViolation where they
+        differ."""
+        self.verify()
+        third = self._missing((secret.parts[0], secret.parts[1]), to)
+        return None if third is None else secret.parts[0] + secret.parts[1] + third
+
+    def reveal_binary(self, secret: Binary, to: Sequence[int] | None = None) -> Words | None:
+        """Like :meth:`reveal`: a word of the array's type an element, or an eighth of a byte where the width is 1."""
+        self.verify()
+        first, second = secret.parts
+        packed = (np.packbits(first), np.packbits(second)) if secret.width == 1 else (first, second)
+        third = self._missing(packed, to)
+        if third is None:
+            return None
+        if secret.width == 1:
+            third = np.unpackbits(third, count=first.size).reshape(first.shape)
+        return first ^ second ^ third
+
+    def _missing(self, parts: tuple[Words, Words], to: Sequence[int] | None) -> Words | None:
+        """The part that a party of ``to`` misses: from the party before, and its hash from the party after."""
+        seat = self._seat
+        seat.enter("reveal")
+        receivers = range(PARTIES) if to is None else to
+        first, second = (np.ascontiguousarray(part) for part in parts)
+        if seat.before in receivers:
+            seat.send(seat.before, _hash(second))
+        if seat.index not in receivers:
+            if seat.after in receivers:
+                seat.send(seat.after, first)
+            return None
+        if seat.after in receivers:
+            third = seat.exchange(seat.after, first, seat.before)
+        else:
+            third = seat.receive(seat.before, first.shape, first.dtype.type)
+        if not hmac.compare_digest(seat.receive(seat.after, (32,), np.uint8).tobytes(), _hash(third).tobytes()):
+            raise ProtocolViolation(
+                seat.before, seat.step, "it or the party after has another copy of the part that is missing here"
+            )
+        return third
+
+    # -- parties that only bring secrets or only take results
+
+    @classmethod
+    def split(cls, values: Ring, parties: int) -> list[tuple[Ring, ...]]:
+        """For party i the parts i and i + 1: two uniform parts from a seed of the operating system, and what is missing."""
+        return Replicated.split(values, parties)
+
+    def accept(self, parts: tuple[Ring, ...]) -> Shares:
+        """Secrets from the two parts that an outside owner sent; copies of two parties are compared before anything is shown.
+        Raises ValueError for what are not two parts of one shape."""
+        if len(parts) != 2 or parts[0].shape != parts[1].shape or any(part.dtype != np.uint64 for part in parts):
+            raise ValueError("an owner sends two arrays of 64-bit words, of one shape, to each party")
+        self._seat.enter("accept")
+        self._agreement.compare(held=parts[0], due=parts[1])
+        return Shares(parts)
+
+    def disclose(self, secret: Shares) -> tuple[Ring, ...]:
+        """Both parts, after all checks, so that the receiver can compare the copies."""
+        self.verify()
+        return secret.parts
+
+    @classmethod
+    def combine(cls, parts: Sequence[tuple[Ring, ...]]) -> Ring:
+        """The values from what the three parties disclosed, in order. Raises ProtocolViolation where copies of a part differ: it
+        names one of the two parties that hold it."""
+        return Replicated.combine(parts)
+
+    # -- arithmetic
+
+    def multiply(self, left: Shares, right: Shares) -> Shares:
+        """Element by element, of one shape."""
+        if left.shape != right.shape:
+            raise ValueError(f"the shapes {left.shape} and {right.shape} differ")
+        self._seat.enter("multiply")
+        return self._done(self._products.multiply(_pair(left), _pair(right)))
+
+    def matmul(self, left: Shares, right: Shares) -> Shares:
+        """The matrix product of (m, k) and (k, n)."""
+        if len(left.shape) != 2 or len(right.shape) != 2 or left.shape[1] != right.shape[0]:
+            raise ValueError(f"matrices of shapes {left.shape} and {right.shape} have no product")
+        self._seat.enter("matmul")
+        return self._done(self._matrices.multiply(_pair(left), _pair(right)))
+
+    def truncate(self, secret: Shares, bits: int) -> Shares:
+        """Secrets below 2^62 in magnitude, shifted right by 1 to 31 bits; the error is -1, 0 or 1."""
+        self._seat.enter("truncate")
+        return self._done(self._conversions.truncate(_pair(secret), bits))
+
+    # -- Boolean
+
+    def and_(self, left: Binary, right: Binary) -> Binary:
+        """Bit by bit, of words of one width."""
+        if left.width != right.width or left.shape != right.shape:
+            raise ValueError(f"words of {left.width} and {right.width} bits, shapes {left.shape} and {right.shape}, do not match")
+        self._seat.enter("and")
+        made = self._conversions.conjunction(left, right)
+        self._relieve()
+        return made
+
+    # -- conversions
+
+    def negative(self, secret: Shares) -> Binary:
+        """The top bit of each secret, exact for every ring element."""
+        self._seat.enter("negative")
+        made = Binary(self._conversions.negative(_pair(secret)))
+        self._relieve()
+        return made
+
+    def decompose(self, secret: Shares) -> Binary:
+        """The 64 bits of each secret, as words."""
+        self._seat.enter("decompose")
+        made = Binary(self._conversions.decompose(_pair(secret)), 64)
+        self._relieve()
+        return made
+
+    def to_arithmetic(self, bits: Binary) -> Shares:
+        """Bits (width 1) as the ring elements 0 and 1."""
+        if bits.width != 1:
+            raise ValueError("bits are expected: compose makes ring elements of wider words")
+        self._seat.enter("to_arithmetic")
+        return self._done(self._conversions.to_arithmetic((bits.parts[0], bits.parts[1])))
+
+    def compose(self, words: Binary) -> Shares:
+        """The ring elements whose low ``width`` bits are the words."""
+        if words.width == 1:
+            return self.to_arithmetic(words)
+        self._seat.enter("compose")
+        return self._done(self._conversions.compose(words))
+
+    # -- permutations
+
+    def shuffle(self, rows: Sequence[Shares]) -> list[Shares]:
+        """Arrays of one first dimension, permuted along it by one uniform permutation that no party knows; checked at once."""
+        if not rows or any(not each.shape or each.shape[0] != rows[0].shape[0] for each in rows):
+            raise ValueError("arrays of one first dimension are shuffled together")
+        self._seat.enter("shuffle")
+        return [Shares(pair) for pair in self._shuffles.shuffle([_pair(each) for each in rows])]
+
+    # -- randomness
+
+    def random(self, shape: tuple[int, ...]) -> Shares:
+        """Uniform ring elements that no party knows, without a message."""
+        return Shares((self._seat.prss.own.elements(shape), self._seat.prss.after.elements(shape)))
+
+    def _done(self, pair: Pair) -> Shares:
+        self._relieve()
+        return Shares(pair)
+
+
+def _pair(secret: Shares) -> Pair:
+    first, second = secret.parts
+    return first, second
+
+
+def _hash(part: Words) -> Words:
+    return np.frombuffer(hashlib.sha256(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data).digest(), np.uint8)
