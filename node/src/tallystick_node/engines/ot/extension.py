@@ -64,10 +64,11 @@ class OtSender:
         self._hash = Hash(session.context, _LABEL + session.index.to_bytes(4, "big"))
         self._used = 0
 
-    def random(self, count: int) -> tuple[Words, Words]:
-        """Random pairs of 128-bit strings, each of shape (count, 2), of which the receiver gets one of each."""
+    def random(self, count: int, words: int = 2) -> tuple[Words, Words]:
+        """Random pairs of strings, each of shape (count, words), of which the receiver gets one of each."""
         rows, first = self._next(count)
-        return self._hash(rows, first, _NOTHING), self._hash(rows, first, self._rows.delta)
+        zeros, ones = (_masks(self._hash, rows, first, delta, words) for delta in (_NOTHING, self._rows.delta))
+        return zeros, ones
 
     def send(self, zeros: Words, ones: Words) -> None:
         """Pairs of strings, each of shape (count, words): the receiver gets ``ones[i]`` where it chooses 1, else ``zeros[i]``."""
@@ -112,10 +113,10 @@ class OtReceiver:
         self._hash = Hash(session.context, _LABEL + peer.to_bytes(4, "big"))
         self._used = 0
 
-    def random(self, choices: Bits) -> Words:
-        """The chosen one of each of the sender's random pairs, of shape (count, 2)."""
+    def random(self, choices: Bits, words: int = 2) -> Words:
+        """The chosen one of each of the sender's random pairs, of shape (count, words)."""
         rows, first = self._next(choices)
-        return self._hash(rows, first, _NOTHING)
+        return _masks(self._hash, rows, first, _NOTHING, words)
 
     def receive(self, choices: Bits, words: int) -> Words:
         """The chosen one of each of the sender's pairs of strings, of shape (count, words)."""
@@ -151,6 +152,8 @@ class OtReceiver:
 
 
 def _masks(hashed: Hash, rows: Words, first: int, delta: Words, words: int) -> Words:
+    if words == 2:
+        return hashed(rows, first, delta)
     lanes = [hashed(rows, first, delta, lane) for lane in range(-(-words // 2))]
     return np.ascontiguousarray(np.concatenate(lanes, axis=1)[:, :words]) if lanes else np.empty((len(rows), 0), np.uint64)
 
