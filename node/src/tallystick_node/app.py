@@ -128,6 +128,7 @@ class Node:
                 f"{self.settings.listen} cannot be listened on",
                 remedy="stop what uses the port, or set another `listen`",
             )
+        await self.peers.listen()
         stopped = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -147,6 +148,7 @@ class Node:
             loop.cancel()
         await self.runs.stop()
         await server.stop(GRACE)
+        await self.peers.close()
         probes.shutdown()
         self.store.close()
         for task in done - {ended}:

@@ -52,7 +52,7 @@ class Settings(BaseModel):
     listen: str = Field(default="127.0.0.1:0", description="host:port of the gRPC services (mutual TLS)")
     data_listen: str = Field(
         default="127.0.0.1:0",
-        description="host:port of the direct connections of runs (TLS 1.3); peers connect to this port at the host of their `peers` entry",
+        description="host:port of the direct connections of runs (TLS 1.3); peers use this port at the host of their `peers` entry",
     )
     metrics: str = Field(
         default="127.0.0.1:0", description="host:port of `/metrics`, `/healthz` and `/readyz` (plain HTTP, no data)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,10 +18,12 @@ from tallystick.client.nodes import server_name
 from tallystick.protocol.errors import PeerFailed
 from tallystick.protocol.identity import issue_authority, issue_certificate
 from tallystick.protocol.reasons import Reason
+from tallystick.testing.local_chain import free_port
 from tallystick.testing.network import Institution, Network
 from tallystick.wire import node_pb2, node_pb2_grpc
+from tallystick_node.peers import direct
 from tallystick_node.peers.identity import MESSAGE_LIMIT, SERVER_OPTIONS, channel, server_credentials
-from tallystick_node.peers.links import ENGINE, EVIDENCE, MAX_MESSAGE, PROTOCOL_VERSION, QUEUE, Peers, RunLinks
+from tallystick_node.peers.links import MAX_MESSAGE, PROTOCOL_VERSION, QUEUE, Peers, RunLinks
 from tallystick_node.server.door import Door
 from tallystick_node.server.services import PeerService
 from tallystick_node.settings import Settings
@@ -60,9 +63,11 @@ class Stage:
         credentials = server_credentials(key or folder / "tls.key", pem or folder / "tls.pem", self.network.authority_file)
         server.add_secure_port(who.address, credentials)
         await server.start()
+        await peers.listen()
         try:
             yield
         finally:
+            await peers.close()
             await server.stop(0)
 
     def dial(self, who: Institution, *, key: Path | None = None, pem: Path | None = None) -> grpc.aio.Channel:
@@ -95,12 +100,13 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 def hello(**changes: Any) -> node_pb2.Frame:
-    values = {"task": TASK, "attempt": 1, "spec": SPEC, "protocol_version": PROTOCOL_VERSION, **changes}
+    certificate = direct.Credential.make().certificate
+    values = {"task": TASK, "attempt": 1, "spec": SPEC, "protocol_version": PROTOCOL_VERSION, "certificate": certificate, **changes}
     return node_pb2.Frame(hello=node_pb2.Hello(**values))
 
 
-def data(content: bytes, tag: bytes = ENGINE) -> node_pb2.Frame:
-    return node_pb2.Frame(data=tag + content)
+def data(content: bytes) -> node_pb2.Frame:
+    return node_pb2.Frame(evidence=content)
 
 
 async def opened(stage: Stage, who: Institution, peers: Peers) -> RunLinks:
@@ -112,7 +118,7 @@ async def received(stage: Stage, peers: Peers) -> None:
     run = await opened(stage, stage.high, peers)
     try:
         while True:
-            await run.receive(stage.low.account, ENGINE)
+            await run.receive(stage.low.account)
     finally:
         await peers.release(run)
 
@@ -123,15 +129,22 @@ def scene(play: Callable[[], Awaitable[None]]) -> None:
 
 
 async def exchange(frames: list[node_pb2.Frame], link: grpc.aio.Channel, hold: float = 0.0) -> list[node_pb2.Frame]:
-    """Send frames, keep the stream open for a while, and return what came."""
+    """Send frames, make the direct connection that the answer asks for, keep all open for a while, and return what came."""
 
     async def outgoing() -> AsyncIterator[node_pb2.Frame]:
         for frame in frames:
             yield frame
         await asyncio.sleep(hold)
 
-    async with link:
-        return [frame async for frame in node_pb2_grpc.PeerStub(link).Exchange(outgoing(), timeout=20)]
+    came: list[node_pb2.Frame] = []
+    with contextlib.ExitStack() as connections:
+        async with link:
+            async for frame in node_pb2_grpc.PeerStub(link).Exchange(outgoing(), timeout=20):
+                came.append(frame)
+                if frame.hello.ticket:
+                    where = ("127.0.0.1", frame.hello.data_port, frame.hello.ticket)
+                    connections.enter_context(await direct.connect("peer", *where, seconds=5))
+    return came
 
 
 async def refused(stage: Stage, frames: list[node_pb2.Frame], who: Institution, status: str, words: str, **files: Path) -> None:
@@ -155,12 +168,19 @@ def test_two_nodes_exchange_messages_in_order(stage: Stage) -> None:
         async with stage.served(stage.high, high):
             one, two = await asyncio.gather(opened(stage, stage.low, low), opened(stage, stage.high, high))
             for number in range(3 * QUEUE):
-                await one.send(stage.high.account, ENGINE, b"%d" % number)
-                assert await two.receive(stage.low.account, ENGINE) == b"%d" % number
-            await two.send(stage.low.account, EVIDENCE, b"e")
-            await two.send(stage.low.account, ENGINE, b"f" * MAX_MESSAGE)
-            assert await one.receive(stage.high.account, ENGINE) == b"f" * MAX_MESSAGE
-            assert await one.receive(stage.high.account, EVIDENCE) == b"e"
+                await one.send(stage.high.account, b"%d" % number)
+                assert await two.receive(stage.low.account) == b"%d" % number
+            await two.send(stage.low.account, b"e")
+            await two.send(stage.low.account, b"f" * MAX_MESSAGE)
+            assert await one.receive(stage.high.account) == b"e"
+            assert await one.receive(stage.high.account) == b"f" * MAX_MESSAGE
+            link, other = one.links[stage.high.account], two.links[stage.low.account]
+            assert (link.certificate, other.certificate) == (other.credential.certificate, link.credential.certificate)
+            assert bool(link.ticket) < bool(other.ticket)  # the dialled node gave it
+            near, far = link.connection, other.connection
+            assert near is not None and far is not None
+            near.send(b"from worker to worker")
+            assert await asyncio.get_running_loop().sock_recv(far, 99) == b"from worker to worker"
             await asyncio.gather(low.release(one), high.release(two))
 
     scene(play)
@@ -202,6 +222,12 @@ def test_who_is_no_party_is_refused(stage: Stage) -> None:
         ([hello(attempt=2)], "runs no such attempt"),
         ([hello(spec=b"\6" * 32)], "another spec"),
         ([hello(protocol_version=99)], "protocol version 99"),
+        ([hello(certificate=b"")], "no P-256 certificate"),
+        ([hello(certificate=b"\x30\x82" * 99)], "no P-256 certificate"),
+        ([hello(certificate=2 * direct.Credential.make().certificate)], "no P-256 certificate"),
+        ([hello(certificate=direct.Credential.make().certificate + bytes(direct.CERTIFICATE_LIMIT))], "no P-256 certificate"),
+        ([hello(ticket=bytes(direct.TICKET))], "where none is due"),
+        ([hello(data_port=4433)], "where none is due"),
     ],
 )
 def test_a_wrong_beginning_is_refused(stage: Stage, frames: list[node_pb2.Frame], words: str) -> None:
@@ -225,13 +251,11 @@ def test_a_second_stream_for_the_same_attempt_is_refused(stage: Stage) -> None:
 @pytest.mark.parametrize(
     "frame",
     [
-        data(b"x", tag=b"\7"),
-        node_pb2.Frame(data=b""),
         data(bytes(MAX_MESSAGE + 1)),
         hello(),
         node_pb2.Frame(),
     ],
-    ids=["unknown tag", "empty", "too long", "hello again", "nothing"],
+    ids=["too long", "hello again", "nothing"],
 )
 def test_a_frame_that_the_protocol_does_not_allow_ends_the_link(stage: Stage, frame: node_pb2.Frame) -> None:
     async def play() -> None:
@@ -260,7 +284,7 @@ def test_a_message_above_every_limit_breaks_the_stream(stage: Stage) -> None:
             sending = asyncio.create_task(exchange([hello(), data(bytes(MESSAGE_LIMIT + 1))], link, hold=5))
             with pytest.raises(PeerFailed, match="broke|ended"):
                 await received(stage, peers)
-            with pytest.raises(grpc.aio.AioRpcError):
+            with pytest.raises((grpc.aio.AioRpcError, PeerFailed)):  # the stream broke, perhaps before the connection was made
                 await sending
 
     scene(play)
@@ -303,7 +327,7 @@ def test_a_flood_is_not_kept(stage: Stage) -> None:
             sending = asyncio.create_task(exchange(flood, stage.dial(stage.low), hold=5))
             run = await opened(stage, stage.high, peers)
             await asyncio.sleep(SECONDS)
-            assert run.links[stage.low.account].inbound[ENGINE].qsize() <= QUEUE
+            assert run.links[stage.low.account].inbound.qsize() <= QUEUE
             sending.cancel()
             await peers.release(run)
 
@@ -316,11 +340,16 @@ def test_a_cut_account_is_out_at_once(stage: Stage) -> None:
         async with stage.served(stage.high, peers):
             sending = asyncio.create_task(exchange([hello(), data(b"late")], stage.dial(stage.low), hold=5))
             run = await opened(stage, stage.high, peers)
+            worker = run.links[stage.low.account].connection.dup()
+            broken = asyncio.create_task(run.broken())
+            await asyncio.sleep(0)
             peers.cut(stage.low.account, "was revoked on chain")
+            assert worker.recv(1) == b""  # also for the process that holds the connection
+            assert (await broken).reason == Reason.AUTHORISATION_ENDED
             with pytest.raises(PeerFailed, match="revoked"):
-                await run.receive(stage.low.account, ENGINE)
+                await run.receive(stage.low.account)
             with pytest.raises(PeerFailed, match="revoked"):
-                await run.send(stage.low.account, ENGINE, b"x")
+                await run.send(stage.low.account, b"x")
             sending.cancel()
             await peers.release(run)
 
@@ -350,25 +379,80 @@ def test_another_accounts_node_at_the_address_is_not_talked_to(stage: Stage) -> 
     scene(play)
 
 
-def test_a_node_that_never_says_hello_is_given_up(stage: Stage) -> None:
-    class Mute(node_pb2_grpc.PeerServicer):
-        async def Exchange(self, frames: Any, context: Any) -> AsyncIterator[node_pb2.Frame]:
-            await asyncio.sleep(20)
-            yield hello()
+async def answered(stage: Stage, *frames: node_pb2.Frame) -> None:
+    """Dial a node at the right address, with the right certificate, that answers so and then nothing."""
 
+    class Node(node_pb2_grpc.PeerServicer):
+        async def Exchange(self, _frames: Any, context: Any) -> AsyncIterator[node_pb2.Frame]:
+            for frame in frames:
+                yield frame
+            await asyncio.sleep(20)
+
+    server = grpc.aio.server(options=SERVER_OPTIONS)
+    node_pb2_grpc.add_PeerServicer_to_server(Node(), server)
+    folder = stage.high.folder
+    credentials = server_credentials(folder / "tls.key", folder / "tls.pem", stage.network.authority_file)
+    server.add_secure_port(stage.high.address, credentials)
+    await server.start()
+    try:
+        await opened(stage, stage.low, stage.peers(stage.low))
+    finally:
+        await server.stop(0)
+
+
+def test_a_node_that_never_says_hello_is_given_up(stage: Stage) -> None:
     async def play() -> None:
-        server = grpc.aio.server(options=SERVER_OPTIONS)
-        node_pb2_grpc.add_PeerServicer_to_server(Mute(), server)
-        folder = stage.high.folder
-        credentials = server_credentials(folder / "tls.key", folder / "tls.pem", stage.network.authority_file)
-        server.add_secure_port(stage.high.address, credentials)
-        await server.start()
-        try:
+        with pytest.raises(PeerFailed, match="did not come") as caught:
+            await answered(stage)
+        assert caught.value.reason == Reason.PEER_SILENT
+
+    scene(play)
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (data(b"x"), "did not begin with Hello"),
+        (hello(), "no data address"),
+        (hello(ticket=bytes(direct.TICKET)), "no data address"),
+        (hello(ticket=bytes(direct.TICKET), data_port=65536), "no data address"),
+        (hello(ticket=bytes(direct.TICKET - 1), data_port=4433), "no data address"),
+        (hello(ticket=bytes(direct.TICKET), data_port=4433, certificate=b"x"), "no P-256 certificate"),
+        (hello(ticket=bytes(direct.TICKET), data_port=4433, attempt=2), "another task or attempt"),
+    ],
+)
+def test_an_answer_that_names_no_data_address(stage: Stage, frame: node_pb2.Frame, words: str) -> None:
+    async def play() -> None:
+        with pytest.raises(PeerFailed, match=words) as caught:
+            await answered(stage, frame)
+        assert (caught.value.party, caught.value.reason) == (stage.high.account, Reason.PEER_VIOLATION)
+
+    scene(play)
+
+
+def test_a_data_address_that_lets_nobody_in_is_named_in_time(stage: Stage) -> None:
+    async def play() -> None:
+        with pytest.raises(PeerFailed, match="lets no connection in") as caught:
+            await answered(stage, hello(ticket=bytes(direct.TICKET), data_port=free_port()))
+        assert (caught.value.party, caught.value.reason) == (stage.high.account, Reason.PEER_SILENT)
+
+    scene(play)
+
+
+def test_who_says_hello_and_never_connects_is_given_up(stage: Stage) -> None:
+    async def play() -> None:
+        peers = stage.peers(stage.high)
+        async with stage.served(stage.high, peers), stage.dial(stage.low) as link:
+
+            async def outgoing() -> AsyncIterator[node_pb2.Frame]:
+                yield hello()
+                await asyncio.sleep(20)
+
+            call = node_pb2_grpc.PeerStub(link).Exchange(outgoing(), timeout=20)
             with pytest.raises(PeerFailed, match="did not come") as caught:
-                await opened(stage, stage.low, stage.peers(stage.low))
-            assert caught.value.reason == Reason.PEER_SILENT
-        finally:
-            await server.stop(0)
+                await opened(stage, stage.high, peers)
+            assert (caught.value.party, caught.value.reason) == (stage.low.account, Reason.PEER_SILENT)
+            call.cancel()
 
     scene(play)
 

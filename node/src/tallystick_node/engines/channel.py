@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-PART = 2 << 20  # bytes: the longest message of a channel
+PART = 32 << 20  # bytes: the longest message of a channel
 Buffer = bytes | bytearray | memoryview
 
 

@@ -1,14 +1,17 @@
-"""The links of one run: an ordered stream of messages to and from each peer, over one gRPC stream for each pair.
+"""The links of one run: for each pair of parties a gRPC stream on which their nodes agree, and a direct connection for the workers.
 
 The party with the lower account dials. Both ends begin with a Hello that names task, attempt, spec and protocol version; any
-difference ends the stream with an error that says which. Queues are short, so a slow reader slows its writer.
+difference ends the stream with an error that says which. The Hellos also bring about the direct connection (:mod:`direct`), over
+which the computation runs; the stream carries what the nodes say after it, and why a party ends the run. When either end of a
+link ends, this node closes both.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import grpc
@@ -17,39 +20,50 @@ from tallystick.protocol.errors import ChainUnreachable, PeerFailed, TallystickE
 from tallystick.protocol.reasons import Reason
 from tallystick.wire import node_pb2, node_pb2_grpc
 
+from tallystick_node.peers import direct
 from tallystick_node.peers.identity import channel, require_server
 from tallystick_node.settings import Settings
 
-PROTOCOL_VERSION = 1
-MAX_MESSAGE = 4 << 20
-QUEUE = 32
+PROTOCOL_VERSION = 2
+MAX_MESSAGE = 1 << 20  # bytes of a message of evidence
+QUEUE = 8
 OPEN_FACTOR = 2  # how many times the patience with a silent link a party has to come to the run
 DIAL_SECONDS = 0.5  # between two attempts to reach a peer
-ENGINE, EVIDENCE = b"\0", b"\1"  # first byte of every message: what the computation says, and what the nodes say after it
 
 
 @dataclass
 class Link:
-    """One peer of one run attempt."""
+    """One peer of one run attempt. ``ticket``: what it shows at this node's data address; empty where this node dials."""
 
     account: str
-    inbound: dict[bytes, asyncio.Queue[bytes | None]] = field(
-        default_factory=lambda: {tag: asyncio.Queue(QUEUE) for tag in (ENGINE, EVIDENCE)}
-    )
+    ticket: bytes = b""
+    credential: direct.Credential = field(default_factory=direct.Credential.make)
+    certificate: bytes = b""  # what the peer's worker shows, by its Hello
+    connection: socket.socket | None = None
+    inbound: asyncio.Queue[bytes | None] = field(default_factory=lambda: asyncio.Queue(QUEUE))
     outbound: asyncio.Queue[node_pb2.Frame] = field(default_factory=lambda: asyncio.Queue(QUEUE))
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
     failure: PeerFailed | None = None
     dialled: bool = False
 
+    def connected(self, connection: socket.socket) -> None:
+        """The direct connection is there."""
+        self.connection = connection
+        self.ready.set()
+        if self.failure is not None:
+            self.disconnect()
+
     def fail(self, message: str, remedy: str = "look at the peer's node", reason: Reason = Reason.PEER_SILENT) -> None:
-        """The link is over. What arrived before can no longer be read: a run needs all or nothing."""
+        """The link is over, at once. What arrived before can no longer be read: a run needs all or nothing."""
         if self.failure is None:
             self.failure = PeerFailed(message, party=self.account, remedy=remedy, reason=reason)
             self.ready.set()
-            for queue in self.inbound.values():
-                while not queue.empty():
-                    queue.get_nowait()
-                queue.put_nowait(None)
+            self.over.set()
+            self.disconnect()
+            while not self.inbound.empty():
+                self.inbound.get_nowait()
+            self.inbound.put_nowait(None)
 
     def end(self) -> None:
         """The peer has said all it had to say: what arrived can still be read."""
@@ -57,39 +71,80 @@ class Link:
             self.failure = PeerFailed(
                 "ended the stream", party=self.account, remedy="look at the peer's node", reason=Reason.PEER_SILENT
             )
-            for queue in self.inbound.values():
-                with contextlib.suppress(asyncio.QueueFull):
-                    queue.put_nowait(None)
+            self.ready.set()
+            self.over.set()
+            with contextlib.suppress(asyncio.QueueFull):
+                self.inbound.put_nowait(None)
+
+    def disconnect(self) -> None:
+        """End the direct connection, also for the worker that holds it."""
+        if self.connection is not None:
+            with contextlib.suppress(OSError):  # the peer may have ended it
+                self.connection.shutdown(socket.SHUT_RDWR)
+            self.connection.close()
+            self.connection = None
 
 
 class RunLinks:
-    """The links of one attempt to every peer."""
+    """The links of one attempt to every peer. ``port``: of this node's data address."""
 
-    def __init__(self, task: str, attempt: int, spec: bytes, peers: Sequence[str], seconds: float) -> None:
+    def __init__(self, task: str, attempt: int, spec: bytes, links: Sequence[Link], port: int, seconds: float) -> None:
         self.task = task
         self.attempt = attempt
-        self.hello = node_pb2.Hello(task=task, attempt=attempt, spec=spec, protocol_version=PROTOCOL_VERSION)
-        self.links = {account: Link(account) for account in peers}
-        self.tasks: list[asyncio.Task[None]] = []
+        self.spec = spec
+        self.links = {link.account: link for link in links}
+        self.dialling: list[asyncio.Task[None]] = []
+        self.arriving: list[asyncio.Task[None]] = []
+        self._port = port
         self._seconds = seconds
 
-    async def send(self, account: str, tag: bytes, message: bytes) -> None:
-        """Queue one message. Raises PeerFailed."""
+    def hello(self, link: Link) -> node_pb2.Hello:
+        """What this node begins a stream with."""
+        return node_pb2.Hello(
+            task=self.task,
+            attempt=self.attempt,
+            spec=self.spec,
+            protocol_version=PROTOCOL_VERSION,
+            certificate=link.credential.certificate,
+            ticket=link.ticket,
+            data_port=self._port if link.ticket else 0,
+        )
+
+    def greeted(self, link: Link, theirs: node_pb2.Hello) -> None:
+        """Take a peer's Hello. Raises PeerFailed unless both sides mean the same run."""
+        if theirs.protocol_version != PROTOCOL_VERSION:
+            raise PeerFailed(
+                f"speaks protocol version {theirs.protocol_version}, this node {PROTOCOL_VERSION}",
+                party=link.account,
+                remedy="the party with the older version upgrades",
+            )
+        if (theirs.task, theirs.attempt) != (self.task, self.attempt):
+            raise PeerFailed("answers for another task or attempt", party=link.account)
+        if theirs.spec != self.spec:
+            raise PeerFailed("has another spec for this task", party=link.account)
+        due = (0, 0, 0) if link.ticket else (direct.TICKET, 1, 65535)  # the dialled node gives ticket and port
+        if len(theirs.ticket) != due[0] or not due[1] <= theirs.data_port <= due[2]:
+            raise PeerFailed("announces no data address, or one where none is due", party=link.account)
+        direct.require_certificate(theirs.certificate, link.account)
+        link.certificate = theirs.certificate
+
+    async def send(self, account: str, message: bytes) -> None:
+        """Queue one message of evidence. Raises PeerFailed."""
         link = self.links[account]
         if link.failure:
             raise link.failure
         try:
-            await asyncio.wait_for(link.outbound.put(node_pb2.Frame(data=tag + message)), self._seconds)
+            await asyncio.wait_for(link.outbound.put(node_pb2.Frame(evidence=message)), self._seconds)
         except TimeoutError:
             link.fail(f"took no message for {self._seconds:g} s")
         if link.failure:
             raise link.failure
 
-    async def receive(self, account: str, tag: bytes, *, patient: bool = False) -> bytes:
-        """The next message of this tag. Raises PeerFailed when the link ends or, unless ``patient``, is silent for too long."""
+    async def receive(self, account: str) -> bytes:
+        """The next message of evidence. Raises PeerFailed when the link ends or is silent for too long."""
         link = self.links[account]
         try:
-            message = await asyncio.wait_for(link.inbound[tag].get(), None if patient else self._seconds)
+            message = await asyncio.wait_for(link.inbound.get(), self._seconds)
         except TimeoutError:
             link.fail(f"sent nothing for {self._seconds:g} s")
             message = None
@@ -97,6 +152,16 @@ class RunLinks:
             assert link.failure is not None
             raise link.failure
         return message
+
+    async def broken(self) -> PeerFailed:
+        """Wait until a link is over; why."""
+        waiting = [asyncio.create_task(link.over.wait()) for link in self.links.values()]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+        return next(link.failure for link in self.links.values() if link.failure)
 
     def cut(self, account: str, reason: str) -> None:
         """End the link to one account at once."""
@@ -110,14 +175,16 @@ class RunLinks:
                 link.outbound.put_nowait(node_pb2.Frame(abort=node_pb2.Abort(problem=problem)))
 
     async def close(self) -> None:
-        """Let queued messages leave, then end every stream."""
+        """Let queued messages leave, then end every stream and connection."""
         for link in self.links.values():
             with contextlib.suppress(asyncio.QueueFull):
                 link.outbound.put_nowait(node_pb2.Frame(done=True))
-        if self.tasks:
-            await asyncio.wait(self.tasks, timeout=5)
-        for task in self.tasks:
+        if self.dialling:
+            await asyncio.wait(self.dialling, timeout=5)
+        for task in (*self.dialling, *self.arriving):
             task.cancel()
+        for link in self.links.values():
+            link.disconnect()
 
 
 class Peers:
@@ -129,26 +196,45 @@ class Peers:
         self._account = account
         self._runs: dict[tuple[str, int], RunLinks] = {}
         self._opened = asyncio.Condition()
+        self._entrance = direct.Entrance(settings.data_listen)
+
+    async def listen(self) -> None:
+        """Let peers' direct connections in. Raises Configuration when the data address cannot be listened on."""
+        await self._entrance.open()
+
+    async def close(self) -> None:
+        """Let no more in."""
+        await self._entrance.close()
 
     async def open(self, task: str, attempt: int, spec: bytes, parties: Sequence[str]) -> RunLinks:
         """Links to every other party, all of them established. Raises PeerFailed naming the one that did not come."""
-        peers = [account for account in parties if account != self._account]
-        run = RunLinks(task, attempt, spec, peers, self._settings.link_seconds)
+        dialled = {account: int(self._account, 16) < int(account, 16) for account in parties if account != self._account}
+        links = [Link(account, b"" if ours else direct.new_ticket()) for account, ours in dialled.items()]
+        port = self._entrance.port if any(link.ticket for link in links) else 0
+        run = RunLinks(task, attempt, spec, links, port, self._settings.link_seconds)
         async with self._opened:
             self._runs[task, attempt] = run
             self._opened.notify_all()
-        for account in peers:
-            if int(self._account, 16) < int(account, 16):
-                run.tasks.append(asyncio.create_task(self._dial(run, run.links[account])))
-        for link in run.links.values():
-            try:
-                await asyncio.wait_for(link.ready.wait(), OPEN_FACTOR * self._settings.link_seconds)
-            except TimeoutError:
-                link.fail("did not come to the run in time", "check that its node runs")
-            if link.failure:
-                await self.release(run)
-                raise link.failure
+        for link in links:
+            if link.ticket:
+                run.arriving.append(asyncio.create_task(self._welcome(link)))
+            else:
+                run.dialling.append(asyncio.create_task(self._dial(run, link)))
+        try:
+            for link in links:
+                await self._await(link)
+        except BaseException:
+            await self.release(run)
+            raise
         return run
+
+    async def _await(self, link: Link) -> None:
+        try:
+            await asyncio.wait_for(link.ready.wait(), OPEN_FACTOR * self._settings.link_seconds)
+        except TimeoutError:
+            link.fail("did not come to the run in time", "check that its node runs, and reaches this node's `data_listen`")
+        if link.failure:
+            raise link.failure
 
     async def release(self, run: RunLinks) -> None:
         """The run is over: close its links and forget them."""
@@ -172,9 +258,11 @@ class Peers:
         link = run.links.get(account)
         if link is None:
             raise PeerFailed("the caller is no party of this task", party=account)
-        check_hello(run.hello, hello, account)
+        if not link.ticket:
+            raise PeerFailed("dials where it is dialled", party=account, remedy="the party with the lower account dials")
         if link.dialled or link.failure:
             raise PeerFailed("this attempt's stream was opened already", party=account, remedy="start a new attempt")
+        run.greeted(link, hello)
         link.dialled = True
         return run, link
 
@@ -206,45 +294,46 @@ class Peers:
         """One attempt at a stream; returns when a stream that was established has ended."""
         paths = (self._settings.key, self._settings.certificate, self._settings.authority)
         await asyncio.to_thread(require_server, self._chain, link.account, target, *paths)
+        host, _ = direct.split(target)
+
+        async def greet(hello: node_pb2.Hello) -> None:
+            run.greeted(link, hello)
+            seconds = self._settings.link_seconds
+            link.connected(await direct.connect(link.account, host, hello.data_port, hello.ticket, seconds))
+
         async with channel(target, link.account, *paths) as connection:
             stub = node_pb2_grpc.PeerStub(connection)
-            await receive_into(stub.Exchange(outgoing(run, link)), link, run.hello)
+            await receive_into(stub.Exchange(outgoing(run, link)), link, greet)
 
-
-def check_hello(ours: node_pb2.Hello, theirs: node_pb2.Hello, account: str) -> None:
-    """Raise PeerFailed unless both sides mean the same run."""
-    if theirs.protocol_version != ours.protocol_version:
-        raise PeerFailed(
-            f"speaks protocol version {theirs.protocol_version}, this node {ours.protocol_version}",
-            party=account,
-            remedy="the party with the older version upgrades",
-        )
-    if (theirs.task, theirs.attempt) != (ours.task, ours.attempt):
-        raise PeerFailed("answers for another task or attempt", party=account)
-    if theirs.spec != ours.spec:
-        raise PeerFailed("has another spec for this task", party=account)
+    async def _welcome(self, link: Link) -> None:
+        link.connected(await self._entrance.arrival(link.ticket))
 
 
 async def outgoing(run: RunLinks, link: Link) -> AsyncIterator[node_pb2.Frame]:
     """Our frames of a stream: Hello, then what is queued, until done."""
-    yield node_pb2.Frame(hello=run.hello)
+    yield node_pb2.Frame(hello=run.hello(link))
     while True:
         frame = await link.outbound.get()
         yield frame
-        if frame.WhichOneof("kind") != "data":
+        if frame.WhichOneof("kind") != "evidence":
             return
 
 
-async def receive_into(frames: AsyncIterator[node_pb2.Frame], link: Link, hello: node_pb2.Hello | None) -> None:
-    """Read a peer's frames into its link. ``hello``: what its first frame must agree with, None when it was checked.
+Greeting = Callable[[node_pb2.Hello], Awaitable[None]]
 
-    Raises what gRPC raises as long as the link is not established; afterwards every fault is the link's.
+
+async def receive_into(frames: AsyncIterator[node_pb2.Frame], link: Link, greet: Greeting | None) -> None:
+    """Read a peer's frames into its link. ``greet``: what takes its first frame, None when that was taken.
+
+    Raises what gRPC raises as long as no Hello was taken; afterwards every fault is the link's.
     """
     try:
         async for frame in frames:
-            if hello is not None:
-                _greet(frame, link, hello)
-                hello = None
+            if greet is not None:
+                if frame.WhichOneof("kind") != "hello":
+                    raise PeerFailed("did not begin with Hello", party=link.account)
+                await greet(frame.hello)
+                greet = None
             else:
                 await _take(frame, link)
             if link.failure:
@@ -253,23 +342,16 @@ async def receive_into(frames: AsyncIterator[node_pb2.Frame], link: Link, hello:
     except PeerFailed as error:
         link.fail(error.message, error.remedy, error.reason)
     except (grpc.aio.AioRpcError, grpc.aio.UsageError, grpc.RpcError) as error:  # a message above the limit, a reset
-        if hello is not None:
+        if greet is not None:
             raise
         details = error.details() if isinstance(error, grpc.aio.AioRpcError) else type(error).__name__
         link.fail(f"its stream broke: {details}")
 
 
-def _greet(frame: node_pb2.Frame, link: Link, hello: node_pb2.Hello) -> None:
-    if frame.WhichOneof("kind") != "hello":
-        raise PeerFailed("did not begin with Hello", party=link.account)
-    check_hello(hello, frame.hello, link.account)
-    link.ready.set()
-
-
 async def _take(frame: node_pb2.Frame, link: Link) -> None:
     kind = frame.WhichOneof("kind")
-    if kind == "data" and len(frame.data) <= MAX_MESSAGE + 1 and frame.data[:1] in link.inbound:
-        await link.inbound[frame.data[:1]].put(frame.data[1:])
+    if kind == "evidence" and len(frame.evidence) <= MAX_MESSAGE:
+        await link.inbound.put(frame.evidence)
     elif kind == "done":
         link.end()
     elif kind == "abort":

@@ -28,7 +28,7 @@ from tallystick.signing import Signer
 from tallystick_node.data.attach import require_unchanged
 from tallystick_node.evidence import agreement
 from tallystick_node.evidence.agreement import Registered, Word
-from tallystick_node.peers.links import EVIDENCE, RunLinks
+from tallystick_node.peers.links import RunLinks
 from tallystick_node.runs.process import run_worker
 from tallystick_node.settings import Settings
 from tallystick_node.store.database import RunRecord, Store, Write
@@ -184,18 +184,18 @@ class Attempt:
     async def _exchange_words(self, own: Word) -> dict[str, Word]:
         words = {self._me.account: own}
         for account in self._links.links:
-            await self._links.send(account, EVIDENCE, own.to_bytes())
+            await self._links.send(account, own.to_bytes())
         for account in self._links.links:
-            words[account] = Word.parse(await self._links.receive(account, EVIDENCE), account)
+            words[account] = Word.parse(await self._links.receive(account), account)
         return words
 
     async def _exchange_signatures(self, statement: Statement) -> dict[str, bytes]:
         result, own = agreement.sign(statement, self._me.chain, self._me.signer)
         signatures = {self._me.account: own}
         for account in self._links.links:
-            await self._links.send(account, EVIDENCE, own)
+            await self._links.send(account, own)
         for account in self._links.links:
-            signatures[account] = await self._links.receive(account, EVIDENCE)
+            signatures[account] = await self._links.receive(account)
             agreement.check_signature(result, self._me.chain, account, signatures[account])
         return signatures
 
@@ -221,9 +221,12 @@ class Attempt:
 
 
 def _measured(outcome: dict[str, Any], elapsed_ms: int) -> dict[str, Any]:
-    sent = outcome["sent"].values()
+    steps = {
+        name: dict(zip(("messages", "bytes_sent", "rounds"), counts, strict=True)) for name, counts in outcome["steps"].items()
+    }
     return {
-        "bytes_sent": sum(size for _, size, _ in sent),
-        "rounds": max((messages for messages, _, _ in sent), default=0),
+        "bytes_sent": sum(step["bytes_sent"] for step in steps.values()),
+        "rounds": sum(step["rounds"] for step in steps.values()),
         "seconds": elapsed_ms / 1000,
+        "steps": steps,
     }

@@ -1,24 +1,22 @@
-"""Frames between a node and the worker process of a run, over a socket pair: kind, peer, length, body."""
+"""What a worker process tells its node, over a socket pair: kind, length, body."""
 
 from __future__ import annotations
 
 import struct
 from enum import IntEnum
 
-HEADER = struct.Struct(">BBI")
-MAX_BODY = 64 << 20
+HEADER = struct.Struct(">BI")
+MAX_BODY = 256 << 20  # bytes: the longest result
 
 
 class Kind(IntEnum):
-    """What a frame carries. ``peer`` is the index of the party for DATA and LOST, else 0."""
+    """What a frame carries, as JSON."""
 
-    DATA = 1  # both ways: a message to or from a peer
-    PROGRESS = 2  # worker to node: JSON [phase, fraction]
-    OUTCOME = 3  # worker to node: JSON, the end
-    ERROR = 4  # worker to node: JSON, the end
-    LOST = 5  # node to worker: the peer is gone; body: why
+    PROGRESS = 1  # [phase, fraction]
+    OUTCOME = 2  # the end
+    ERROR = 3  # the end
 
 
-def pack(kind: Kind, peer: int, body: bytes | memoryview = b"") -> bytes:
+def pack(kind: Kind, body: bytes) -> bytes:
     """One frame."""
-    return HEADER.pack(kind, peer, len(body)) + bytes(body)
+    return HEADER.pack(kind, len(body)) + body

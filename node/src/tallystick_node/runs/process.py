@@ -1,4 +1,4 @@
-"""Starting a worker process and relaying its frames to and from the links of its run."""
+"""Starting a worker process with the direct connections of its run, and hearing from it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tallystick.protocol.errors import PeerFailed, RunFailed
+from tallystick.protocol.errors import RunFailed
 from tallystick.protocol.reasons import Reason
 from tallystick.protocol.task import TaskSpec
 
-from tallystick_node.peers.links import ENGINE, RunLinks
-from tallystick_node.runs.frames import HEADER, Kind, pack
+from tallystick_node.peers.links import Link, RunLinks
+from tallystick_node.runs.frames import HEADER, MAX_BODY, Kind
+
+SECOND_THOUGHT = 2.0  # seconds in which the node may learn why a peer's worker closed its link
 
 
 async def run_worker(
@@ -34,108 +36,104 @@ async def run_worker(
 ) -> dict[str, Any]:
     """Run one party's side in a process of its own. ``data``: path and columns of its dataset, None for a receiver.
 
-    The answer is the outcome of ``worker.run``. Raises RunFailed. The worker is killed when it outlives ``run_seconds``, and
-    when this coroutine is cancelled.
+    The answer is the outcome of ``worker.run``. Raises RunFailed, or the PeerFailed of a link that is over. The worker is killed
+    when it outlives ``run_seconds``, when a link is over, and when this coroutine is cancelled. Its connections stay open in this
+    node, so that a peer learns the end of a run from the nodes, with its reason.
     """
     parties = spec.parties
-    index = parties.index(account)
+    # copies: a link that fails now must not give its number to another file before the worker has it
+    connections = {name: link.connection.dup() for name, link in links.links.items() if link.connection is not None}
     job = {
         "spec": base64.b64encode(spec.to_bytes()).decode(),
         "party": account,
-        "index": index,
         "attempt": links.attempt,
-        "parties": len(parties),
         "seconds": link_seconds,
         "scratch": str(scratch),
+        "links": [_link(links.links[name], parties.index(name), each.fileno()) for name, each in connections.items()],
         **(data or {}),
     }
     ours, theirs = socket.socketpair()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tallystick_node.runs.worker",
-        str(theirs.fileno()),
-        stdin=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        pass_fds=[theirs.fileno()],
-        env={"PATH": os.environ.get("PATH", ""), "HOME": str(Path.home())},
-        start_new_session=True,
-    )
-    theirs.close()
-    relay = _Relay(parties, index, links, progress)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tallystick_node.runs.worker",
+            str(theirs.fileno()),
+            stdin=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            pass_fds=[theirs.fileno(), *(each.fileno() for each in connections.values())],
+            env={"PATH": os.environ.get("PATH", ""), "HOME": str(Path.home())},
+            start_new_session=True,
+        )
+    finally:
+        for each in (theirs, *connections.values()):
+            each.close()
+    hearing = asyncio.create_task(_hear(ours, parties, links, progress))
+    breaking = asyncio.create_task(links.broken())
     try:
         assert process.stdin is not None
         process.stdin.write(json.dumps(job).encode())
         process.stdin.close()
-        try:
-            return await asyncio.wait_for(relay.run(ours), run_seconds)
-        except TimeoutError:
-            raise RunFailed("the worker ran longer than the task allows", reason=Reason.WORKER) from None
+        await asyncio.wait((hearing, breaking), timeout=run_seconds, return_when=asyncio.FIRST_COMPLETED)
+        if hearing.done():
+            return hearing.result()
+        if breaking.done():
+            raise breaking.result()
+        raise RunFailed("the worker ran longer than the task allows", reason=Reason.WORKER)
     finally:
+        for task in (hearing, breaking):
+            task.cancel()
+        await asyncio.gather(hearing, breaking, return_exceptions=True)
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
         ours.close()
 
 
-class _Relay:
-    """The frames of one worker."""
+def _link(link: Link, peer: int, descriptor: int) -> dict[str, Any]:
+    """What a worker needs of one link."""
+    return {
+        "peer": peer,
+        "descriptor": descriptor,
+        "listens": bool(link.ticket),
+        "key": link.credential.key.decode(),
+        "certificate": base64.b64encode(link.credential.certificate).decode(),
+        "peer_certificate": base64.b64encode(link.certificate).decode(),
+    }
 
-    def __init__(self, parties: tuple[str, ...], index: int, links: RunLinks, progress: Callable[[str, float], None]) -> None:
-        self._parties = parties
-        self._links = links
-        self._progress = progress
-        self._peers = [account for position, account in enumerate(parties) if position != index]
 
-    async def run(self, endpoint: socket.socket) -> dict[str, Any]:
-        """Relay until the worker ends."""
-        reader, writer = await asyncio.open_connection(sock=endpoint)
-        inward = [asyncio.create_task(self._inward(account, writer)) for account in self._peers]
-        try:
-            return await self._outward(reader)
-        finally:
-            for task in inward:
-                task.cancel()
-            await asyncio.gather(*inward, return_exceptions=True)
-            writer.close()
-
-    async def _outward(self, reader: asyncio.StreamReader) -> dict[str, Any]:
+async def _hear(
+    endpoint: socket.socket, parties: tuple[str, ...], links: RunLinks, progress: Callable[[str, float], None]
+) -> dict[str, Any]:
+    """What the worker says, until it ends."""
+    reader, writer = await asyncio.open_connection(sock=endpoint)
+    try:
         while True:
             try:
-                kind, peer, size = HEADER.unpack(await reader.readexactly(HEADER.size))
-                body = await reader.readexactly(size)
+                kind, size = HEADER.unpack(await reader.readexactly(HEADER.size))
+                if size > MAX_BODY:
+                    raise RunFailed("the worker's result is too large", reason=Reason.WORKER)
+                body = json.loads(await reader.readexactly(size))
             except (asyncio.IncompleteReadError, ConnectionError):
                 raise RunFailed("the worker process died", reason=Reason.WORKER) from None
-            if kind == Kind.DATA:
-                # when the link is down the inward side tells the worker, which then says what it was waiting for
-                with contextlib.suppress(PeerFailed):
-                    await self._links.send(self._parties[peer], ENGINE, body)
-            elif kind == Kind.PROGRESS:
-                phase, fraction = json.loads(body)
-                self._progress(phase, fraction)
+            if kind == Kind.PROGRESS:
+                phase, fraction = body
+                progress(phase, fraction)
             elif kind == Kind.OUTCOME:
-                return dict(json.loads(body))
+                return dict(body)
             else:
-                problem = json.loads(body)
-                peer_index = problem.get("peer")
-                link = None if peer_index is None else self._links.links[self._parties[peer_index]]
-                if link is not None and link.failure and problem["reason"] == Reason.PEER_SILENT:
-                    raise link.failure  # the node knows better than its worker why a link is silent
-                raise RunFailed(
-                    problem["message"],
-                    reason=Reason(problem["reason"]),
-                    party=None if peer_index is None else self._parties[peer_index],
-                    remedy=problem.get("remedy", ""),
-                )
+                await _fail(body, parties, links)
+    finally:
+        writer.close()
 
-    async def _inward(self, account: str, writer: asyncio.StreamWriter) -> None:
-        index = self._parties.index(account)
-        while True:
-            try:
-                message = await self._links.receive(account, ENGINE, patient=True)
-            except PeerFailed as error:
-                writer.write(pack(Kind.LOST, index, error.message.encode()))
-                await writer.drain()
-                return
-            writer.write(pack(Kind.DATA, index, message))
-            await writer.drain()
+
+async def _fail(problem: dict[str, Any], parties: tuple[str, ...], links: RunLinks) -> None:
+    """Raise what the worker ended with; of a silent link the node knows better why it is silent."""
+    peer = None if problem.get("peer") is None else parties[problem["peer"]]
+    if peer is not None and problem["reason"] == Reason.PEER_SILENT:
+        link = links.links[peer]
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(link.over.wait(), SECOND_THOUGHT)
+        if link.failure:
+            raise link.failure
+    raise RunFailed(problem["message"], reason=Reason(problem["reason"]), party=peer, remedy=problem.get("remedy", ""))

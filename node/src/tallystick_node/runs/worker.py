@@ -1,7 +1,9 @@
 """The worker process of one run: ``python -m tallystick_node.runs.worker FD``, with its job as JSON on standard input.
 
-It holds the party's rows and nothing else: no key, no network (:mod:`confinement`), an empty environment. It talks to its node
-over the socket ``FD`` and ends with one OUTCOME or ERROR frame. It dies with its node.
+It holds the party's rows, the connected sockets to its peers' workers, and the keys that exist for these links alone: not the
+institution's key, no way to another network address (:mod:`confinement`), an empty environment. Its peers have proved themselves
+before it opens a row. It tells its node how it goes over the socket ``FD`` and ends with one OUTCOME or ERROR frame. It dies with
+its node.
 """
 
 from __future__ import annotations
@@ -10,10 +12,8 @@ import base64
 import hashlib
 import json
 import os
-import queue
 import socket
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -23,113 +23,51 @@ from tallystick.protocol.reasons import Reason
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.data.connect import open_table
-from tallystick_node.engines.channel import ChannelError, ProtocolViolation, Session
-from tallystick_node.evidence.transcript import Transcript
+from tallystick_node.engines.channel import ChannelError, Meter, ProtocolViolation, Session
 from tallystick_node.runs.confinement import confine
-from tallystick_node.runs.frames import HEADER, MAX_BODY, Kind, pack
+from tallystick_node.runs.frames import Kind, pack
+from tallystick_node.runs.sockets import SocketChannel, Sockets, Terms, shake_hands
 from tallystick_node.workloads.registry import workload_named
 
 
 class Pipe:
-    """The socket to the node, shared by all channels."""
+    """The socket to the node."""
 
-    def __init__(self, fd: int, peers: list[int], seconds: float) -> None:
-        self._socket = socket.socket(fileno=fd)
-        self._lock = threading.Lock()
-        self._queues: dict[int, queue.Queue[bytes | str]] = {peer: queue.Queue(64) for peer in peers}
-        self._seconds = seconds
-        threading.Thread(target=self._read, daemon=True).start()
+    def __init__(self, descriptor: int) -> None:
+        self._socket = socket.socket(fileno=descriptor)
 
-    def send(self, kind: Kind, peer: int, body: bytes | memoryview = b"") -> None:
+    def send(self, kind: Kind, body: Any) -> None:
         """Write one frame."""
-        with self._lock:
-            self._socket.sendall(pack(kind, peer, body))
-
-    def receive(self, peer: int) -> bytes:
-        """The next message of a peer. Raises ChannelError."""
-        try:
-            item = self._queues[peer].get(timeout=self._seconds)
-        except queue.Empty:
-            raise ChannelError(peer, f"sent nothing for {self._seconds:g} s") from None
-        if isinstance(item, str):
-            self._queues[peer].put(item)
-            raise ChannelError(peer, item)
-        return item
-
-    def _read(self) -> None:
-        while True:
-            header = self._exactly(HEADER.size)
-            if header is None:
-                os._exit(0)  # the node is gone: nothing that this process still does is wanted
-            kind, peer, size = HEADER.unpack(header)
-            body = self._exactly(size) if size <= MAX_BODY else None
-            if body is None or peer not in self._queues:
-                os._exit(0)
-            self._queues[peer].put(body.decode() if kind == Kind.LOST else body)
-
-    def _exactly(self, size: int) -> bytes | None:
-        parts = bytearray()
-        while len(parts) < size:
-            part = self._socket.recv(min(size - len(parts), 1 << 20))
-            if not part:
-                return None
-            parts += part
-        return bytes(parts)
+        self._socket.sendall(pack(kind, json.dumps(body).encode()))
 
 
-class PipeChannel:
-    """One peer, seen through the pipe, with the transcript of each direction.
-
-    The transcript is kept here and not where frames arrive, so that a phase mark falls between the same messages at both ends.
-    """
-
-    def __init__(self, peer: int, pipe: Pipe) -> None:
-        self.peer = peer
-        self._pipe = pipe
-        self.sent = Transcript()
-        self.received = Transcript()
-
-    def send(self, message: bytes | bytearray | memoryview) -> None:
-        """Send one message."""
-        self.sent.message(message)
-        self._pipe.send(Kind.DATA, self.peer, memoryview(message))
-
-    def receive(self) -> bytes:
-        """The next message. Raises ChannelError."""
-        message = self._pipe.receive(self.peer)
-        self.received.message(message)
-        return message
-
-    def receive_into(self, view: memoryview) -> int:
-        """The next message, written into ``view`` when it has its length."""
-        message = self.receive()
-        if len(message) == len(view):
-            view[:] = message
-        return len(message)
-
-    def mark(self, phase: str) -> None:
-        """Mix a phase into the transcripts."""
-        self.sent.mark(phase)
-        self.received.mark(phase)
+def connect(job: dict[str, Any], meter: Meter) -> dict[int, SocketChannel]:
+    """The channels to all peers, each of which has shown the certificate that its node announced. Raises ChannelError."""
+    sockets = Sockets(job["seconds"])
+    channels = {}
+    for link in job["links"]:
+        certificate, announced = (base64.b64decode(link[name]) for name in ("certificate", "peer_certificate"))
+        terms = Terms(link["listens"], link["key"].encode(), certificate, announced)
+        connection = socket.socket(fileno=link["descriptor"])
+        channels[link["peer"]] = SocketChannel(link["peer"], sockets, connection, terms, meter)
+    shake_hands(channels.values())
+    return channels
 
 
 def run(job: dict[str, Any], pipe: Pipe) -> dict[str, Any]:
     """Run the party's side; the outcome as JSON."""
     spec = TaskSpec.parse(base64.b64decode(job["spec"]))
     party, index = job["party"], spec.parties.index(job["party"])
+    meter = Meter()
+    channels = connect(job, meter)
     workload = workload_named(spec.workload)
     table = None
     if spec.input_of(party) is not None:
         columns = [Column.from_json(column) for column in job["columns"]]
         wanted = list(workload.columns(spec, party))
         table = open_table(Path(job["path"]), columns).select(wanted)
-    channels: dict[int, Any] = {peer: PipeChannel(peer, pipe) for peer in range(len(spec.parties)) if peer != index}
-
-    def progress(phase: str, fraction: float) -> None:
-        pipe.send(Kind.PROGRESS, 0, json.dumps([phase, fraction]).encode())
-
     context = hashlib.sha256(spec.digest() + job["attempt"].to_bytes(4, "big")).digest()
-    session = Session(index, dict(channels), progress, context)
+    session = Session(index, {**channels}, lambda *step: pipe.send(Kind.PROGRESS, step), context, meter)
     outcome = workload.run(spec, party, table, session, Path(job["scratch"]))
     return {
         "commitment": outcome.commitment,
@@ -139,6 +77,7 @@ def run(job: dict[str, Any], pipe: Pipe) -> dict[str, Any]:
         "files": {name: str(path) for name, path in outcome.files.items()},
         "sent": {str(peer): channel.sent.summary() for peer, channel in channels.items()},
         "received": {str(peer): channel.received.summary() for peer, channel in channels.items()},
+        "steps": {name: [step.messages, step.bytes, step.rounds] for name, step in meter.steps.items() if step.messages},
     }
 
 
@@ -160,13 +99,12 @@ def problem_of(error: BaseException) -> dict[str, Any]:
 def main() -> None:
     """Entry point."""
     job = json.load(sys.stdin)
-    pipe = Pipe(int(sys.argv[1]), [p for p in range(job["parties"]) if p != job["index"]], job["seconds"])
+    pipe = Pipe(int(sys.argv[1]))
     try:
         confine()
-        outcome = run(job, pipe)
-        pipe.send(Kind.OUTCOME, 0, json.dumps(outcome).encode())
+        pipe.send(Kind.OUTCOME, run(job, pipe))
     except BaseException as error:
-        pipe.send(Kind.ERROR, 0, json.dumps(problem_of(error)).encode())
+        pipe.send(Kind.ERROR, problem_of(error))
         if os.environ.get("TALLYSTICK_WORKER_TRACE"):
             raise
     sys.stdout.flush()

@@ -271,11 +271,10 @@ class PeerService(node_pb2_grpc.PeerServicer):
             LOG.warning("peer refused", code=error.code, problem=error.message, party=error.party)
             await abort(context, error)
             return
-        link.ready.set()
         reading = asyncio.create_task(receive_into(frames, link, None))
         try:
             async for frame in outgoing(run, link):
-                if link.failure and frame.WhichOneof("kind") == "data":
+                if link.failure and frame.WhichOneof("kind") == "evidence":
                     break
                 yield frame
             await asyncio.wait([reading], timeout=5)

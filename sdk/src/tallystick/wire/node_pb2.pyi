@@ -150,28 +150,34 @@ class AttachReply(_message.Message):
     def __init__(self, descriptor: _Optional[bytes] = ...) -> None: ...
 
 class Frame(_message.Message):
-    __slots__ = ("hello", "data", "abort", "done")
+    __slots__ = ("hello", "evidence", "abort", "done")
     HELLO_FIELD_NUMBER: _ClassVar[int]
-    DATA_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
     ABORT_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
-    data: bytes
+    evidence: bytes
     abort: Abort
     done: bool
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., data: _Optional[bytes] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., done: _Optional[bool] = ...) -> None: ...
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., evidence: _Optional[bytes] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., done: _Optional[bool] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("task", "attempt", "spec", "protocol_version")
+    __slots__ = ("task", "attempt", "spec", "protocol_version", "certificate", "ticket", "data_port")
     TASK_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    TICKET_FIELD_NUMBER: _ClassVar[int]
+    DATA_PORT_FIELD_NUMBER: _ClassVar[int]
     task: str
     attempt: int
     spec: bytes
     protocol_version: int
-    def __init__(self, task: _Optional[str] = ..., attempt: _Optional[int] = ..., spec: _Optional[bytes] = ..., protocol_version: _Optional[int] = ...) -> None: ...
+    certificate: bytes
+    ticket: bytes
+    data_port: int
+    def __init__(self, task: _Optional[str] = ..., attempt: _Optional[int] = ..., spec: _Optional[bytes] = ..., protocol_version: _Optional[int] = ..., certificate: _Optional[bytes] = ..., ticket: _Optional[bytes] = ..., data_port: _Optional[int] = ...) -> None: ...
 
 class Abort(_message.Message):
     __slots__ = ("problem",)

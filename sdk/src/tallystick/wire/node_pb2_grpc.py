@@ -474,7 +474,8 @@ class PeerServicer:
     """
 
     def Exchange(self, request_iterator, context):
-        """One stream per run and pair of parties, opened by the party with the lower account. First frame both ways: Hello.
+        """One stream per run and pair of parties, opened by the party with the lower account. First frame both ways: Hello. What the
+        computation says goes over a direct connection that the Hellos bring about.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
