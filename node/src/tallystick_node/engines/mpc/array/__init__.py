@@ -67,7 +67,7 @@ from tallystick_node.engines.mpc.array.namespace import (
     where,
 )
 from tallystick_node.engines.mpc.array.program import declare, plan_of
-from tallystick_node.engines.mpc.array.secret import SecretArray, reveal, secret
+from tallystick_node.engines.mpc.array.secret import SecretArray, reveal, secret, using
 from tallystick_node.engines.mpc.array.simulate import run_locally, simulate
 
 __all__ = [
@@ -129,6 +129,7 @@ __all__ = [
     "top_k",
     "transpose",
     "unique",
+    "using",
     "var",
     "where",
 ]

@@ -18,6 +18,7 @@ checked; what passes the range in between gives a wrong number, in this as in ev
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, NoReturn
@@ -417,6 +418,8 @@ def _product(left: SecretArray, right: Any) -> SecretArray:
 
 
 def _scaled(array: SecretArray, factor: float) -> SecretArray:
+    if not math.isfinite(factor):
+        raise ValueError("a public factor is finite")
     if factor == int(factor):
         return apply("multiply", *_factor(real(array), int(factor)))
     whole = int(factor) if abs(factor) >= MAX_FACTOR else 0
@@ -441,6 +444,8 @@ def _reshaped(array: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _quotient(left: SecretArray, right: Any, *, swapped: bool = False) -> SecretArray:
+    if swapped and np.ndim(right) == 0 and right == 1:
+        return apply("reciprocal", real(left))
     if isinstance(right, SecretArray) or swapped:
         first, second = (constant(left, right, real(left).kind), real(left)) if swapped else (left, right)
         if not swapped:

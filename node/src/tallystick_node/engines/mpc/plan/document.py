@@ -62,7 +62,7 @@ class Input:
     columns: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """One operation on earlier values; ``constant`` holds the public elements where the operation is that."""
 
@@ -81,14 +81,20 @@ class Reveal:
     receivers: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
-    """Build one with :mod:`tracing` or :meth:`parse`; both check every rule."""
+    """Build one with :mod:`tracing` or :meth:`parse`; both check every rule. Plans of the same bytes are equal."""
 
     parties: tuple[str, ...]
     inputs: tuple[Input, ...]
     steps: tuple[Step, ...]
     reveals: tuple[Reveal, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Plan) and self.to_bytes() == other.to_bytes()
+
+    def __hash__(self) -> int:
+        return hash(self.to_bytes())
 
     @cached_property
     def types(self) -> tuple[Type, ...]:

@@ -67,8 +67,8 @@ def explain(plan: Plan, offer: Offer, cast: Cast) -> Explanation:
     return Explanation(
         protocol=offer.kind.name,
         rounds=max(predictor.rounds),
-        bytes_all=round(sum(sent)),
-        bytes_most=round(max(sent)),
+        bytes_all=sum(sent),
+        bytes_most=max(sent),
         seconds=seconds,
         memory_bytes=BASE_MEMORY + found.parts * peak(plan),
         bytes_by_operation=found.by_operation,
@@ -98,7 +98,7 @@ class _Rehearsal:
         self._plan, self._cast = plan, cast
         self.predictor = Predictor(offer, len(cast.computing))
         self.parts = len(offer.kind.split(zeros((0,), bits=False).parts[0], len(cast.computing))[0])
-        self.outside: dict[str, float] = {}
+        self.outside: dict[str, int] = {}
         self.by_operation: dict[str, int] = {}
 
     def run(self) -> None:
@@ -128,7 +128,7 @@ class _Rehearsal:
         before = sum(self.predictor.bytes_sent) + sum(self.outside.values())
         found = work()
         spent = sum(self.predictor.bytes_sent) + sum(self.outside.values()) - before
-        self.by_operation[name] = self.by_operation.get(name, 0) + round(spent)
+        self.by_operation[name] = self.by_operation.get(name, 0) + spent
         return found
 
     def _input(self, owner: str, shape: tuple[int, ...], *, bits: bool) -> Shares | Binary:
@@ -137,6 +137,7 @@ class _Rehearsal:
             self.predictor.pay("share", value.size, seats=[self._cast.computing.index(owner)])
         else:
             self._add(owner, 8 * value.size * self.parts * len(self._cast.computing))
+            self.predictor.hear_outside()
             self.predictor.pay("accept", value.size)
         return self.predictor.negative(value) if bits else value
 
@@ -151,15 +152,14 @@ class _Rehearsal:
         predictor, cast = self.predictor, self._cast
         numbers = predictor.to_arithmetic(value) if isinstance(value, Binary) else value
         inside = [cast.computing.index(party) for party in receivers if party in cast.computing]
-        outside = len(receivers) - len(inside)
         if inside:
             predictor.reveal(numbers, inside)
-        if outside:
+        if outside := len(receivers) - len(inside):
             predictor.disclose(numbers)
-            for party in range(len(cast.computing)):
-                predictor.bytes_sent[party] += 8 * numbers.size * self.parts * outside
+            for _ in range(outside):
+                predictor.tell_outside(8 * numbers.size * self.parts)
 
-    def _add(self, party: str, count: float) -> None:
+    def _add(self, party: str, count: int) -> None:
         self.outside[party] = self.outside.get(party, 0) + count
 
 

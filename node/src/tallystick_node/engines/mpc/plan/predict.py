@@ -30,7 +30,7 @@ class Predictor(Clear):
         super().__init__(local_sessions(1)[0])
         self._offer = offer
         self._count = parties
-        self.bytes_sent = [0.0] * parties
+        self.bytes_sent = [0] * parties
         self.rounds = [0] * parties
         self.multiplications = 0  # in matrix products, at one party: their cost is not in messages
         self._listened = [True] * parties
@@ -49,12 +49,22 @@ class Predictor(Clear):
                 self.rounds[party] += what == "s" and self._listened[party]
                 self._listened[party] = what == "r"
 
+    def hear_outside(self) -> None:
+        """Every party receives from one that does not compute."""
+        self._listened = [True] * self._count
+
+    def tell_outside(self, size: int) -> None:
+        """Every party sends ``size`` bytes to one that does not compute."""
+        self.bytes_sent = [sent + size for sent in self.bytes_sent]
+        self.rounds = [rounds + listened for rounds, listened in zip(self.rounds, self._listened, strict=True)]
+        self._listened = [False] * self._count
+
     def averaged(self, work: Callable[[], Result], times: int) -> Result:
         """Do something several times, and pay for it once: the average."""
         sent, rounds, multiplications = list(self.bytes_sent), list(self.rounds), self.multiplications
         for _ in range(times):
             found = work()
-        self.bytes_sent = [old + (new - old) / times for old, new in zip(sent, self.bytes_sent, strict=True)]
+        self.bytes_sent = [old + round((new - old) / times) for old, new in zip(sent, self.bytes_sent, strict=True)]
         self.rounds = [old + round((new - old) / times) for old, new in zip(rounds, self.rounds, strict=True)]
         self.multiplications = multiplications + (self.multiplications - multiplications) // times
         return found

@@ -1,8 +1,8 @@
 """What each primitive of a protocol costs, learnt by doing it once on a few elements, all parties in this process.
 
-So a prediction needs no table that somebody keeps in step with the protocols. A primitive's messages are as long as a constant
-plus so much for each element, where the number of elements may be rounded up to a multiple of eight (bits travel eight in a byte);
-and the order in which a party sends and receives does not depend on the number.
+So a prediction needs no table that somebody keeps in step with the protocols. Eight more elements make a primitive's messages
+longer by the same, however many there are (bits travel eight in a byte, so one more need not); and the order in which a party sends
+and receives does not depend on the number.
 """
 
 from __future__ import annotations
@@ -21,33 +21,32 @@ from tallystick_node.engines.mpc.protocol import Binary, Protocol, Shares
 
 OPENING = "open"  # what joining the protocol costs, before anything is computed
 SECONDS = 30.0
-_SIZES = (64, 65, 128)
+_START = 64
 
 
 @dataclass(frozen=True)
 class Price:
-    """For each party: the bytes that it sends in any case and for each element, and the order of sending (s) and receiving (r)."""
+    """For each party: the bytes that it sends for 64 to 71 elements, those for eight more, and the order of its sending (s) and
+    receiving (r)."""
 
-    fixed: tuple[float, ...]
-    each: tuple[float, ...]
-    rounded: bool
+    start: tuple[tuple[int, ...], ...]
+    eight: tuple[int, ...]
     pattern: tuple[str, ...]
 
-    def bytes_sent(self, count: int) -> list[float]:
+    def bytes_sent(self, count: int) -> list[int]:
         """The bytes that each party sends for ``count`` elements."""
-        elements = -(-count // 8) * 8 if self.rounded else count
-        return [fixed + each * elements for fixed, each in zip(self.fixed, self.each, strict=True)]
+        steps, rest = divmod(count - _START, 8)
+        return [start[rest] + steps * eight for start, eight in zip(self.start, self.eight, strict=True)]
 
 
 @cache
 def price(offer: Offer, parties: int, primitive: str, width: int = 64, seats: tuple[int, ...] | None = None) -> Price:
     """The price of a primitive, a method of the protocol, for words of ``width`` bits; ``seats`` are the owner or the receivers."""
     step = None if primitive == OPENING else _steps(primitive, width, seats)
-    seen = [_observe(offer, parties, step, count) for count in _SIZES]
-    slope = [(high - low) / 64 for (low, _), (high, _) in zip(seen[0], seen[2], strict=True)]
-    rounded = any(abs(middle - low - each) > 1e-9 for (low, _), (middle, _), each in zip(seen[0], seen[1], slope, strict=True))
-    constant = [low - 64 * each for (low, _), each in zip(seen[0], slope, strict=True)]
-    return Price(tuple(constant), tuple(slope), rounded, tuple(pattern for _, pattern in seen[0]))
+    seen = [_observe(offer, parties, step, count) for count in range(_START, _START + 9)]
+    start = tuple(tuple(each[party][0] for each in seen[:8]) for party in range(parties))
+    eight = tuple(seen[8][party][0] - seen[0][party][0] for party in range(parties))
+    return Price(start, eight, tuple(pattern for _, pattern in seen[0]))
 
 
 def _observe(offer: Offer, parties: int, step: Callable[[Protocol, int], Any] | None, count: int) -> list[tuple[int, str]]:
