@@ -19,9 +19,10 @@ _QUOTIENT = 20  # fraction bits of its reciprocal
 def scale(protocol: Protocol, secret: Shares, *, factor: ArrayLike, bits: int = 44) -> Shares:
     """Integers or fixed-point numbers times public ones, which broadcast to their shape.
 
-    The error is at most 1.6 ulps and 2^-53 of the product; none for whole factors. Domain: |x| below 2^bits ulps, ``bits`` at most
-    56, and the product below 2^60. A factor is applied in pieces of 60 - bits bits, so that no product passes 2^62: one truncation
-    for each piece, which is three for the default and a factor near 1. Raises ValueError for a factor that is too large or none.
+    The error is at most 1.6 ulps where the product is below 2^54, else 2.6, and 2^-53 of it; none for whole factors. Domain: |x|
+    below 2^bits ulps, ``bits`` at most 56, and the product below 2^60. A factor is applied in pieces of 60 - bits bits, so that no
+    product passes 2^62: one truncation for each piece, which is three for the default and a factor near 1. Raises ValueError for a
+    factor that is too large or none.
     """
     if not 1 <= bits <= 56:
         raise ValueError("a factor is applied to numbers of 1 to 56 bits")
@@ -32,8 +33,9 @@ def scale(protocol: Protocol, secret: Shares, *, factor: ArrayLike, bits: int = 
     if np.all(rest == np.rint(rest)):
         return secret.scaled(_whole(rest))
     pieces: list[tuple[Ring, int]] = []
-    while largest * 2.0**bits > 1 / 16:
-        place = 60 - bits - ceil(log2(largest))
+    place = 0
+    while largest * 2.0**bits > 1 / 32:
+        place = min(60 - bits - ceil(log2(largest)), place + 31)  # from one piece to the next by one truncation
         piece = np.rint(np.ldexp(rest, place))
         pieces.append((_whole(piece), place))
         rest = rest - np.ldexp(piece, -place)  # exact: what is left has fewer digits

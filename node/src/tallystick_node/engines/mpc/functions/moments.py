@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tallystick_node.engines.mpc.functions.batch import stack
+from tallystick_node.engines.mpc.functions.batch import plus, stack
 from tallystick_node.engines.mpc.functions.divide import divide_public
 from tallystick_node.engines.mpc.functions.root import inverse_square_root
 from tallystick_node.engines.mpc.functions.select import clip
@@ -13,6 +13,7 @@ from tallystick_node.engines.mpc.protocol import Protocol, Shares
 _WIDE = 52  # bits of sums: four products of numbers that the default of a division by a public number takes
 _ROWS = 1024  # whose products are added up before they are truncated
 _FINE = 24  # fraction bits of inverse deviations
+_STILL = 8  # ulps of variance that truncations alone may give
 
 
 def mean(protocol: Protocol, secret: Shares, *, axis: int | None = None) -> Shares:
@@ -58,13 +59,18 @@ def covariance(protocol: Protocol, secret: Shares, *, ddof: int = 1, fraction: i
 
 
 def correlation(protocol: Protocol, secret: Shares, *, fraction: int) -> Shares:
-    """Pearson's correlation of each two columns of an (n, d) matrix, (d, d); 0 for a constant column.
+    """Pearson's correlation of each two columns of an (n, d) matrix, (d, d).
+
+    A column whose variance is at most 8 ulps counts as constant: 0, but for the error of one truncation, in its row and column.
 
     Domain: as for :func:`covariance`, and each covariance times an inverse deviation below 2^(37 - fraction). With deviations s and
     t the error is about (8 + 6 s + 6 t) ulps over s t, and 2^-22 (s + t).
     """
     both = covariance(protocol, secret, ddof=0, fraction=fraction)
-    inverse = inverse_square_root(protocol, both.map(lambda part: np.diagonal(part).copy()), fraction=fraction, digits=_FINE)
+    variances = both.map(lambda part: np.diagonal(part).copy())
+    inverse = inverse_square_root(protocol, variances, fraction=fraction, digits=_FINE)
+    varies = protocol.to_arithmetic(protocol.negative(plus(protocol, -variances, _STILL)))
+    inverse = protocol.multiply(inverse, varies)
     columns = both.shape[0]
     rows = inverse.map(lambda part: np.ascontiguousarray(np.repeat(part[:, None], columns, axis=1)))
     half = protocol.multiply_fixed(both, rows, _FINE)
