@@ -1,4 +1,4 @@
-"""Replicated sharing against NumPy: every operation, at the limits of its range, and every message of the wrong length."""
+"""Replicated sharing against NumPy: what goes in and out, products and truncation, at the limits of their range."""
 
 from __future__ import annotations
 
@@ -12,33 +12,10 @@ from tallystick_node.engines.mpc.prss import Prss
 from tallystick_node.engines.mpc.replicated import Replicated
 from tallystick_node.engines.mpc.ring import MAGNITUDE, FixedPoint, OutOfRange, decode_integers, encode_integers
 from unit.engines.conftest import run_parties
+from unit.engines.three_parties import answers, revealed, together
 
 FIXED = FixedPoint(18)
 EDGES = np.array([0, 1, -1, 2, -2, MAGNITUDE - 1, 1 - MAGNITUDE, 1 << 61, -(1 << 61), (1 << 40) + 1], np.int64)
-
-
-def together(step, *inputs):
-    """Run ``step(protocol, *shares)`` at three parties; input k belongs to party k mod 3. Each party's answer."""
-
-    def engine(session: Session):
-        protocol = Replicated(session)
-        shares = []
-        for number, values in enumerate(inputs):
-            owner = number % 3
-            shares.append(protocol.share(owner, values.shape, values if session.index == owner else None))
-        return step(protocol, *shares)
-
-    answers = run_parties(local_sessions(3), engine)
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
-    return answers
-
-
-def revealed(step, *inputs):
-    answers = together(lambda protocol, *shares: protocol.reveal(step(protocol, *shares)), *inputs)
-    assert all((answer == answers[0]).all() for answer in answers)
-    return answers[0]
 
 
 ring = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=40).map(lambda many: np.array(many, np.uint64))
@@ -67,7 +44,9 @@ def test_ring_operations(values, factor) -> None:
             assert (found == wanted).all()
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 2), (4, 200, 300), (1, 97, 257)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (3, 5, 2), (4, 200, 600), (1, 97, 257), (7, 3, 9), (5, 1, 40), (0, 3, 12), (3, 0, 12)]
+)
 def test_matrix_products(shape) -> None:
     rows, inner, columns = shape
     order = np.random.default_rng(7)
@@ -102,16 +81,6 @@ def test_only_the_named_parties_learn_a_value() -> None:
     assert answers[1].tolist() == [0, 1, 2, 3]
 
 
-def test_two_parts_of_one_party_say_nothing() -> None:
-    """The shares of equal and of different secrets look alike: uniform, and fresh each time."""
-    zeros = np.zeros(4096, np.uint64)
-    first, second, *_ = (together(lambda _, x: x.parts, zeros)[0] for _ in range(2))
-    for part, again in zip(first, second, strict=True):
-        assert len(np.unique(part)) > 4000
-        assert not (part == again).any()
-        assert abs(np.unpackbits(part.view(np.uint8)).mean() - 0.5) < 0.01
-
-
 def test_three_parties_share_zero() -> None:
     parts = run_parties(local_sessions(3), lambda session: Prss(session).zero((1000,)))
     assert not sum(parts).any()
@@ -124,30 +93,108 @@ def test_another_number_of_parties_is_refused(number) -> None:
     assert isinstance(answer, ValueError)
 
 
-# -- the messages, by sender, receiver and number
-
-MESSAGES = [
-    (0, 2, 0, "prss"),
-    (0, 1, 0, "share"),
-    (1, 0, 1, "multiply"),
-    (0, 2, 2, "truncate"),
-    (1, 2, 0, "truncate"),
-    (2, 1, 2, "truncate"),
-    (2, 0, 0, "reveal"),
-]
+# -- parties that only bring secrets or only take results
 
 
-@pytest.mark.parametrize(("sender", "receiver", "number", "step"), MESSAGES)
-@pytest.mark.parametrize("change", [lambda m: m[:-1], lambda m: m + b"\0", lambda _: b""], ids=["shorter", "longer", "empty"])
-def test_a_message_of_another_length_names_its_sender_and_step(parties, sender, receiver, number, step, change) -> None:
+def test_what_an_outsider_brings_an_outsider_takes() -> None:
+    values = EDGES.view(np.uint64).reshape(2, 5)
+    parts = Replicated.split(values, 3)
+    disclosed = answers(lambda protocol: protocol.disclose(protocol.accept(parts[protocol.index]).scaled(np.uint64(3))))
+    assert (Replicated.combine(disclosed) == values * np.uint64(3)).all()
+
+
+def test_parts_for_a_party_say_nothing() -> None:
+    for pair in Replicated.split(np.zeros(4096, np.uint64), 3):
+        assert all(abs(np.unpackbits(part.view(np.uint8)).mean() - 0.5) < 0.01 for part in pair)
+
+
+@pytest.mark.parametrize("party", [0, 1, 2])
+def test_an_owner_who_sends_different_copies_is_noticed(party) -> None:
+    parts = Replicated.split(np.arange(5, dtype=np.uint64), 3)
+    parts[party] = (parts[party][0] + np.uint64(1), parts[party][1])
+    found = run_parties(local_sessions(3), lambda session: Replicated(session).accept(parts[session.index]))
+    assert isinstance(found[party], ProtocolViolation)
+    assert (found[party].peer, found[party].step) == ((party - 1) % 3, "accept")
+
+
+@pytest.mark.parametrize(
+    "parts", [(), (np.zeros(2, np.uint64),), (np.zeros(2, np.uint64), np.zeros(3, np.uint64)), (np.zeros(2),) * 2]
+)
+def test_what_are_not_two_parts_is_refused(parts) -> None:
+    found = run_parties(local_sessions(3), lambda session: Replicated(session).accept(parts))
+    assert all(isinstance(answer, ValueError) for answer in found)
+
+
+@pytest.mark.parametrize("party", [0, 1, 2])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_party_that_discloses_another_part_is_noticed(party, place) -> None:
+    parts = [list(pair) for pair in Replicated.split(np.arange(5, dtype=np.uint64), 3)]
+    parts[party][place] = parts[party][place] + np.uint64(1)
+    with pytest.raises(ProtocolViolation, match="different copies") as caught:
+        Replicated.combine([tuple(pair) for pair in parts])
+    assert caught.value.peer == (party + place) % 3
+
+
+@pytest.mark.parametrize("change", [lambda p: p[:1], lambda p: (p[0][:2], p[1]), lambda p: (p[0], p[1].astype(np.int64))])
+def test_parts_of_another_shape_are_the_sender_s_fault(change) -> None:
+    parts = Replicated.split(np.arange(5, dtype=np.uint64), 3)
+    parts[1] = change(parts[1])
+    with pytest.raises(ProtocolViolation, match="party 1: combine"):
+        Replicated.combine(parts)
+    with pytest.raises(ValueError, match="three parties"):
+        Replicated.combine(parts[:2])
+
+
+# -- misuse that every party notices by itself
+
+
+def test_shapes_that_do_not_match_are_refused() -> None:
+    def step(protocol: Replicated, x: Shares, y: Shares):
+        for wrong in (
+            lambda: protocol.multiply(x, y[:2]),
+            lambda: protocol.multiply_fixed(x, y[:2], 18),
+            lambda: protocol.matmul(x, y),
+            lambda: protocol.matmul_fixed(x.reshape(1, 3), y.reshape(1, 3), 18),
+            lambda: protocol.truncate(x, 0),
+            lambda: protocol.truncate(x, 32),
+            lambda: protocol.shuffle([x, y[:2]]),
+            lambda: protocol.to_arithmetic(protocol.public_binary(np.zeros(3, np.uint8), 2)),
+            lambda: protocol.and_(protocol.public_binary(np.zeros(3), 2), protocol.public_binary(np.zeros(3), 3)),
+            lambda: protocol.sigmoid_fixed(x, 0),
+            lambda: protocol.sigmoid_fixed(x, 25),
+            lambda: protocol.security(2),
+        ):
+            with pytest.raises(ValueError, match="."):
+                wrong()
+
+    together(step, np.zeros(3, np.uint64), np.zeros(3, np.uint64))
+
+
+@pytest.mark.parametrize(("giver", "values"), [(0, None), (1, np.zeros(3, np.uint64)), (0, np.zeros(4, np.uint64))])
+def test_only_the_owner_gives_values(giver, values) -> None:
     def engine(session: Session):
-        protocol = Replicated(session)
-        x = protocol.share(0, (3,), np.arange(3, dtype=np.uint64) if session.index == 0 else None)
-        return protocol.reveal(protocol.truncate(protocol.multiply(x, x), 4))
+        return Replicated(session).share(0, (3,), values if session.index == giver else None)
 
-    error = parties(3, engine, corrupt=(sender, receiver, number, change))[receiver]
-    assert isinstance(error, ProtocolViolation), error
-    assert (error.peer, error.step) == (sender, step)
+    assert isinstance(run_parties(local_sessions(3, seconds=0.2), engine)[giver], ValueError)
+
+
+def test_results_do_not_change_when_more_is_computed() -> None:
+    """Buffers are reused inside, never in results."""
+
+    def step(protocol: Replicated, x: Shares):
+        first = [
+            protocol.multiply(x, x),
+            protocol.truncate(x, 4),
+            protocol.to_arithmetic(protocol.negative(x)),
+            protocol.random((9,)),
+        ]
+        copies = [[part.copy() for part in each.parts] for each in first]
+        for _ in range(2):
+            protocol.multiply(x, x), protocol.truncate(x, 4), protocol.to_arithmetic(protocol.negative(x)), protocol.random((9,))
+        for each, copy in zip(first, copies, strict=True):
+            assert all((part == before).all() for part, before in zip(each.parts, copy, strict=True))
+
+    together(step, np.arange(9, dtype=np.uint64))
 
 
 # -- numbers
