@@ -51,9 +51,9 @@ class Shuffles:
         """Arrays of one first dimension, of n rows and J columns together. Each of three steps takes 96 bytes a row from
         each party and 16 (J + 2) from two of them, and nine rounds. Raises ProtocolViolation."""
         count = rows[0][0].shape[0]
-        columns = tuple(np.concatenate([pair[part].reshape(count, -1).T for pair in rows]) for part in (0, 1))
-        if count < 2 or not columns[0].size:
+        if count < 2 or not any(pair[0].size for pair in rows):
             return rows
+        columns = tuple(np.concatenate([pair[part].reshape(count, -1).T for pair in rows]) for part in (0, 1))
         for step in range(3):
             keys, tags = self._tags((columns[0], columns[1]))
             tables = [self._stacked(part, tag) for part, tag in zip(columns, tags, strict=True)]

@@ -1,0 +1,304 @@
+"""One party deviates, in every message of every method: nobody accepts a wrong result, and somebody says what was wrong.
+
+Each case runs once and notes what passes on every link; then each message is changed in turn: its sender is the party that deviates.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections import defaultdict
+
+import numpy as np
+import pytest
+from tallystick_node.engines.channel import ChannelError, Meter, ProtocolViolation, Session
+from tallystick_node.engines.mpc.malicious import MaliciousReplicated, bits
+from tallystick_node.engines.mpc.ring import MAGNITUDE
+from unit.engines.conftest import run_parties
+
+X = np.array([3, 2**64 - 5, MAGNITUDE - 1, 1 << 40], np.uint64)
+Y = np.array([7, 11, 2**64 - 1, 5], np.uint64)
+
+
+class Link:
+    """One end of a link that closes when the other party gives up; ``tamper(number, message)`` changes what passes."""
+
+    def __init__(self, peer, out, into, log, tamper=lambda _number, message: message) -> None:
+        self.peer, self._out, self._into, self.log, self.tamper, self.step = peer, out, into, log, tamper, ""
+
+    def send(self, message) -> None:
+        message = bytes(message)
+        self.log.append((self.step, message))
+        self._out.put(self.tamper(len(self.log) - 1, message))
+
+    def receive(self) -> bytes:
+        message = self._into.get(timeout=20)
+        if message is None:
+            raise ChannelError(self.peer, "closed")
+        return message
+
+    def receive_into(self, view) -> int:
+        message = self.receive()
+        if len(message) == len(view):
+            view[:] = message
+        return len(message)
+
+    def mark(self, phase: str) -> None:
+        self.step = phase
+
+    def close(self) -> None:
+        self._out.put(None)
+
+
+def run(engine, sender=None, receiver=None, tamper=None):
+    """Each party's answer or exception, and what passed on each link."""
+    queues = {(i, j): queue.SimpleQueue() for i in range(3) for j in range(3) if i != j}
+    logs = {link: [] for link in queues}
+    sessions = []
+    for i in range(3):
+        links = {j: Link(j, queues[i, j], queues[j, i], logs[i, j]) for j in range(3) if j != i}
+        if sender == i:
+            links[receiver].tamper = tamper
+        sessions.append(Session(i, links, meter=Meter()))
+
+    def one(session):
+        try:
+            return engine(MaliciousReplicated(session))
+        finally:
+            for link in session.channels.values():
+                link.close()
+
+    return run_parties(sessions, one), logs
+
+
+def mine(protocol, owner, values):
+    return protocol.share(owner, values.shape, values if protocol.index == owner else None)
+
+
+def shown(protocol, *secrets):
+    return [(protocol.reveal if hasattr(each, "scaled") else protocol.reveal_binary)(each) for each in secrets]
+
+
+def inputs(protocol):
+    return shown(protocol, mine(protocol, 0, X), mine(protocol, 1, Y))
+
+
+def outside(protocol):
+    return list(protocol.disclose(protocol.accept(SPLIT[protocol.index])))
+
+
+def multiply(protocol):
+    return shown(protocol, protocol.multiply(mine(protocol, 0, X), mine(protocol, 1, Y)))
+
+
+def matmul(protocol):
+    x, y = mine(protocol, 0, np.resize(X, (50, 2))), mine(protocol, 2, np.resize(Y, (2, 3)))
+    return shown(protocol, protocol.matmul(x, y), protocol.matmul(y.map(np.transpose), x.map(np.transpose)))
+
+
+def truncate(protocol):
+    return [protocol.reveal(protocol.truncate(mine(protocol, 2, X), 18)).view(np.int64) - (X.view(np.int64) >> 18)]
+
+
+def negative(protocol):
+    return shown(protocol, protocol.negative(mine(protocol, 0, X)))
+
+
+def conjunction(protocol):
+    words = protocol.public_binary(X, 64)
+    return shown(protocol, protocol.and_(words, words), protocol.and_(words.bit(1), words.bit(0)))
+
+
+def arithmetic(protocol):
+    return shown(protocol, protocol.to_arithmetic(protocol.public_binary(X & np.uint64(1), 1)))
+
+
+def decompose(protocol):
+    return shown(protocol, protocol.decompose(mine(protocol, 0, X)))
+
+
+def compose(protocol):
+    return shown(protocol, protocol.compose(protocol.public_binary(X, 64)))
+
+
+def shuffle(protocol):
+    return [np.sort(protocol.reveal(protocol.shuffle([mine(protocol, 0, X)])[0]))]
+
+
+def random(protocol):
+    opened = protocol.reveal(protocol.random((3,)))
+    return [opened[:0]]
+
+
+SPLIT = MaliciousReplicated.split(X, 3)
+WIDE = {"multiply", "verify products", "verify matrices", "shuffle"}  # steps with messages modulo 2^112 and 2^128
+CASES = [inputs, outside, multiply, matmul, truncate, negative, conjunction, arithmetic, decompose, compose, shuffle, random]
+
+
+def right(case, party, answer) -> bool:
+    """Whether a party that ended without an error has what an honest run gives."""
+    if case is truncate:
+        return set(answer[0].tolist()) <= {-1, 0, 1}
+    return all((found == wanted).all() for found, wanted in zip(answer, HONEST[case][0][party], strict=True))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_bits():
+    """Batches of random bits short enough for thousands of runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bits, "LEAST", 8)
+        for case in CASES:
+            HONEST[case] = run(case)
+            for answer in HONEST[case][0]:
+                if isinstance(answer, Exception):
+                    raise answer
+        yield
+
+
+HONEST: dict = {}
+
+
+def judge(case, sender, receiver, tamper) -> list[ProtocolViolation]:
+    """What the honest parties say; no result of theirs is wrong."""
+    answers, _ = run(case, sender, receiver, tamper)
+    said = []
+    for party, answer in enumerate(answers):
+        if party == sender:
+            continue
+        if isinstance(answer, ProtocolViolation):
+            said.append(answer)
+        elif not isinstance(answer, ChannelError):
+            assert not isinstance(answer, Exception), answer
+            assert right(case, party, answer)
+    return said
+
+
+def changed_at(number, change):
+    return lambda count, message: change(message) if count == number else message
+
+
+def flipped(message: bytes, place: int) -> bytes:
+    return message[:place] + bytes([message[place] ^ 128]) + message[place + 1 :]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_a_changed_bit_in_any_message_is_found(case) -> None:
+    for (sender, receiver), log in HONEST[case][1].items():
+        for number, (step, message) in enumerate(log):
+            for place in sorted({0, len(message) // 2, len(message) - 1}):
+                said = judge(case, sender, receiver, changed_at(number, lambda m, place=place: flipped(m, place)))
+                if place == len(message) - 1 and step in WIDE and len(message) > 16:
+                    continue  # bits beyond the ring, where an even weight hides an error and the result is right: judge saw to that
+                assert said, f"{case.__name__}: byte {place} of message {number} of {sender} to {receiver} in {step!r}"
+                assert all(each.step for each in said)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_a_message_of_another_length_names_its_sender_and_step(case) -> None:
+    for (sender, receiver), log in HONEST[case][1].items():
+        kinds = {}
+        for number, (step, message) in enumerate(log):
+            kinds.setdefault((step, len(message)), number)
+        for (step, _), number in kinds.items():
+            for change in (lambda m: m[:-1], lambda m: m + b"\0", lambda _: b""):
+                said = judge(case, sender, receiver, changed_at(number, change))
+                assert (sender, step) in {(each.peer, each.step) for each in said}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_an_old_message_again_is_found(case) -> None:
+    for (sender, receiver), log in HONEST[case][1].items():
+        earlier = defaultdict(list)
+        for number, (step, message) in enumerate(log):
+            if earlier[len(message)] and step != "verified":
+                passed: list[bytes] = []
+
+                def again(count, current, number=number, passed=passed):
+                    old = next((each for each in reversed(passed) if len(each) == len(current)), current)
+                    passed.append(current)
+                    return old if count == number else current
+
+                assert judge(case, sender, receiver, again), (
+                    f"{case.__name__}: message {number} of {sender} to {receiver} in {step!r}"
+                )
+            earlier[len(message)].append(number)
+
+
+# -- deviations that one changed message is not
+
+
+class Liar(MaliciousReplicated):
+    """Sends other parts than it computed, and keeps them as its own: ``lie(step, array)`` before each resharing."""
+
+    def __init__(self, session, lie) -> None:
+        super().__init__(session)
+        honest = self._seat.reshare
+
+        def reshare(part):
+            lie(self._seat.step, part)
+            return honest(part)
+
+        self._seat.reshare = reshare
+
+
+def betrayed(case, traitor, lie):
+    """What the honest parties end with when ``traitor`` lies."""
+
+    def engine(protocol):
+        return case(protocol)
+
+    queues = {(i, j): queue.SimpleQueue() for i in range(3) for j in range(3) if i != j}
+    sessions = [
+        Session(i, {j: Link(j, queues[i, j], queues[j, i], []) for j in range(3) if j != i}, meter=Meter()) for i in range(3)
+    ]
+
+    def one(session):
+        try:
+            return engine(Liar(session, lie) if session.index == traitor else MaliciousReplicated(session))
+        finally:
+            for link in session.channels.values():
+                link.close()
+
+    answers = run_parties(sessions, one)
+    return [answer for party, answer in enumerate(answers) if party != traitor]
+
+
+@pytest.mark.parametrize("traitor", [0, 1, 2])
+@pytest.mark.parametrize("case", [multiply, matmul, negative, decompose], ids=lambda case: case.__name__)
+def test_an_error_in_the_top_bit_of_one_part_is_found(case, traitor) -> None:
+    def lie(step, part):
+        if step == case.__name__ and not getattr(lie, "done", False):
+            lie.done = True
+            view = part.reshape(-1).view(np.uint8)
+            view[7] ^= 128
+
+    assert any(isinstance(answer, ProtocolViolation) for answer in betrayed(case, traitor, lie))
+
+
+@pytest.mark.parametrize("traitor", [0, 1, 2])
+def test_the_same_error_in_all_triples_and_all_conjunctions_is_found(traitor) -> None:
+    """Then every bucket is consistent: opened triples show it."""
+
+    def lie(step, part):
+        if step in ("and", "verify conjunctions"):
+            part ^= np.uint64(1)
+
+    assert any(isinstance(answer, ProtocolViolation) for answer in betrayed(conjunction, traitor, lie))
+
+
+@pytest.mark.parametrize("traitor", [0, 1, 2])
+def test_an_error_in_products_and_in_what_they_are_checked_against_is_found(traitor) -> None:
+    """Guessing the factor is all that is left: here the guess is one."""
+
+    def lie(step, part):
+        if step in ("multiply", "verify products"):
+            part[7] ^= 128
+
+    assert any(isinstance(answer, ProtocolViolation) for answer in betrayed(multiply, traitor, lie))
+
+
+def test_an_owner_that_gives_two_parties_different_parts_is_found() -> None:
+    parts = [tuple(part.copy() for part in pair) for pair in SPLIT]
+    parts[1][1][2] += np.uint64(1)
+    answers, _ = run(lambda protocol: protocol.reveal(protocol.accept(parts[protocol.index])))
+    assert sum(isinstance(answer, ProtocolViolation) for answer in answers) == 1
+    assert all(isinstance(answer, ChannelError) for answer in answers)
