@@ -53,7 +53,7 @@ def quantile(protocol: Protocol, secret: Shares, *, q: float | Sequence[float], 
     wanted[below] = True
     wanted[above[part > 0]] = True
     tables = ordered(protocol, [(_column(columns, number),) for number in range(columns.shape[1])], wanted, bits=bits)
-    low, high = (_columns([table[0][at] for table in tables], columns) for at in (below, above))
+    low, high = (_rows(tables, columns, at) for at in (below, above))
     result = low
     if np.any(part):
         result = low + scale(protocol, high - low, factor=part[:, None], bits=min(bits + 1, 56))
@@ -64,11 +64,11 @@ def _column(matrix: Shares, number: int) -> Shares:
     return matrix.map(lambda part: np.ascontiguousarray(part[:, number]))
 
 
-def _columns(columns: Sequence[Shares], like: Shares) -> Shares:
-    """A matrix of columns; of none where ``like`` has none."""
-    if not columns:
-        return like[:0]
-    return stack(columns).map(lambda part: np.ascontiguousarray(part.T))
+def _rows(tables: Sequence[tuple[Shares, ...]], matrix: Shares, at: NDArray[np.int64]) -> Shares:
+    """Rows of the matrix whose columns are ordered in the tables."""
+    if not tables:
+        return matrix[at]
+    return stack([table[0][at] for table in tables]).map(lambda part: np.ascontiguousarray(part.T))
 
 
 def median(protocol: Protocol, secret: Shares, *, bits: int = 44) -> Shares:
