@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import chain_records, commitments, garbling, joint_statistics, psi_ecdh
+from benchmarks import chain_records, commitments, garbling, joint_statistics, psi_ecdh, transport
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "chain": chain_records.run,
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "mpc-garble": garbling.run,
     "psi-ecdh": psi_ecdh.run,
     "statistics": joint_statistics.run,
+    "transport": transport.run,
 }
 
 
