@@ -194,7 +194,7 @@ class MaliciousReplicated(Protocol):
         seat = self._seat
         seat.enter("reveal")
         receivers = range(PARTIES) if to is None else to
-        first, second = (np.ascontiguousarray(part) for part in parts)
+        first, second = (np.asarray(part, order="C") for part in parts)
         if seat.before in receivers:
             seat.send(seat.before, _hash(second))
         if seat.index not in receivers:
