@@ -15,15 +15,16 @@ matmul_fixed               36       3
 truncate                   20       2
 and                        24       1
 negative               50.875       7
-decompose                 320       8
+decompose                 102       8
 to_arithmetic              24       2
-compose                   536       2
+compose                   138       9
 shuffle                    48       3
 sigmoid               217.750      13
 ====================  =======  ======
 
 ``reveal`` is to all three: 8 bytes for each receiver; bits are revealed, and multiplied, in an eighth of a byte. ``and`` and
-``compose`` are for words of 64 bits. ``accept`` costs 96 bytes and a round, whatever the array's size.
+``compose`` are for words of 64 bits; ``compose`` of up to 14 bits takes 8 (width + 3) bytes and two rounds. ``accept`` costs 96
+bytes and a round, whatever the array's size.
 """
 
 from tallystick_node.engines.mpc.replicated.protocol import Replicated

@@ -73,9 +73,9 @@ def _first_digits(seat: Seat, first: Ring, second: Ring, tops: tuple[Bits, Bits]
     out = np.empty(size, np.uint32)
     for block in blocks(size):
         count = block.stop - block.start
-        mask_words, mask_halves, y, zero_next = _drawn(seat.prss.after.passing(24 * count, np.uint8), 8, 4, 8, 4)
-        x, zero = _drawn(seat.prss.own.passing(12 * count, np.uint8), 8, 4)
-        _deal(first[block], second[block], mask_words, mask_halves, words[block], halves[block])
+        mask_words, mask_halves, y, zero_next = drawn(seat.prss.after.passing(24 * count, np.uint8), 8, 4, 8, 4)
+        x, zero = drawn(seat.prss.own.passing(12 * count, np.uint8), 8, 4)
+        deal_digits(first[block], second[block], np.uint64(1), mask_words, mask_halves, words[block], halves[block])
         _to_sixteen(x, y, zero, zero_next, out[block], tops[0][block], tops[1][block])
     seat.send(2, message)
     return out
@@ -92,10 +92,10 @@ def _other_digits(seat: Seat, b: Ring, tops: tuple[Bits, Bits]) -> Halves:
     for block in blocks(size):
         count = block.stop - block.start
         if second:
-            given, given_halves, mask, zero = _drawn(seat.prss.own.passing(24 * count, np.uint8), 8, 4, 8, 4)
+            given, given_halves, mask, zero = drawn(seat.prss.own.passing(24 * count, np.uint8), 8, 4, 8, 4)
         else:
             given, given_halves = words[block], halves[block]
-            mask, zero = _drawn(seat.prss.after.passing(12 * count, np.uint8), 8, 4)
+            mask, zero = drawn(seat.prss.after.passing(12 * count, np.uint8), 8, 4)
         _join(b[block], given, given_halves, mask, seat.index, mine[block])
         kept[block], zeros[block] = mask, zero
     mine ^= seat.exchange(other, mine, other)
@@ -112,7 +112,7 @@ def _padded(part: Ring, size: int) -> Ring:
     return flat if flat.size == size else np.concatenate([flat, np.zeros(size - flat.size, np.uint64)])
 
 
-def _drawn(drawn: NDArray[np.uint8], *sizes: int) -> list[NDArray[Any]]:
+def drawn(drawn: NDArray[np.uint8], *sizes: int) -> list[NDArray[Any]]:
     """Bytes as arrays of words of these sizes in bytes, as many of each."""
     count, start, out = len(drawn) // sum(sizes), 0, []
     for size in sizes:
@@ -122,7 +122,7 @@ def _drawn(drawn: NDArray[np.uint8], *sizes: int) -> list[NDArray[Any]]:
 
 
 @inlined
-def _by_digits(word: np.uint64) -> np.uint64:
+def by_digits(word: np.uint64) -> np.uint64:
     """Upper bits of the two-bit digits to the upper half, lower bits to the lower; digits in bit-reversed order of their number, so
     that neighbours are a half apart at each level of the tree. That is the reversal of the six bits of a bit's place."""
     moved = ((word >> np.uint64(31)) ^ word) & np.uint64(0x00000000AAAAAAAA)
@@ -134,13 +134,13 @@ def _by_digits(word: np.uint64) -> np.uint64:
 
 
 @compiled
-def _deal(first: Ring, second: Ring, mask: Ring, mask_halves: Halves, words: Ring, halves: Halves) -> None:
-    """The digits of a, moved up by a bit so that the carry out is the carry into the top; the top bit takes the place that is
-    free."""
+def deal_digits(first: Ring, second: Ring, by: np.uint64, mask: Ring, mask_halves: Halves, words: Ring, halves: Halves) -> None:
+    """The digits of a, and the products of their bits, masked. Moved up by a bit (``by`` is 1, not 0), so that the carry out is the
+    carry into the top; the top bit takes the place that is free."""
     for i in range(first.size):
         a = first[i] + second[i]
-        digits = _by_digits(a << np.uint64(1))
-        words[i] = (digits | (a >> np.uint64(63))) ^ mask[i]
+        digits = by_digits(a << by)
+        words[i] = (digits | ((a >> np.uint64(63)) & by)) ^ mask[i]
         halves[i] = np.uint32((digits >> np.uint64(32)) & digits & np.uint64(LOW)) ^ mask_halves[i]
 
 
@@ -149,7 +149,7 @@ def _join(b: Ring, words: Ring, halves: Halves, mask: Ring, party: int, out: Rin
     """A party's part of G (lower half) and P (upper half) of all digits, masked. P of the lowest digit is never used: its place
     takes the sum of the top bits."""
     for i in range(b.size):
-        theirs = _by_digits(b[i] << np.uint64(1))
+        theirs = by_digits(b[i] << np.uint64(1))
         b_high, b_low = theirs >> np.uint64(32), theirs & np.uint64(LOW)
         top = words[i] & np.uint64(1)
         given = words[i] ^ top

@@ -15,50 +15,43 @@ from numpy.typing import NDArray
 
 from tallystick_node.engines.mpc.protocol import Binary
 from tallystick_node.engines.mpc.prss import Unsigned
-from tallystick_node.engines.mpc.replicated.boolean import conjunction
+from tallystick_node.engines.mpc.replicated import adder
 from tallystick_node.engines.mpc.replicated.seat import Seat
 from tallystick_node.engines.mpc.ring import Ring
+
+NARROW = 14  # bits of a word up to which 8 (width + 3) bytes are fewer than a subtraction's
 
 Pair = tuple[Ring, Ring]
 
 
-def decompose(seat: Seat, secret: Pair) -> Binary:
-    """The bits of x = a + b: a carry by parallel prefix (Kogge and Stone, 1973)."""
-    shape, nothing = secret[0].shape, np.zeros(secret[0].shape, np.uint64)
-    if seat.index == 0:
-        mask = seat.prss.after.elements(shape)
-        masked = (secret[0] + secret[1]) ^ mask
-        seat.send(2, masked)
-        a, b = Binary((masked, mask), 64), Binary((nothing, nothing), 64)
-    elif seat.index == 1:
-        a, b = Binary((seat.prss.own.elements(shape), nothing), 64), Binary((nothing, secret[1]), 64)
-    else:
-        a, b = Binary((nothing, seat.receive(0, shape)), 64), Binary((secret[0], nothing), 64)
-    total = a ^ b
-    propagate, generate = total, conjunction(seat, a, b)
-    for distance in (1, 2, 4, 8, 16, 32):
-        lower = [_moved_up(each, distance) for each in (generate, propagate)]
-        both = conjunction(seat, _stacked(propagate, propagate), _stacked(*lower))
-        generate, propagate = generate ^ both[0], both[1]
-    return total ^ _moved_up(generate, 1)
+def decompose(seat: Seat, secret: Pair) -> Pair:
+    """The bits of ring elements, as XOR-shared words: see :mod:`adder`."""
+    first, second = adder.add(seat, (_flat(secret[0]), _flat(secret[1])))
+    return first.reshape(secret[0].shape), second.reshape(secret[0].shape)
 
 
 def compose(seat: Seat, words: Binary) -> Pair:
+    """The ring elements that words are: by subtraction (see :mod:`adder`), or bit by bit where that takes fewer bytes."""
+    wide = words.parts[0].astype(np.uint64), words.parts[1].astype(np.uint64)
+    if words.width <= NARROW:
+        return _by_bits(seat, wide, words.width)
+    first, second = adder.subtract(seat, (_flat(wide[0]), _flat(wide[1])))
+    return first.reshape(words.shape), second.reshape(words.shape)
+
+
+def _by_bits(seat: Seat, words: Pair, width: int) -> Pair:
     """c ^ d = c + d - 2 (c & d): party 0 shares c, and each bit of it, between parties 1 and 2, who add up what d selects."""
-    shape, width = words.shape, words.width
+    shape = words[0].shape
     if seat.index == 0:
-        c = (words.parts[0] ^ words.parts[1]).astype(np.uint64)
-        _send_masked(seat, c)
-        for place in range(width):
-            _send_masked(seat, (c >> np.uint64(place)) & np.uint64(1))
+        c = words[0] ^ words[1]
+        _send_masked(seat, np.stack([c, *((c >> np.uint64(place)) & np.uint64(1) for place in range(width))]))
         return seat.prss.own.elements(shape), seat.prss.after.elements(shape)
-    second = seat.index == 1
-    d = words.parts[1 if second else 0].astype(np.uint64)
-    total = _given(seat, shape)
-    if second:
-        total = total + d
-    for place in range(width):
-        total -= (_given(seat, shape) * ((d >> np.uint64(place)) & np.uint64(1))) << np.uint64(place + 1)
+    d = words[1 if seat.index == 1 else 0]
+    total, *bits = _given(seat, (width + 1, *shape))
+    if seat.index == 1:
+        total += d
+    for place, bit in enumerate(bits):
+        total -= (bit * ((d >> np.uint64(place)) & np.uint64(1))) << np.uint64(place + 1)
     return rejoin(seat, total)
 
 
@@ -98,9 +91,5 @@ def _given(seat: Seat, shape: tuple[int, ...], kind: Unsigned = np.uint64) -> ND
     return seat.prss.own.elements(shape, kind) if seat.index == 1 else seat.receive(0, shape, kind)
 
 
-def _moved_up(words: Binary, places: int) -> Binary:
-    return words.map(lambda part: part << np.uint64(places))
-
-
-def _stacked(first: Binary, second: Binary) -> Binary:
-    return Binary(tuple(np.stack(parts) for parts in zip(first.parts, second.parts, strict=True)), first.width)
+def _flat(part: Ring) -> Ring:
+    return np.ascontiguousarray(part).reshape(-1)

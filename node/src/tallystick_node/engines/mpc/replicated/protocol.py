@@ -215,9 +215,9 @@ class Replicated(Protocol):
         return Binary(compare.negative(self._seat, _pair(secret)))
 
     def decompose(self, secret: Shares) -> Binary:
-        """The 64 bits of each secret, as words."""
+        """The 64 bits of each secret, as words. Eight rounds, 102 bytes an element over all parties."""
         self._seat.enter("decompose")
-        return convert.decompose(self._seat, _pair(secret))
+        return Binary(convert.decompose(self._seat, _pair(secret)), 64)
 
     def to_arithmetic(self, bits: Binary) -> Shares:
         """Bits (width 1) as the ring elements 0 and 1. Two rounds, 24 bytes an element over all parties."""
@@ -227,7 +227,8 @@ class Replicated(Protocol):
         return Shares(convert.to_arithmetic(self._seat, (bits.parts[0], bits.parts[1])))
 
     def compose(self, words: Binary) -> Shares:
-        """The ring elements whose low ``width`` bits are the words."""
+        """The ring elements whose low ``width`` bits are the words. Over all parties 8 (width + 3) bytes an element and two
+        rounds up to 14 bits, 138 bytes and nine rounds above."""
         self._seat.enter("compose")
         return Shares(convert.compose(self._seat, words))
 
