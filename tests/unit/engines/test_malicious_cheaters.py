@@ -1,6 +1,6 @@
 """One party deviates, in every message of every method: nobody accepts a wrong result, and somebody says what was wrong.
 
-Each case runs once and notes what passes on every link; then each message is changed in turn: its sender is the party that deviates.
+Each case runs once and notes what passes on every link. Then each message is changed in turn: its sender is the one that deviates.
 """
 
 from __future__ import annotations

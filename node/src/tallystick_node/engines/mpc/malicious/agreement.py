@@ -69,10 +69,6 @@ class Agreement:
         """Put down that the shared ring elements are all zero."""
         self.compare(second, np.uint64(0) - first - second)
 
-    def zero_words(self, first: Words, second: Words) -> None:
-        """Put down that the XOR-shared words are all zero."""
-        self.compare(second, first ^ second)
-
     def coin(self) -> bytes:
         """Sixteen bytes that no party could choose, nor know before the others reached this step. Copies are compared later."""
         seat = self._seat

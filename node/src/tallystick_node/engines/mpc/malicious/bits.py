@@ -27,6 +27,7 @@ from tallystick_node.engines.mpc.replicated.seat import Seat
 
 Words = NDArray[Any]
 Bits = NDArray[np.uint8]
+Order = NDArray[np.uint32]
 Pair = tuple[Words, Words]
 
 LEAST = 1 << 12  # bits made at a time: fewer would need deep buckets
@@ -64,8 +65,8 @@ class RandomBits:
         made = rows * depth + depth
         bits, values = self._deal(made * lanes, kind)
         order = permutation(derived(self._agreement.coin(), b"buckets"), made)
-        key = self._open(bits, values, order, lanes, depth)
-        self._compare(bits, values, order, lanes, depth, key)
+        differ, key = self._open(bits, values, order, lanes, depth)
+        self._compare(differ, values, order, lanes, depth, key)
         kept = order[depth : depth + rows]
         return _rows(bits, kept, lanes), _rows(values, kept, lanes)
 
@@ -93,39 +94,28 @@ class RandomBits:
         _total(known, term, theirs, total)
         return (bits[0], bits[1]), ((first, total) if seat.index == 1 else (total, first))
 
-    def _open(self, bits: Pair, values: Pair, order: NDArray[np.uint32], lanes: int, depth: int) -> bytes:
+    def _open(self, bits: Pair, values: Pair, order: Order, lanes: int, depth: int) -> tuple[Bits, bytes]:
         """Open some bits whole, and how the others differ from the first of their bucket; confirm both."""
-        chosen = order[:depth]
-        whole = [_rows(each, chosen, lanes) for each in (bits, values)]
+        whole = [_rows(each, order[:depth], lanes) for each in (bits, values)]
         thirds = [self._agreement.open(*pair) for pair in whole]
-        self._differences = self._open_differences(bits, order, lanes, depth)
+        size = (order.size - depth) // depth * lanes * (depth - 1)
+        own = []
+        for part in bits:
+            differ = np.empty(size, np.uint8)
+            _differ(part, order[depth:], lanes, depth, differ)
+            own.append(np.packbits(differ))
+        third = self._agreement.open(own[0], own[1])
         key = self._agreement.confirm()
         opened = whole[0][0] ^ whole[0][1] ^ thirds[0]
         if not np.array_equal(opened.astype(values[0].dtype), whole[1][0] + whole[1][1] + thirds[1]):
             raise ProtocolViolation(self._seat.after, self._seat.step, "it or the party before made a wrong random bit")
-        return key
+        return np.unpackbits(own[0] ^ own[1] ^ third, count=size), key
 
-    def _open_differences(self, bits: Pair, order: NDArray[np.uint32], lanes: int, depth: int) -> Bits:
-        rows = (len(order) - depth) // depth
-        own = []
-        for part in bits:
-            table = part.reshape(-1, lanes)
-            first = table[order[depth : depth + rows]]
-            own.append(np.packbits(np.concatenate([table[order[depth + k * rows :][:rows]] ^ first for k in range(1, depth)])))
-        third = self._agreement.open(own[0], own[1])
-        return np.unpackbits(own[0] ^ own[1] ^ third, count=(depth - 1) * rows * lanes).reshape(depth - 1, rows * lanes)
-
-    def _compare(self, bits: Pair, values: Pair, order: NDArray[np.uint32], lanes: int, depth: int, key: bytes) -> None:
-        rows = (len(order) - depth) // depth
-        first = _rows(values, order[depth : depth + rows], lanes)
-        for k in range(1, depth):
-            other = _rows(values, order[depth + k * rows :][:rows], lanes)
-            gaps = []
-            for part, holder in ((0, 0), (1, 2)):
-                gap = np.empty(rows * lanes, values[0].dtype)
-                _gap(self._differences[k - 1], first[part], other[part], int(self._seat.index == holder), gap)
-                gaps.append(gap)
-            self._agreement.compare(gaps[1], np.negative(gaps[0] + gaps[1]))
+    def _compare(self, differ: Bits, values: Pair, order: Order, lanes: int, depth: int, key: bytes) -> None:
+        held, due = np.empty(differ.size, values[0].dtype), np.empty(differ.size, values[0].dtype)
+        public = int(self._seat.index == 0), int(self._seat.index == 2)
+        _gaps(differ, values[0], values[1], order[depth:], lanes, depth, *public, held, due)
+        self._agreement.compare(held, due)
         self._agreement.confirm(key)
 
 
@@ -142,9 +132,32 @@ def arithmetic(seat: Seat, agreement: Agreement, random: tuple[Pair, Pair], bits
     return parts[0], parts[1]
 
 
-def _rows(pair: Pair, chosen: NDArray[np.uint32], lanes: int) -> Pair:
-    first, second = (part.reshape(-1, lanes)[chosen].reshape(-1) for part in pair)
-    return first, second
+def _rows(pair: Pair, chosen: Order, lanes: int) -> Pair:
+    out = tuple(np.empty(chosen.size * lanes, part.dtype) for part in pair)
+    for part, rows in zip(pair, out, strict=True):
+        _gather(part, chosen, lanes, rows)
+    return out[0], out[1]
+
+
+@compiled
+def _gather(part: Words, chosen: Order, lanes: int, out: Words) -> None:
+    for i in range(chosen.size):
+        start = np.int64(chosen[i]) * lanes
+        for k in range(lanes):
+            out[i * lanes + k] = part[start + k]
+
+
+@compiled
+def _differ(part: Bits, order: Order, lanes: int, depth: int, out: Bits) -> None:
+    """Each bit of a bucket but the first, XOR the first; bucket i has the rows i, i + n, i + 2 n in order."""
+    count = order.size // depth
+    for i in range(count):
+        first = np.int64(order[i]) * lanes
+        for layer in range(1, depth):
+            other = np.int64(order[layer * count + i]) * lanes
+            start = ((layer - 1) * count + i) * lanes
+            for k in range(lanes):
+                out[start + k] = part[first + k] ^ part[other + k]
 
 
 @compiled
@@ -167,12 +180,35 @@ def _total(known: Bits, one: Words, other: Words, out: Words) -> None:
 
 
 @compiled
-def _gap(differ: Bits, first: Words, other: Words, constant: int, out: Words) -> None:
-    """first - other where the bits are equal, first + other - 1 where they differ."""
-    one = np.uint64(constant)
-    for i in range(out.size):
-        value = np.uint64(other[i])
-        out[i] = np.uint64(first[i]) + (value - one if differ[i] else np.uint64(0) - value)
+def _gaps(
+    differ: Bits,
+    value: Words,
+    value_next: Words,
+    order: Order,
+    lanes: int,
+    depth: int,
+    public: int,
+    public_next: int,
+    held: Words,
+    due: Words,
+) -> None:
+    """first - other where the bits are equal, first + other - 1 where they differ: zero. The second part, and what it must be."""
+    count = order.size // depth
+    one, one_next = np.uint64(public), np.uint64(public_next)
+    for i in range(count):
+        first = np.int64(order[i]) * lanes
+        for layer in range(1, depth):
+            other = np.int64(order[layer * count + i]) * lanes
+            start = ((layer - 1) * count + i) * lanes
+            for k in range(lanes):
+                a, b = np.uint64(value[other + k]), np.uint64(value_next[other + k])
+                if differ[start + k]:
+                    a, b = a - one, b - one_next
+                else:
+                    a, b = np.uint64(0) - a, np.uint64(0) - b
+                b += np.uint64(value_next[first + k])
+                held[start + k] = b
+                due[start + k] = np.uint64(0) - a - np.uint64(value[first + k]) - b
 
 
 @compiled

@@ -45,6 +45,7 @@ class Conjunctions:
         self._seat = seat
         self._agreement = agreement
         self._claims: list[Claim] = []
+        self._rooms: dict[str, Ring] = {}
         self.waiting = 0
 
     def multiply(self, left: Pair, right: Pair) -> Pair:
@@ -102,8 +103,8 @@ class Conjunctions:
         order = permutation(derived(self._agreement.coin(), b"buckets"), len(rows))
         # the opened triples and the differences go in one message
         size = 2 * depth * count
-        first, second = np.empty(size + 3 * depth, np.uint64), np.empty(size + 3 * depth, np.uint64)
-        products = np.empty((depth, 2, count), np.uint64)
+        first, second = self._room("first", size + 3 * depth), self._room("second", size + 3 * depth)
+        products = self._room("products", size).reshape(depth, 2, count)
         for layer in range(depth):
             places = slice(2 * layer * count, (2 * layer + 2) * count)
             chosen = order[depth + layer * count : depth + (layer + 1) * count]
@@ -112,14 +113,23 @@ class Conjunctions:
         first[size:], second[size:] = opened[:, [0, 1, 4]].reshape(-1), opened[:, [2, 3, 5]].reshape(-1)
         third = self._agreement.open(first, second)
         key = self._agreement.confirm()
-        self._require_right((first ^ second ^ third)[size:].reshape(depth, 3))
-        defects = np.empty((2, depth, count), np.uint64)
+        self._require_right((first[size:] ^ second[size:] ^ third[size:]).reshape(depth, 3))
+        held, due = np.split(self._room("defects", size), 2)
         for layer in range(depth):
-            places = slice(2 * layer * count, (2 * layer + 2) * count)
+            places, lanes = slice(2 * layer * count, (2 * layer + 2) * count), slice(layer * count, (layer + 1) * count)
             public = first[places], second[places], third[places]
-            _compare(*claim.x, *claim.y, *claim.z, products[layer], *public, self._constant(), defects[0, layer], defects[1, layer])
-        self._agreement.zero_words(defects[0], defects[1])
+            _compare(*claim.x, *claim.y, *claim.z, products[layer], *public, self._constant(), held[lanes], due[lanes])
+        self._agreement.compare(held, due)
         self._agreement.confirm(key)
+
+    def _room(self, name: str, size: int) -> Ring:
+        """Memory for one batch, kept for the next of the same size, in whole lines of the cache."""
+        kept = self._rooms.get(name)
+        if kept is None or kept.size != size:
+            whole = np.empty(size + 8, np.uint64)
+            start = -(whole.ctypes.data // 8) % 8
+            kept = self._rooms[name] = whole[start : start + size]
+        return kept
 
     def _constant(self) -> Ring:
         """Which of this party's two parts holds public words: all ones there."""
@@ -128,8 +138,8 @@ class Conjunctions:
     def _triples(self, count: int) -> Ring:
         """Random triples in rows of eight words."""
         own, after = self._seat.prss.own, self._seat.prss.after
-        rows = np.empty((count, _ROW), np.uint64)
-        products = np.empty(count, np.uint64)
+        rows = self._room("rows", _ROW * count).reshape(count, _ROW)
+        products = self._room("made", count)
         for block in blocks(count, 1 << 12):
             size = block.stop - block.start
             _make(own.passing(3 * size), after.passing(3 * size), rows[block], products[block])
@@ -198,13 +208,15 @@ def _compare(
     second: Ring,
     third: Ring,
     constant: Ring,
-    out: Ring,
-    out_next: Ring,
+    held: Ring,
+    due: Ring,
 ) -> None:
+    """The defects: the second part of each, and what it must be if they are zero."""
     count = x.size
     for i in range(count):
         r = first[i] ^ second[i] ^ third[i]
         s = first[count + i] ^ second[count + i] ^ third[count + i]
         public = r & s
-        out[i] = z[i] ^ products[0, i] ^ (s & x[i]) ^ (r & y[i]) ^ (public & constant[0])
-        out_next[i] = z_next[i] ^ products[1, i] ^ (s & x_next[i]) ^ (r & y_next[i]) ^ (public & constant[1])
+        part = z[i] ^ products[0, i] ^ (s & x[i]) ^ (r & y[i]) ^ (public & constant[0])
+        held[i] = z_next[i] ^ products[1, i] ^ (s & x_next[i]) ^ (r & y_next[i]) ^ (public & constant[1])
+        due[i] = part ^ held[i]
