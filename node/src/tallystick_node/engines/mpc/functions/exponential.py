@@ -55,13 +55,15 @@ def exp(protocol: Protocol, secret: Shares, *, fraction: int) -> Shares:
 def log(protocol: Protocol, secret: Shares, *, fraction: int) -> Shares:
     """Natural logarithms of fixed-point numbers below 2^61 ulps; a number of 0 or less counts as one ulp.
 
-    The error is at most 3 ulps. log x = log c + n log 2 for c in [1/2, 1). One decomposition, two compositions, one
-    conversion, about six levels.
+    The error is at most 3 ulps. log x = log c + n log 2 for c in [1/2, 1). One decomposition and composition, seven
+    conversions, about six levels.
     """
     require_fraction(fraction)
     secret, top = at_least_one(protocol, secret)
     factor = protocol.compose(top.map(lambda part: reversed_bits(part) >> np.uint64(2), 62))
-    place = protocol.compose(top.map(place_bits, 6))
+    place_word = top.map(place_bits, 6)
+    digits = protocol.to_arithmetic(stack([place_word.bit(digit) for digit in range(6)]))
+    place = digits.scaled(np.array([1 << digit for digit in range(6)], np.uint64)[:, None]).sum(axis=0)
     c = protocol.multiply_fixed(secret, factor, 31)  # with 31 fraction bits; those of u = 4 c - 3 are 29
     scale = min(_LOG_BITS, 31 + fraction - _LOG_BITS)
     series = expand(protocol, plus(protocol, c, -(3 << _LOG_BITS)), _LOGARITHM, _LOG_BITS, scale)
