@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import secrets
-import socket
-import struct
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,8 +17,10 @@ from tallystick_node.engines.garbling.circuit import Circuit
 from tallystick_node.engines.garbling.halfgates import Hash, Tables, evaluate, garble
 from tallystick_node.engines.garbling.plan import plan_of
 from tallystick_node.engines.garbling.sha256 import sha256
-from tallystick_node.engines.garbling.two_party import Yao
+from tallystick_node.engines.garbling.two_party import Garbled, Yao
 from tallystick_node.engines.mpc.prss import Stream
+
+from benchmarks.parties import measure
 
 REPEATS = 5
 BLOCKS = 1 << 14  # encrypted at a time: as many as the garbler's hash takes
@@ -37,8 +37,8 @@ def run() -> dict[str, Any]:
     """AND gates garbled and evaluated a second on one core, and by two processes, beside what the AES alone would allow.
 
     An AND takes four blocks of AES at the garbler and two at the evaluator, so that one core that does both can do no more than a
-    sixth of its blocks a second, and two processes with a core each no more than a quarter. Two processes run the whole protocol
-    over a socket between them, without TLS: shared inputs, tables, garbled outputs. Each number is the best of several.
+    sixth of its blocks a second, and two processes with a core each no more than a quarter. Two processes run the protocol over the
+    channels of a real run, from garbled inputs to garbled outputs. Each number is the best of several.
     """
     rows = []
     for name, (make, count) in WORK.items():
@@ -46,10 +46,12 @@ def run() -> dict[str, Any]:
         ands = len(plan_of(circuit).ands) * count
         blocks = BLOCKS * ROUNDS / _best(_aes)
         one = ands / _best(lambda circuit=circuit, count=count: _alone(circuit, count))
-        two = ands / _between(circuit, count)
+        measured = measure(2, partial(_setup, name), _work, REPEATS, _check)
+        two = ands / measured.best
         rows += [
             {"circuit": name, "rows": count, "processes": 1, "ours": one, "aes_limit": blocks / 6, "fraction": one * 6 / blocks},
-            {"circuit": name, "rows": count, "processes": 2, "ours": two, "aes_limit": blocks / 4, "fraction": two * 4 / blocks},
+            {"circuit": name, "rows": count, "processes": 2, "ours": two, "aes_limit": blocks / 4, "fraction": two * 4 / blocks}
+            | measured.row(),
         ]
         sys.stderr.write(f"{name}: {one / 1e6:.1f} M AND/s alone, {two / 1e6:.1f} by two; {blocks / 1e6:.0f} M blocks of AES\n")
     worst = min((row for row in rows if row["processes"] == 1), key=lambda row: row["fraction"])
@@ -92,77 +94,27 @@ def _alone(circuit: Circuit, rows: int) -> None:
             sys.exit("an output label is of neither kind")
 
 
-def _between(circuit: Circuit, rows: int) -> float:
-    """The least seconds of two processes, from both being ready to both being done."""
-    ends = socket.socketpair()
-    context = multiprocessing.get_context("fork")
-    results = context.SimpleQueue()
-    peer = context.Process(target=_party, args=(1, ends[1], circuit, rows, results))
-    peer.start()
-    try:
-        _party(0, ends[0], circuit, rows, results)
-        return min(map(max, zip(results.get(), results.get(), strict=True)))
-    finally:
-        peer.join(60)
-        peer.kill()
-
-
-def _party(index: int, link: socket.socket, circuit: Circuit, rows: int, results: Any) -> None:
-    channel = _SocketChannel(1 - index, link)
-    session = Session(index, {1 - index: channel})
-    yao = Yao(session)
+def _setup(name: str, session: Session) -> tuple[Yao, Circuit, list[Garbled]]:
+    make, rows = WORK[name]
+    circuit, yao = make(), Yao(session)
     owners = [number % 2 for number in range(len(circuit.inputs))]
     values = [
-        yao.share(owner, width, rows, np.zeros((width, rows), np.uint8) if owner == index else None)
+        yao.share(owner, width, rows, np.zeros((width, rows), np.uint8) if owner == session.index else None)
         for owner, width in zip(owners, circuit.inputs, strict=True)
     ]
-    seconds = []
-    for _ in range(REPEATS + 1):
-        channel.send(b"")
-        channel.receive()
-        began = time.perf_counter()
-        yao.evaluate(circuit, *values)
-        channel.send(b"")
-        channel.receive()
-        seconds.append(time.perf_counter() - began)
-    results.put(seconds[1:])
+    return yao, circuit, values
 
 
-class _SocketChannel:
-    """Messages over a socket, each after its length."""
+def _work(_: Session, state: tuple[Yao, Circuit, list[Garbled]]) -> tuple[Garbled, ...]:
+    yao, circuit, values = state
+    return yao.evaluate(circuit, *values)
 
-    def __init__(self, peer: int, link: socket.socket) -> None:
-        self.peer = peer
-        self._link = link
-        link.settimeout(60)
-        link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
 
-    def send(self, message: bytes | bytearray | memoryview) -> None:
-        self._link.sendall(struct.pack("<I", len(message)))
-        self._link.sendall(message)
-
-    def receive(self) -> bytes:
-        message = bytearray(self._length())
-        self._fill(memoryview(message))
-        return bytes(message)
-
-    def receive_into(self, view: memoryview) -> int:
-        length = self._length()
-        if length == len(view):
-            self._fill(view)
-        return length
-
-    def mark(self, phase: str) -> None:
-        """No transcript is kept here."""
-
-    def _length(self) -> int:
-        header = bytearray(4)
-        self._fill(memoryview(header))
-        return int(struct.unpack("<I", header)[0])
-
-    def _fill(self, view: memoryview) -> None:
-        while len(view):
-            size = self._link.recv_into(view)
-            if not size:
-                sys.exit("the other process ended")
-            view = view[size:]
+def _check(_: Session, state: tuple[Yao, Circuit, list[Garbled]], result: tuple[Garbled, ...]) -> None:
+    """A fast wrong answer is no answer."""
+    yao, circuit, values = state
+    wanted = circuit.evaluate(*(np.zeros((value.width, 1), np.uint8) for value in values))
+    for found, bits in zip(result, wanted, strict=True):
+        opened = yao.reveal(found)
+        if opened is None or (opened != bits).any():
+            sys.exit("another result than in the clear")
