@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 from tallystick_node.engines.channel import ProtocolViolation, Session, local_sessions
 from tallystick_node.engines.garbling import conversions, two_party
 from tallystick_node.engines.garbling.arithmetic import adder, comparator, multiplier
+from tallystick_node.engines.garbling.builder import Builder
 from tallystick_node.engines.garbling.circuit import CircuitError, bits_of, words_of
 from tallystick_node.engines.garbling.two_party import Garbled, Yao, security
+from tallystick_node.engines.mpc.beaver.additive import Additive
 from tallystick_node.engines.mpc.protocol import Binary, Shares, word_type
 from unit.engines.conftest import run_parties
+from unit.engines.test_beaver_dealt import dealt
 
 random = np.random.default_rng(11)
 
@@ -241,6 +244,32 @@ def test_new_parts_are_fresh() -> None:
         for part in parts:
             assert len(np.unique(part)) == 600
             assert abs(np.unpackbits(part.view(np.uint8)).mean() - 0.5) < 0.02
+
+
+@pytest.mark.parametrize("garbler", [0, 1])
+def test_additive_sharing_and_yao_in_turn(garbler) -> None:
+    """A product by triples, a signed comparison by a circuit, and its choice by triples again: the larger of x y and z."""
+    x, y, z = random.integers(-(2**30), 2**30, (3, 25))
+    z[:10] *= 2**29
+
+    def step(protocol: Additive) -> tuple:
+        a, b, c = (
+            protocol.share(owner, (25,), values.view(np.uint64) if protocol.index == owner else None)
+            for owner, values in ((0, x), (1, y), (1, z))
+        )
+        product = protocol.multiply(a, b)
+        yao = Yao(protocol.session, garbler)
+        builder = Builder()
+        left, right = builder.input(64), builder.input(64)
+        builder.output([builder.less_signed(left, right)])
+        (less,) = yao.evaluate(builder.build(), conversions.from_shares(yao, product), conversions.from_shares(yao, c))
+        chosen = product + protocol.multiply(protocol.to_arithmetic(conversions.to_binary(less)), c - product)
+        same = conversions.to_shares(yao, conversions.from_binary(yao, protocol.decompose(product)))
+        return protocol.reveal(chosen), protocol.reveal(same)
+
+    for larger, product in dealt(step):
+        assert (larger.view(np.int64) == np.maximum(x * y, z)).all()
+        assert (product.view(np.int64) == x * y).all()
 
 
 def test_garbled_values_know_their_shape() -> None:
