@@ -13,15 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tallystick_node.engines.compiled import compiled
 from tallystick_node.engines.mpc.protocol import Binary
-from tallystick_node.engines.mpc.prss import Unsigned
+from tallystick_node.engines.mpc.prss import Unsigned, blocks
 from tallystick_node.engines.mpc.replicated import adder
 from tallystick_node.engines.mpc.replicated.seat import Seat
 from tallystick_node.engines.mpc.ring import Ring
 
 NARROW = 14  # bits of a word up to which 8 (width + 3) bytes are fewer than a subtraction's
 
+Bits = NDArray[np.uint8]
 Pair = tuple[Ring, Ring]
+Part = NDArray[Any]  # of uint64 or uint32
 
 
 def decompose(seat: Seat, secret: Pair) -> Pair:
@@ -55,31 +58,38 @@ def _by_bits(seat: Seat, words: Pair, width: int) -> Pair:
     return rejoin(seat, total)
 
 
-def to_arithmetic(
-    seat: Seat, bits: tuple[NDArray[Any], NDArray[Any]], kind: Unsigned = np.uint64
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """c ^ d = (1 - 2 d) c + d, with c shared between parties 1 and 2; modulo 2 to the size of ``kind``."""
-    shape = bits[0].shape
+def to_arithmetic(seat: Seat, bits: tuple[Bits, Bits], kind: Unsigned = np.uint64) -> tuple[Part, Part]:
+    """c ^ d = d + (1 - 2 d) c, with c shared between parties 1 and 2; modulo 2 to the size of ``kind``."""
+    shape, prss = bits[0].shape, seat.prss
+    x, y = (np.ascontiguousarray(part).reshape(-1) for part in bits)
+    out, kept = np.empty(shape, kind), np.empty(shape, kind)
+    flat, flat_kept = out.reshape(-1), kept.reshape(-1)
     if seat.index == 0:
-        _send_masked(seat, (bits[0] ^ bits[1]).astype(kind))
-        return seat.prss.own.elements(shape, kind), seat.prss.after.elements(shape, kind)
+        for block in blocks(flat.size):
+            _mask_bits(x[block], y[block], prss.after.passing(block.stop - block.start, kind), flat[block])
+        seat.send(2, out)
+        return prss.own.elements(shape, kind), prss.after.elements(shape, kind)
     second = seat.index == 1
-    d = bits[1 if second else 0].astype(kind)
-    total = _given(seat, shape, kind) * (kind(1) - (d << kind(1)))
-    if second:
-        total += d
-    return rejoin(seat, total)
+    given = _given(seat, shape, kind).reshape(-1)
+    for block in blocks(flat.size):
+        flat_kept[block] = (prss.own if second else prss.after).passing(block.stop - block.start, kind)
+        _choose((y if second else x)[block], given[block], flat_kept[block], kind(second), flat[block])
+    return _exchanged(seat, out, kept)
 
 
-def rejoin(seat: Seat, part: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """From parts at parties 1 and 2 to a replicated sharing whose parts 0 and 1 are bytes of the seeds, which party 0 draws too:
-    each sends the other its part less bytes that the other does not know."""
-    second = seat.index == 1
-    kept = (seat.prss.own if second else seat.prss.after).elements(part.shape, part.dtype.type)
-    part = part - kept
-    other = 2 if second else 1
-    total = part + seat.exchange(other, part, other)
-    return (kept, total) if second else (total, kept)
+def rejoin(seat: Seat, part: Part) -> tuple[Part, Part]:
+    """From parts at parties 1 and 2, which it changes, to a replicated sharing whose parts 0 and 1 are bytes of the seeds, which
+    party 0 draws too: each sends the other its part less bytes that the other does not know."""
+    kept = (seat.prss.own if seat.index == 1 else seat.prss.after).elements(part.shape, part.dtype.type)
+    part -= kept
+    return _exchanged(seat, part, kept)
+
+
+def _exchanged(seat: Seat, part: Part, kept: Part) -> tuple[Part, Part]:
+    other = 2 if seat.index == 1 else 1
+    total = seat.exchange(other, part, other)
+    total += part
+    return (kept, total) if seat.index == 1 else (total, kept)
 
 
 def _send_masked(seat: Seat, values: NDArray[Any]) -> None:
@@ -93,3 +103,16 @@ def _given(seat: Seat, shape: tuple[int, ...], kind: Unsigned = np.uint64) -> ND
 
 def _flat(part: Ring) -> Ring:
     return np.ascontiguousarray(part).reshape(-1)
+
+
+@compiled
+def _mask_bits(x: Bits, y: Bits, mask: Part, out: Part) -> None:
+    for i in range(out.size):
+        out[i] = np.uint64(x[i] ^ y[i]) - np.uint64(mask[i])
+
+
+@compiled
+def _choose(d: Bits, given: Part, mask: Part, one: np.unsignedinteger[Any], out: Part) -> None:
+    """A part of c, or of 1 - c where d is set, less the mask; ``one`` is that part of 1."""
+    for i in range(out.size):
+        out[i] = (given[i] if d[i] == 0 else one - given[i]) - mask[i]
