@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tallystick_node.engines.mpc.additive import MAX_LENGTH
-from tallystick_node.workloads import intersection, statistics_parameters
+from tallystick_node.workloads import intersection, keys, statistics_parameters
 from tallystick_node.workloads.registry import workloads
 
 PAGE = (Path(__file__).parents[3] / "docs/reference/workloads.md").read_text()
@@ -45,5 +45,5 @@ def test_the_bounds_are_the_codes():
         *(f"`{each}`" for each in (*statistics_parameters.COMPUTE, *statistics_parameters.OPERATORS)),
     ):  # fmt: skip
         assert text in page, text
-    for text in (*intersection.TYPES, *intersection.MODES, *intersection.DUPLICATES, intersection.RESULT):
+    for text in (*keys.TYPES, *intersection.MODES, *keys.DUPLICATES, intersection.RESULT):
         assert f"`{text}`" in section("intersection"), text

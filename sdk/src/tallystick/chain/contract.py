@@ -16,7 +16,7 @@ from eth_utils.crypto import keccak
 from tallystick.chain import artifacts
 from tallystick.protocol.errors import ContractRefused
 
-#: What a person can do about a contract's refusal. An error without an entry has nothing to add to its name.
+#: What a person can do about a contract's refusal.
 REMEDIES: Mapping[str, str] = {
     "NotActive": "enrol first, or ask the governor why the participant is suspended or revoked",
     "OutsideValidity": "ask the authority for a new certificate and enrol again",
@@ -25,8 +25,26 @@ REMEDIES: Mapping[str, str] = {
     "NotNewer": "certificates succeed one another: ask the authority for one that starts later",
     "BadAuthoritySignature": "ask the authority to certify exactly this enrolment on this chain",
     "BadPossessionSignature": "sign with the key of the certificate itself",
-    "NotAllowed": "only the governor may do this",
+    "NotTheSubject": "enrol from the account that the certificate names",
+    "BadValidity": "ask the authority for a certificate that ends after it starts",
+    "BadRoles": "ask the authority for a certificate with at least one role, all of them known to this release",
+    "BadKey": "use a public key on P-256 that is not the point at infinity",
+    "UnknownAuthority": "ask the governor which number the authority has",
+    "WrongStatus": "look at the participant's status first (`tally participant show`)",
+    "NotAllowed": "only the governor may do this, or the participant itself where it revokes itself",
     "OnlyGovernor": "only the governor may do this",
+    "OwnableUnauthorizedAccount": "only the governor, or who was named as the next one, may do this",
+    "OwnableInvalidOwner": "name an account as the next governor",
+    "VerifierExists": "a verifier is never replaced: make one for a new kind of proof",
+    "NotTheOwner": "only the dataset's owner may do this",
+    "NotTheDatasetOwner": "only the owner of the grant's dataset revokes it",
+    "DatasetExists": "it is published already: revise it instead",
+    "EmptyCommitment": "attach the data at the node and publish the digests that it answers",
+    "GrantExists": "it is on the chain already: use it, or issue one with another salt",
+    "BadGrantValidity": "let the grant end after it starts, and in the future",
+    "NoUses": "allow at least one use",
+    "OnlyTaskLedger": "grants are debited by the start of a task, not by hand",
+    "OnlyProofRegistry": "submit the proof to the proof registry",
     "GrantUsedUp": "ask the dataset's owner for a new grant",
     "BudgetExceeded": "spend less epsilon, or ask the dataset's owner for a new grant",
     "BadOwnerSignature": "the dataset's owner must sign this very grant on this chain",
@@ -40,6 +58,14 @@ REMEDIES: Mapping[str, str] = {
     "NotTheGrantee": "propose from the account that the grant was given to",
     "WrongDataset": "name the grant that belongs to this dataset, with its own terms",
     "DatasetWithdrawn": "the owner ended its use: leave it out",
+    "BadParties": "name each party once, in ascending order of accounts, 1 to 16 of them, each with a dataset that it owns",
+    "BadDeadlines": "set the deadline for acceptance in the future, and both periods to at most 30 days",
+    "BadAttempts": "allow 1 to 16 attempts",
+    "NotTheRequester": "only the account that the task names as requester may do this",
+    "NotAParty": "only a party of the task may do this, and only a party may be accused",
+    "WrongAttempt": "look at the task's present attempt (`tally task show`) and sign for that",
+    "AlreadyAccepted": "nothing is to be done: this acceptance is on the chain",
+    "LengthMismatch": "give one signature for each index, and the terms of every party",
     "TaskExists": "this task was proposed already: watch it instead",
     "UnknownTask": "check the proposal: any changed member is another task",
     "WrongState": "look at the task's state first (`tally task show`)",
@@ -48,6 +74,11 @@ REMEDIES: Mapping[str, str] = {
     "BadAcceptance": "the party must sign this very task, spec and attempt on this chain",
     "BadSignature": "every party must sign this very result on this chain",
     "SignatureMissing": "collect the signatures of all parties first",
+    "WrongTask": "submit the result with the proposal of its own task",
+    "WrongKind": "prove the result by the kind of proof that its proposal asks for",
+    "BadProof": "do not rely on this result: the proof does not show what it claims",
+    "NotGrowing": "anchor a log that is longer than the one anchored last; a shorter one has lost records",
+    "EmptyRoot": "anchor the root of a log with at least one record",
 }
 
 
@@ -139,6 +170,7 @@ def decode_error(contract: str, data: bytes) -> ContractRefused:
         f"{contract} refused: {entry['name']}({shown})",
         error=entry["name"],
         arguments=tuple(arguments.values()),
+        party=next((arguments[m["name"]] for m in entry["inputs"] if m["type"] == "address" and m["name"] in arguments), contract),
         remedy=REMEDIES.get(entry["name"], ""),
     )
 

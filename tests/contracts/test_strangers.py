@@ -1,0 +1,120 @@
+"""A stranger tries every function of every contract that changes anything, with arguments as good as a stranger can make them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from contracts.conftest import Case, b32, refused
+from cryptography.hazmat.primitives.asymmetric import ec
+from tallystick.chain import artifacts
+from tallystick.protocol import typed
+from tallystick.protocol.identity import sign_p256
+
+
+def digests(count: int) -> list[bytes]:
+    return [secrets.token_bytes(32) for _ in range(count)]
+
+
+def party(case: Case) -> str:
+    return case.world.parties[0].address
+
+
+def key(_: Case) -> list[Any]:
+    point = ec.generate_private_key(ec.SECP256R1()).public_key().public_numbers()
+    return [b32(point.x), b32(point.y), 0, 2**39]
+
+
+def enrolment(case: Case) -> list[Any]:
+    """Certified by an authority of the stranger's own making."""
+    world, stranger = case.world, case.world.stranger
+    made, domain = world.enrolment(stranger), world.domain("ParticipantRegistry")
+    by_authority = sign_p256(ec.generate_private_key(ec.SECP256R1()), typed.enrolment_digest(domain, made))
+    by_subject = sign_p256(stranger.key, typed.possession_digest(domain, made.account, made.fingerprint))
+    return [0, made.as_tuple(), by_authority, by_subject]
+
+
+def grant(case: Case) -> list[Any]:
+    """The use of a party's data, granted by the stranger to itself."""
+    made = case.world.grant(case.grants[0].dataset, grantee=case.world.stranger.address)
+    digest = typed.grant_digest(case.world.domain("GrantLedger"), made.id())
+    return [made.as_tuple(), case.world.stranger.signer.sign_digest(digest)]
+
+
+def debit(case: Case) -> list[Any]:
+    made = case.grants[0]
+    return [made.id(), made.dataset, made.terms, case.world.requester.address, case.proposal.id(), 1, 0]
+
+
+def acceptance(case: Case) -> list[Any]:
+    """The first party's, signed by the stranger."""
+    world, proposal = case.world, case.proposal
+    return [proposal.as_tuple(), 1, [0], [world.acceptance(world.stranger, proposal)], world.terms(proposal, case.grants)]
+
+
+def result(case: Case) -> list[Any]:
+    """One that the stranger signed for all parties."""
+    world, proposal = case.world, case.proposal
+    made = world.result(proposal)
+    signature = world.stranger.signer.sign_digest(typed.result_digest(world.domain("ProofRegistry"), made))
+    return [proposal.as_tuple(), made.as_tuple(), [signature] * len(proposal.parties), b""]
+
+
+def proposal(case: Case) -> list[Any]:
+    return [case.proposal.as_tuple()]
+
+
+ATTEMPTS: dict[str, tuple[Callable[[Case], list[Any]], str]] = {
+    "AuditLog.anchor": (lambda _: [*digests(1), 1], "NotActive"),
+    "DatasetRegistry.publish": (lambda _: digests(3), "NotActive"),
+    "DatasetRegistry.revise": (lambda case: [case.grants[0].dataset, *digests(3)], "NotActive"),
+    "DatasetRegistry.withdraw": (lambda case: [case.grants[0].dataset], "NotTheOwner"),
+    "GrantLedger.debit": (debit, "OnlyTaskLedger"),
+    "GrantLedger.issue": (grant, "BadOwnerSignature"),
+    "GrantLedger.revoke": (lambda case: [case.grants[0].as_tuple()], "NotTheDatasetOwner"),
+    "ParticipantRegistry.acceptOwnership": (lambda _: [], "OwnableUnauthorizedAccount"),
+    "ParticipantRegistry.addAuthority": (key, "NotAllowed"),
+    "ParticipantRegistry.enrol": (enrolment, "BadAuthoritySignature"),
+    "ParticipantRegistry.reinstate": (lambda case: [party(case)], "NotAllowed"),
+    "ParticipantRegistry.renounceOwnership": (lambda _: [], "OwnableUnauthorizedAccount"),
+    "ParticipantRegistry.retireAuthority": (lambda _: [0], "NotAllowed"),
+    "ParticipantRegistry.revoke": (lambda case: [party(case), *digests(1)], "NotAllowed"),
+    "ParticipantRegistry.suspend": (lambda case: [party(case), *digests(1)], "NotAllowed"),
+    "ParticipantRegistry.transferOwnership": (lambda case: [case.world.stranger.address], "OwnableUnauthorizedAccount"),
+    "ProofRegistry.addVerifier": (lambda case: [case.world.deployment.contracts["SumVerifier"]], "OnlyGovernor"),
+    "ProofRegistry.submit": (result, "BadSignature"),
+    "TaskLedger.accept": (acceptance, "BadAcceptance"),
+    "TaskLedger.cancel": (proposal, "NotTheRequester"),
+    "TaskLedger.expire": (proposal, "TooEarly"),
+    "TaskLedger.fail": (lambda case: [*proposal(case), 1, party(case), 7, bytes(32)], "NotAParty"),
+    "TaskLedger.propose": (proposal, "NotTheRequester"),
+    "TaskLedger.prove": (lambda case: [case.proposal.id(), 1, case.proposal.proof_kind, *digests(1)], "OnlyProofRegistry"),
+}
+RUNNING = {"ProofRegistry.submit", "TaskLedger.fail", "TaskLedger.prove"}  # what may be tried of a task that runs
+
+
+def changing() -> set[str]:
+    """Every function that may change the chain."""
+    return {
+        f"{name}.{entry['name']}"
+        for name in artifacts.CONTRACTS
+        for entry in artifacts.load(name).abi
+        if entry["type"] == "function" and entry["stateMutability"] not in ("view", "pure")
+    }
+
+
+def test_a_stranger_has_tried_every_function() -> None:
+    assert set(ATTEMPTS) == changing()
+
+
+@pytest.mark.parametrize("function", sorted(ATTEMPTS))
+def test_a_stranger_is_refused(case: Case, function: str) -> None:
+    arguments, error = ATTEMPTS[function]
+    if function in RUNNING:
+        case.start()
+    elif function != "TaskLedger.propose":
+        case.propose()
+    with refused(error):
+        case.world.stranger.send(*function.split("."), *arguments(case))
