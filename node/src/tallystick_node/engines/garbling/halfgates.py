@@ -3,11 +3,12 @@
 A wire's two labels are 128 bits: W for zero and W + D for one, D secret and odd, so that their lowest bits (colours) differ. The
 garbler computes four hashes for an AND and sends two ciphertexts; the evaluator, who holds one label of each wire, computes two.
 
-The hash is H(x, i) = E_k(s(x) + i) + s(x) + i with the linear orthomorphism s(l, r) = (l + r, l) and AES-128 as E: circular
-correlation robust for the labels that such a garbling derives, with E an ideal cipher (Guo, Katz, Wang and Yu, S&P 2020, section
-7). The tweak i counts on under one key k, and k is replaced by the next of a public random stream after 2^16 hashes, so that a
-call of AES offline helps against few of them (Guo, Katz, Wang, Weng and Yu, CRYPTO 2020): p calls find D with probability about
-p 2^-110.
+The hash is H(x, i) = E_k(s(x) + i) + s(x) + i with AES-128 as E and the linear orthomorphism s(l, r) = (l + r, l) of Guo, Katz,
+Wang and Yu (S&P 2020, section 7): the form that the half-gates paper has, one call of AES for each hash. In the ideal-cipher model
+it is circular correlation robust for labels as garbling derives them, sums of random ones and D: two inputs under one key, or one
+and a call made offline, meet only by chance. So that a call made offline can meet few of them, the key k is replaced by the next of
+a public random stream after 2^16 hashes (Guo, Katz, Wang, Weng and Yu, CRYPTO 2020, change it with every tweak); the tweak i counts
+on under one key. p calls of AES find D with probability about p 2^-110.
 
 Labels of many rows are uint64 arrays (..., rows, 2); tables are (gates, rows, 4). The frontier, three-halves garbling (Rosulek and
 Roy, CRYPTO 2021), would send 25 bytes instead of 32, for more hashing.
