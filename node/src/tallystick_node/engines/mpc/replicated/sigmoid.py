@@ -113,8 +113,8 @@ def _clip(seat: Seat, secret: Pair, fraction: int) -> tuple[HalfPair, HalfPair]:
         np.add(part, edge if holds else np.uint64(0), out=sums[0])
         np.subtract(part, edge if holds else np.uint64(0), out=sums[1])
     bits = negative(seat, (moved[0].reshape(-1), moved[1].reshape(-1)))
-    for part in bits:
-        part[:size] ^= part[size:]
+    for signs in bits:
+        signs[:size] ^= signs[size:]
     ones = to_arithmetic(seat, bits, np.uint32)
     return (ones[0][:size], ones[1][:size]), (ones[0][size:], ones[1][size:])
 
