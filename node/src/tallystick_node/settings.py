@@ -21,7 +21,9 @@ class Policy(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     minimum_group: int = Field(default=10, ge=2, le=1000, description="smallest group of people that a result may be about")
-    workloads: tuple[str, ...] = Field(default=("statistics", "intersection"), description="kinds of task that this node runs")
+    workloads: tuple[str, ...] = Field(
+        default=("statistics", "intersection", "computation"), description="kinds of task that this node runs"
+    )
     max_parties: int = Field(default=16, ge=2, le=16, description="largest number of parties of a task")
     adversary: Adversary = Field(default="semi-honest", description="weakest adversary that a task must withstand")
     compute: tuple[str, ...] = Field(

@@ -127,7 +127,7 @@ def permissions(case: Case) -> str:
             fail(8, "the grant on chain is for another requester", given.party)
         if not grant.not_before <= case.start.log.timestamp <= grant.not_after:
             fail(8, "the grant was not valid when the attempt started", given.party)
-    return f"purpose {case.spec.purpose!r}, algorithm {case.spec.workload!r}"
+    return f"purpose {case.spec.purpose!r}, algorithm {case.spec.algorithms[-1]!r}"
 
 
 def debits(case: Case) -> str:

@@ -49,7 +49,8 @@ class GrantTerms:
     """What a grant allows: ``grantee`` may use ``dataset`` for ``purpose`` with these algorithms, columns and
     receivers only.
 
-    ``algorithms`` are workload names; ``receivers`` accounts in ascending order.
+    ``algorithms`` are workload names, or a workload with the digest of the one plan that it may run (see
+    :attr:`TaskSpec.algorithms`); ``receivers`` accounts in ascending order.
     """
 
     dataset: str
@@ -87,7 +88,7 @@ class GrantTerms:
             dataset=fields.hex32("dataset"),
             grantee=fields.address("grantee"),
             purpose=fields.string("purpose", 256),
-            algorithms=fields.names("algorithms", 1, MAX_ALGORITHMS, 64),
+            algorithms=fields.names("algorithms", 1, MAX_ALGORITHMS),
             columns=fields.names("columns", 1, MAX_COLUMNS),
             receivers=fields.accounts("receivers", 1, MAX_PARTIES),
             salts=Salts.from_json(fields.object("salts"), "terms.salts"),
@@ -125,7 +126,11 @@ class GrantTerms:
                 f"the terms are for {self.grantee}, not {spec.requester}",
             ),
             ("grant.purpose", not within(spec.purpose, self.purpose), f"purpose {spec.purpose!r} is not within {self.purpose!r}"),
-            ("grant.algorithm", spec.workload not in self.algorithms, f"algorithm {spec.workload!r} is not allowed"),
+            (
+                "grant.algorithm",
+                not set(spec.algorithms) & set(self.algorithms),
+                f"algorithm {spec.algorithms[-1]!r} is not allowed",
+            ),
             (
                 "grant.columns",
                 not set(given.columns) <= set(self.columns),

@@ -171,6 +171,15 @@ class TaskSpec:
         """Input parties, receivers and computing parties, each once, ascending by the account's number: the proposal's order."""
         return tuple(sorted({each.party for each in self.inputs} | {*self.receivers, *self.compute}, key=order))
 
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """The names by which a grant may allow this task: the workload's, which allows all its tasks; and where the parameters hold
+        a ``plan``, ``<workload>:sha256:<digest of the plan>``, which allows this plan alone."""
+        plan = self.parameters.get("plan")
+        if plan is None:
+            return (self.workload,)
+        return self.workload, f"{self.workload}:{canonical.text(canonical.digest('plan', canonical.encode(plan)))}"
+
     def roles_of(self, party: str) -> tuple[str, ...]:
         """The roles that ``party`` must hold on chain for its part in the task."""
         own = ["data-provider"] if self.input_of(party) else ["result-receiver"] if party in self.receivers else []

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
+
 from tallystick_node.engines.mpc.plan.document import CONSTANT, Plan, Step
 from tallystick_node.engines.mpc.plan.kinds import Type, exact_text, parse_kind
 from tallystick_node.engines.security import SecurityStatement
 
-DEPTH = 6  # nested operations that a sentence still names
+DEPTH = 5  # nested operations that a sentence still names
+OPERANDS = 4  # of one of them
+LENGTH = 200  # characters
 _WORDS = {
     "add": "{0} + {1}", "subtract": "{0} - {1}", "multiply": "{0} × {1}", "matmul": "{0} @ {1}", "divide": "{0} / {1}",
     "less": "{0} < {1}", "less_equal": "{0} <= {1}", "equal": "{0} = {1}", "not_equal": "{0} ≠ {1}", "negative": "-{0}",
@@ -30,7 +35,7 @@ def leakage(plan: Plan, security: SecurityStatement) -> list[str]:
         for reveal in plan.reveals:
             if party in reveal.receivers:
                 owners = sorted({plan.inputs[number].owner for number in origins[reveal.value]}, key=plan.parties.index)
-                computed = _words(plan, reveal.value, DEPTH)
+                computed = _words(plan, origins, reveal.value, DEPTH)
                 what = f"{reveal.name}, {_amount(plan.types[reveal.value])}"
                 own = " (its own input)" if owners == [party] else ""
                 made = "" if computed == reveal.name else f" = {computed}"
@@ -59,24 +64,30 @@ def _amount(kept: Type) -> str:
     return f"{kept.size} {unit}{'' if kept.size == 1 else 's'}{f' ({shape})' if shape else ''}"
 
 
-def _words(plan: Plan, value: int, depth: int) -> str:
+def _words(plan: Plan, origins: Sequence[frozenset[int]], value: int, depth: int) -> str:
+    """How a value is computed, as far as that can be said shortly."""
     if value < len(plan.inputs):
         return plan.inputs[value].name
-    number = max(at for at, first in enumerate(plan.first_values) if first <= value)
+    number = bisect_right(plan.first_values, value) - 1
     step = plan.steps[number]
     if step.operation == CONSTANT:
         return _constant(step)
-    if depth == 0:
-        names = sorted(plan.inputs[each].name for each in _origins(plan)[value])
-        return f"a computation on {', '.join(names)}"
-    operands = [_words(plan, each, depth - 1) for each in step.operands]
+    if depth and len(step.operands) <= OPERANDS:
+        operands = [_words(plan, origins, each, depth - 1) for each in step.operands]
+        said = _said(step, operands, value - plan.first_values[number])
+        if len(said) <= LENGTH:
+            return said
+    return f"a computation on {', '.join(plan.inputs[each].name for each in sorted(origins[value]))}"
+
+
+def _said(step: Step, operands: Sequence[str], part: int) -> str:
     if step.operation in _WORDS:
         bracketed = [f"({each})" if step.operation in _INFIX and " " in each else each for each in operands]
         return _WORDS[step.operation].format(*bracketed)
     if step.operation == "index":
-        return f"{operands[0]}[{', '.join(map(_item, step.attributes['items']))}]"
+        whole = f"({operands[0]})" if " " in operands[0] and not operands[0].endswith(")") else operands[0]
+        return f"{whole}[{', '.join(map(_item, step.attributes['items']))}]"
     attributes = [f"{name} {_attribute(each)}" for name, each in step.attributes.items() if each is not None and name != "bits"]
-    part = value - plan.first_values[number]
     return f"{step.operation}({', '.join([*operands, *attributes])}){f'[{part}]' if part else ''}"
 
 

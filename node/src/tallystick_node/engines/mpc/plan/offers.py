@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from tallystick_node.engines.mpc.clear import Clear
+from tallystick_node.engines.mpc.malicious import MaliciousReplicated
 from tallystick_node.engines.mpc.plan.roles import Offer
 from tallystick_node.engines.mpc.replicated import Replicated
 
 OFFERS: dict[str, Offer] = {
     "clear": Offer(Clear, Clear, 1, 1),
     "replicated": Offer(Replicated, Replicated, 3, 3),
+    "replicated-malicious": Offer(MaliciousReplicated, MaliciousReplicated, 3, 3),
 }
 SECURE = tuple(name for name in OFFERS if name != "clear")
