@@ -1,0 +1,1 @@
+"""Products of two parties' private numbers by encryption over a ring lattice, with nobody else."""
