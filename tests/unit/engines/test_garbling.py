@@ -72,12 +72,12 @@ def test_any_circuit_garbled_is_the_circuit_in_the_clear(circuit) -> None:
 
 @pytest.mark.parametrize("rows", [1, 2, 65, 5000])
 def test_rows_in_parts(monkeypatch, rows) -> None:
-    """Also with labels that fit no cache, so that the rows are worked through in parts and the tables in many messages."""
+    """Also 700 at a time, so that the rows are worked through in parts and the tables in many messages."""
     circuit = multiplier(12)
     bits = random.integers(0, 2, (2, 12, rows), np.uint8)
     wanted = circuit.evaluate(*bits)[0]
     assert (garbled(circuit, *bits)[0] == wanted).all()
-    monkeypatch.setattr(planning, "_LABELS", 1)
+    monkeypatch.setattr(planning, "_LABELS", 16 * 700 * plan_of(circuit).slots)
     assert (garbled(circuit, *bits)[0] == wanted).all()
 
 

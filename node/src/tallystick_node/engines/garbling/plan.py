@@ -19,7 +19,7 @@ from tallystick_node.engines.garbling.circuit import Circuit, Kind
 
 TABLES = 1 << 15  # garbled gates in one message: 1 MiB
 _PIECE = 1 << 12  # gates times rows that are hashed at a time
-_LABELS = 1 << 23  # bytes of labels that a part of the rows may take
+_LABELS = 1 << 23  # bytes of labels that a part of the rows may take, unless one row takes more
 
 Slots = NDArray[np.int32]
 
@@ -46,7 +46,7 @@ class Plan:
 
     def parts(self, rows: int) -> Iterator[tuple[int, int]]:
         """Ranges of rows to work through one after the other: a few, so that their labels fit the cache."""
-        size = min(max(_PIECE >> 2, _LABELS // (16 * self.slots)), _PIECE)
+        size = max(1, min(_PIECE, _LABELS // (16 * self.slots)))
         for start in range(0, rows, size):
             yield start, min(start + size, rows)
 
