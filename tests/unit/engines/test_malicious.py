@@ -221,8 +221,8 @@ def test_bytes_and_rounds(monkeypatch) -> None:
         assert steps["share"][0] == (16 * count if party == 0 else 0)
         assert steps["multiply"] == (14 * count, 1)
         assert steps["verify products"][0] - 28 * count < 300
-        words = 241 * count // 64
-        assert steps["negative"] == (8 * words, 8)
+        words = 181 * count // 64
+        assert steps["negative"] == (8 * words, 7)
         depth = buckets.claims_depth(words)
         assert steps["verify conjunctions"][0] == pytest.approx(24 * depth * words, rel=0.01)
 

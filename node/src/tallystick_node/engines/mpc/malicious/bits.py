@@ -31,7 +31,7 @@ Order = NDArray[np.uint32]
 Pair = tuple[Words, Words]
 
 LEAST = 1 << 12  # bits made at a time: fewer would need deep buckets
-BATCH = 1 << 21  # bits made at most at a time
+BATCH = 1 << 18  # bits made at most at a time: what is compared stays in cache
 _LANES = (8, 4, 2, 1)  # bits that move together
 
 
@@ -169,8 +169,8 @@ def _dealt(bit: Bits, bit_next: Bits, mask: Words, out: Words) -> None:
 @compiled
 def _selected(known: Bits, dealt: Words, mask: Words, out: Words) -> None:
     for i in range(out.size):
-        value = np.uint64(dealt[i])
-        out[i] = (np.uint64(0) - value if known[i] else value) - np.uint64(mask[i])
+        value, flag = np.uint64(dealt[i]), np.uint64(known[i])
+        out[i] = value - flag * (value + value) - np.uint64(mask[i])
 
 
 @compiled
@@ -201,19 +201,17 @@ def _gaps(
             other = np.int64(order[layer * count + i]) * lanes
             start = ((layer - 1) * count + i) * lanes
             for k in range(lanes):
-                a, b = np.uint64(value[other + k]), np.uint64(value_next[other + k])
-                if differ[start + k]:
-                    a, b = a - one, b - one_next
-                else:
-                    a, b = np.uint64(0) - a, np.uint64(0) - b
-                b += np.uint64(value_next[first + k])
+                flag = np.uint64(differ[start + k])
+                sign = flag + flag - np.uint64(1)
+                a = np.uint64(value[first + k]) + np.uint64(value[other + k]) * sign - flag * one
+                b = np.uint64(value_next[first + k]) + np.uint64(value_next[other + k]) * sign - flag * one_next
                 held[start + k] = b
-                due[start + k] = np.uint64(0) - a - np.uint64(value[first + k]) - b
+                due[start + k] = np.uint64(0) - a - b
 
 
 @compiled
 def _flip(flipped: Bits, value: Words, constant: int, out: Words) -> None:
     one = np.uint64(constant)
     for i in range(out.size):
-        each = np.uint64(value[i])
-        out[i] = one - each if flipped[i] else each
+        flag, each = np.uint64(flipped[i]), np.uint64(value[i])
+        out[i] = each + flag * (one - each - each)
