@@ -13,6 +13,7 @@ from tallystick_node.engines.mpc.replicated import Replicated
 from tallystick_node.engines.mpc.ring import MAGNITUDE, FixedPoint, OutOfRange, decode_integers, encode_integers
 from unit.engines.conftest import run_parties
 from unit.engines.three_parties import answers, revealed, together
+from unit.engines.three_parties import ring as ring_elements
 
 FIXED = FixedPoint(18)
 EDGES = np.array([0, 1, -1, 2, -2, MAGNITUDE - 1, 1 - MAGNITUDE, 1 << 61, -(1 << 61), (1 << 40) + 1], np.int64)
@@ -53,6 +54,16 @@ def test_matrix_products(shape) -> None:
     x = order.integers(0, 2**64, (rows, inner), np.uint64)
     y = order.integers(0, 2**64, (inner, columns), np.uint64)
     assert (revealed(lambda protocol, a, b: protocol.matmul(a, b), x, y) == x @ y).all()
+
+
+@pytest.mark.parametrize("columns", [1, 3, 20])
+def test_products_of_transposed_matrices(columns) -> None:
+    x, y = ring_elements(1, 9, 600), ring_elements(2, 9, columns)
+
+    def step(protocol: Replicated, a: Shares, b: Shares) -> Shares:
+        return protocol.matmul(a.map(np.transpose), b)
+
+    assert (revealed(step, x, y) == x.T @ y).all()
 
 
 @pytest.mark.parametrize("bits", [1, 7, 18, 31])

@@ -9,8 +9,8 @@ import pytest
 from tallystick_node.engines.channel import ProtocolViolation
 from tallystick_node.engines.mpc import replicated
 from tallystick_node.engines.mpc.protocol import Shares
-from tallystick_node.engines.mpc.replicated import Replicated
-from unit.engines.three_parties import corrupted, recorded
+from tallystick_node.engines.mpc.replicated import Replicated, seat
+from unit.engines.three_parties import answers, corrupted, recorded
 
 TABLE = {
     name: (float(size), int(rounds))
@@ -108,3 +108,14 @@ def test_a_word_above_its_width_names_its_sender() -> None:
         error = corrupted(run, sender, 0, message.number, lambda m: m[:-1] + b"\x20")[0]
         assert isinstance(error, ProtocolViolation)
         assert (error.peer, error.step) == (sender, message.step)
+
+
+def test_long_arrays_pass_piece_by_piece(monkeypatch) -> None:
+    """No party sends more than a turn before it takes in as much: two of them never wait for each other with full links."""
+    monkeypatch.setattr(seat, "_TURN", 1024)
+    messages, sessions = recorded(lambda protocol: STEPS["multiply"](protocol, 1000))
+    assert [len(m.content) for m in messages if (m.sender, m.step) == (0, "multiply")] == [1024] * 7 + [832]
+    assert sessions[0].meter.steps["multiply"].rounds == 8
+    (value, *_) = answers(lambda protocol: protocol.reveal(STEPS["multiply"](protocol, 1000)))
+    numbers = np.linspace(-(2.0**40), 2.0**40, 1000).astype(np.int64)
+    assert (value.view(np.int64) == numbers * numbers).all()

@@ -51,7 +51,9 @@ def matrix_product(seat: Seat, left: Pair, right: Pair) -> Ring:
 
 def add_product(out: Ring, left: Ring, right: Ring) -> None:
     """out += left @ right in the ring."""
-    if right.shape[1] < _WIDE:
+    if right.shape[1] == 1 and left.T.flags.c_contiguous:  # a transposed matrix: the product's transpose needs no copy of it
+        _add_rows(out.reshape(1, -1), np.ascontiguousarray(right).reshape(1, -1), left.T)
+    elif right.shape[1] < _WIDE:
         _add_columns(out, np.ascontiguousarray(left), np.ascontiguousarray(right.T))
     else:
         _add_rows(out, np.ascontiguousarray(left), np.ascontiguousarray(right))

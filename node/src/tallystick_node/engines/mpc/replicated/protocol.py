@@ -236,7 +236,8 @@ class Replicated(Protocol):
 
     def sigmoid_fixed(self, secret: Shares, fraction: int) -> Shares:
         """1 / (1 + e^-x) of numbers with 1 to 24 fraction bits, below 2^62 - 2^(fraction + 3) in magnitude; the error is at most
-        6e-4 and 2 units in the last place. 13 rounds, 217.75 bytes an element over all parties."""
+        6e-4 and 2 units in the last place. 13 rounds for every 2^18 elements, 217.75 bytes an
+        element over all parties."""
         self._seat.enter("sigmoid")
         return Shares(sigmoid.sigmoid(self._seat, _pair(secret), fraction))
 

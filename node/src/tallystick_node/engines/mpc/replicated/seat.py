@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tallystick_node.engines.channel import PART, Session, receive_array, send_array
 from tallystick_node.engines.mpc.prss import Prss, Unsigned
 
-_TURN = 8 * PART  # bytes that go one way before as many are awaited the other way: links hold more than that
+_TURN = 2 * PART  # bytes that go one way before as many are awaited the other way: links hold more than that
 
 
 class Seat:
