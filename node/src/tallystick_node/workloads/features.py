@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,18 @@ from tallystick_node.workloads.planned import column
 
 MAX_FEATURES = 256
 _DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
+
+
+class Source(Protocol):
+    """Whatever is made of a column; ``party`` is empty where every owner has it."""
+
+    @property
+    def party(self) -> str:
+        """Its owner."""
+
+    @property
+    def column(self) -> str:
+        """Its name."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,7 @@ class Split:
             raise MalformedDocument(f"{where}.join: null for a split by rows, and said for a split by columns")
         return cls(None if value["join"] is None else Join.read(value["join"], f"{where}.join"))
 
-    def check(self, spec: TaskSpec, features: Sequence[Feature]) -> None:
+    def check(self, spec: TaskSpec, features: Sequence[Source]) -> None:
         """Raise InvalidTask unless the owners and columns of the spec are those of the split and its features."""
         owners = {part.party for part in spec.inputs}
         if self.join is None:
@@ -86,7 +98,7 @@ class Split:
                     remedy=f"list exactly {', '.join(self.columns(part.party, features))}",
                 )
 
-    def columns(self, party: str, features: Sequence[Feature]) -> list[str]:
+    def columns(self, party: str, features: Sequence[Source]) -> list[str]:
         """The columns that are read of ``party``'s dataset, key columns among them."""
         own = [each.column for each in features if each.party in ("", party)]
         return list(dict.fromkeys([*(self.join.keys.get(party, ()) if self.join else ()), *own]))
@@ -96,6 +108,10 @@ class Split:
         if self.join is None:
             return table
         return align(self.join, session, party, [spec.parties.index(part.party) for part in spec.inputs], table)
+
+    def learns(self) -> Mapping[str, str]:
+        """What the matching of rows tells whom."""
+        return {"owner": "which of its rows the other owners have too"} if self.join else {}
 
     def rows(self, counts: Mapping[str, int]) -> int:
         """How many rows the joint table has. Raises InvalidTask where owners who hold the same people bring different numbers."""

@@ -25,7 +25,7 @@ from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.engines.channel import ProtocolViolation, Session, receive_array, send_array
 from tallystick_node.engines.mpc.array.immediate import decoded
-from tallystick_node.engines.mpc.plan.document import Plan
+from tallystick_node.engines.mpc.plan.document import InvalidPlan, Plan
 from tallystick_node.engines.mpc.plan.explain import explain
 from tallystick_node.engines.mpc.plan.kinds import encode
 from tallystick_node.engines.mpc.plan.leakage import leakage
@@ -95,7 +95,8 @@ class Planned(ABC):
         """The protocol's statement, and in words what is shown to whom."""
         promised = OFFERS[self.protocol(spec)].kind.security(len(spec.compute))
         rows = {part.party: self.minimum_group(spec) for part in spec.inputs}
-        shown = [each for each in leakage(self.plan(spec, rows), promised) if " learns " in each and not each.startswith("Besides")]
+        sentences = leakage(self._derived(spec, rows), promised)
+        shown = [each for each in sentences if " learns " in each and not each.startswith("Besides")]
         return replace(promised, learns={**promised.learns, **self.learns(spec), "receiver": " ".join(shown)})
 
     def learns(self, spec: TaskSpec) -> Mapping[str, str]:
@@ -105,7 +106,7 @@ class Planned(ABC):
     def cost(self, spec: TaskSpec, rows: Mapping[str, int]) -> Cost:
         """The engine's prediction for the registered numbers of rows."""
         least = self.minimum_group(spec)
-        plan = self.plan(spec, {part.party: max(rows.get(part.party, 0), least) for part in spec.inputs})
+        plan = self._derived(spec, {part.party: max(rows.get(part.party, 0), least) for part in spec.inputs})
         foretold = explain(plan, OFFERS[self.protocol(spec)], Cast(spec.parties, spec.compute))
         return Cost(foretold.bytes_most, foretold.rounds + 1, 1.5 + foretold.seconds, foretold.memory_bytes)
 
@@ -117,7 +118,7 @@ class Planned(ABC):
             inputs = self.prepare(spec, party, table, session)
         rows = self._announce(spec, party, inputs, session)
         self.check_rows(spec, rows)
-        plan = self.plan(spec, rows)
+        plan = self._derived(spec, rows)
         kinds = {each.name: each.kind for each in plan.inputs}
         commitment, encoded = "", {}
         if table is not None:
@@ -138,6 +139,12 @@ class Planned(ABC):
         except OutOfRange:
             raise InvalidData("a result has left the range of the task's numbers", remedy="scale the columns") from None
         return Outcome(commitment=commitment, all_commitments=unknown, result=self.words(spec, shown, rows))
+
+    def _derived(self, spec: TaskSpec, rows: Mapping[str, int]) -> Plan:
+        try:
+            return self.plan(spec, rows)
+        except InvalidPlan as error:
+            raise InvalidTask(f"the {self.name} is too large: {error}", remedy="ask for less in one task") from None
 
     def _announce(self, spec: TaskSpec, party: str, inputs: Numbers, session: Session) -> dict[str, int]:
         """Every owner tells everybody how many rows it brings. Raises OutputRefused for too few, ProtocolViolation for nonsense."""

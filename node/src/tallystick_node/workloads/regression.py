@@ -20,7 +20,7 @@ from tallystick_node.engines.mpc.array import column_stack, concatenate, declare
 from tallystick_node.engines.mpc.array.program import Declared
 from tallystick_node.engines.mpc.array.secret import SecretArray
 from tallystick_node.engines.mpc.models.glm import FAMILIES, Descent, Family, Newton, fit, predict
-from tallystick_node.engines.mpc.plan.document import InvalidPlan, Plan
+from tallystick_node.engines.mpc.plan.document import Plan
 from tallystick_node.engines.mpc.plan.offers import SECURE
 from tallystick_node.workloads.features import MAX_FEATURES, Feature, Split, decimal, scaled
 from tallystick_node.workloads.planned import Numbers, Planned
@@ -127,9 +127,7 @@ class Regression(Planned):
 
     def learns(self, spec: TaskSpec) -> Mapping[str, str]:
         """What the join tells."""
-        if Parameters.parse(spec.parameters).split.join is None:
-            return {}
-        return {"owner": "which of its rows the other owners have too"}
+        return Parameters.parse(spec.parameters).split.learns()
 
     def check_rows(self, spec: TaskSpec, rows: Mapping[str, int]) -> None:
         """There are rows enough for the coefficients, and for one batch."""
@@ -162,10 +160,7 @@ class Regression(Planned):
                 for name, value in _quality(parameters.family, features, target, coefficients).items():
                     reveal(value, to=spec.receivers, name=name)
 
-        try:
-            return plan_of(program, inputs, spec.receivers, parameters.fraction)
-        except InvalidPlan as error:
-            raise InvalidTask(f"the regression is too large: {error}", remedy="take fewer columns, epochs or iterations") from None
+        return plan_of(program, inputs, spec.receivers, parameters.fraction)
 
     def prepare(self, spec: TaskSpec, party: str, table: pa.Table, session: Session) -> Numbers:
         """The owner's scaled columns."""
