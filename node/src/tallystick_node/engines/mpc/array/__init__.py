@@ -69,9 +69,11 @@ from tallystick_node.engines.mpc.array.namespace import (
 from tallystick_node.engines.mpc.array.program import declare, plan_of
 from tallystick_node.engines.mpc.array.secret import SecretArray, reveal, secret, using
 from tallystick_node.engines.mpc.array.simulate import run_locally, simulate
+from tallystick_node.engines.mpc.plan.document import Plan
 
 __all__ = [
     "Immediate",
+    "Plan",
     "SecretArray",
     "absolute",
     "argmax",
