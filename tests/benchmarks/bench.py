@@ -11,12 +11,19 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import chain_records, commitments, garbling, joint_statistics, psi_ecdh, transport
+from benchmarks import chain_records, commitments, garbling, joint_statistics, mpc, psi_ecdh, transport
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "chain": chain_records.run,
     "commitments": commitments.run,
+    "mpc-2pc": mpc.run_two,
     "mpc-garble": garbling.run,
+    "mpc-less": mpc.run_less,
+    "mpc-lr": mpc.run_lr,
+    "mpc-matmul": mpc.run_matmul,
+    "mpc-mul": mpc.run_mul,
+    "mpc-sigmoid": mpc.run_sigmoid,
+    "mpc-sort": mpc.run_sort,
     "psi-ecdh": psi_ecdh.run,
     "statistics": joint_statistics.run,
     "transport": transport.run,

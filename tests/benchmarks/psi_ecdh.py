@@ -27,7 +27,7 @@ SPU = "spu==0.9.5"
 
 
 def run() -> dict[str, Any]:
-    """ECDH-PSI of 2^18 ids a side, half of them common: two nodes over mutual-TLS gRPC, beside SPU in the same run.
+    """ECDH-PSI of 2^18 ids a side, half of them common: two nodes over mutual TLS, beside SPU in the same run.
 
     Ours: the time that the nodes' own statement gives, from the start of the worker processes to their end: reading the CSV
     files, the protocol, the result file. SPU: ``psi_execute`` on the same files, over plain TCP.
