@@ -22,6 +22,7 @@ from tallystick_node.engines.channel import ProtocolViolation
 from tallystick_node.engines.compiled import compiled
 from tallystick_node.engines.mpc.malicious.agreement import Agreement, derived
 from tallystick_node.engines.mpc.malicious.buckets import permutation, random_depth
+from tallystick_node.engines.mpc.protocol import word_type
 from tallystick_node.engines.mpc.prss import Unsigned
 from tallystick_node.engines.mpc.replicated.seat import Seat
 
@@ -101,9 +102,10 @@ class RandomBits:
         size = (order.size - depth) // depth * lanes * (depth - 1)
         own = []
         for part in bits:
-            differ = np.empty(size, np.uint8)
-            _differ(part, order[depth:], lanes, depth, differ)
-            own.append(np.packbits(differ))
+            row = part.view(word_type(8 * lanes))  # a row of bits is one word
+            differ = np.empty(size // lanes, row.dtype)
+            _differ(row, order[depth:], depth, differ)
+            own.append(np.packbits(differ.view(np.uint8)))
         third = self._agreement.open(own[0], own[1])
         key = self._agreement.confirm()
         opened = whole[0][0] ^ whole[0][1] ^ thirds[0]
@@ -113,8 +115,13 @@ class RandomBits:
 
     def _compare(self, differ: Bits, values: Pair, order: Order, lanes: int, depth: int, key: bytes) -> None:
         held, due = np.empty(differ.size, values[0].dtype), np.empty(differ.size, values[0].dtype)
-        public = int(self._seat.index == 0), int(self._seat.index == 2)
-        _gaps(differ, values[0], values[1], order[depth:], lanes, depth, *public, held, due)
+        size = differ.size // (depth - 1)
+        rows, public = size // lanes, (int(self._seat.index == 0), int(self._seat.index == 2))
+        first = _rows(values, order[depth : depth + rows], lanes)
+        for layer in range(1, depth):
+            other = _rows(values, order[depth + layer * rows : depth + (layer + 1) * rows], lanes)
+            place = slice((layer - 1) * size, layer * size)
+            _gaps(differ[place], first[0], first[1], other[0], other[1], *public, held[place], due[place])
         self._agreement.compare(held, due)
         self._agreement.confirm(key)
 
@@ -148,16 +155,13 @@ def _gather(part: Words, chosen: Order, lanes: int, out: Words) -> None:
 
 
 @compiled
-def _differ(part: Bits, order: Order, lanes: int, depth: int, out: Bits) -> None:
-    """Each bit of a bucket but the first, XOR the first; bucket i has the rows i, i + n, i + 2 n in order."""
+def _differ(rows: Words, order: Order, depth: int, out: Words) -> None:
+    """Each row of a bucket but the first, XOR the first; bucket i has the rows i, i + n, i + 2 n in order."""
     count = order.size // depth
     for i in range(count):
-        first = np.int64(order[i]) * lanes
+        first = rows[order[i]]
         for layer in range(1, depth):
-            other = np.int64(order[layer * count + i]) * lanes
-            start = ((layer - 1) * count + i) * lanes
-            for k in range(lanes):
-                out[start + k] = part[first + k] ^ part[other + k]
+            out[(layer - 1) * count + i] = first ^ rows[order[layer * count + i]]
 
 
 @compiled
@@ -182,31 +186,24 @@ def _total(known: Bits, one: Words, other: Words, out: Words) -> None:
 @compiled
 def _gaps(
     differ: Bits,
-    value: Words,
-    value_next: Words,
-    order: Order,
-    lanes: int,
-    depth: int,
+    first: Words,
+    first_next: Words,
+    other: Words,
+    other_next: Words,
     public: int,
     public_next: int,
     held: Words,
     due: Words,
 ) -> None:
     """first - other where the bits are equal, first + other - 1 where they differ: zero. The second part, and what it must be."""
-    count = order.size // depth
     one, one_next = np.uint64(public), np.uint64(public_next)
-    for i in range(count):
-        first = np.int64(order[i]) * lanes
-        for layer in range(1, depth):
-            other = np.int64(order[layer * count + i]) * lanes
-            start = ((layer - 1) * count + i) * lanes
-            for k in range(lanes):
-                flag = np.uint64(differ[start + k])
-                sign = flag + flag - np.uint64(1)
-                a = np.uint64(value[first + k]) + np.uint64(value[other + k]) * sign - flag * one
-                b = np.uint64(value_next[first + k]) + np.uint64(value_next[other + k]) * sign - flag * one_next
-                held[start + k] = b
-                due[start + k] = np.uint64(0) - a - b
+    for i in range(held.size):
+        flag = np.uint64(differ[i])
+        sign = flag + flag - np.uint64(1)
+        a = np.uint64(first[i]) + np.uint64(other[i]) * sign - flag * one
+        b = np.uint64(first_next[i]) + np.uint64(other_next[i]) * sign - flag * one_next
+        held[i] = b
+        due[i] = np.uint64(0) - a - b
 
 
 @compiled
