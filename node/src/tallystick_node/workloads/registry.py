@@ -17,9 +17,12 @@ def workloads() -> dict[str, Workload]:
     """Every workload by its name: ours, then those that installed packages register."""
     from tallystick_node.workloads.computation import Computation
     from tallystick_node.workloads.intersection import Intersection
+    from tallystick_node.workloads.regression import Regression
+    from tallystick_node.workloads.scorecard import Scorecard
     from tallystick_node.workloads.statistics import Statistics
 
-    found: dict[str, Workload] = {each.name: each for each in (Statistics(), Intersection(), Computation())}
+    ours = (Statistics(), Intersection(), Computation(), Regression(), Scorecard())
+    found: dict[str, Workload] = {each.name: each for each in ours}
     for point in entry_points(group=GROUP):
         workload = point.load()()
         found.setdefault(workload.name, workload)
