@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tallystick_node.engines.mpc.additive import MAX_LENGTH
-from tallystick_node.workloads import computation, intersection, keys, statistics_parameters
+from tallystick_node.workloads import computation, intersection, keys, scorecard, statistics_parameters
 from tallystick_node.workloads.registry import workloads
 
 PAGE = (Path(__file__).parents[3] / "docs/reference/workloads.md").read_text()
@@ -14,6 +14,7 @@ PARSE = {
     "statistics": statistics_parameters.Parameters.parse,
     "intersection": intersection.Parameters.parse,
     "computation": computation.Parameters.parse,
+    "scorecard": scorecard.Parameters.parse,
 }
 
 
