@@ -70,13 +70,13 @@ def setting(function, rows: int, where: str = "inside"):
     return plan, data, cast
 
 
-def measured(plan, data, cast):
+def measured(plan, data, cast, offer=OFFER):
     """Bytes that each party sends, and the most rounds of one that computes."""
     sessions = local_sessions(len(cast.parties))
 
     def engine(session):
         name = cast.parties[session.index]
-        return Part(plan, OFFER, cast, session).run(
+        return Part(plan, offer, cast, session).run(
             {each.name: encode(data[each.name], each.kind) for each in plan.inputs if each.owner == name}
         )
 
@@ -151,3 +151,14 @@ def test_a_prediction_moves_no_message(monkeypatch) -> None:
     monkeypatch.setattr(explaining.Predictor, "session", None, raising=False)
     monkeypatch.setattr("tallystick_node.engines.channel._LocalChannel.send", lambda *_: pytest.fail("a message passed"))
     assert explain(plan, OFFER, cast).rounds > 0
+
+
+@pytest.mark.parametrize("name", ["product", "comparison", "choice", "sigmoid", "quotient"])
+def test_a_protocol_that_checks_in_batches_is_estimated(name) -> None:
+    plan, data, cast = setting(EXACT[name], 2000)
+    checked = OFFERS["replicated-malicious"]
+    foretold = explain(plan, checked, cast)
+    sent, rounds = measured(plan, data, cast, checked)
+    assert sum(sent) / 2 < foretold.bytes_all < 2 * sum(sent)
+    assert rounds / 2 < foretold.rounds < 2 * rounds
+    assert foretold.bytes_all > 2 * explain(plan, OFFER, cast).bytes_all

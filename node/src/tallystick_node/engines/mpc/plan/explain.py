@@ -2,7 +2,8 @@
 
 Bytes and rounds follow from the protocol's prices. They are exact for everything but operations that sort, which cost what their
 secret permutation makes them: there they are the average of some rehearsals. Rounds are exact while arrays are short enough to be
-sent before anything is awaited (16 MiB). Seconds are an estimate for parties in one data centre; memory is one computing party's.
+sent before anything is awaited (16 MiB). A protocol that checks in batches what it did is estimated, for few
+elements to a factor of two. Seconds are an estimate for parties in one data centre; memory is one computing party's.
 """
 
 from __future__ import annotations

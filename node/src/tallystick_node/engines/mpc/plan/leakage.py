@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from decimal import Decimal
+
+import numpy as np
 
 from tallystick_node.engines.mpc.plan.document import CONSTANT, Plan, Step
-from tallystick_node.engines.mpc.plan.kinds import Type, exact_text, parse_kind
+from tallystick_node.engines.mpc.plan.kinds import Type, parse_kind
 from tallystick_node.engines.security import SecurityStatement
 
 DEPTH = 5  # nested operations that a sentence still names
@@ -99,10 +102,13 @@ def _item(item: int | list[int]) -> str:
 
 
 def _constant(step: Step) -> str:
+    """A number by the shortest decimal text that is encoded as it; of more than one, how many."""
     assert step.constant is not None
-    if step.constant.size == 1:
-        return exact_text(int(step.constant.view("int64").ravel()[0]), parse_kind(step.attributes["kind"]).fraction)
-    return f"public numbers of shape {tuple(step.attributes['shape'])}"
+    if step.constant.size != 1:
+        return f"public numbers of shape {tuple(step.attributes['shape'])}"
+    element, unit = int(step.constant.view(np.int64).ravel()[0]), 1 << parse_kind(step.attributes["kind"]).fraction
+    texts = (f"{Decimal(element) / unit:.{digits}f}" for digits in range(20))
+    return next(text for text in texts if round(Decimal(text) * unit) == element)
 
 
 def _attribute(value: object) -> str:

@@ -22,6 +22,8 @@ from tallystick_node.engines.mpc.protocol import Binary, Protocol, Shares
 OPENING = "open"  # what joining the protocol costs, before anything is computed
 SECONDS = 30.0
 _START = 64
+_MANY = 4096
+_SHOWING = frozenset({"reveal", "reveal_binary", "disclose"})  # before these, what is checked in batches is checked
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,24 @@ class Price:
 def price(offer: Offer, parties: int, primitive: str, width: int = 64, seats: tuple[int, ...] | None = None) -> Price:
     """The price of a primitive, a method of the protocol, for words of ``width`` bits; ``seats`` are the owner or the receivers."""
     step = None if primitive == OPENING else _steps(primitive, width, seats)
-    seen = [_observe(offer, parties, step, count) for count in range(_START, _START + 9)]
+    if hasattr(offer.kind, "verify") and step is not None and primitive not in _SHOWING:
+        return _checked(_observe(offer, parties, primitive, step, _MANY), _observe(offer, parties, primitive, step, _START))
+    seen = [_observe(offer, parties, primitive, step, count) for count in range(_START, _START + 9)]
     start = tuple(tuple(each[party][0] for each in seen[:8]) for party in range(parties))
     eight = tuple(seen[8][party][0] - seen[0][party][0] for party in range(parties))
     return Price(start, eight, tuple(pattern for _, pattern in seen[0]))
 
 
-def _observe(offer: Offer, parties: int, step: Callable[[Protocol, int], Any] | None, count: int) -> list[tuple[int, str]]:
+def _checked(many: list[tuple[int, str]], few: list[tuple[int, str]]) -> Price:
+    """The price under a protocol that checks what it has done before it shows anything: with the share of a check of many elements,
+    since checks of many cost less for each. The rounds of a check belong to what shows."""
+    start = tuple(tuple(round(size * (_START + rest) / _MANY) for rest in range(8)) for size, _ in many)
+    return Price(start, tuple(round(size * 8 / _MANY) for size, _ in many), tuple(pattern for _, pattern in few))
+
+
+def _observe(
+    offer: Offer, parties: int, primitive: str, step: Callable[[Protocol, int], Any] | None, count: int
+) -> list[tuple[int, str]]:
     """For each party the bytes it sent and its pattern."""
 
     def one(session: Session) -> tuple[int, str]:
@@ -59,9 +72,15 @@ def _observe(offer: Offer, parties: int, step: Callable[[Protocol, int], Any] | 
         if step is None:
             return seen.bytes, seen.pattern
         work = step(protocol, count)
+        checks = getattr(protocol, "verify", None)
+        if checks is not None and primitive in _SHOWING:
+            protocol.multiply(protocol.random((8,)), protocol.random((8,)))  # there is something to check
         seen.bytes, seen.pattern = 0, ""  # the step's own, without what prepared it
         work()
-        return seen.bytes, seen.pattern
+        pattern = seen.pattern
+        if checks is not None and primitive not in _SHOWING:
+            checks()
+        return seen.bytes, pattern
 
     with ThreadPoolExecutor(parties) as pool:
         return list(pool.map(one, local_sessions(parties, SECONDS)))
