@@ -19,20 +19,24 @@ proof: K_i is known to parties i - 1 and i only, and a party that chooses its se
 none but masks that it could lift anyway; two honest parties' copies agree. Whom an error names is one of two: the parties do not
 know which deviated.
 
-Cost, bytes that each party sends, in full batches, checks included; rounds before the check:
+Cost, bytes that each party sends for an element when many are checked together, checks included (few take deeper buckets); rounds
+before the checks, which have 5 to 8 of their own for each kind of what waits:
 
 | method | bytes an element | rounds |
 |---|---|---|
 | share | 16 from the owner | 1 |
 | multiply | 42 | 1 |
-| matmul | 8 for each element of the result, and 14 for each of 48 rows or columns of the smaller side | 1 |
-| truncate | 28 | 3 |
+| matmul | 8 for each of the result, and 14 for each of the smaller projected side | 1 |
+| truncate | 34, of which 33 make two random bits | 3 |
 | and_ | 56 for 64 bits | 1 |
-| negative | 211 | 8 |
-| to_arithmetic | 25 | 1 |
-| decompose | 387 | 8 |
-| compose | 395 | 9 |
-| shuffle | 3 x (96 a row and 11 (columns + 2)) | 27 |
+| negative | 158 | 7 |
+| to_arithmetic | 33 | 1 |
+| decompose | 319 | 8 |
+| compose | 327 | 9 |
+| shuffle | 3 x (96 a row and 11 (columns + 2)) | 33, all checks |
+
+Memory: what waits for its check is kept, at most 2^20 products, 2^20 words and what one call adds to them, and 2^24 elements of
+matrices; a check takes about 350 bytes for each of up to 2^20 words.
 """
 
 from __future__ import annotations
