@@ -1,5 +1,5 @@
 """The demonstration behind ``make demo``: a whole network on this machine, two audited computations over real data, the proofs,
-the provenance, and four attempts to cheat. Everything lies below ``.tallystick/demo`` afterwards.
+the provenance, and six attempts to cheat. Everything lies below ``.tallystick/demo`` afterwards.
 """
 
 from __future__ import annotations
@@ -256,11 +256,12 @@ class Demonstration:
 
     def cheat(self) -> None:
         """Act 6: attempts to cheat."""
-        chapter("6  Cheat: each attempt is refused, and the refusals are on record")
+        chapter("6  Cheat: each attempt is refused, and what a node refused is on its record")
         self.refused("an ungranted purpose (marketing)", self.marketing)
         self.refused("a grant that is used up", lambda: self.alder.submit(self.intersection_spec(), self.route_grants.values()))
         self.refused("a stranger who proposes a task", self.stranger_on_chain)
-        self.refused("a stranger with a certificate of its own making", self.stranger_at_node)
+        self.refused("a participant whom the governor has suspended", self.suspended)
+        self.turned_away()
         say("[bold]a changed result file[/]: one digit is changed, then it is verified again")
         original = HOME / "results" / "statistics" / "result.json"
         forged = HOME / "results" / "statistics" / "forged.json"
@@ -287,6 +288,25 @@ class Demonstration:
             proof="sum-verified",
         )
         stranger.submit(spec, self.grants.values())
+
+    def suspended(self) -> None:
+        """Enrolled, and suspended before its next call."""
+        dogwood = self.network.join("Dogwood")
+        client = self.network.client(dogwood)
+        client.nodes.call(self.birch.account, "GetInfo", node_pb2.InfoRequest(), 10)
+        self.network.governor.chain.participants.suspend(dogwood.account, bytes(32))
+        client.nodes.call(self.birch.account, "GetInfo", node_pb2.InfoRequest(), 10)
+
+    def turned_away(self) -> None:
+        """A stranger gets no connection to a node that answers Alder meanwhile."""
+        what = "a stranger with a certificate of its own making"
+        try:
+            self.stranger_at_node()
+        except PeerFailed:
+            self.alder.nodes.call(self.birch.account, "GetInfo", node_pb2.InfoRequest(), 10)
+            say(f"[bold]{what}[/]: [green]refused[/]. Birch's node opens no TLS connection to it, and answers Alder")
+        else:
+            sys.exit(f"{what} was not refused")
 
     def stranger_at_node(self) -> None:
         """A certificate for Alder's account, but by an authority that the consortium does not know."""
@@ -322,7 +342,7 @@ class Demonstration:
         """Show that an attempt is refused."""
         try:
             attempt()  # type: ignore[operator]
-        except (Refused, ContractRefused, PeerFailed) as error:
+        except (Refused, ContractRefused) as error:
             SCREEN.print(f"  [bold]{what}[/]: [green]refused[/]. ", end="")
             SCREEN.print(error.message, markup=False)
             return
@@ -331,13 +351,16 @@ class Demonstration:
     def records(self) -> None:
         """What the regulator sees."""
         regulator = self.network.client(self.regulator)
-        table = Table("node", "rule", "what was refused", title="The regulator reads the refusals from the nodes' anchored logs")
+        table = Table("node", "rule", "what was refused", title="The regulator reads the refusals from the nodes' logs")
         for who in self.hospitals:
             for raw in regulator.audit(who.account, "refusal"):
                 record = AuditRecord.parse(raw)
                 record.verify(self.network.deployment.chain_id, who.account, record.index)
                 table.add_row(who.name, record.rule, record.message)
         SCREEN.print(table)
+        settings = self.network.write_settings(self.regulator).with_name("tally.toml")
+        say("and checks that a log is whole, against what its node anchored on chain:")
+        tally("--config", str(settings), "audit", "check", self.birch.account)
 
     def end(self) -> None:
         """Where everything lies."""

@@ -36,7 +36,7 @@ PROFILES = {
     profile.name: profile
     for profile in (
         ChainProfile("development", poll_seconds=0.05, receipt_seconds=30),
-        ChainProfile("ganache", fees="legacy", poll_seconds=0.05, receipt_seconds=30),
+        ChainProfile("ganache", fees="legacy", poll_seconds=0.2, receipt_seconds=30),
         ChainProfile("besu-qbft", fees="zero"),
         ChainProfile("fisco-bcos", fees="zero", log_page=500),
         ChainProfile("public", confirmations=12, poll_seconds=4, receipt_seconds=600),
