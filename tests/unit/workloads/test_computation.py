@@ -114,6 +114,25 @@ def test_a_spec_that_is_not_the_plans_is_refused(changes, rule) -> None:
         WORKLOAD.check(spec_of(**changes))
 
 
+def test_a_plan_that_no_node_could_bear_is_refused_before_it_is_rehearsed(monkeypatch) -> None:
+    def huge(x):
+        for number in range(300):
+            x = x * (x + number)
+        sa.reveal(sa.exp(sa.broadcast_to(x, (1 << 20, 120))).sum(), to=[D])
+
+    def many(x):
+        wide = [sa.broadcast_to(x[0], (1 << 20,)) * number for number in (1, 2)]
+        sa.reveal(sa.stack([sa.exp(wide[0] + wide[1]) for _ in range(120)]).sum(), to=[D])
+        for number in range(150):
+            sa.reveal(sa.power(wide[0], number + 1).sum(), to=[D], name=str(number))
+
+    monkeypatch.setattr("tallystick_node.workloads.computation.explain", lambda *_: pytest.fail("rehearsed"))
+    for program in (huge, many):
+        plan = sa.plan_of(program, {"x": sa.declare(A, 120, "age")}, [D])
+        with pytest.raises(InvalidTask, match="too large"):
+            WORKLOAD.check(spec_of(parameters(plan), {0: ["age"]}, [3]))
+
+
 def test_inputs_without_columns_or_of_different_rows_are_refused() -> None:
     def identity(x, y):
         sa.reveal(x.sum() + y.sum(), to=[D])

@@ -26,7 +26,7 @@ from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.engines.channel import Session
 from tallystick_node.engines.mpc.plan.document import Input, InvalidPlan, Plan
-from tallystick_node.engines.mpc.plan.explain import explain
+from tallystick_node.engines.mpc.plan.explain import effort, explain, peak
 from tallystick_node.engines.mpc.plan.kinds import Kind, encode, exact_text
 from tallystick_node.engines.mpc.plan.leakage import leakage
 from tallystick_node.engines.mpc.plan.offers import OFFERS, SECURE
@@ -36,6 +36,8 @@ from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.base import Cost, Outcome
 
 MAX_MINIMUM = 1_000_000
+MAX_PART = 4 << 30  # bytes of one part of the values that are alive together
+MAX_EFFORT = 1 << 27  # elements that a node rehearses to foretell a plan's cost
 WHOLE = (pa.int64(), pa.bool_(), pa.date32())
 
 
@@ -78,6 +80,8 @@ class Computation:
         compute."""
         parameters = Parameters.parse(spec.parameters)
         plan, offer = parameters.plan, OFFERS[parameters.protocol]
+        if peak(plan) > MAX_PART or effort(plan) > MAX_EFFORT:
+            raise InvalidTask("the plan's arrays are too large together", remedy="compute in pieces, or on fewer rows")
         if not offer.fewest <= len(spec.compute) <= offer.most:
             raise InvalidTask(
                 f"{parameters.protocol} is for {offer.fewest} to {offer.most} computing parties, not {len(spec.compute)}",

@@ -8,25 +8,30 @@ elements to a factor of two. Seconds are an estimate for parties in one data cen
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any
 
-from tallystick_node.engines.mpc.plan.document import Plan
+import numpy as np
+
+from tallystick_node.engines.mpc.plan.document import CONSTANT, Input, Plan, Reveal, Step
 from tallystick_node.engines.mpc.plan.execute import last_uses, perform
-from tallystick_node.engines.mpc.plan.kinds import BIT
+from tallystick_node.engines.mpc.plan.kinds import BIT, Type
 from tallystick_node.engines.mpc.plan.operation import Value
-from tallystick_node.engines.mpc.plan.predict import Predictor, zeros
+from tallystick_node.engines.mpc.plan.predict import Ledger, Predictor, zeros
+from tallystick_node.engines.mpc.plan.rehearse import OPENING
 from tallystick_node.engines.mpc.plan.roles import Cast, Offer
-from tallystick_node.engines.mpc.protocol import Binary, Shares
-
-Result = TypeVar("Result")
 
 SECONDS_ROUND = 5e-4
 SECONDS_BYTE = 4e-9  # over all parties, with the local work that goes with it
 SECONDS_MULTIPLICATION = 3e-10  # in matrix products
 BASE_MEMORY = 150_000_000  # of the process
+LOCAL = frozenset({
+    CONSTANT, "add", "subtract", "negative", "xor", "not", "sum", "cumulative_sum",
+    "reshape", "broadcast", "transpose", "index", "take", "concatenate",
+})  # fmt: skip
 BY_CHANCE = frozenset({"sort", "argsort", "rank", "top_k", "quantile", "group_sums", "group_extremes"})
 SAMPLES = 4  # rehearsals of an operation that costs what its secret permutation makes it
 TEMPORARY = 6  # a step's own arrays, in sizes of its operands and results
@@ -62,18 +67,27 @@ def explain(plan: Plan, offer: Offer, cast: Cast) -> Explanation:
     """Predict a run of the plan by these parties."""
     found = _Rehearsal(plan, offer, cast)
     found.run()
-    predictor = found.predictor
-    sent = [*predictor.bytes_sent, *found.outside.values()]
-    seconds = SECONDS_ROUND * max(predictor.rounds) + SECONDS_BYTE * sum(sent) + SECONDS_MULTIPLICATION * predictor.multiplications
+    ledger = found.ledger
+    sent = [*ledger.bytes_sent, *found.outside.values()]
     return Explanation(
         protocol=offer.kind.name,
-        rounds=max(predictor.rounds),
+        rounds=ledger.rounds,
         bytes_all=sum(sent),
         bytes_most=max(sent),
-        seconds=seconds,
+        seconds=SECONDS_ROUND * ledger.rounds + SECONDS_BYTE * sum(sent) + SECONDS_MULTIPLICATION * ledger.multiplications,
         memory_bytes=BASE_MEMORY + found.parts * peak(plan),
         bytes_by_operation=found.by_operation,
     )
+
+
+def effort(plan: Plan) -> int:
+    """How many elements the different steps of a plan have that must be rehearsed: what :func:`explain` takes time for."""
+    sizes = {}
+    for step, first in zip(plan.steps, plan.first_values, strict=True):
+        if step.operation not in LOCAL:
+            types = tuple(plan.types[each] for each in step.operands)
+            sizes[_key(step, types)] = sum(each.size for each in types) + plan.types[first].size
+    return sum(sizes.values())
 
 
 def peak(plan: Plan) -> int:
@@ -93,65 +107,75 @@ def peak(plan: Plan) -> int:
 
 
 class _Rehearsal:
-    """One run on zeros, counting; what passes to and from outside parties besides."""
+    """Every different step once, on zeros, counting; what passes to and from outside parties besides."""
 
     def __init__(self, plan: Plan, offer: Offer, cast: Cast) -> None:
-        self._plan, self._cast = plan, cast
-        self.predictor = Predictor(offer, len(cast.computing))
-        self.parts = len(offer.kind.split(zeros((0,), bits=False).parts[0], len(cast.computing))[0])
+        self._plan, self._offer, self._cast = plan, offer, cast
+        self._known: dict[Any, Ledger] = {}
+        self.ledger = Ledger(len(cast.computing))
+        self.parts = len(offer.kind.split(np.zeros(0, np.uint64), len(cast.computing))[0])
         self.outside: dict[str, int] = {}
         self.by_operation: dict[str, int] = {}
 
     def run(self) -> None:
         """Rehearse the whole plan."""
-        plan, values = self._plan, dict[int, Value]()
-        for number, given in enumerate(plan.inputs):
-            values[number] = self._spend("input", partial(self._input, given.owner, given.shape, bits=given.kind == BIT))
-        last = last_uses(plan)
+        plan = self._plan
+        shown: dict[int, list[Reveal]] = {}
+        for reveal in plan.reveals:
+            shown.setdefault(reveal.value, []).append(reveal)
+        self.ledger.append(self._rehearsed(lambda predictor: predictor.pay(OPENING, 1)))
+        for value, given in enumerate(plan.inputs):
+            self._add("input", self._rehearsed(partial(self._input, given)))
+            if given.owner not in self._cast.computing:
+                size = 8 * plan.types[value].size * self.parts * len(self._cast.computing)
+                self.outside[given.owner] = self.outside.get(given.owner, 0) + size
+                self.by_operation["input"] += size
         for value in range(len(plan.inputs)):
-            self._show(value, values)
+            self._show(value, shown)
         for number, (step, first) in enumerate(zip(plan.steps, plan.first_values, strict=True)):
-            operands = [values[each] for each in step.operands]
-            types = [plan.types[each] for each in step.operands]
-            work = partial(perform, self.predictor, step, operands, types)
-            if step.operation in BY_CHANCE:
-                work = partial(self.predictor.averaged, work, SAMPLES)
-            results = self._spend(step.operation, work)
-            values.update(enumerate(results, first))
-            fresh = range(first, first + len(results))
-            for value in fresh:
-                self._show(value, values)
-            for value in {*step.operands, *fresh}:
-                if last[value] <= number:
-                    del values[value]
+            if step.operation not in LOCAL:
+                self._add(step.operation, self._step(step))
+            after = plan.first_values[number + 1] if number + 1 < len(plan.steps) else len(plan.types)
+            for value in range(first, after):
+                self._show(value, shown)
 
-    def _spend(self, name: str, work: Callable[[], Result]) -> Result:
-        before = sum(self.predictor.bytes_sent) + sum(self.outside.values())
-        found = work()
-        spent = sum(self.predictor.bytes_sent) + sum(self.outside.values()) - before
-        self.by_operation[name] = self.by_operation.get(name, 0) + spent
-        return found
+    def _step(self, step: Step) -> Ledger:
+        types = tuple(self._plan.types[each] for each in step.operands)
+        key = _key(step, types)
+        if key not in self._known:
+            samples = [
+                self._rehearsed(partial(_perform, step, types)) for _ in range(SAMPLES if step.operation in BY_CHANCE else 1)
+            ]
+            self._known[key] = Ledger.averaged(samples)
+        return self._known[key]
 
-    def _input(self, owner: str, shape: tuple[int, ...], *, bits: bool) -> Shares | Binary:
-        value = zeros(shape, bits=False)
-        if owner in self._cast.computing:
-            self.predictor.pay("share", value.size, seats=[self._cast.computing.index(owner)])
+    def _rehearsed(self, work: Callable[[Predictor], Any]) -> Ledger:
+        predictor = Predictor(self._offer, len(self._cast.computing))
+        work(predictor)
+        return predictor.ledger
+
+    def _add(self, name: str, spent: Ledger) -> None:
+        self.ledger.append(spent)
+        self.by_operation[name] = self.by_operation.get(name, 0) + sum(spent.bytes_sent)
+
+    def _input(self, given: Input, predictor: Predictor) -> None:
+        value = zeros(given.shape)
+        if given.owner in self._cast.computing:
+            predictor.pay("share", value.size, seats=[self._cast.computing.index(given.owner)])
         else:
-            self._add(owner, 8 * value.size * self.parts * len(self._cast.computing))
-            self.predictor.hear_outside()
-            self.predictor.pay("accept", value.size)
-        return self.predictor.negative(value) if bits else value
+            predictor.hear_outside()
+            predictor.pay("accept", value.size)
+        if given.kind == BIT:
+            predictor.negative(value)
 
-    def _show(self, number: int, values: Mapping[int, Value]) -> None:
-        for reveal in self._plan.reveals:
-            if reveal.value == number:
-                value = values[number]
-                assert isinstance(value, Shares | Binary)
-                self._spend("reveal", partial(self._reveal, value, reveal.receivers))
+    def _show(self, value: int, shown: Mapping[int, Sequence[Reveal]]) -> None:
+        for reveal in shown.get(value, ()):
+            self._add("reveal", self._rehearsed(partial(self._reveal, self._plan.types[value], reveal.receivers)))
 
-    def _reveal(self, value: Shares | Binary, receivers: Sequence[str]) -> None:
-        predictor, cast = self.predictor, self._cast
-        numbers = predictor.to_arithmetic(value) if isinstance(value, Binary) else value
+    def _reveal(self, kept: Type, receivers: Sequence[str], predictor: Predictor) -> None:
+        cast, numbers = self._cast, zeros(kept.shape)
+        if kept.kind == BIT:
+            predictor.to_arithmetic(zeros(kept.shape, bits=True))
         inside = [cast.computing.index(party) for party in receivers if party in cast.computing]
         if inside:
             predictor.reveal(numbers, inside)
@@ -160,8 +184,20 @@ class _Rehearsal:
             for _ in range(outside):
                 predictor.tell_outside(8 * numbers.size * self.parts)
 
-    def _add(self, party: str, count: int) -> None:
-        self.outside[party] = self.outside.get(party, 0) + count
+
+def _key(step: Step, types: tuple[Type, ...]) -> Any:
+    return step.operation, types, json.dumps(step.attributes, sort_keys=True)
+
+
+def _perform(step: Step, types: Sequence[Type], predictor: Predictor) -> None:
+    perform(predictor, step, [_operand(each) for each in types], types)
+
+
+def _operand(kept: Type) -> Value:
+    if kept.public:
+        return np.zeros(kept.shape, np.uint8 if kept.kind == BIT else np.uint64)
+    secret: Value = zeros(kept.shape, bits=kept.kind == BIT)
+    return secret
 
 
 def _size(count: float) -> str:

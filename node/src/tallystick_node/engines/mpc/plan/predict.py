@@ -6,23 +6,58 @@ permutation, the rehearsal draws its own: what it foretells is then one such cou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeVar
+import re
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tallystick_node.engines.channel import local_sessions
 from tallystick_node.engines.mpc.clear import Clear
-from tallystick_node.engines.mpc.plan.rehearse import OPENING, price
+from tallystick_node.engines.mpc.plan.rehearse import price
 from tallystick_node.engines.mpc.plan.roles import Offer
 from tallystick_node.engines.mpc.protocol import Binary, Shares, Words
 from tallystick_node.engines.mpc.ring import Ring
 
-Result = TypeVar("Result")
+
+class Ledger:
+    """What each party sends, and in which order it sends (s) and receives (r); multiplications of matrix products besides."""
+
+    def __init__(self, parties: int) -> None:
+        self.bytes_sent = [0] * parties
+        self.patterns = [""] * parties
+        self.multiplications = 0  # at one party: their cost is not in messages
+
+    def note(self, sent: Sequence[int], patterns: Sequence[str]) -> None:
+        """Add bytes and an order of sending and receiving, of each party."""
+        self.bytes_sent = [old + more for old, more in zip(self.bytes_sent, sent, strict=True)]
+        self.patterns = [old + more for old, more in zip(self.patterns, patterns, strict=True)]
+
+    def append(self, other: Ledger) -> None:
+        """What comes next."""
+        self.note(other.bytes_sent, other.patterns)
+        self.multiplications += other.multiplications
+
+    @property
+    def rounds(self) -> int:
+        """How often a party sends after it has received, at the party that does so most."""
+        return max(len(re.findall("(?:^|r)s", pattern)) for pattern in self.patterns)
+
+    @classmethod
+    def averaged(cls, samples: Sequence[Ledger]) -> Ledger:
+        """The average of the bytes; the order of the sample whose rounds are in the middle."""
+        middle = sorted(samples, key=lambda each: each.rounds)[len(samples) // 2]
+        found = cls(len(middle.patterns))
+        found.note(
+            [round(sum(party) / len(samples)) for party in zip(*(each.bytes_sent for each in samples), strict=True)],
+            middle.patterns,
+        )
+        found.multiplications = middle.multiplications
+        return found
 
 
 class Predictor(Clear):
-    """Stands for the protocol of ``offer`` among ``parties``; ``bytes_sent`` and ``rounds`` are each party's so far."""
+    """Stands for the protocol of ``offer`` among ``parties``, and keeps what it would cost in ``ledger``."""
 
     name: ClassVar[str] = "predictor"
 
@@ -30,44 +65,23 @@ class Predictor(Clear):
         super().__init__(local_sessions(1)[0])
         self._offer = offer
         self._count = parties
-        self.bytes_sent = [0] * parties
-        self.rounds = [0] * parties
-        self.multiplications = 0  # in matrix products, at one party: their cost is not in messages
-        self._listened = [True] * parties
-        self.pay(OPENING, 1)
+        self.ledger = Ledger(parties)
         if hasattr(offer.kind, "sigmoid_fixed"):
             self.sigmoid_fixed = self._sigmoid  # functions use it where a protocol has it
 
     def pay(self, primitive: str, count: int, width: int = 64, seats: Sequence[int] | None = None) -> None:
         """Add the price of a primitive on ``count`` elements."""
-        if not count:
-            return
-        due = price(self._offer, self._count, primitive, width, None if seats is None else tuple(seats))
-        for party, sent in enumerate(due.bytes_sent(count)):
-            self.bytes_sent[party] += sent
-            for what in due.pattern[party]:
-                self.rounds[party] += what == "s" and self._listened[party]
-                self._listened[party] = what == "r"
+        if count:
+            due = price(self._offer, self._count, primitive, width, None if seats is None else tuple(seats))
+            self.ledger.note(due.bytes_sent(count), due.pattern)
 
     def hear_outside(self) -> None:
         """Every party receives from one that does not compute."""
-        self._listened = [True] * self._count
+        self.ledger.note([0] * self._count, ["r"] * self._count)
 
     def tell_outside(self, size: int) -> None:
         """Every party sends ``size`` bytes to one that does not compute."""
-        self.bytes_sent = [sent + size for sent in self.bytes_sent]
-        self.rounds = [rounds + listened for rounds, listened in zip(self.rounds, self._listened, strict=True)]
-        self._listened = [False] * self._count
-
-    def averaged(self, work: Callable[[], Result], times: int) -> Result:
-        """Do something several times, and pay for it once: the average."""
-        sent, rounds, multiplications = list(self.bytes_sent), list(self.rounds), self.multiplications
-        for _ in range(times):
-            found = work()
-        self.bytes_sent = [old + round((new - old) / times) for old, new in zip(sent, self.bytes_sent, strict=True)]
-        self.rounds = [old + round((new - old) / times) for old, new in zip(rounds, self.rounds, strict=True)]
-        self.multiplications = multiplications + (self.multiplications - multiplications) // times
-        return found
+        self.ledger.note([size] * self._count, ["s"] * self._count)
 
     # -- in and out
 
@@ -114,7 +128,7 @@ class Predictor(Clear):
     def _matmul(self, primitive: str, left: Shares, right: Shares) -> Shares:
         shape = (left.shape[0], right.shape[1])
         self.pay(primitive, shape[0] * shape[1])
-        self.multiplications += shape[0] * shape[1] * left.shape[1]
+        self.ledger.multiplications += shape[0] * shape[1] * left.shape[1]
         return Shares((np.zeros(shape, np.uint64),))
 
     @staticmethod
@@ -165,8 +179,8 @@ class Predictor(Clear):
         return super().random(shape)
 
 
-def zeros(shape: tuple[int, ...], *, bits: bool) -> Any:
-    """An input to rehearse on."""
+def zeros(shape: tuple[int, ...], *, bits: bool = False) -> Any:
+    """A secret to rehearse on, which takes no memory."""
     if bits:
-        return Binary((np.zeros(shape, np.uint8),), 1)
-    return Shares((np.zeros(shape, np.uint64),))
+        return Binary((np.broadcast_to(np.zeros((), np.uint8), shape),), 1)
+    return Shares((np.broadcast_to(np.zeros((), np.uint64), shape),))
