@@ -20,11 +20,15 @@ def dealt(step, parties: int = 2, dealer: int | None = None, sessions=None):
     def engine(session):
         if session.index == dealer:
             return Dealer(session).serve()
-        protocol = DealtAdditive(session, dealer)
         try:
-            return step(protocol)
-        finally:
+            protocol = DealtAdditive(session, dealer)
+            answer = step(protocol)
             protocol.close()
+        except ProtocolViolation:
+            for channel in session.channels.values():  # let the others fail at once
+                channel.send(b"")
+            raise
+        return answer
 
     answers = run_parties(sessions or local_sessions(parties + 1), engine)
     return [answer for party, answer in enumerate(answers) if party != dealer]
@@ -109,7 +113,7 @@ def test_no_party_gets_what_another_does(kind) -> None:
 )
 @pytest.mark.parametrize("change", [lambda m: m[:-1], lambda m: m + b"\0"], ids=["short", "long"])
 def test_wrong_lengths_name_the_sender(link, number, step, change) -> None:
-    sessions = local_sessions(3, seconds=0.5)
+    sessions = local_sessions(3, seconds=5.0)
     sender, receiver = link
     channels = sessions[sender].channels
     channels[receiver] = CorruptingChannel(channels[receiver], number, change)

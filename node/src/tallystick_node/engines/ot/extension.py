@@ -84,14 +84,14 @@ class OtSender:
         """Pairs of bits (0 or 1)."""
         rows, first = self._next(len(zeros))
         for messages, delta in ((zeros, _NOTHING), (ones, self._rows.delta)):
-            masked = _low_bits(self._hash(rows, first, delta)) ^ messages
+            masked = _low_bits(_masks(self._hash, rows, first, delta, 1)) ^ messages
             send_array(self._session, self._peer, np.packbits(masked, bitorder="little"))
 
     def correlated(self, deltas: NDArray[Any]) -> NDArray[Any]:
         """Random x: the receiver gets x + c delta for its choice c, in Z_2^64, or in Z_2^32 for deltas of that type."""
         rows, first = self._next(len(deltas))
-        zeros = self._hash(rows, first, _NOTHING)[:, 0].astype(deltas.dtype)
-        ones = self._hash(rows, first, self._rows.delta)[:, 0].astype(deltas.dtype)
+        zeros = _masks(self._hash, rows, first, _NOTHING, 1)[:, 0].astype(deltas.dtype)
+        ones = _masks(self._hash, rows, first, self._rows.delta, 1)[:, 0].astype(deltas.dtype)
         send_array(self._session, self._peer, zeros + deltas - ones)
         return zeros
 
@@ -133,14 +133,14 @@ class OtReceiver:
         size = -(-len(choices) // 8)
         zeros, ones = (receive_array(self._session, self._peer, (size,), MESSAGES, np.uint8) for _ in range(2))
         zeros, ones = (np.unpackbits(part, count=len(choices), bitorder="little") for part in (zeros, ones))
-        return _low_bits(self._hash(rows, first, _NOTHING)) ^ zeros ^ (choices & (zeros ^ ones))
+        return _low_bits(_masks(self._hash, rows, first, _NOTHING, 1)) ^ zeros ^ (choices & (zeros ^ ones))
 
     def correlated(self, choices: Bits, kind: Unsigned = np.uint64) -> NDArray[Any]:
         """x + c delta for the sender's random x and its delta, of the type that it has."""
         rows, first = self._next(choices)
         corrections = receive_array(self._session, self._peer, (len(choices),), MESSAGES, kind)
         corrections *= choices
-        corrections += self._hash(rows, first, _NOTHING)[:, 0].astype(kind)
+        corrections += _masks(self._hash, rows, first, _NOTHING, 1)[:, 0].astype(kind)
         return corrections
 
     def _next(self, choices: Bits) -> tuple[Words, int]:
@@ -152,10 +152,10 @@ class OtReceiver:
 
 
 def _masks(hashed: Hash, rows: Words, first: int, delta: Words, words: int) -> Words:
-    if words == 2:
-        return hashed(rows, first, delta)
-    lanes = [hashed(rows, first, delta, lane) for lane in range(-(-words // 2))]
-    return np.ascontiguousarray(np.concatenate(lanes, axis=1)[:, :words]) if lanes else np.empty((len(rows), 0), np.uint64)
+    lanes = [hashed(rows, first, delta, lane, min(2, words - 2 * lane)) for lane in range(-(-words // 2))]
+    if len(lanes) == 1:
+        return lanes[0]
+    return np.concatenate(lanes, axis=1) if lanes else np.empty((len(rows), 0), np.uint64)
 
 
 def _low_bits(hashes: Words) -> Bits:

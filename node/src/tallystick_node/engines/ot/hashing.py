@@ -28,9 +28,9 @@ class Hash:
         self._cipher = Cipher(algorithms.AES128(key), modes.ECB()).encryptor()  # noqa: S305 - a permutation, not encryption
         self._given, self._once, self._twice = (np.empty((_PIECE + _SLACK, 2), np.uint64) for _ in range(3))
 
-    def __call__(self, rows: Words, first: int, delta: Words, lane: int = 0) -> Words:
-        """The hashes of the rows XOR ``delta``, of their shape."""
-        out = np.empty_like(rows)
+    def __call__(self, rows: Words, first: int, delta: Words, lane: int = 0, words: int = 2) -> Words:
+        """The hashes of the rows XOR ``delta``, or their first words, of shape (count, words)."""
+        out = np.empty((len(rows), words), np.uint64)
         for start in range(0, len(rows), _PIECE):
             size = min(_PIECE, len(rows) - start)
             piece = rows[start : start + size]
@@ -63,5 +63,5 @@ def _tweak(rows: Words, number: np.uint64, lane: np.uint64, out: Words, size: in
 @compiled
 def _join(left: Words, right: Words, out: Words) -> None:
     for row in range(len(out)):
-        out[row, 0] = left[row, 0] ^ right[row, 0]
-        out[row, 1] = left[row, 1] ^ right[row, 1]
+        for word in range(out.shape[1]):
+            out[row, word] = left[row, word] ^ right[row, word]

@@ -34,7 +34,7 @@ from tallystick_node.engines.ot.bits import COLUMNS, Words
 DEPTH = 4
 LEAVES = 1 << DEPTH
 TREES = COLUMNS // DEPTH
-BATCH = 1 << 18  # transfers at a time: 4 MiB of columns and as much of rows
+BATCH = 1 << 19  # transfers at a time: 8 MiB of columns and as much of rows
 STEP = "ot extension"
 CHECK = "ot check"
 

@@ -43,7 +43,7 @@ def offer(session: Session, peer: int, transfers: OtSender, a: Ring) -> tuple[Ri
     stream = Stream(secrets.token_bytes(SEED))
     larger, equal = stream.elements((DIGITS, count // 64)), stream.elements((DIGITS, count // 64))
     for start, stop in _groups(count):
-        zeros, ones = transfers.random((stop - start) * _WIDTH * count)
+        zeros, ones = transfers.random((stop - start) * _WIDTH * count, 1)
         tables = np.empty((stop - start, count), np.uint32)
         for digit in range(start, stop):
             used = slice((digit - start) * _WIDTH * count, (digit - start + 1) * _WIDTH * count)
@@ -61,7 +61,7 @@ def choose(session: Session, peer: int, transfers: OtReceiver, b: Ring) -> tuple
     larger, equal = np.empty((DIGITS, count // 64), np.uint64), np.empty((DIGITS, count // 64), np.uint64)
     for start, stop in _groups(count):
         choices = np.stack([planes.to_bits(places[place], count) for place in range(_WIDTH * start, _WIDTH * stop)])
-        strings = transfers.random(choices.reshape(-1)).reshape(stop - start, _WIDTH * count, 2)
+        strings = transfers.random(choices.reshape(-1), 1).reshape(stop - start, _WIDTH * count, 1)
         session.channels[peer].mark(STEP)
         tables = receive_array(session, peer, (stop - start, count), STEP, np.uint32)
         for digit in range(start, stop):

@@ -18,11 +18,11 @@ from tallystick_node.engines.ot import bits
 from tallystick_node.engines.ot.extension import OtReceiver, OtSender
 from tallystick_node.engines.ot.rows import BATCH
 
-_WORDS = BATCH // 64  # made at a time
+_LEAST, _MOST = 1 << 10, BATCH // 64  # words made at a time
 
 
 class Forks:
-    """A supply of AND triples: at least a batch of transfers is made at a time, and what is left over is kept."""
+    """A supply of AND triples: many are made at a time, and what is left over is kept."""
 
     def __init__(self, sender: OtSender, receiver: OtReceiver, *, first: bool) -> None:
         """``first`` is the party that sends first."""
@@ -35,8 +35,9 @@ class Forks:
         pieces = [self._left]
         missing = count - self._left.shape[1]
         while missing > 0:
-            pieces.append(self._make(_WORDS))
-            missing -= _WORDS
+            made = min(max(missing, _LEAST), _MOST)
+            pieces.append(self._make(made))
+            missing -= made
         together = np.concatenate(pieces, axis=1)
         self._left = together[:, count:].copy()
         a, b_0, b_1, c_0, c_1 = np.ascontiguousarray(together[:, :count])
@@ -53,7 +54,7 @@ class Forks:
 
     def _send(self, words: int) -> Ring:
         """The two lowest bits of the first strings, and of the second."""
-        pair = self._sender.random(64 * words)
+        pair = self._sender.random(64 * words, 1)
         return np.stack([low_bits(strings, place) for strings in pair for place in range(2)])
 
     def _receive(self, words: int) -> Ring:
@@ -61,7 +62,7 @@ class Forks:
         chosen = self._choices.elements((words,))
         choices = np.empty(64 * words, np.uint8)
         bits.unpack(chosen, choices)
-        strings = self._receiver.random(choices)
+        strings = self._receiver.random(choices, 1)
         return np.stack([chosen, *(low_bits(strings, place) for place in range(2))])
 
 
