@@ -16,11 +16,12 @@ help: ## Show this list
 
 setup: $(STAMP) $(CHAIN_STAMP) ## Install everything into this checkout
 
-$(STAMP): requirements.lock sdk/pyproject.toml node/pyproject.toml
+$(STAMP): requirements.lock requirements-data.lock sdk/pyproject.toml node/pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is missing: install it, or name it with PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Installing the Python packages into $(VENV) (a minute or two, once) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-build-isolation -r requirements-data.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e sdk -e node
 	@touch $@
 
