@@ -211,10 +211,11 @@ def test_the_chain_killed_in_a_run_comes_back_and_the_task_ends(story: Story) ->
 
 def test_every_node_killed_in_a_run_fails_it_and_all_come_back(story: Story) -> None:
     with running(story, attempts=1) as (task, _, worker):
-        for who in story.hospitals:
-            story.network.halt(who, by=signal.SIGKILL)
-        with suppress(ProcessLookupError):  # its node may have ended it when the first of the others was gone
-            os.kill(worker, signal.SIGKILL)  # stopped so early that it has not yet asked to end with its node
+        with stopped(*(number(who) for who in story.hospitals)):  # so that none sees another one go
+            for who in story.hospitals:
+                story.network.halt(who, by=signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)  # stopped so early that it may not yet have asked to end with its node
     story.network.launch(*story.hospitals, link_seconds=10)
     assert failed(story, task)["reason"] == Reason.RESTARTED
     next_task_runs(story)

@@ -35,17 +35,23 @@ def pair(seconds: float = 10.0) -> tuple[SocketChannel, SocketChannel]:
     return one[1], two[0]
 
 
+def context_of(side: Terms) -> ssl.SSLContext:
+    """A plain TLS context with the certificate of one side."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if side.listens else ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=side.peer)
+    with os.fdopen(os.memfd_create("x"), "wb") as file:
+        file.write(side.key + ssl.DER_cert_to_PEM_cert(side.certificate).encode())
+        file.flush()
+        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+    return context
+
+
 def peer_of(seconds: float = 1.0) -> tuple[SocketChannel, ssl.SSLSocket]:
     """A channel and, at its other end, a plain TLS socket that may write anything."""
     (near, far), (ours, theirs) = connected(), terms()
     channel = SocketChannel(1, Sockets(seconds), near, ours, Meter())
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(cadata=theirs.peer)
-    with os.fdopen(os.memfd_create("x"), "wb") as file:
-        file.write(theirs.key + ssl.DER_cert_to_PEM_cert(theirs.certificate).encode())
-        file.flush()
-        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+    context = context_of(theirs)
     found = together(channel.handshake, lambda: context.wrap_socket(far, server_side=True))
     return channel, found[1]
 
@@ -201,10 +207,10 @@ def test_no_certificate_is_refused() -> None:
 
 
 def test_an_older_tls_is_refused() -> None:
-    (near, far), (_, ours) = connected(), terms()
+    (near, far), (theirs, ours) = connected(), terms()
     channel = SocketChannel(1, Sockets(2.0), near, ours, Meter())
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode, context.maximum_version = False, ssl.CERT_NONE, ssl.TLSVersion.TLSv1_2
+    context = context_of(theirs)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
     found = together(channel.handshake, lambda: context.wrap_socket(far))
     assert isinstance(found[0], ProtocolViolation) and found[0].step == "handshake"
 
