@@ -277,7 +277,7 @@ def test_every_rule_of_a_plan_refuses_what_breaks_it(change, words) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"", b"{", b"\xff", b"[" * 100_000, b"1" * 10_000, b" " * (LIMIT + 1), b"null", b"[]",
+        b"", b"{", b"\xff", b"[" * 100_000, b'{"a":' * 100_000, b'"' + b"[" * 50, b"1" * 10_000, b" " * (LIMIT + 1), b"null", b"[]",
         json.dumps(document()).encode(),  # with spaces
         json.dumps(document(), separators=(",", ":")).encode(),  # not sorted
         Plan.from_json(document()).to_bytes().replace(b'"axis":1', b'"axis":1.0'),
