@@ -130,6 +130,22 @@ def test_an_endpoint_that_hangs_is_left(node: Node, method: str) -> None:
     assert time.monotonic() - began < 20  # before the answer
 
 
+def test_an_estimate_that_was_never_answered_is_asked_for_again(node: Node) -> None:
+    chain = node.chain(signer=SIGNER, profile=PROFILE, seconds=0.2)
+    asked: list[object] = []
+
+    def estimate(message: object, *_: object) -> str:
+        asked.append(message)
+        if len(asked) == 1:
+            time.sleep(30)
+        return hex(21000)
+
+    node.methods["eth_estimateGas"] = estimate
+    node.methods["eth_sendRawTransaction"] = lambda _: HASH
+    assert chain.submit("AuditLog", "anchor", bytes(32), 1).startswith("0x")
+    assert len(asked) == 2 and asked[0] == asked[1]
+
+
 def test_an_endpoint_that_drips_is_left() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(5)

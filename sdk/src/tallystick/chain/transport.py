@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # a second to import, and only an annotation here
 SECONDS = 15.0
 #: An answer may take this many times the time-out as a whole, so that an endpoint that drips byte by byte does not hold us.
 WHOLE = 4
+#: Ganache now and then never answers an estimate, and answers the same question at once when it is asked again.
+ASKED_TWICE = "eth_estimateGas"
 MESSAGE_LIMIT = 300
 MAX_DEPTH = 64
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -62,7 +64,12 @@ class Transport:
         """One call: an object with ``result``, or with ``error`` as an object. Raises ChainUnreachable."""
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(parameters)}).encode()
         with self.understood(method, remedy=REMEDY, said="the chain does not answer"):
-            found = parse(self._post(body))
+            try:
+                found = parse(self._post(body))
+            except requests.ReadTimeout:
+                if method != ASKED_TWICE:
+                    raise
+                found = parse(self._post(body))
         if isinstance(found, dict):
             error = found.get("error")
             if isinstance(error, dict):

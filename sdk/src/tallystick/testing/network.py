@@ -34,7 +34,6 @@ from tallystick.wire import node_pb2
 ROLES = ("data-provider", "compute", "result-receiver", "requester")
 YEAR = 365 * 86400
 NODE_SECONDS = 60.0
-CALL_SECONDS = 60.0  # Ganache does one thing after the other, on a machine where everything runs
 FAST_SCRYPT = 1 << 12  # a throw-away keystore need not resist anybody
 
 
@@ -110,7 +109,7 @@ class Network:
 
     def connect(self, signer: Signer | None = None) -> Chain:
         """A connection to the chain."""
-        return Chain(self.local.url, self.deployment, signer=signer, profile=self.profile, seconds=CALL_SECONDS)
+        return Chain(self.local.url, self.deployment, signer=signer, profile=self.profile)
 
     def join(self, name: str, roles: Iterable[str] = ROLES) -> Institution:
         """Make an institution's keys and certificate, fund its account and enrol it."""
