@@ -29,7 +29,9 @@ def word_of(world: World, account: str) -> Word:
         commitment=given.get(account, ""),
         output=digest("output", account) if account in world.spec.receivers else "",
         links=tuple(
-            Link(one, other, 3, 300, digest(one, other)) for peer in others for one, other in ((account, peer), (peer, account))
+            Link(one, other, 3, 300, digest(one, other).replace("sha256", "blake3"))
+            for peer in others
+            for one, other in ((account, peer), (peer, account))
         ),
         seconds_ms=1500,
         certificate=world.certificates[account].pem.decode(),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import pytest
+from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 from tallystick_node.evidence.transcript import Transcript
@@ -25,7 +24,7 @@ def test_the_specification() -> None:
     transcript = Transcript()
     transcript.mark("phase")
     transcript.message(b"abc")
-    assert transcript.summary() == (1, 3, "sha256:" + hashlib.sha256(text).hexdigest())
+    assert transcript.summary() == (1, 3, "blake3:" + blake3(text).hexdigest())
 
 
 @given(ITEMS, ITEMS)

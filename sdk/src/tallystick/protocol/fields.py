@@ -120,6 +120,13 @@ class Fields:
             self._fail(key, error.message)
         return str(self._value[key])
 
+    def transcript(self, key: str) -> str:
+        """A transcript's digest: ``blake3:`` and 64 lower hex digits."""
+        value = self._value[key]
+        if not isinstance(value, str) or not re.fullmatch(r"blake3:[0-9a-f]{64}", value):
+            self._fail(key, "must be blake3: and 64 lower-case hex digits")
+        return value
+
     def hexbytes(self, key: str, limit: int) -> bytes:
         """``0x`` and an even number of lower hex digits, at most ``limit`` bytes."""
         value = self._value[key]

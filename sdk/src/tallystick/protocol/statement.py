@@ -125,7 +125,7 @@ class Link:
             fields.address("to"),
             fields.integer("messages", 0, canonical.MAX_INTEGER),
             fields.integer("bytes", 0, canonical.MAX_INTEGER),
-            fields.digest("digest"),
+            fields.transcript("digest"),
         )
 
 
