@@ -11,9 +11,9 @@ from tallystick_node.engines.compiled import compiled
 from tallystick_node.engines.mpc.beaver.lattice import numbers, scheme
 from tallystick_node.engines.mpc.beaver.lattice.blocks import Blocks
 from tallystick_node.engines.mpc.beaver.lattice.modular import reduced, times
-from tallystick_node.engines.mpc.beaver.lattice.numbers import MODULI, PRIMES, RING, SLOT_PRIMES, SLOTS, SMALL, Q
+from tallystick_node.engines.mpc.beaver.lattice.numbers import PRIMES, RING, SLOT_PRIMES, SMALL, Q
 from tallystick_node.engines.mpc.beaver.lattice.products import Products
-from tallystick_node.engines.mpc.beaver.lattice.transform import N
+from tallystick_node.engines.mpc.beaver.lattice.transform import Modulus, N
 from tallystick_node.engines.mpc.prss import Stream
 from unit.engines.conftest import CorruptingChannel, run_parties
 
@@ -66,9 +66,9 @@ def test_modular_arithmetic(p, multiple, first, second) -> None:
     assert abs(small) <= 0.51 * p
 
 
-@pytest.mark.parametrize("modulus", [MODULI[0], MODULI[3], SLOTS[0]], ids=lambda modulus: str(modulus.p))
-def test_transforms_multiply_polynomials(modulus) -> None:
-    p = modulus.p
+@pytest.mark.parametrize("p", [PRIMES[0], PRIMES[3], SLOT_PRIMES[0]])
+def test_transforms_multiply_polynomials(p) -> None:
+    modulus = Modulus.of(p)
     dense = ORDER.integers(0, p, N)
     sparse = {0: p - 1, 1: 12345678901 % p, 5: p // 2, N - 1: p - 2}
     wanted = [0] * N
@@ -181,6 +181,35 @@ def test_decryption_at_the_limits() -> None:
     found, _ = two(holder, multiplier)
     # 2^63 times 2^63 is 0 modulo 2^64, so only the masks are left: any carry from the noise would show.
     assert (found == masks).all()
+
+
+def noise_of(y: np.ndarray, m: np.ndarray) -> np.ndarray:
+    """The noise, in units of a plaintext's step, in the answer that multiplies m by y."""
+
+    def holder(session):
+        key = scheme.KeyHolder(session, 1)
+        key.encrypt(RING, numbers.ring_scale(m))
+        rho, rounding = RING.phases(key.answer(1))
+        return sum(part / p for part, p in zip(rho, PRIMES[:2], strict=True)) - rounding
+
+    def multiplier(session):
+        other = scheme.Multiplier(session, 0)
+        given = other.ciphertexts(1)
+        sums = np.zeros_like(given[0]), np.zeros_like(given[1])
+        for total, part in zip(sums, given, strict=True):
+            scheme.add_products(total, part, scheme.transformed(y.view(np.int64)), np.zeros((1, 3), np.int64))
+        other.reply(sums, RING, numbers.ring_scale(words(1, N)))
+
+    return two(holder, multiplier)[0]
+
+
+@pytest.mark.parametrize("y", [np.zeros((1, N), np.uint64), words(1, N)], ids=["zero", "random"])
+def test_the_key_holder_sees_uniform_noise_whatever_it_was_multiplied_by(y) -> None:
+    noise = noise_of(y, words(1, N))
+    limit = 2.0**125 * 2.0**64 / Q
+    assert np.abs(noise).max() <= limit * 1.001
+    assert abs(noise.std() - limit / 3**0.5) < 0.02 * limit
+    assert abs(noise.mean()) < 0.03 * limit
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ class Dealer:
             raise ProtocolViolation(asking, STEP, "asked for a kind of randomness that there is not")
         kind = KINDS[words[0] - 1]
         used = len(fields(kind))
-        if any(words[1 + used :]) or max(words) > LIMIT:
+        if any(words[1 + used :]):
             raise ProtocolViolation(asking, STEP, "asked for dimensions that the kind has not")
         deal = kind(*words[1 : 1 + used])
         if sum(_size(shape) for shape in deal.shapes) > LIMIT or not deal.sound(len(self._parties)):

@@ -14,7 +14,7 @@ and to keep what it deals to itself (:mod:`dealer`). Under AES as a pseudo-rando
 | ``matmul`` of (m, k) and (k, n) | 8 m n | 8 (m k + k n) | 1 |
 | ``and_`` | 2 for each byte of the words | 2 for each byte of the words | 1 |
 | ``truncate`` | 16 | 8 | 1 |
-| ``negative`` | 8 + 126/8 | 8 + 189/8 | 7 |
+| ``negative`` | 8 + 126/8 | 8 + 188/8 | 7 |
 | ``decompose`` | 8 + 48 | 8 + 72 | 7 |
 | ``to_arithmetic`` | 8 | 1/8 | 1 |
 | ``shuffle`` of n parties | 8 n | 8 | n |

@@ -26,8 +26,6 @@ PLAINS = len(SLOT_PRIMES) // 2  # moduli t of two slot primes each
 Q = prod(PRIMES)
 SMALL = prod(PRIMES[:KEPT])
 
-MODULI = tuple(Modulus.of(p) for p in PRIMES)
-SLOTS = tuple(Modulus.of(t) for t in SLOT_PRIMES)
 
 Signed = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
@@ -86,7 +84,7 @@ def ring_result(residues: Residues) -> Ring:
 
 def slot_residues(values: Ring) -> Residues:
     """64-bit numbers modulo each slot prime, of shape (6, rows, N)."""
-    out = np.empty((len(SLOTS), *values.shape))
+    out = np.empty((len(SLOT_PRIMES), *values.shape))
     _split(values, np.array(SLOT_PRIMES, np.uint64), out)
     return out
 
@@ -101,7 +99,7 @@ def slot_coefficients(residues: Residues, *, scaled: bool) -> list[Signed]:
         for number, p in enumerate(primes):
             if scaled:
                 _multiply(pair[number], float(_balanced(Q, p)), float(p), 1 / p)
-            SLOTS[2 * plain + number].backward(pair[number])
+            Modulus.of(p).backward(pair[number])
         joined = np.empty(pair.shape[1:], np.int64)
         _join(pair[0], pair[1], primes[0], float(_balanced(pow(primes[0], -1, primes[1]), primes[1])), float(primes[1]), joined)
         out.append(joined)
@@ -110,14 +108,14 @@ def slot_coefficients(residues: Residues, *, scaled: bool) -> list[Signed]:
 
 def slot_results(answers: list[Residues]) -> Residues:
     """The values modulo each slot prime that residues modulo Q', for each of the three t, stand for."""
-    out = np.empty((len(SLOTS), *answers[0].shape[1:]))
+    out = np.empty((len(SLOT_PRIMES), *answers[0].shape[1:]))
     for plain, residues in enumerate(answers):
         rho, rounding = PAIRS[plain].phases(residues)
         for number in (2 * plain, 2 * plain + 1):
             t = SLOT_PRIMES[number]
             factors = np.array([_balanced(-pow(p, -1, t), t) for p in PRIMES[:KEPT]], np.float64)
             _gather(rho, rounding, factors, float(t), out[number])
-            SLOTS[number].forward(out[number])
+            Modulus.of(t).forward(out[number])
     return out
 
 

@@ -19,8 +19,8 @@ import numpy as np
 from tallystick_node.engines.channel import ProtocolViolation, Session, receive_array, send_array
 from tallystick_node.engines.compiled import compiled, inlined
 from tallystick_node.engines.mpc.beaver.lattice.modular import reduced, times
-from tallystick_node.engines.mpc.beaver.lattice.numbers import KEPT, MODULI, PRIMES, RATIOS, Plain, Signed, lift
-from tallystick_node.engines.mpc.beaver.lattice.transform import N, Residues
+from tallystick_node.engines.mpc.beaver.lattice.numbers import KEPT, PRIMES, RATIOS, Plain, Signed, lift
+from tallystick_node.engines.mpc.beaver.lattice.transform import Modulus, N, Residues
 from tallystick_node.engines.mpc.prss import SEED, Stream
 from tallystick_node.engines.mpc.ring import Ring
 
@@ -82,12 +82,10 @@ class KeyHolder:
     def answer(self, rows: int) -> Residues:
         """c_0 + c_1 s of the rows that the peer sent back, modulo Q'."""
         first, second = (Polynomials.receive(self._session, self._peer, KEPT, rows) for _ in range(2))
-        for number, modulus in enumerate(MODULI[:KEPT]):
-            modulus.forward(second[number])
+        _transformed(second)
         total = np.zeros_like(second)
         add_products(total, second, self._secret, _by_one(rows))
-        for number, modulus in enumerate(MODULI[:KEPT]):
-            modulus.backward(total[number])
+        _back(total)
         total += first
         return total
 
@@ -112,8 +110,7 @@ class Multiplier:
         fresh = _transformed(lift(_ternary(self._draw, rows)))
         for part, public in zip(sums, self._public, strict=True):
             add_products(part, fresh, public, _by_one(rows))
-            for number, modulus in enumerate(MODULI):
-                modulus.backward(part[number])
+            _back(part)
         first, second = sums
         first += plain.scaled(masks)
         first += _noise(self._draw, rows)
@@ -138,9 +135,14 @@ def _by_one(rows: int) -> Rows:
 
 
 def _transformed(residues: Residues) -> Residues:
-    for number, modulus in enumerate(MODULI):
-        modulus.forward(residues[number])
+    for polynomials, p in zip(residues, PRIMES, strict=False):  # the residues modulo the last primes may be gone
+        Modulus.of(p).forward(polynomials)
     return residues
+
+
+def _back(residues: Residues) -> None:
+    for polynomials, p in zip(residues, PRIMES, strict=False):
+        Modulus.of(p).backward(polynomials)
 
 
 def _uniform(seed: bytes, rows: int) -> Residues:

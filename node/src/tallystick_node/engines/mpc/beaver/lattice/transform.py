@@ -8,6 +8,7 @@ factors.)"""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +34,9 @@ class Modulus:
     inner_back: Residues
 
     @classmethod
+    @cache
     def of(cls, p: int) -> Modulus:
-        """With the powers of a root of -1."""
+        """With the powers of a root of -1, which are computed once."""
         root = next(power for base in range(2, p) if pow(power := pow(base, (p - 1) // (2 * N), p), N, p) == p - 1)
         return cls(p, *_factors(root, p), *_factors(pow(root, -1, p), p))
 
