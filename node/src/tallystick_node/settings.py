@@ -22,7 +22,16 @@ class Policy(BaseModel):
 
     minimum_group: int = Field(default=10, ge=2, le=1000, description="smallest group of people that a result may be about")
     workloads: tuple[str, ...] = Field(
-        default=("statistics", "intersection", "computation", "regression", "scorecard"),
+        default=(
+            "statistics",
+            "intersection",
+            "computation",
+            "regression",
+            "scorecard",
+            "column-statistics",
+            "aggregation",
+            "ranking",
+        ),
         description="kinds of task that this node runs",
     )
     max_parties: int = Field(default=16, ge=2, le=16, description="largest number of parties of a task")

@@ -6,7 +6,21 @@ from pathlib import Path
 
 import pytest
 from tallystick_node.engines.mpc.additive import MAX_LENGTH
-from tallystick_node.workloads import computation, intersection, keys, scorecard, statistics_parameters
+from tallystick_node.engines.mpc.models import group_tests
+from tallystick_node.workloads import (
+    aggregation,
+    alignment,
+    categories,
+    column_parameters,
+    computation,
+    features,
+    intersection,
+    keys,
+    ranking,
+    regression,
+    scorecard,
+    statistics_parameters,
+)
 from tallystick_node.workloads.registry import workloads
 
 PAGE = (Path(__file__).parents[3] / "docs/reference/workloads.md").read_text()
@@ -14,7 +28,11 @@ PARSE = {
     "statistics": statistics_parameters.Parameters.parse,
     "intersection": intersection.Parameters.parse,
     "computation": computation.Parameters.parse,
+    "regression": regression.Parameters.parse,
     "scorecard": scorecard.Parameters.parse,
+    "column-statistics": column_parameters.Parameters.parse,
+    "aggregation": aggregation.Parameters.parse,
+    "ranking": ranking.Parameters.parse,
 }
 
 
@@ -30,7 +48,7 @@ def test_the_example_is_a_task(name):
 
 @pytest.mark.parametrize("name", sorted(PARSE))
 def test_the_table_has_every_parameter_and_no_other(name):
-    (example,) = re.findall(r"```json \w+\n(.*?)```", section(name), re.DOTALL)
+    (example,) = re.findall(r"```json [\w-]+\n(.*?)```", section(name), re.DOTALL)
     table = section(name).split("| parameter |")[1].split("\n\n")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(json.loads(example))
 
@@ -52,3 +70,24 @@ def test_the_bounds_are_the_codes():
         assert text in page, text
     for text in (*keys.TYPES, *intersection.MODES, *keys.DUPLICATES, intersection.RESULT):
         assert f"`{text}`" in section("intersection"), text
+
+
+def test_the_bounds_of_the_joint_tables_are_the_codes():
+    for name, texts in {
+        "column-statistics": (
+            f"0 to {column_parameters.MAX_COLUMNS} of", f"0 to {column_parameters.MAX_GROUPS} of",
+            f"2 to {categories.MAX_CATEGORIES} different", f"0 to {column_parameters.MAX_QUANTILES} decimal texts",
+            f"0 to {column_parameters.MAX_TESTS} different", f"{group_tests.MAX_ROWS:,} rows",
+            *(f"`{each}`" for each in (*column_parameters.COMPUTE, *column_parameters.GROUP_TESTS, column_parameters.CHI_SQUARE)),
+        ),
+        "aggregation": (
+            f"1 to {aggregation.MAX_KEYS} of", f"{aggregation.MAX_CELLS} combinations", f"1 to {aggregation.MAX_LIMIT:,}",
+            f"0 to {aggregation.MAX_VALUES} of", f"2^{aggregation.KEY_BITS}",
+        ),
+        "ranking": (f"1 to {ranking.MAX_K:,}", f"2^{ranking.ID_BITS}", f"1 to {features.MAX_FEATURES} of"),
+        "regression": (f"1 to {features.MAX_FEATURES} of", f"{regression.ROWS_PER_COEFFICIENT} rows", *regression.FAMILIES),
+    }.items():  # fmt: skip
+        for text in texts:
+            assert text in section(name), text
+    for mode in alignment.MODES:
+        assert f"`{mode}`" in section("regression")

@@ -15,14 +15,18 @@ GROUP = "tallystick.workloads"
 @cache
 def workloads() -> dict[str, Workload]:
     """Every workload by its name: ours, then those that installed packages register."""
+    from tallystick_node.workloads.aggregation import Aggregation
+    from tallystick_node.workloads.column_statistics import ColumnStatistics
     from tallystick_node.workloads.computation import Computation
     from tallystick_node.workloads.intersection import Intersection
+    from tallystick_node.workloads.ranking import Ranking
     from tallystick_node.workloads.regression import Regression
     from tallystick_node.workloads.scorecard import Scorecard
     from tallystick_node.workloads.statistics import Statistics
 
-    ours = (Statistics(), Intersection(), Computation(), Regression(), Scorecard())
-    found: dict[str, Workload] = {each.name: each for each in ours}
+    joint: tuple[Workload, ...] = (Regression(), Scorecard(), ColumnStatistics(), Aggregation(), Ranking())
+    ours: tuple[Workload, ...] = (Statistics(), Intersection(), Computation(), *joint)
+    found = {each.name: each for each in ours}
     for point in entry_points(group=GROUP):
         workload = point.load()()
         found.setdefault(workload.name, workload)
