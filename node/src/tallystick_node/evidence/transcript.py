@@ -3,8 +3,8 @@
 BLAKE3 (O'Connor, Aumasson, Neves and Wilcox-O'Hearn 2020) over ``tallystick/v1/transcript`` and then, in order, each item: a tag
 (one byte, 0 for a message and 1 for a phase mark), the length of its content (eight bytes, big-endian), its content. The lengths
 keep the items apart, so that two transcripts with the same digest hold the same messages between the same marks, unless BLAKE3 has
-a collision. Every byte of a run is digested at both ends, so the hash has to be as fast as the data plane: BLAKE3 takes a quarter of
-SHA-256's time.
+a collision. Every byte of a run is digested at both ends, so the hash has to be as fast as the data plane: BLAKE3 takes a quarter
+of SHA-256's time.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from tallystick_node.engines.mpc.plan import pieces
 from tallystick_node.engines.mpc.plan.document import Plan, Step
 from tallystick_node.engines.mpc.plan.kinds import BIT, Type, parse_kind
 from tallystick_node.engines.mpc.plan.operation import Value
@@ -21,7 +22,7 @@ def perform(protocol: Protocol, step: Step, values: Sequence[Value], types: Sequ
         bit = parse_kind(step.attributes["kind"]) == BIT
         return [step.constant.astype(np.uint8) if bit else step.constant]
     with np.errstate(over="ignore"):  # the ring wraps; NumPy warns of it for arrays without axes
-        return OPERATIONS[step.operation].run(protocol, values, types, step.attributes)
+        return pieces.run(protocol, OPERATIONS[step.operation], values, types, step.attributes)
 
 
 def evaluate(

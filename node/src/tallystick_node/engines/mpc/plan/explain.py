@@ -9,6 +9,7 @@ elements to a factor of two. Seconds are an estimate for parties in one data cen
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from tallystick_node.engines.mpc.plan import pieces
 from tallystick_node.engines.mpc.plan.document import CONSTANT, Input, Plan, Reveal, Step
 from tallystick_node.engines.mpc.plan.execute import last_uses, perform
 from tallystick_node.engines.mpc.plan.kinds import BIT, Type
-from tallystick_node.engines.mpc.plan.operation import Value
+from tallystick_node.engines.mpc.plan.operation import Value, broadcast_shape
 from tallystick_node.engines.mpc.plan.predict import Ledger, Predictor, zeros
 from tallystick_node.engines.mpc.plan.rehearse import OPENING
 from tallystick_node.engines.mpc.plan.roles import Cast, Offer
@@ -101,7 +103,11 @@ def peak(plan: Plan) -> int:
         made = sum(each.bytes_shared for each in types[first:after])
         used = sum(types[each].bytes_shared for each in step.operands)
         alive += made
-        most = max(most, alive + TEMPORARY * max(made, used))
+        temporary = max(made, used) * (1 if step.operation in LOCAL else TEMPORARY)
+        if pieces.cut(step.operation, operands := [types[each] for each in step.operands]):
+            whole = math.prod(broadcast_shape(*operands))
+            temporary = max(made, used) + temporary * pieces.PIECE // whole
+        most = max(most, alive + temporary)
         alive -= sum(types[each].bytes_shared for each in {*step.operands, *range(first, after)} if last[each] <= number)
     return most
 
