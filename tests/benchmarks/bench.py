@@ -1,7 +1,8 @@
 """``make bench`` lists the benchmarks; ``make -s bench B=NAME`` runs one, whose last line is one line of JSON.
 
 Members of that line: ``name``, ``ours`` and ``unit``; where there is a peer ``peer``, ``peer_value`` and ``ratio`` (ours/peer in
-time); of several rows the worst, all of them under ``rows``. Progress goes to standard error.
+time); of several rows the worst, all of them under ``rows``; of several runs of one row the median, all of them under ``runs``.
+Progress goes to standard error.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def run() -> dict[str, Any]:
         "columns": len(COLUMNS),
         "bytes": statement.cost.bytes,
         "publish_seconds_each": publishing,
-        "rows": [{"ours": a, "peer_value": b, "ratio": a / b} for a, b in zip(ours, peer, strict=True)],
+        "runs": [{"ours": a, "peer_value": b, "ratio": a / b} for a, b in zip(ours, peer, strict=True)],
     }
 
 

@@ -93,7 +93,7 @@ def run() -> dict[str, Any]:
         "ratio": middle / other,
         "items": 1 << LOG_ITEMS,
         "bytes": statement.cost.bytes,
-        "rows": [{"ours": a, "peer_value": b, "ratio": a / b} for a, b in zip(ours, peer, strict=True)],
+        "runs": [{"ours": a, "peer_value": b, "ratio": a / b} for a, b in zip(ours, peer, strict=True)],
     }
 
 
