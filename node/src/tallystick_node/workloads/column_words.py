@@ -66,7 +66,6 @@ def _compared(shown: Numbers, place: int, test: GroupTest, rows: int) -> dict[st
         pairs = ones * (rows - ones) * (2 if test.test == "auc" else 1)
         return {**found, "statistic": text(int(shown[test.test][place]) / pairs) if ones else None}
     t, freedom = (float(shown[f"{test.test} {what}"][place]) for what in ("t", "degrees of freedom"))
-    freedom = rows - 2.0 if test.test == "pooled" and freedom else freedom * rows
     if freedom <= 0:
         return {**found, "statistic": None, "degrees_of_freedom": None, "p_value": None}
     return {**found, "statistic": text(t), "degrees_of_freedom": text(freedom), "p_value": text(t_two_sided(t, freedom))}

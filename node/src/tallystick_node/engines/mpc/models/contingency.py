@@ -37,8 +37,9 @@ def chi_square(table: SecretArray, rows: int, minimum: int) -> tuple[SecretArray
     by_column = _repeated(divisors[height:].reshape(width, 1), height).T
     difference = table * rows - down.reshape(height, 1) * across.reshape(1, width)
     twice = real(concatenate([difference, difference]), bits)
-    first = twice / concatenate([_repeated(table[:, :1] * 0 + rows, width), by_row])
-    second = first[height:] / by_column
+    divisors_of_both = concatenate([_repeated(table[:, :1] * 0 + rows, width), by_row])
+    first = twice / real(divisors_of_both, bits)
+    second = first[height:] / real(by_column, bits)
     freedom = (occurs[:height].sum() - 1) * (occurs[height:].sum() - 1)
     return (first[:height] * second).sum() * answered, freedom * answered
 

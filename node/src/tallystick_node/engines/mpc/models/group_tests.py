@@ -26,7 +26,7 @@ def large_enough(groups: SecretArray, minimum: int) -> SecretArray:
 
 
 def t_tests(columns: SecretArray, groups: SecretArray, tests: Tests, *, pooled: bool) -> tuple[SecretArray, ...]:
-    """For each test t (the ones' mean less the zeros'), its degrees of freedom over the number of rows, and whether it exists.
+    """For each test t (the ones' mean less the zeros'), its degrees of freedom, and whether it exists.
 
     Without ``pooled`` it is Welch's (Biometrika 34, 1947). Columns are fixed point of the order of 1. The test exists, an integer
     1, where the variance within the groups is above :data:`STILL` units in the last place. The relative error is about 2^-16, and
@@ -48,7 +48,7 @@ def t_tests(columns: SecretArray, groups: SecretArray, tests: Tests, *, pooled: 
     exists = (common > STILL / (1 << bits)).astype(int)
     if pooled:
         spread = common * (shares[: len(ones)] + shares[len(ones) :])
-        freedom = common * 0 + (rows - 2) / rows
+        freedom = common * 0 + (rows - 2)
         return difference / sqrt(spread), freedom, exists
     second = concatenate([within, whole]) / real(concatenate([sizes - 1, sizes - 1]), bits)
     variances, inverse = second[: len(sizes)] * shares, second[len(sizes) :]
@@ -56,7 +56,7 @@ def t_tests(columns: SecretArray, groups: SecretArray, tests: Tests, *, pooled: 
     parts = concatenate([difference, variances]) / concatenate([sqrt(spread), spread, spread])
     weights = parts[len(ones) :]
     terms = weights * weights * inverse
-    return parts[: len(ones)], 1 / (terms[: len(ones)] + terms[len(ones) :]), exists
+    return parts[: len(ones)], float(rows) / (terms[: len(ones)] + terms[len(ones) :]), exists
 
 
 def wins_by_rank(ranks: SecretArray, groups: SecretArray, tests: Tests) -> SecretArray:
