@@ -12,6 +12,7 @@ import pytest
 from tallystick_node.engines.channel import local_sessions
 from tallystick_node.engines.mpc.beaver.dealer import Dealer
 from tallystick_node.engines.mpc.beaver.dealt import DealtAdditive
+from tallystick_node.engines.mpc.beaver.oblivious import ObliviousAdditive
 from tallystick_node.engines.mpc.functions import (
     compare,
     divide,
@@ -103,6 +104,7 @@ PROTOCOLS = {
     "replicated": (3, lambda session: answers(Replicated(session))),
     "malicious": (3, lambda session: answers(MaliciousReplicated(session))),
     "dealt": (3, dealt),
+    "two-party": (2, lambda session: answers(ObliviousAdditive(session))),
 }
 
 

@@ -75,7 +75,7 @@ class ObliviousCorrelations(Correlations):
 class ObliviousAdditive(Additive):
     """One of two parties."""
 
-    name: ClassVar[str] = "additive-oblivious"
+    name: ClassVar[str] = "two-party"
 
     def __init__(self, session: Session) -> None:
         """Makes the base transfers and exchanges keys."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tallystick_node.engines.mpc.beaver.oblivious import ObliviousAdditive
 from tallystick_node.engines.mpc.clear import Clear
 from tallystick_node.engines.mpc.malicious import MaliciousReplicated
 from tallystick_node.engines.mpc.plan.roles import Offer
@@ -11,5 +12,6 @@ OFFERS: dict[str, Offer] = {
     "clear": Offer(Clear, Clear, 1, 1),
     "replicated": Offer(Replicated, Replicated, 3, 3),
     "replicated-malicious": Offer(MaliciousReplicated, MaliciousReplicated, 3, 3),
+    "two-party": Offer(ObliviousAdditive, ObliviousAdditive, 2, 2),
 }
 SECURE = tuple(name for name in OFFERS if name != "clear")
