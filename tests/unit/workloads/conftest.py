@@ -16,6 +16,7 @@ import pytest
 from eth_utils.address import to_checksum_address
 from tallystick.protocol.task import Security, TaskInput, TaskSpec
 from tallystick_node.engines.channel import Session, local_sessions
+from tallystick_node.engines.mpc.plan.offers import OFFERS, SECURE
 
 ACCOUNTS = tuple(to_checksum_address(f"0x{number:040x}") for number in (17, 4_242, 10**40, 16**39))
 ID = "0x" + "11" * 32
@@ -138,6 +139,26 @@ def table_of(cells: dict[str, tuple[list[Any], str, int]]) -> pa.Table:
     fields = [pa.field(name, kinds[kind], metadata={"scale": str(scale)}) for name, (_, kind, scale) in cells.items()]
     return pa.table([pa.array(values, each.type) for (values, _, _), each in zip(cells.values(), fields, strict=True)],
                     schema=pa.schema(fields))  # fmt: skip
+
+
+class Watched:
+    """A workload that keeps what its plan shows to a receiver, before that is put in words."""
+
+    def __init__(self, workload) -> None:
+        self._workload, self.seen = workload, {}
+        words = workload.words
+
+        def watched(spec, shown, rows):
+            self.seen.update(shown)
+            return words(spec, shown, rows)
+
+        workload.words = watched
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._workload, name)
+
+
+COMPUTING = {name: (0, 1, 2) if OFFERS[name].most >= 3 else (0, 1) for name in SECURE}  # by protocol, owners 0 and 1 among them
 
 
 def join_of(owners: tuple[int, ...], mode: str = "intersection") -> dict[str, Any]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tallystick.protocol.errors import InvalidData, InvalidTask
-from tallystick_node.engines.mpc.plan.offers import OFFERS, SECURE
 from tallystick_node.workloads.aggregation import Aggregation, Parameters
-from unit.workloads.conftest import ACCOUNTS, frame_table, join_of, make_spec, table_of
+from unit.workloads.conftest import ACCOUNTS, COMPUTING, Watched, frame_table, join_of, make_spec, table_of
 
 A, B, _, _ = ACCOUNTS
 AMOUNT, AGE, HOUSING, JOB = "credit_amount", "age_in_years", "housing", "telephone"
@@ -45,7 +44,8 @@ def parameters_of(frame, **changes):
 def task(frame, first, second, receivers=(2,), **changes):
     """The owners' columns, besides the key of the join."""
     columns = {0: ["id", *first], 1: ["id", *second]}
-    spec = make_spec("aggregation", parameters_of(frame, **changes), columns, list(receivers), (0, 1, 2))
+    parameters = parameters_of(frame, **changes)
+    spec = make_spec("aggregation", parameters, columns, list(receivers), COMPUTING[parameters["protocol"]])
     return spec, {number: frame_table(frame, columns[number]) for number in (0, 1)}
 
 
@@ -97,18 +97,17 @@ def test_groups_of_a_secret_key(run_workload, credit) -> None:
 
 
 def test_what_is_revealed_of_suppressed_groups_is_zero(run_workload, credit) -> None:
-    seen = {}
-
-    class Watched(Aggregation):
-        def words(self, spec, shown, rows):
-            seen.update(shown)
-            return super().words(spec, shown, rows)
-
+    watched = Watched(Aggregation())
     spec, tables = task(credit, [AMOUNT], [AGE], by=secret(B, AGE), minimum_group=20)
-    number = len(run_workload(Watched(), spec, tables).outcomes[2].result["groups"])
+    number = len(run_workload(watched, spec, tables).outcomes[2].result["groups"])
+    seen = watched.seen
     assert seen["keys"].shape == seen["counts"].shape == (60,) and seen["sums"].shape == (1, 60)
     for shown in (seen["keys"], seen["counts"], seen["sums"][0]):
         assert (shown[:number] != 0).all() and not shown[number:].any()
+    spec, tables = task(credit, [AMOUNT], [HOUSING], minimum_group=int(credit[HOUSING].value_counts().min()) + 1)
+    watched = Watched(Aggregation())
+    assert len(run_workload(watched, spec, tables).outcomes[2].result["groups"]) == 1
+    assert np.count_nonzero(watched.seen["counts"]) == np.count_nonzero(watched.seen["sums"]) == 1
 
 
 def test_more_groups_than_the_limit(run_workload, credit) -> None:
@@ -142,7 +141,7 @@ def test_counts_alone(run_workload, credit) -> None:
     assert all("values" not in each for each in values["groups"])
 
 
-@pytest.mark.parametrize("protocol", [name for name in SECURE if OFFERS[name].fewest <= 3 <= OFFERS[name].most])
+@pytest.mark.parametrize("protocol", COMPUTING)
 def test_every_protocol(run_workload, credit, protocol) -> None:
     few = credit.iloc[:60]
     for by, key in ((public(few, (B, HOUSING)), HOUSING), (secret(B, AGE, limit=40), AGE)):

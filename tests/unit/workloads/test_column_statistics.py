@@ -8,10 +8,9 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
-from tallystick_node.engines.mpc.plan.offers import OFFERS, SECURE
 from tallystick_node.workloads.column_parameters import Parameters
 from tallystick_node.workloads.column_statistics import ColumnStatistics
-from unit.workloads.conftest import ACCOUNTS, frame_table, join_of, make_spec, table_of
+from unit.workloads.conftest import ACCOUNTS, COMPUTING, Watched, frame_table, join_of, make_spec, table_of
 
 A, B, _, _ = ACCOUNTS
 AMOUNT, DURATION, AGE, BAD = "credit_amount", "duration_in_month", "age_in_years", "bad"
@@ -66,14 +65,16 @@ def by_columns(frame, mode="order", receivers=(2,), **changes):
     parameters = parameters_of(frame, **{"split": join_of((0, 1), mode), **changes})
     used = {(each["party"], each["column"]) for name in ("columns", "groups", "categories") for each in parameters[name]}
     columns = {number: ["id", *sorted(name for party, name in used if party == ACCOUNTS[number])] for number in (0, 1)}
-    spec = make_spec("column-statistics", parameters, columns, list(receivers), (0, 1, 2))
+    spec = make_spec("column-statistics", parameters, columns, list(receivers), COMPUTING[parameters["protocol"]])
     return spec, {number: frame_table(frame, columns[number]) for number in (0, 1)}
 
 
 def by_rows(frame, parts, receivers=(2,), **changes):
     parameters = parameters_of(frame, owners=(None, None), split={"by": "rows", "join": None}, **changes)
     used = [each["column"] for name in ("columns", "groups", "categories") for each in parameters[name]]
-    spec = make_spec("column-statistics", parameters, dict.fromkeys(range(len(parts)), used), list(receivers), (0, 1, 2))
+    spec = make_spec(
+        "column-statistics", parameters, dict.fromkeys(range(len(parts)), used), list(receivers), COMPUTING[parameters["protocol"]]
+    )
     return spec, {number: frame_table(frame.iloc[part], used) for number, part in enumerate(parts)}
 
 
@@ -143,7 +144,7 @@ def test_people_whom_both_have(run_workload, credit) -> None:
     assert float(values["tests"][0]["statistic"]) == pytest.approx(roc_auc_score(joint[BAD], joint[AGE]), abs=1e-12)
 
 
-@pytest.mark.parametrize("protocol", [name for name in SECURE if OFFERS[name].fewest <= 3 <= OFFERS[name].most])
+@pytest.mark.parametrize("protocol", COMPUTING)
 def test_every_protocol(run_workload, credit, protocol) -> None:
     few = credit.iloc[:60]
     tests = [group_test("welch", 0), group_test("auc", 2), group_test("ks", 2), chi(table=False)]
@@ -161,7 +162,9 @@ def test_a_group_that_is_too_small_shows_nothing(run_workload, credit) -> None:
     few = pd.concat([credit[credit[BAD] == 0].iloc[:200], credit[credit[BAD] == 1].iloc[:9]]).assign(still=1)
     tests = [group_test(test, 0) for test in ("welch", "pooled", "auc", "ks")]
     spec, tables = by_columns(few, compute=["mean"], quantiles=[], tests=tests)
-    values = run_workload(ColumnStatistics(), spec, tables).outcomes[2].result
+    watched = Watched(ColumnStatistics())
+    values = run_workload(watched, spec, tables).outcomes[2].result
+    assert not any(np.any(shown) for name, shown in watched.seen.items() if name != "means")
     assert values["groups"][0]["ones"] is None and values["groups"][0]["zeros"] is None
     assert all(each["statistic"] is None for each in values["tests"])
 
@@ -169,8 +172,10 @@ def test_a_group_that_is_too_small_shows_nothing(run_workload, credit) -> None:
 def test_a_column_that_does_not_vary_has_no_t(run_workload, credit) -> None:
     still = credit.iloc[:200].assign(**{AGE: 35})
     spec, tables = by_columns(still, compute=[], quantiles=[], tests=[group_test("welch", 2), group_test("pooled", 2)])
-    for found in run_workload(ColumnStatistics(), spec, tables).outcomes[2].result["tests"]:
+    watched = Watched(ColumnStatistics())
+    for found in run_workload(watched, spec, tables).outcomes[2].result["tests"]:
         assert found["statistic"] is None and found["p_value"] is None
+    assert not watched.seen["welch t"].any() and not watched.seen["pooled t"].any()
 
 
 def test_cells_below_the_minimum_are_hidden(run_workload, credit) -> None:

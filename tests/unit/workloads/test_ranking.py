@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
-from tallystick_node.engines.mpc.plan.offers import OFFERS, SECURE
 from tallystick_node.workloads.ranking import Parameters, Ranking
-from unit.workloads.conftest import ACCOUNTS, frame_table, join_of, make_spec
+from unit.workloads.conftest import ACCOUNTS, COMPUTING, Watched, frame_table, join_of, make_spec
 
 A, B, _, _ = ACCOUNTS
 AMOUNT, DURATION, AGE = "credit_amount", "duration_in_month", "age_in_years"
@@ -36,7 +35,8 @@ def parameters_of(**changes):
 
 def task(frame, receivers=(2,), **changes):
     columns = {0: ["id", AMOUNT, DURATION], 1: ["id", AGE]}
-    spec = make_spec("ranking", parameters_of(**changes), columns, list(receivers), (0, 1, 2))
+    parameters = parameters_of(**changes)
+    spec = make_spec("ranking", parameters, columns, list(receivers), COMPUTING[parameters["protocol"]])
     return spec, {number: frame_table(frame, columns[number]) for number in (0, 1)}
 
 
@@ -58,16 +58,10 @@ def test_the_best_rows_of_a_joint_score(run_workload, credit, order) -> None:
 
 
 def test_ids_without_scores(run_workload, credit) -> None:
-    seen = []
-
-    class Watched(Ranking):
-        def words(self, spec, shown, rows):
-            seen.append(sorted(shown))
-            return super().words(spec, shown, rows)
-
+    watched = Watched(Ranking())
     spec, tables = task(credit, scores=False)
-    values = run_workload(Watched(), spec, tables).outcomes[2].result
-    assert seen == [["ids"]]
+    values = run_workload(watched, spec, tables).outcomes[2].result
+    assert list(watched.seen) == ["ids"]
     assert all(list(each) == ["id"] for each in values["best"])
 
 
@@ -92,7 +86,7 @@ def test_rows_of_several_owners(run_workload, credit) -> None:
     assert [int(each["id"]) for each in values["best"]] == credit["id"][best.index].tolist()
 
 
-@pytest.mark.parametrize("protocol", [name for name in SECURE if OFFERS[name].fewest <= 3 <= OFFERS[name].most])
+@pytest.mark.parametrize("protocol", COMPUTING)
 def test_every_protocol(run_workload, credit, protocol) -> None:
     few = credit.iloc[:40]
     spec, tables = task(few, protocol=protocol, k=3)
