@@ -31,6 +31,7 @@ class Policy(BaseModel):
             "column-statistics",
             "aggregation",
             "ranking",
+            "prediction",
         ),
         description="kinds of task that this node runs",
     )

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -42,7 +42,7 @@ Numbers = Mapping[str, NDArray[Any]]
 class Planned(ABC):
     """A workload that derives a plan. Subclasses say how parameters are read, tables prepared, and results put in words."""
 
-    name: ClassVar[str]
+    name: str
     proofs: tuple[str, ...] = ("signed-by-all",)
 
     @abstractmethod
@@ -67,7 +67,8 @@ class Planned(ABC):
 
     @abstractmethod
     def prepare(self, spec: TaskSpec, party: str, table: pa.Table, session: Session) -> Numbers:
-        """An owner's inputs to the plan by their names, of one length; rows may be matched with other owners here.
+        """An owner's inputs to the plan by their names; the first has an element for each row. Rows may be matched with other
+        owners here. What is no input of the plan stays with the owner.
 
         Raises InvalidData.
         """
@@ -94,10 +95,20 @@ class Planned(ABC):
     def security(self, spec: TaskSpec) -> SecurityStatement:
         """The protocol's statement, and in words what is shown to whom."""
         promised = OFFERS[self.protocol(spec)].kind.security(len(spec.compute))
-        rows = {part.party: self.minimum_group(spec) for part in spec.inputs}
+        rows = {part.party: self.least_rows(spec, part.party) for part in spec.inputs}
         sentences = leakage(self._derived(spec, rows), promised)
         shown = [each for each in sentences if " learns " in each and not each.startswith("Besides")]
         return replace(promised, learns={**promised.learns, **self.learns(spec), "receiver": " ".join(shown)})
+
+    def least_rows(self, spec: TaskSpec, party: str) -> int:
+        """How many rows this owner brings at least: as all do, unless a subclass tells owners apart."""
+        return self.minimum_group(spec)
+
+    def words_for(
+        self, spec: TaskSpec, party: str, shown: Numbers, rows: Mapping[str, int], prepared: Numbers
+    ) -> Mapping[str, Any]:
+        """The values for one receiver: :meth:`words`, unless a subclass adds what only this party knows, by what it prepared."""
+        return self.words(spec, shown, rows)
 
     def learns(self, spec: TaskSpec) -> Mapping[str, str]:
         """What roles learn before the plan runs, besides the numbers of rows."""
@@ -105,8 +116,8 @@ class Planned(ABC):
 
     def cost(self, spec: TaskSpec, rows: Mapping[str, int]) -> Cost:
         """The engine's prediction for the registered numbers of rows."""
-        least = self.minimum_group(spec)
-        plan = self._derived(spec, {part.party: max(rows.get(part.party, 0), least) for part in spec.inputs})
+        least = {part.party: self.least_rows(spec, part.party) for part in spec.inputs}
+        plan = self._derived(spec, {party: max(rows.get(party, 0), few) for party, few in least.items()})
         foretold = explain(plan, OFFERS[self.protocol(spec)], Cast(spec.parties, spec.compute))
         return Cost(foretold.bytes_most, foretold.rounds + 1, 1.5 + foretold.seconds, foretold.memory_bytes)
 
@@ -123,7 +134,7 @@ class Planned(ABC):
         commitment, encoded = "", {}
         if table is not None:
             try:
-                encoded = {name: encode(values, kinds[name]) for name, values in inputs.items()}
+                encoded = {name: encode(values, kinds[name]) for name, values in inputs.items() if name in kinds}
             except OutOfRange:
                 raise InvalidData("a number does not fit the task's fraction bits", remedy="scale it, or take fewer bits") from None
             commitment, opening = _commit(encoded)
@@ -138,7 +149,7 @@ class Planned(ABC):
             shown = {name: decoded(elements, types[name]) for name, elements in found.items()}
         except OutOfRange:
             raise InvalidData("a result has left the range of the task's numbers", remedy="scale the columns") from None
-        return Outcome(commitment=commitment, all_commitments=unknown, result=self.words(spec, shown, rows))
+        return Outcome(commitment=commitment, all_commitments=unknown, result=self.words_for(spec, party, shown, rows, inputs))
 
     def _derived(self, spec: TaskSpec, rows: Mapping[str, int]) -> Plan:
         try:
@@ -149,7 +160,6 @@ class Planned(ABC):
     def _announce(self, spec: TaskSpec, party: str, inputs: Numbers, session: Session) -> dict[str, int]:
         """Every owner tells everybody how many rows it brings. Raises OutputRefused for too few, ProtocolViolation for nonsense."""
         session.mark("rows")
-        least = self.minimum_group(spec)
         rows: dict[str, int] = {}
         if inputs:
             rows[party] = len(next(iter(inputs.values())))
@@ -162,9 +172,9 @@ class Planned(ABC):
                 if rows[part.party] > MAX_ROWS:
                     raise ProtocolViolation(peer, "rows", f"it announces more than {MAX_ROWS} rows")
         for owner, count in rows.items():
-            if count < least:
+            if count < self.least_rows(spec, owner):
                 raise OutputRefused(
-                    f"an owner brings {count} rows, fewer than {least}",
+                    f"an owner brings {count} rows, fewer than {self.least_rows(spec, owner)}",
                     party=owner,
                     remedy="use a larger dataset or another filter",
                 )

@@ -19,12 +19,13 @@ def workloads() -> dict[str, Workload]:
     from tallystick_node.workloads.column_statistics import ColumnStatistics
     from tallystick_node.workloads.computation import Computation
     from tallystick_node.workloads.intersection import Intersection
+    from tallystick_node.workloads.prediction import Prediction
     from tallystick_node.workloads.ranking import Ranking
     from tallystick_node.workloads.regression import Regression
     from tallystick_node.workloads.scorecard import Scorecard
     from tallystick_node.workloads.statistics import Statistics
 
-    joint: tuple[Workload, ...] = (Regression(), Scorecard(), ColumnStatistics(), Aggregation(), Ranking())
+    joint: tuple[Workload, ...] = (Regression(), Scorecard(), ColumnStatistics(), Aggregation(), Ranking(), Prediction())
     ours: tuple[Workload, ...] = (Statistics(), Intersection(), Computation(), *joint)
     found = {each.name: each for each in ours}
     for point in entry_points(group=GROUP):
