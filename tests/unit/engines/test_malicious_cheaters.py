@@ -11,7 +11,9 @@ from collections import defaultdict
 import numpy as np
 import pytest
 from tallystick_node.engines.channel import ChannelError, Meter, ProtocolViolation, Session
-from tallystick_node.engines.mpc.malicious import MaliciousReplicated, bits
+from tallystick_node.engines.mpc.malicious import MaliciousReplicated, bits, products
+from tallystick_node.engines.mpc.malicious.agreement import COIN, _hash
+from tallystick_node.engines.mpc.protocol import Shares
 from tallystick_node.engines.mpc.ring import MAGNITUDE
 from unit.engines.conftest import run_parties
 
@@ -83,7 +85,7 @@ def inputs(protocol):
 
 
 def outside(protocol):
-    return list(protocol.disclose(protocol.accept(SPLIT[protocol.index])))
+    return [protocol.reveal(Shares(protocol.disclose(protocol.accept(SPLIT[protocol.index]))))]
 
 
 def multiply(protocol):
@@ -242,24 +244,27 @@ class Liar(MaliciousReplicated):
 
 def betrayed(case, traitor, lie):
     """What the honest parties end with when ``traitor`` lies."""
+    return against(case, traitor, lambda session: Liar(session, lie))[0]
 
-    def engine(protocol):
-        return case(protocol)
 
+def against(case, traitor, liar):
+    """What the honest parties end with when ``traitor`` plays ``liar(session)``, and what passed on each link."""
     queues = {(i, j): queue.SimpleQueue() for i in range(3) for j in range(3) if i != j}
+    logs = {link: [] for link in queues}
     sessions = [
-        Session(i, {j: Link(j, queues[i, j], queues[j, i], []) for j in range(3) if j != i}, meter=Meter()) for i in range(3)
+        Session(i, {j: Link(j, queues[i, j], queues[j, i], logs[i, j]) for j in range(3) if j != i}, meter=Meter())
+        for i in range(3)
     ]
 
     def one(session):
         try:
-            return engine(Liar(session, lie) if session.index == traitor else MaliciousReplicated(session))
+            return case(liar(session) if session.index == traitor else MaliciousReplicated(session))
         finally:
             for link in session.channels.values():
                 link.close()
 
     answers = run_parties(sessions, one)
-    return [answer for party, answer in enumerate(answers) if party != traitor]
+    return [answer for party, answer in enumerate(answers) if party != traitor], logs
 
 
 @pytest.mark.parametrize("traitor", [0, 1, 2])
@@ -302,3 +307,80 @@ def test_an_owner_that_gives_two_parties_different_parts_is_found() -> None:
     answers, _ = run(lambda protocol: protocol.reveal(protocol.accept(parts[protocol.index])))
     assert sum(isinstance(answer, ProtocolViolation) for answer in answers) == 1
     assert all(isinstance(answer, ChannelError) for answer in answers)
+
+
+class Tosser(MaliciousReplicated):
+    """Waits for what the others toss, and then gives both of them what makes every coin zero."""
+
+    def __init__(self, session) -> None:
+        super().__init__(session)
+        self._agreement.coin = self._coin
+
+    def _coin(self) -> bytes:
+        seat = self._seat
+        first, second = (stream.elements((2, COIN), np.uint8) for stream in (seat.prss.own, seat.prss.after))
+        given, other = (seat.receive(peer, (COIN + 32,), np.uint8) for peer in (seat.before, seat.after))
+        coin = first[0] ^ first[1] ^ second[0] ^ second[1] ^ given[:COIN] ^ other[:COIN]
+        seat.send(seat.after, np.concatenate([first[0] ^ coin, _hash(b"coin", first[1] ^ coin)]))
+        seat.send(seat.before, np.concatenate([second[1] ^ coin, _hash(b"coin", second[0] ^ coin)]))
+        return bytes(COIN)
+
+
+@pytest.mark.parametrize("traitor", [0, 1, 2])
+def test_who_tosses_last_cannot_choose_the_coin(traitor) -> None:
+    """Who knew the factor beforehand could make the errors of a product and of its check cancel."""
+    answers, _ = against(multiply, traitor, Tosser)
+    assert all(isinstance(answer, ProtocolViolation) and "tossed" in answer.rule for answer in answers)
+
+
+def test_no_secret_meets_a_random_bit_that_one_party_found_wrong() -> None:
+    """Party 0 deals a wrong bit, and party 1's tag then tells it b_2: party 2, who sees nothing wrong, must not use the bit."""
+
+    class Dealer(MaliciousReplicated):
+        def __init__(self, session) -> None:
+            super().__init__(session)
+            honest = self._seat.send
+
+            def send(to, array):
+                if to == 1 and self._seat.step == "to_arithmetic" and array.dtype == np.uint64 and array.ndim == 1:
+                    array[:64] += np.uint64(1)
+                honest(to, array)
+
+            self._seat.send = send
+
+    secret = np.arange(5) % 2
+
+    def convert(protocol):
+        return protocol.to_arithmetic(protocol.public_binary(secret, 1))
+
+    found = [against(convert, 0, MaliciousReplicated), against(convert, 0, Dealer)]
+    opened = [[step for step, message in logs[2, 0] if len(message) == 1] for _, logs in found]
+    assert opened == [["to_arithmetic"], []]
+    assert not any(isinstance(answer, Exception) for answer in found[0][0])
+    assert all(isinstance(answer, ChannelError) for answer in found[1][0])
+
+
+@pytest.mark.parametrize(
+    ("case", "step"), [(arithmetic, "to_arithmetic"), (compose, "compose"), (inputs, "share"), (outside, "accept")]
+)
+def test_a_copy_that_shares_are_computed_with_is_known_to_be_right_at_once(case, step) -> None:
+    """Computed with before it is found wrong, it would make tags depend on secrets."""
+    sizes = {"to_arithmetic": 1, "compose": 32, "share": 32, "accept": 32}
+    for (sender, receiver), log in HONEST[case][1].items():
+        for number in [number for number, (name, m) in enumerate(log) if name == step and len(m) == sizes[step]][-1:]:
+            said = judge(case, sender, receiver, changed_at(number, lambda message: flipped(message, 0)))
+            assert {each.step for each in said} == {step}
+
+
+def test_nothing_is_shown_before_all_found_a_check_right(monkeypatch) -> None:
+    """A check in between empties what waits; of two honest parties one alone sees that it failed."""
+    monkeypatch.setattr(products, "LIMIT", 1)
+
+    def lie(step, part):
+        if step == "multiply":
+            part[0] ^= 1
+
+    for traitor in range(3):
+        answers, logs = against(multiply, traitor, lambda session: Liar(session, lie))
+        assert not any(step == "reveal" for (sender, _), log in logs.items() if sender != traitor for step, _ in log)
+        assert all(isinstance(answer, ChannelError) for answer in answers)

@@ -114,6 +114,22 @@ def test_what_an_outsider_brings_an_outsider_takes() -> None:
     assert (Replicated.combine(disclosed) == values * np.uint64(3)).all()
 
 
+def test_an_outside_receiver_learns_no_more_than_the_sums() -> None:
+    """x, y and z come from parties 0, 1 and 2, and each has a part that is zero: no part of x + z and part of y + z add up to z."""
+    sums = np.array([3, 5, 8], np.uint64)
+
+    def step(protocol, x, y, z):
+        return protocol.disclose(x + z), protocol.disclose(y + z)
+
+    found = together(step, sums, sums, sums)
+    one, other = ([found[party][number][0] for party in range(3)] for number in (0, 1))
+    assert (sum(one) == 2 * sums).all() and (sum(other) == 2 * sums).all()
+    for a in (*one, *other):
+        assert a.all()
+    for a in one:
+        assert not any((a + b == sums).any() for b in other)
+
+
 def test_parts_for_a_party_say_nothing() -> None:
     for pair in Replicated.split(np.zeros(4096, np.uint64), 3):
         assert all(abs(np.unpackbits(part.view(np.uint8)).mean() - 0.5) < 0.01 for part in pair)

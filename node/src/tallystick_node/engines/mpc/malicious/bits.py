@@ -7,9 +7,10 @@ and exchange.
 A deviation adds an error to c or to the result, so that the arithmetic bit is wrong by e or by (1 - 2 b_2) e: never right by
 chance. Bits are made in excess, some opened, the others compared in buckets (:mod:`buckets`), lane by lane: the XOR of two bits
 of a bucket is opened, and the arithmetic ones must say the same. That difference can depend on b_2, but all bits of a failed
-batch are thrown away before anything secret met them.
+batch are thrown away before anything secret met them: no party goes on with a batch before all have found it right, since only one
+of two honest parties may see that it is not.
 
-To convert a secret bit x, open x ^ b: the arithmetic x is b or 1 - b. Nothing is left to check but the opening."""
+To convert a secret bit x, open x ^ b: the arithmetic x is b or 1 - b. Nothing is left to check: the opening is certain."""
 
 from __future__ import annotations
 
@@ -124,13 +125,16 @@ class RandomBits:
             _gaps(differ[place], first[0], first[1], other[0], other[1], *public, held[place], due[place])
         self._agreement.compare(held, due)
         self._agreement.confirm(key)
+        self._agreement.unanimous()
 
 
 def arithmetic(seat: Seat, agreement: Agreement, random: tuple[Pair, Pair], bits: Pair) -> Pair:
-    """Secret bits as ring elements: one eighth of a byte from each party, one round. ``random`` is used up."""
+    """Secret bits as ring elements: one eighth of a byte from each party and 32 bytes, one round. ``random`` is used up. Raises
+    ProtocolViolation where the two holders of an opened part differ."""
     masked = [np.packbits(bit ^ mask) for bit, mask in zip(bits, random[0], strict=True)]
-    opened = masked[0] ^ masked[1] ^ agreement.open(masked[0], masked[1])
-    flipped = np.unpackbits(opened, count=bits[0].size)
+    third = agreement.reveal(masked[0], masked[1])
+    assert third is not None  # all receive
+    flipped = np.unpackbits(masked[0] ^ masked[1] ^ third, count=bits[0].size)
     parts = []
     for value, holder in zip(random[1], (0, 2), strict=True):
         out = np.empty_like(value)

@@ -125,28 +125,10 @@ class Conversions:
             masks = [_held(minus, seat.index, part) for part in (0, 1)]
             word = circuits.planes(parts[0]), circuits.planes(parts[1])
             sums = [words(part, place.stop - place.start) for part in circuits.add(self._gates, word, masks[0], masks[1])]
-            third = self._open_to_holders(sums)
+            third = self._agreement.reveal(sums[0], sums[1], (1, 2))
             if third is not None:
-                drawn[0 if seat.index == 2 else 1][place] = third
+                drawn[0 if seat.index == 2 else 1][place] = sums[0] ^ sums[1] ^ third
         return drawn[0].reshape(shape), drawn[1].reshape(shape)
-
-    def _open_to_holders(self, sums: list[Ring]) -> Ring | None:
-        """The words at parties 1 and 2; each hears from the one holder of what it misses, and the other holder confirms."""
-        seat = self._seat
-        if seat.index == 0:
-            seat.send(1, sums[0])
-            self._agreement.compare(held=sums[1])
-            return None
-        third: Ring
-        if seat.index == 1:
-            seat.send(2, sums[0])
-            third = seat.receive(0, sums[0].shape)
-            self._agreement.compare(due=third)
-        else:
-            third = seat.receive(1, sums[0].shape)
-            self._agreement.compare(held=sums[1], due=third)
-        opened: Ring = sums[0] ^ sums[1] ^ third
-        return opened
 
     def _pieces(self, secret: Pair) -> Iterator[tuple[slice, Pair]]:
         """Slices of the elements, and their parts as vectors."""

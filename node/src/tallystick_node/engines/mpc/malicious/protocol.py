@@ -11,7 +11,8 @@ that depends on them: what a :meth:`~MaliciousReplicated.reveal` opens was verif
 | conjunctions | buckets of random triples (:mod:`conjunctions`, :mod:`buckets`) | 2^-40 |
 | random bits, for truncation and bits to numbers | buckets, before use (:mod:`bits`) | 2^-40 |
 | shuffles | secret tags of rows (:mod:`shuffles`) | 2^-53 |
-| openings, inputs, coins | copies of the two holders compared (:mod:`agreement`) | 2^-90 |
+| openings within checks | copies of the two holders compared (:mod:`agreement`) | 2^-90 |
+| inputs, coins, other openings | hashes of the two holders' copies compared at once (:mod:`agreement`) | SHA-256 |
 
 Security: one party of three may deviate in any way; the others end with the right result or with an error, and nothing is learned
 but what an honest run shows. No fairness: the party that deviates may learn a result and keep it from the others. Seeds need no
@@ -24,7 +25,7 @@ before the checks, which have 5 to 8 of their own for each kind of what waits:
 
 | method | bytes an element | rounds |
 |---|---|---|
-| share | 16 from the owner | 1 |
+| share | 16 from the owner | 2 |
 | multiply | 42 | 1 |
 | matmul | 8 for each of the result, and 14 for each of the smaller projected side | 1 |
 | truncate | 34, of which 33 make two random bits | 3 |
@@ -41,14 +42,12 @@ matrices; a check takes about 350 bytes for each of up to 2^20 words.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
-from tallystick_node.engines.channel import ProtocolViolation, Session
+from tallystick_node.engines.channel import Session
 from tallystick_node.engines.mpc.malicious import matrices, products
 from tallystick_node.engines.mpc.malicious.agreement import Agreement
 from tallystick_node.engines.mpc.malicious.bits import RandomBits
@@ -110,22 +109,16 @@ class MaliciousReplicated(Protocol):
     def verify(self) -> None:
         """Check all that waits. Afterwards all parties know that all found everything right. Raises ProtocolViolation for what is
         not, and ChannelError when another party found it. Called by every method that shows something."""
-        if not (self._products.waiting or self._matrices.waiting or self._gates.waiting or self._agreement.pending):
+        if self._agreement.settled and not (self._products.waiting or self._matrices.waiting or self._gates.waiting):
             return
-        self._seat.enter("verify")
-        self._check()
-        if self._agreement.pending:
-            self._agreement.confirm()
-        self._seat.enter("verified")
-        self._agreement.unanimous()
-
-    def _check(self) -> None:
         self._seat.enter("verify products")
         self._products.check()
         self._seat.enter("verify matrices")
         self._matrices.check()
         self._seat.enter("verify conjunctions")
         self._gates.check()
+        self._seat.enter("verified")
+        self._agreement.unanimous()
 
     def _relieve(self) -> None:
         """Check what has become too much to keep."""
@@ -143,7 +136,8 @@ class MaliciousReplicated(Protocol):
 
     def share(self, owner: int, shape: tuple[int, ...], values: Ring | None = None) -> Shares:
         """Secrets of one party; only ``owner`` gives ``values``. The owner draws two parts with one other party each and sends
-        the third to both, who compare it before anything is shown. One round, 16 bytes an element from the owner."""
+        the third to both, who compare it. Two rounds, 16 bytes an element from the owner and 32 bytes. Raises ProtocolViolation
+        where they were sent different ones."""
         seat = self._seat
         seat.enter("share")
         if (seat.index == owner) != (values is not None) or (values is not None and values.shape != shape):
@@ -153,13 +147,12 @@ class MaliciousReplicated(Protocol):
             rest = values - first - second
             seat.send(seat.after, rest)
             seat.send(seat.before, rest)
-            self._agreement.compare()
             return Shares((first, second))
         rest = seat.receive(owner, shape)
         if seat.after == owner:  # has the third part as its first
-            self._agreement.compare(held=rest)
+            self._agreement.same(held=rest)
             return Shares((rest, seat.prss.after.elements(shape)))
-        self._agreement.compare(due=rest)
+        self._agreement.same(due=rest)
         return Shares((seat.prss.own.elements(shape), rest))
 
     def public(self, values: Ring) -> Shares:
@@ -178,7 +171,8 @@ class MaliciousReplicated(Protocol):
         each of them and 32 bytes: the hash of the missing part from its other holder. Raises ProtocolViolation where they
         differ."""
         self.verify()
-        third = self._missing((secret.parts[0], secret.parts[1]), to)
+        self._seat.enter("reveal")
+        third = self._agreement.reveal(secret.parts[0], secret.parts[1], to)
         return None if third is None else secret.parts[0] + secret.parts[1] + third
 
     def reveal_binary(self, secret: Binary, to: Sequence[int] | None = None) -> Words | None:
@@ -186,34 +180,13 @@ class MaliciousReplicated(Protocol):
         self.verify()
         first, second = secret.parts
         packed = (np.packbits(first), np.packbits(second)) if secret.width == 1 else (first, second)
-        third = self._missing(packed, to)
+        self._seat.enter("reveal")
+        third = self._agreement.reveal(packed[0], packed[1], to)
         if third is None:
             return None
         if secret.width == 1:
             third = np.unpackbits(third, count=first.size).reshape(first.shape)
         return first ^ second ^ third
-
-    def _missing(self, parts: tuple[Words, Words], to: Sequence[int] | None) -> Words | None:
-        """The part that a party of ``to`` misses: from the party before, and its hash from the party after."""
-        seat = self._seat
-        seat.enter("reveal")
-        receivers = range(PARTIES) if to is None else to
-        first, second = (np.asarray(part, order="C") for part in parts)
-        if seat.before in receivers:
-            seat.send(seat.before, _hash(second))
-        if seat.index not in receivers:
-            if seat.after in receivers:
-                seat.send(seat.after, first)
-            return None
-        if seat.after in receivers:
-            third = seat.exchange(seat.after, first, seat.before)
-        else:
-            third = seat.receive(seat.before, first.shape, first.dtype.type)
-        if not hmac.compare_digest(seat.receive(seat.after, (32,), np.uint8).tobytes(), _hash(third).tobytes()):
-            raise ProtocolViolation(
-                seat.before, seat.step, "it or the party after has another copy of the part that is missing here"
-            )
-        return third
 
     # -- parties that only bring secrets or only take results
 
@@ -223,18 +196,27 @@ class MaliciousReplicated(Protocol):
         return Replicated.split(values, parties)
 
     def accept(self, parts: tuple[Ring, ...]) -> Shares:
-        """Secrets from the two parts that an outside owner sent; copies of two parties are compared before anything is shown.
-        Raises ValueError for what are not two parts of one shape."""
+        """Secrets from the two parts that an outside owner sent. One round, 32 bytes from each party: the hash of its first part,
+        which the party before was sent too. Raises ProtocolViolation where they differ (the owner or the party after deviates), and
+        ValueError for what are not two parts of one shape."""
         if len(parts) != 2 or parts[0].shape != parts[1].shape or any(part.dtype != np.uint64 for part in parts):
             raise ValueError("an owner sends two arrays of 64-bit words, of one shape, to each party")
         self._seat.enter("accept")
-        self._agreement.compare(held=parts[0], due=parts[1])
+        self._agreement.same(held=parts[0], due=parts[1])
         return Shares(parts)
 
     def disclose(self, secret: Shares) -> tuple[Ring, ...]:
-        """Both parts, after all checks, so that the receiver can compare the copies."""
+        """Both parts, after all checks, so that the receiver can compare the copies. They are made fresh by a sharing of zero that
+        party 0 deals and all check: parts of a linear combination may tell more than their sum. Six rounds, 16 bytes an element
+        from party 0."""
         self.verify()
-        return secret.parts
+        nothing = np.zeros(secret.shape, np.uint64)
+        fresh = self.share(0, nothing.shape, nothing if self.index == 0 else None)
+        self._seat.enter("disclose")
+        self._agreement.zero(*_pair(fresh))
+        self._agreement.confirm()
+        self._agreement.unanimous()
+        return (secret + fresh).parts
 
     @classmethod
     def combine(cls, parts: Sequence[tuple[Ring, ...]]) -> Ring:
@@ -327,7 +309,3 @@ class MaliciousReplicated(Protocol):
 def _pair(secret: Shares) -> Pair:
     first, second = secret.parts
     return first, second
-
-
-def _hash(part: Words) -> Words:
-    return np.frombuffer(hashlib.sha256(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data).digest(), np.uint8)
