@@ -212,3 +212,10 @@ def test_the_statement_says_what_is_shown(credit) -> None:
         promised = Aggregation().security(spec)
         assert all(name in promised.learns["receiver"] for name in names)
         assert "which of its rows" in promised.learns["owner"]
+
+
+def test_a_plan_does_not_grow_with_the_rows(credit) -> None:
+    for by in (public(credit, (B, HOUSING)), secret(B, HOUSING, limit=10_000)):
+        spec, _ = task(credit, [AMOUNT], [HOUSING], by=by)
+        sizes = [len(Aggregation().plan(spec, {A: rows, B: rows}).to_bytes()) for rows in (20_000, 2_000_000)]
+        assert sizes[1] < sizes[0] + 1000

@@ -123,8 +123,13 @@ def test_columns_of_two_owners(run_workload, credit) -> None:
     ran = run_workload(ColumnStatistics(), spec, tables)
     assert {number: outcome.result is None for number, outcome in ran.outcomes.items()} == {0: True, 1: True, 2: False}
     check(ran.outcomes[2].result, credit)
+
+
+def test_the_cost_is_foretold(run_workload, credit) -> None:
+    tests = [group_test("welch", 0), group_test("auc", 2), chi(table=True), chi(table=False)]
+    spec, tables = by_columns(credit, quantiles=[], tests=tests)  # without sorting, which costs what chance makes it
     foretold = ColumnStatistics().cost(spec, {A: 1000, B: 1000})
-    assert foretold.bytes_sent == pytest.approx(ran.most_sent(), rel=0.25)  # sorting costs what chance makes it
+    assert foretold.bytes_sent == pytest.approx(run_workload(ColumnStatistics(), spec, tables).most_sent(), rel=0.05)
 
 
 def test_rows_of_two_owners(run_workload, credit) -> None:
@@ -273,3 +278,9 @@ def test_the_statement_says_what_is_shown(credit) -> None:
     for shown in ("means", "correlations", "welch t", "chi-square 0", "table 1", "sizes"):
         assert shown in promised.learns["receiver"]
     assert "which of its rows" in promised.learns["owner"]
+
+
+def test_a_plan_does_not_grow_with_the_rows(credit) -> None:
+    for spec, _ in (by_columns(credit), by_rows(credit, [slice(0, 500), slice(500, None)])):
+        sizes = [len(ColumnStatistics().plan(spec, {A: rows, B: rows}).to_bytes()) for rows in (1000, 500_000)]
+        assert sizes[1] < sizes[0] + 2000

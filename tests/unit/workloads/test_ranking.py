@@ -127,3 +127,7 @@ def test_each_rule_of_the_parameters_broken_once(key, value) -> None:
 def test_the_statement_says_what_is_shown(credit) -> None:
     promised = Ranking().security(task(credit)[0])
     assert "ids, 12 numbers" in promised.learns["receiver"] and "scores, 12 numbers" in promised.learns["receiver"]
+
+
+def test_a_plan_does_not_grow_with_the_rows(credit) -> None:
+    assert len(Ranking().plan(task(credit)[0], {A: 2_000_000, B: 2_000_000}).to_bytes()) < 10_000

@@ -70,7 +70,6 @@ def wins_by_rank(ranks: SecretArray, groups: SecretArray, tests: Tests) -> Secre
 
 def wins_by_sorting(keys: SecretArray, groups: SecretArray, tests: Tests, bits: int) -> SecretArray:
     """The same from secret integer keys below 2^(bits - 1): sorted once with the ones behind their ties, and once before them."""
-    places = np.arange(keys.shape[0])
     found = []
     for column, group in tests:
         labels = groups[:, group]
@@ -78,7 +77,7 @@ def wins_by_sorting(keys: SecretArray, groups: SecretArray, tests: Tests, bits: 
         twice = -total * (total - 1)
         for behind in (labels, 1 - labels):
             _, moved = sort_by(keys[:, column] * 2 + behind, labels, bits=bits)
-            twice = twice + (moved * places).sum()
+            twice = twice + total * keys.shape[0] - cumsum(moved).sum()  # the ones' places from 0, added up
         found.append(twice.reshape(1))
     return concatenate(found)
 
@@ -90,8 +89,7 @@ def gaps(keys: SecretArray, groups: SecretArray, tests: Tests, bits: int) -> Sec
     for column, group in tests:
         ordered, labels = sort_by(keys[:, column], groups[:, group], bits=bits)
         last = concatenate([ordered[1:] != ordered[:-1], np.ones(1, np.bool_)])  # of equal keys: only there the functions are final
-        before = cumsum(labels)
-        distance = abs(before * rows - before[rows - 1] * np.arange(1, rows + 1))
+        distance = abs(cumsum(labels * rows - labels.sum()))
         found.append((distance * last.astype(int)).max().reshape(1))
     return concatenate(found)
 

@@ -9,8 +9,6 @@ together may still find a cell.
 
 from __future__ import annotations
 
-import numpy as np
-
 from tallystick_node.engines.mpc.array import where
 from tallystick_node.engines.mpc.array.secret import SecretArray
 
@@ -27,9 +25,9 @@ def shown_cells(counts: SecretArray, minimum: int, total: int | None = None) -> 
     shown = counts >= minimum
     for axis in range(counts.ndim):
         lines = [1 if each == axis else length for each, length in enumerate(counts.shape)]
-        visible = where(shown, counts, np.zeros(counts.shape, np.int64))
+        visible = where(shown, counts, 0)
         hidden = ((counts.sum(axis) if total is None else total) - visible.sum(axis)).reshape(*lines)
         bare = (hidden > 0) & (hidden < minimum)
-        least = where(shown, counts, np.full(counts.shape, NONE)).min(axis).reshape(*lines)
+        least = where(shown, counts, NONE).min(axis).reshape(*lines)
         shown = shown & ~((counts == least) & bare)
     return shown
