@@ -35,13 +35,13 @@ demo: setup ## See the whole product work: chain, three hospitals, two audited c
 	@CHAIN=$(CHAIN) $(BIN)/python docs/demo/run.py
 
 test: setup ## Run all tests (Anvil), five to ten minutes on two cores
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" tests
+	@$(BIN)/python -m pytest -n 2 -m "not slow" tests
 
 test-slow: setup ## Run the tests that take minutes: the tutorial, command by command
 	@$(BIN)/python -m pytest -m slow tests
 
 test-ganache: setup ## Run the contract and story tests on Ganache
-	@CHAIN=ganache $(BIN)/python -m pytest -n 2 --dist loadgroup tests/contracts tests/integration/story
+	@CHAIN=ganache $(BIN)/python -m pytest -n 2 tests/contracts tests/integration/story
 
 check: setup ## Format, lint, types, import direction, generated files
 	$(BIN)/ruff format --check $(SOURCES)

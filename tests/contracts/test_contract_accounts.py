@@ -21,8 +21,6 @@ from tallystick.protocol.grant import Grant
 from tallystick.protocol.task import Proposal
 from tallystick.signing import Signer
 
-pytestmark = pytest.mark.xdist_group("wallets")  # what is built for one test serves all
-
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "contracts" / "test" / "Wallet.sol"
 ANSWERS = ["Right", "Refuses", "Reverts", "Nothing", "Short", "RightAligned", "True", "Dirty", "Burns"]

@@ -14,8 +14,6 @@ from tallystick.client import AsyncClient, Client, GrantFile
 from tallystick.protocol.errors import Deadline, NotFound
 from tallystick.wire import node_pb2
 
-pytestmark = pytest.mark.xdist_group("cli")
-
 PARAMETERS: dict[str, Any] = {
     "columns": [{"name": "radius", "scale": 2}],
     "compute": ["count", "mean"],

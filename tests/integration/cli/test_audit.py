@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 from integration.cli.conftest import Proved, Town
 
-pytestmark = pytest.mark.xdist_group("cli")
-
 
 @pytest.fixture
 def refused(town: Town, proved: Proved, tmp_path: Path) -> str:

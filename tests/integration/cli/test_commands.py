@@ -22,8 +22,6 @@ from tallystick.protocol.bundle import Bundle
 from tallystick.protocol.facts import BundleFacts, ChainEvidence
 from tallystick.protocol.task import TaskSpec, proposal_of
 
-pytestmark = pytest.mark.xdist_group("cli")
-
 
 def test_the_plan_says_who_learns_what_who_approves_and_what_is_left(town: Town, proved: Proved) -> None:
     plan = town.tally(town.alder, "task", "plan", proved.spec).value

@@ -13,8 +13,6 @@ from integration.cli.conftest import Town
 from tallystick.protocol.identity import issue_certificate
 from typer.testing import CliRunner
 
-pytestmark = pytest.mark.xdist_group("cli")
-
 
 @pytest.fixture
 def home(town: Town, tmp_path: Path) -> Path:

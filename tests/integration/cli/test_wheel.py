@@ -22,8 +22,6 @@ from tallystick.chain import artifacts
 from tallystick.chain.deployment import Deployment
 from unit.protocol.world import CHAIN, DEPLOYED, PARTIES, make
 
-pytestmark = pytest.mark.xdist_group("wheel")
-
 SDK = Path(__file__).parents[3] / "sdk"
 
 

@@ -23,8 +23,6 @@ from tallystick.protocol.task import proposal_of
 from tallystick.testing.network import Institution, Network
 from tallystick.wire import node_pb2
 
-pytestmark = pytest.mark.xdist_group("faults")
-
 RUNNING, FAILED = 2, 4
 
 

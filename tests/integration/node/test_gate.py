@@ -14,8 +14,6 @@ from tallystick.protocol.task import Security, TaskSpec
 from tallystick_node.admission.gate import Gate
 from tallystick_node.settings import Policy
 
-pytestmark = pytest.mark.xdist_group("gate")
-
 
 def check(consortium: Consortium, spec: TaskSpec, policy: Policy | None = None) -> None:
     Gate(consortium.birch.account, consortium.birch.chain, consortium.store, policy or consortium.policy).check(spec)

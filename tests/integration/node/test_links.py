@@ -28,8 +28,6 @@ from tallystick_node.server.door import Door
 from tallystick_node.server.services import PeerService
 from tallystick_node.settings import Settings
 
-pytestmark = pytest.mark.xdist_group("links")
-
 TASK = "0x" + "ab" * 32
 SPEC = b"\5" * 32
 SECONDS = 2.0  # of patience with a silent link: several times what a busy machine needs for a message

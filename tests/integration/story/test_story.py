@@ -19,8 +19,6 @@ from tallystick.protocol.task import proposal_of
 from tallystick.protocol.verify import verify_bundle
 from tallystick.wire import node_pb2
 
-pytestmark = pytest.mark.xdist_group("story")
-
 
 @pytest.fixture(scope="session")
 def proved(story: Story, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, bytes, Bundle]:
