@@ -192,7 +192,7 @@ def test_full_batches_are_checked_before_anything_is_shown(monkeypatch) -> None:
     def engine(protocol):
         secret = given_by(protocol, 0, x)
         bits = protocol.decompose(secret)
-        assert protocol._gates.waiting < 100
+        assert protocol._gates.waiting < 200
         square = protocol.multiply(secret, secret)
         assert protocol._products.waiting == 0
         return protocol.reveal_binary(bits), protocol.reveal(square)

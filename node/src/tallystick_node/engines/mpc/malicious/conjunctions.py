@@ -5,11 +5,12 @@ triples c = a & b in the same way, toss the permutation, open C triples whole, a
 = x ^ a and s = y ^ b, which the triple masks. Then z ^ c ^ (s & x) ^ (r & y) ^ (r & s) is the XOR of the two errors in each lane,
 and must be zero. It depends on the errors only, which the deviating party knows: an abort says nothing about secrets.
 
-For 2^20 claims B is 2: seven words a claim from each party. A batch of that length is checked as soon as it is full; the rest
-waits."""
+From 741 455 claims on B is 2: seven words a claim from each party. A batch is checked as soon as one more waits, so that the last
+one is as long. Triples are made, and claims compared with them, in pieces that stay in cache; only the triples are kept whole."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,13 +20,15 @@ from tallystick_node.engines.channel import ProtocolViolation
 from tallystick_node.engines.compiled import compiled
 from tallystick_node.engines.mpc.malicious.agreement import Agreement, derived
 from tallystick_node.engines.mpc.malicious.buckets import claims_depth, permutation
+from tallystick_node.engines.mpc.malicious.tags import Tags
 from tallystick_node.engines.mpc.prss import blocks
 from tallystick_node.engines.mpc.replicated.seat import Seat
 from tallystick_node.engines.mpc.ring import Ring
 
 Pair = tuple[Ring, Ring]
 
-BATCH = 1 << 20  # claims checked together
+BATCH = 3 << 18  # claims checked together while more wait: two triples beside each are enough
+PIECE = 1 << 14  # triples worked on at a time: their rows stay in cache
 _ROW = 8  # words of a triple's row: a_i, b_i, a_{i+1}, b_{i+1}, c_i, c_{i+1}, and two that fill a line of the cache
 
 
@@ -45,7 +48,7 @@ class Conjunctions:
         self._seat = seat
         self._agreement = agreement
         self._claims: list[Claim] = []
-        self._rooms: dict[str, Ring] = {}
+        self._memory = np.empty(0, np.uint64)
         self.waiting = 0
 
     def multiply(self, left: Pair, right: Pair) -> Pair:
@@ -65,19 +68,20 @@ class Conjunctions:
 
     @property
     def full(self) -> bool:
-        """Whether a batch can be checked."""
-        return self.waiting >= BATCH
+        """Whether a batch can be checked, and one is left."""
+        return self.waiting >= 2 * BATCH
 
     def check(self, *, all_of_them: bool = True) -> None:
-        """Check the full batches that wait, and the rest if ``all_of_them``. 8 + 48 bytes a word from each party in a full batch,
-        six rounds a batch. Raises ProtocolViolation."""
-        while self.waiting >= BATCH:
-            self._check(self._take(BATCH))
+        """Check batches while one is left, and the rest if ``all_of_them``. 8 + 48 bytes a word from each party in batches, six
+        rounds a batch and more where it is passed piece by piece. Raises ProtocolViolation."""
+        while self.full:
+            self._check(self._take(BATCH), BATCH)
         if all_of_them and self.waiting:
-            self._check(self._take(self.waiting))
+            count = self.waiting
+            self._check(self._take(count), count)
 
-    def _take(self, count: int) -> Claim:
-        """The first claims, as one."""
+    def _take(self, count: int) -> list[Claim]:
+        """The first claims."""
         taken: list[Claim] = []
         left = count
         while left:
@@ -89,61 +93,52 @@ class Conjunctions:
             taken.append(claim)
             left -= claim.z[0].size
         self.waiting -= count
-        if len(taken) == 1:
-            return taken[0]
-        joined = [
-            tuple(np.concatenate([getattr(claim, name)[part] for claim in taken]) for part in (0, 1)) for name in ("x", "y", "z")
-        ]
-        return Claim(*((pair[0], pair[1]) for pair in joined))
+        return taken
 
-    def _check(self, claim: Claim) -> None:
-        count = claim.z[0].size
+    def _check(self, claims: list[Claim], count: int) -> None:
+        seat, agreement = self._seat, self._agreement
         depth = claims_depth(count)
         rows = self._triples(count * depth + depth)
-        order = permutation(derived(self._agreement.coin(), b"buckets"), len(rows))
-        # the opened triples and the differences go in one message
-        size = 2 * depth * count
-        first, second = self._room("first", size + 3 * depth), self._room("second", size + 3 * depth)
-        products = self._room("products", size).reshape(depth, 2, count)
-        for layer in range(depth):
-            places = slice(2 * layer * count, (2 * layer + 2) * count)
-            chosen = order[depth + layer * count : depth + (layer + 1) * count]
-            _differ(*claim.x, *claim.y, rows, chosen, first[places], second[places], products[layer])
-        opened = rows[order[:depth]]
-        first[size:], second[size:] = opened[:, [0, 1, 4]].reshape(-1), opened[:, [2, 3, 5]].reshape(-1)
-        third = self._agreement.open(first, second)
-        key = self._agreement.confirm()
-        self._require_right((first[size:] ^ second[size:] ^ third[size:]).reshape(depth, 3))
-        held, due = np.split(self._room("defects", size), 2)
-        for layer in range(depth):
-            places, lanes = slice(2 * layer * count, (2 * layer + 2) * count), slice(layer * count, (layer + 1) * count)
-            public = first[places], second[places], third[places]
-            _compare(*claim.x, *claim.y, *claim.z, products[layer], *public, self._constant(), held[lanes], due[lanes])
-        self._agreement.compare(held, due)
-        self._agreement.confirm(key)
-
-    def _room(self, name: str, size: int) -> Ring:
-        """Memory for one batch, kept for the next of the same size, in whole lines of the cache."""
-        kept = self._rooms.get(name)
-        if kept is None or kept.size != size:
-            whole = np.empty(size + 8, np.uint64)
-            start = -(whole.ctypes.data // 8) % 8
-            kept = self._rooms[name] = whole[start : start + size]
-        return kept
+        order = permutation(derived(agreement.coin(), b"buckets"), len(rows))
+        buckets = order[depth:].reshape(depth, count)
+        openings, defects = Tags(seat), Tags(seat)
+        constant, start = self._constant(), 0
+        for claim in _pieces(claims, max(1, PIECE // depth)):
+            size = claim.z[0].size
+            first, second, products = np.empty((3, depth, 2, size), np.uint64)
+            _differ(*claim.x, *claim.y, rows, buckets[:, start : start + size], first, second, products)
+            third = seat.exchange(seat.after, first, seat.before)
+            openings.add(second, third)
+            held, due = np.empty((2, depth, size), np.uint64)
+            _compare(*claim.x, *claim.y, *claim.z, products, first, second, third, constant, held, due)
+            defects.add(held, due)
+            start += size
+        whole = rows[order[:depth]]
+        parts = np.ascontiguousarray(whole[:, [0, 1, 4]]), np.ascontiguousarray(whole[:, [2, 3, 5]])
+        opened = parts[0] ^ parts[1] ^ agreement.open(*parts)
+        openings.put_down(agreement)
+        key = agreement.confirm()
+        self._require_right(opened)
+        defects.put_down(agreement)  # what openings that are not confirmed lead to is never shown
+        agreement.confirm(key)
 
     def _constant(self) -> Ring:
         """Which of this party's two parts holds public words: all ones there."""
         return np.array([2**64 - 1 if self._seat.index == holder else 0 for holder in (0, 2)], np.uint64)
 
     def _triples(self, count: int) -> Ring:
-        """Random triples in rows of eight words."""
+        """Random triples in rows of eight words, in whole lines of the cache; the memory is used again for the next batch."""
         own, after = self._seat.prss.own, self._seat.prss.after
-        rows = self._room("rows", _ROW * count).reshape(count, _ROW)
-        products = self._room("made", count)
-        for block in blocks(count, 1 << 12):
-            size = block.stop - block.start
-            _make(own.passing(3 * size), after.passing(3 * size), rows[block], products[block])
-        _put(rows, self._seat.reshare(products))
+        if self._memory.size < _ROW * (count + 1):
+            self._memory = np.empty(_ROW * (count + 1), np.uint64)
+        start = -(self._memory.ctypes.data // 8) % 8
+        rows = self._memory[start : start + _ROW * count].reshape(count, _ROW)
+        for block in blocks(count, PIECE):
+            products = np.empty(block.stop - block.start, np.uint64)
+            for part in blocks(products.size, 1 << 12):
+                size = part.stop - part.start
+                _make(own.passing(3 * size), after.passing(3 * size), rows[block][part], products[part])
+            _put(rows[block], self._seat.reshare(products))
         return rows
 
     def _require_right(self, triples: Ring) -> None:
@@ -153,6 +148,12 @@ class Conjunctions:
 
 def _flat(pair: Pair) -> Pair:
     return np.ascontiguousarray(pair[0]).reshape(-1), np.ascontiguousarray(pair[1]).reshape(-1)
+
+
+def _pieces(claims: list[Claim], size: int) -> Iterator[Claim]:
+    for claim in claims:
+        for part in blocks(claim.z[0].size, size):
+            yield _cut(claim, part)
 
 
 def _cut(claim: Claim, part: slice) -> Claim:
@@ -184,15 +185,15 @@ def _put(rows: Ring, products: Ring) -> None:
 
 @compiled
 def _differ(
-    x: Ring, x_next: Ring, y: Ring, y_next: Ring, rows: Ring, order: NDArray[np.uint32], first: Ring, second: Ring, products: Ring
+    x: Ring, x_next: Ring, y: Ring, y_next: Ring, rows: Ring, buckets: NDArray[np.uint32], first: Ring, second: Ring, products: Ring
 ) -> None:
     """r and s, both parts of each, and the triples' products in the order of the claims."""
-    count = x.size
-    for i in range(count):
-        row = rows[order[i]]
-        first[i], first[count + i] = x[i] ^ row[0], y[i] ^ row[1]
-        second[i], second[count + i] = x_next[i] ^ row[2], y_next[i] ^ row[3]
-        products[0, i], products[1, i] = row[4], row[5]
+    for layer in range(buckets.shape[0]):
+        for i in range(x.size):
+            row = rows[buckets[layer, i]]
+            first[layer, 0, i], first[layer, 1, i] = x[i] ^ row[0], y[i] ^ row[1]
+            second[layer, 0, i], second[layer, 1, i] = x_next[i] ^ row[2], y_next[i] ^ row[3]
+            products[layer, 0, i], products[layer, 1, i] = row[4], row[5]
 
 
 @compiled
@@ -212,11 +213,11 @@ def _compare(
     due: Ring,
 ) -> None:
     """The defects: the second part of each, and what it must be if they are zero."""
-    count = x.size
-    for i in range(count):
-        r = first[i] ^ second[i] ^ third[i]
-        s = first[count + i] ^ second[count + i] ^ third[count + i]
-        public = r & s
-        part = z[i] ^ products[0, i] ^ (s & x[i]) ^ (r & y[i]) ^ (public & constant[0])
-        held[i] = z_next[i] ^ products[1, i] ^ (s & x_next[i]) ^ (r & y_next[i]) ^ (public & constant[1])
-        due[i] = part ^ held[i]
+    for layer in range(held.shape[0]):
+        for i in range(x.size):
+            r = first[layer, 0, i] ^ second[layer, 0, i] ^ third[layer, 0, i]
+            s = first[layer, 1, i] ^ second[layer, 1, i] ^ third[layer, 1, i]
+            public = r & s
+            part = z[i] ^ products[layer, 0, i] ^ (s & x[i]) ^ (r & y[i]) ^ (public & constant[0])
+            held[layer, i] = z_next[i] ^ products[layer, 1, i] ^ (s & x_next[i]) ^ (r & y_next[i]) ^ (public & constant[1])
+            due[layer, i] = part ^ held[layer, i]
