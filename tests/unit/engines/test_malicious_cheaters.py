@@ -247,7 +247,28 @@ def betrayed(case, traitor, lie):
     return against(case, traitor, lambda session: Liar(session, lie))[0]
 
 
-def against(case, traitor, liar):
+def forge(protocol, traitor, tags) -> None:
+    """The traitor's tags are those that the party before it expects: so only the party after it can see that something is wrong."""
+    agreement, honest = protocol._agreement, protocol._agreement.confirm
+
+    def expecting(key=None):
+        tags.put(list(agreement._due))
+        return honest(key)
+
+    def forging(key=None):
+        agreement._held = tags.get(timeout=20)
+        try:
+            return honest(key)
+        except ProtocolViolation:
+            return key
+
+    if protocol.index == traitor:
+        agreement.confirm = forging
+    elif protocol.index == (traitor - 1) % 3:
+        agreement.confirm = expecting
+
+
+def against(case, traitor, liar, *, forging=False):
     """What the honest parties end with when ``traitor`` plays ``liar(session)``, and what passed on each link."""
     queues = {(i, j): queue.SimpleQueue() for i in range(3) for j in range(3) if i != j}
     logs = {link: [] for link in queues}
@@ -256,9 +277,14 @@ def against(case, traitor, liar):
         for i in range(3)
     ]
 
+    tags = queue.SimpleQueue()
+
     def one(session):
         try:
-            return case(liar(session) if session.index == traitor else MaliciousReplicated(session))
+            protocol = (liar if session.index == traitor else MaliciousReplicated)(session)
+            if forging:
+                forge(protocol, traitor, tags)
+            return case(protocol)
         finally:
             for link in session.channels.values():
                 link.close()
@@ -336,14 +362,17 @@ def test_who_tosses_last_cannot_choose_the_coin(traitor) -> None:
 def test_no_secret_meets_a_random_bit_that_one_party_found_wrong() -> None:
     """Party 0 deals a wrong bit, and party 1's tag then tells it b_2: party 2, who sees nothing wrong, must not use the bit."""
 
+    lies: list[int] = []
+
     class Dealer(MaliciousReplicated):
         def __init__(self, session) -> None:
             super().__init__(session)
             honest = self._seat.send
 
             def send(to, array):
-                if to == 1 and self._seat.step == "to_arithmetic" and array.dtype == np.uint64 and array.ndim == 1:
-                    array[:64] += np.uint64(1)
+                if to == 1 and self._seat.step == "to_arithmetic" and array.dtype == np.uint64 and not lies:
+                    lies.append(0)
+                    array[:1] += np.uint64(1)
                 honest(to, array)
 
             self._seat.send = send
@@ -353,7 +382,7 @@ def test_no_secret_meets_a_random_bit_that_one_party_found_wrong() -> None:
     def convert(protocol):
         return protocol.to_arithmetic(protocol.public_binary(secret, 1))
 
-    found = [against(convert, 0, MaliciousReplicated), against(convert, 0, Dealer)]
+    found = [against(convert, 0, MaliciousReplicated), against(convert, 0, Dealer, forging=True)]
     opened = [[step for step, message in logs[2, 0] if len(message) == 1] for _, logs in found]
     assert opened == [["to_arithmetic"], []]
     assert not any(isinstance(answer, Exception) for answer in found[0][0])
@@ -381,6 +410,6 @@ def test_nothing_is_shown_before_all_found_a_check_right(monkeypatch) -> None:
             part[0] ^= 1
 
     for traitor in range(3):
-        answers, logs = against(multiply, traitor, lambda session: Liar(session, lie))
+        answers, logs = against(multiply, traitor, lambda session: Liar(session, lie), forging=True)
         assert not any(step == "reveal" for (sender, _), log in logs.items() if sender != traitor for step, _ in log)
         assert all(isinstance(answer, ChannelError) for answer in answers)
