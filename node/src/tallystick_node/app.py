@@ -1,6 +1,7 @@
 """The composition root: ``tallystick-node run --config FILE`` wires one institution's node and runs it until SIGTERM.
 
 ``check`` opens everything that ``run`` would, says what is wrong, and ends; ``migrate`` brings the store to this release.
+``import-model MODEL.onnx FOLDER`` makes files of a trained model, to publish and to predict with.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from tallystick.wire import node_pb2_grpc
 
 from tallystick_node import logs
 from tallystick_node.anchoring.outbox import Outbox
+from tallystick_node.data.model_files import write_model
+from tallystick_node.data.onnx_model import read_model
 from tallystick_node.indexer import Indexer
 from tallystick_node.peers.identity import SERVER_OPTIONS, require_enrolled, server_credentials
 from tallystick_node.peers.links import Peers
@@ -186,13 +189,22 @@ def _absolute(settings: Settings) -> str:
 
 
 def main() -> None:
-    """Command line: ``run`` serves; ``check`` opens everything and says what is wrong."""
+    """Command line: ``run`` serves; ``check`` opens everything and says what is wrong; the others as the module says."""
     parser = argparse.ArgumentParser(prog="tallystick-node", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("command", choices=["run", "check", "migrate"])
-    parser.add_argument("--config", type=Path, required=True, help="settings in TOML")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("run", "check", "migrate"):
+        commands.add_parser(name).add_argument("--config", type=Path, required=True, help="settings in TOML")
+    importing = commands.add_parser("import-model", help="a trained model for the workload prediction")
+    importing.add_argument("model", type=Path, metavar="MODEL.onnx")
+    importing.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="a new folder for weights.csv, architecture.json, features.json"
+    )
     arguments = parser.parse_args()
     logs.write_json()
     try:
+        if arguments.command == "import-model":
+            _import_model(arguments.model, arguments.folder)
+            return
         settings = Settings.load(arguments.config)
         if arguments.command == "migrate":
             sys.stdout.write(f"the store is at revision {migrate.upgrade(open_engine(settings.store))}\n")
@@ -204,6 +216,13 @@ def main() -> None:
             sys.stdout.write(json.dumps(node.describe(), indent=1) + "\n")
     except TallystickError as error:
         _complain(error)
+
+
+def _import_model(model: Path, folder: Path) -> None:
+    imported = read_model(model)
+    written = write_model(imported, folder)
+    public = ", ".join(each.name for each in written[1:])
+    sys.stdout.write(f"{len(imported.weights)} weights in {written[0]}, which is secret; public: {public}\n")
 
 
 def _complain(error: TallystickError) -> NoReturn:
