@@ -12,7 +12,7 @@ from tallystick_node.engines.mpc.beaver.lattice import numbers, scheme
 from tallystick_node.engines.mpc.beaver.lattice.blocks import Blocks
 from tallystick_node.engines.mpc.beaver.lattice.modular import reduced, times
 from tallystick_node.engines.mpc.beaver.lattice.numbers import PRIMES, RING, SLOT_PRIMES, SMALL, Q
-from tallystick_node.engines.mpc.beaver.lattice.products import Products
+from tallystick_node.engines.mpc.beaver.lattice.products import Products, _below
 from tallystick_node.engines.mpc.beaver.lattice.transform import Modulus, N
 from tallystick_node.engines.mpc.prss import Stream
 from unit.engines.conftest import CorruptingChannel, run_parties
@@ -274,3 +274,11 @@ def test_seeds_of_the_wrong_length(number) -> None:
     error = run_parties(sessions, lambda session: Products(session).triples(1))[1]
     assert isinstance(error, ProtocolViolation)
     assert error.step == scheme.STEP
+
+
+@pytest.mark.parametrize("bound", [3, SLOT_PRIMES[0], SLOT_PRIMES[-1]])
+def test_a_mask_is_the_rest_of_128_random_bits(bound) -> None:
+    """64 bits would leave a bias that millions of masks add up."""
+    high, low = Stream(bytes(16)).elements((2, 2, 50))
+    expected = [(int(h) * 2**64 + int(rest)) % bound for h, rest in zip(high.flat, low.flat, strict=True)]
+    assert _below(Stream(bytes(16)), bound, (2, 50)).ravel().tolist() == expected

@@ -131,5 +131,8 @@ def _coefficients(values: Ring, *, scaled: bool) -> list[numbers.Signed]:
 
 
 def _below(stream: Stream, bound: int, shape: tuple[int, ...]) -> Residues:
-    """Uniform below a bound of 32 bits, to within 2^-32."""
-    return (stream.elements(shape) % np.uint64(bound)).astype(np.float64)
+    """Uniform below a bound of 32 bits, to within 2^-96: the rest of 128 random bits."""
+    high, low = stream.elements((2, *shape))
+    rest: Ring = (high % np.uint64(bound)) * np.uint64(2**64 % bound) % np.uint64(bound) + low % np.uint64(bound)
+    rest %= np.uint64(bound)
+    return rest.astype(np.float64)
