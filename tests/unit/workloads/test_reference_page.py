@@ -7,15 +7,19 @@ from pathlib import Path
 import pytest
 from tallystick_node.engines.mpc.additive import MAX_LENGTH
 from tallystick_node.engines.mpc.models import group_tests
+from tallystick_node.engines.mpc.models.answers import LINKS, OUTPUTS
+from tallystick_node.engines.mpc.models.trees import RULES
 from tallystick_node.workloads import (
     aggregation,
     alignment,
+    architecture,
     categories,
     column_parameters,
     computation,
     features,
     intersection,
     keys,
+    prediction_parameters,
     ranking,
     regression,
     scorecard,
@@ -33,6 +37,7 @@ PARSE = {
     "column-statistics": column_parameters.Parameters.parse,
     "aggregation": aggregation.Parameters.parse,
     "ranking": ranking.Parameters.parse,
+    "prediction": prediction_parameters.Parameters.parse,
 }
 
 
@@ -85,6 +90,11 @@ def test_the_bounds_of_the_joint_tables_are_the_codes():
             f"0 to {aggregation.MAX_VALUES} of", f"2^{aggregation.KEY_BITS}",
         ),
         "ranking": (f"1 to {ranking.MAX_K:,}", f"2^{ranking.ID_BITS}", f"1 to {features.MAX_FEATURES} of"),
+        "prediction": (
+            f"1 to {architecture.MAX_INPUTS} of", f"1 to {architecture.MAX_LAYERS} of", f"1 to {architecture.MAX_TREES} complete",
+            f"depth 1 to {architecture.MAX_DEPTH}", f"{architecture.MAX_WEIGHTS:,} weights", f"each 1 to {architecture.MAX_WINDOW}",
+            f"`{architecture.WEIGHT}`", *architecture.LAYERS, *(f"`{each}`" for each in (*OUTPUTS, *LINKS, *RULES)),
+        ),
         "regression": (f"1 to {features.MAX_FEATURES} of", f"{regression.ROWS_PER_COEFFICIENT} rows", *regression.FAMILIES),
     }.items():  # fmt: skip
         for text in texts:
