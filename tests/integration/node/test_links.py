@@ -23,7 +23,7 @@ from tallystick.testing.network import Institution, Network
 from tallystick.wire import node_pb2, node_pb2_grpc
 from tallystick_node.peers import direct
 from tallystick_node.peers.identity import MESSAGE_LIMIT, SERVER_OPTIONS, channel, server_credentials
-from tallystick_node.peers.links import MAX_MESSAGE, PROTOCOL_VERSION, QUEUE, Peers, RunLinks
+from tallystick_node.peers.links import MAX_MESSAGE, PROTOCOL_VERSION, QUEUE, Link, Peers, RunLinks
 from tallystick_node.server.door import Door
 from tallystick_node.server.services import PeerService
 from tallystick_node.settings import Settings
@@ -298,6 +298,56 @@ def test_silence_and_a_sudden_end_are_named_in_time(stage: Stage, last: list[nod
                 await received(stage, peers)
             assert caught.value.reason == Reason.PEER_SILENT
             sending.cancel()
+
+    scene(play)
+
+
+def test_a_peer_that_works_is_waited_for_and_one_that_stops_working_is_not(stage: Stage) -> None:
+    """An owner that has shared its data has its evidence long before those who compute have theirs."""
+
+    async def play() -> None:
+        low, high = stage.peers(stage.low), stage.peers(stage.high)
+        async with stage.served(stage.high, high):
+            one, two = await asyncio.gather(opened(stage, stage.low, low), opened(stage, stage.high, high))
+            waiting = asyncio.create_task(two.receive(stage.low.account))
+            await asyncio.sleep(1.6 * SECONDS)
+            assert not waiting.done()
+            await one.send(stage.high.account, b"word")
+            assert await waiting == b"word"
+            with pytest.raises(PeerFailed, match="sent nothing"):  # it has ended its work: now it owes its next word
+                await two.receive(stage.low.account)
+            await asyncio.gather(low.release(one), high.release(two))
+
+    scene(play)
+
+
+def test_who_waits_itself_is_not_taken_for_the_cause() -> None:
+    one, two, three, me = (to_checksum_address(f"0x{number:040x}") for number in (1, 2, 3, 4))
+    run = RunLinks(TASK, 1, SPEC, [Link(one), Link(two), Link(three)], 0, SECONDS)
+    assert run.silent(one) == one
+    run.links[one].waits_for = two
+    run.links[two].waits_for = three
+    assert run.silent(one) == three
+    run.links[three].waits_for = one  # in a circle: whoever comes last is as good as any
+    assert run.silent(one) == three
+    run.links[one].waits_for = me  # it hears nothing from this party, nor this party from it
+    assert run.silent(one) == one
+    run.links[one].waits_for = "nonsense"
+    assert run.silent(one) == one
+
+
+def test_a_suspicion_is_told_to_every_peer(stage: Stage) -> None:
+    async def play() -> None:
+        low, high = stage.peers(stage.low), stage.peers(stage.high)
+        async with stage.served(stage.high, high):
+            one, two = await asyncio.gather(opened(stage, stage.low, low), opened(stage, stage.high, high))
+            one.suspect(stage.other.account)
+            for _ in range(100):
+                await asyncio.sleep(0.05)
+                if two.links[stage.low.account].waits_for:
+                    break
+            assert two.links[stage.low.account].waits_for == stage.other.account
+            await asyncio.gather(low.release(one), high.release(two))
 
     scene(play)
 

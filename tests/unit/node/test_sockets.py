@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -328,3 +329,29 @@ channel.receive()
         process.wait()
     with pytest.raises(ChannelError, match="closed the link"):
         channel.receive()
+
+
+def test_who_waits_for_the_end_of_others_work_waits_longer_than_a_turn_takes() -> None:
+    one, two = pair(seconds=0.5)
+
+    def late() -> None:
+        time.sleep(1.2)
+        two.send(b"result")
+
+    def patient() -> bytes:
+        one.wait()
+        return one.receive()
+
+    assert together(patient, late)[0] == b"result"
+    two.send(b"first")
+    two.send(b"second")
+    assert one.receive() == b"first"
+    one.wait()  # what has arrived already is there
+    assert one.receive() == b"second"
+
+
+def test_who_waits_for_the_end_of_others_work_learns_that_they_are_gone() -> None:
+    one, two = pair(seconds=0.5)
+    two.close()
+    with pytest.raises(ChannelError, match="closed the link"):
+        one.wait()

@@ -96,13 +96,19 @@ class Meter:
 
 @dataclass(frozen=True)
 class Session:
-    """What one party's engine runs with: parties are numbered 0..n-1 in the order of the task's parties."""
+    """What one party's engine runs with: parties are numbered 0..n-1 in the order of the task's parties.
+
+    ``patience(peer)`` waits until there is something from ``peer`` to receive, for as long as the run may take: for parties that
+    wait for the end of what others compute, while the deadline of a channel is for those who take turns. It raises ChannelError
+    when the link fails. Links without that difference wait for nothing here.
+    """
 
     index: int
     channels: dict[int, Channel]
     progress: Callable[[str, float], None] = field(default=lambda _phase, _fraction: None)
     context: bytes = b""  # names the task and the attempt: what every proof and salt of the run is bound to
     meter: Meter = field(default_factory=Meter)
+    patience: Callable[[int], None] = field(default=lambda _peer: None)
 
     @property
     def parties(self) -> int:

@@ -4,6 +4,9 @@ The party with the lower account dials. Both ends begin with a Hello that names 
 difference ends the stream with an error that says which. The Hellos also bring about the direct connection (:mod:`direct`), over
 which the computation runs; the stream carries what the nodes say after it, and why a party ends the run. When either end of a
 link ends, this node closes both.
+
+Parties may be done at very different times: an owner has shared its data long before the others have computed. So a node says
+from time to time that its worker is still at work, and silence counts only when it does not say so.
 """
 
 from __future__ import annotations
@@ -24,9 +27,10 @@ from tallystick_node.peers import direct
 from tallystick_node.peers.identity import channel, require_server
 from tallystick_node.settings import Settings
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 MAX_MESSAGE = 1 << 20  # bytes of a message of evidence
 QUEUE = 8
+PULSES = 4  # how often a node says that it works, in the time for which a peer may be silent
 OPEN_FACTOR = 2  # how many times the patience with a silent link a party has to come to the run
 DIAL_SECONDS = 0.5  # between two attempts to reach a peer
 
@@ -46,6 +50,8 @@ class Link:
     over: asyncio.Event = field(default_factory=asyncio.Event)
     failure: PeerFailed | None = None
     dialled: bool = False
+    pulses: int = 0  # how often the peer has said that it works
+    waits_for: str = ""  # whom the peer's worker hears nothing from, as the peer says
 
     def connected(self, connection: socket.socket) -> None:
         """The direct connection is there."""
@@ -141,13 +147,18 @@ class RunLinks:
             raise link.failure
 
     async def receive(self, account: str) -> bytes:
-        """The next message of evidence. Raises PeerFailed when the link ends or is silent for too long."""
+        """The next message of evidence. Raises PeerFailed when the link ends, or is silent for too long and not at work."""
         link = self.links[account]
-        try:
-            message = await asyncio.wait_for(link.inbound.get(), self._seconds)
-        except TimeoutError:
+        heard, message = -1, None
+        while link.pulses != heard:
+            heard = link.pulses
+            try:
+                message = await asyncio.wait_for(link.inbound.get(), self._seconds)
+                break
+            except TimeoutError:
+                continue
+        else:
             link.fail(f"sent nothing for {self._seconds:g} s")
-            message = None
         if message is None:
             assert link.failure is not None
             raise link.failure
@@ -162,6 +173,25 @@ class RunLinks:
             for task in waiting:
                 task.cancel()
         return next(link.failure for link in self.links.values() if link.failure)
+
+    @property
+    def pulse(self) -> float:
+        """Seconds after which a node that works says so."""
+        return self._seconds / PULSES
+
+    def suspect(self, account: str) -> None:
+        """Tell every peer that this party's worker hears nothing from ``account``: it is not the cause itself."""
+        for link in self.links.values():
+            with contextlib.suppress(asyncio.QueueFull):
+                link.outbound.put_nowait(node_pb2.Frame(waits_for=account))
+
+    def silent(self, account: str) -> str:
+        """Who is at the end of the waiting that begins with ``account``, by what the peers have said of themselves."""
+        passed = {account}
+        while (link := self.links.get(account)) and link.waits_for in self.links and link.waits_for not in passed:
+            account = link.waits_for
+            passed.add(account)
+        return account
 
     def cut(self, account: str, reason: str) -> None:
         """End the link to one account at once."""
@@ -310,13 +340,18 @@ class Peers:
 
 
 async def outgoing(run: RunLinks, link: Link) -> AsyncIterator[node_pb2.Frame]:
-    """Our frames of a stream: Hello, then what is queued, until done."""
+    """Our frames of a stream: Hello, then what is queued, until done; until the first evidence also that we work."""
     yield node_pb2.Frame(hello=run.hello(link))
+    working = True
     while True:
-        frame = await link.outbound.get()
+        try:
+            frame = await asyncio.wait_for(link.outbound.get(), run.pulse if working else None)
+        except TimeoutError:
+            frame = node_pb2.Frame(working=True)
         yield frame
-        if frame.WhichOneof("kind") != "evidence":
+        if frame.WhichOneof("kind") in ("abort", "done"):
             return
+        working = working and frame.WhichOneof("kind") != "evidence"
 
 
 Greeting = Callable[[node_pb2.Hello], Awaitable[None]]
@@ -352,6 +387,10 @@ async def _take(frame: node_pb2.Frame, link: Link) -> None:
     kind = frame.WhichOneof("kind")
     if kind == "evidence" and len(frame.evidence) <= MAX_MESSAGE:
         await link.inbound.put(frame.evidence)
+    elif kind == "working":
+        link.pulses += 1
+    elif kind == "waits_for":
+        link.waits_for = frame.waits_for[:42]  # an account
     elif kind == "done":
         link.end()
     elif kind == "abort":

@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tallystick.protocol.errors import RunFailed
+from tallystick.protocol.errors import PeerFailed, RunFailed
 from tallystick.protocol.reasons import Reason
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.peers.links import Link, RunLinks
 from tallystick_node.runs.frames import HEADER, MAX_BODY, Kind
 
-SECOND_THOUGHT = 2.0  # seconds in which the node may learn why a peer's worker closed its link
+SECOND_THOUGHT = 2.0  # seconds in which the node may learn why a peer's worker closed its link, or whom it waits for itself
 
 
 async def run_worker(
@@ -128,12 +128,18 @@ async def _hear(
 
 
 async def _fail(problem: dict[str, Any], parties: tuple[str, ...], links: RunLinks) -> None:
-    """Raise what the worker ended with; of a silent link the node knows better why it is silent."""
+    """Raise what the worker ended with; of a silent link the node knows better why it is silent.
+
+    When one party falls silent, all wait at the same moment, some for parties that wait themselves. So each says whom it waits
+    for, and the one at the end of the chain is accused.
+    """
     peer = None if problem.get("peer") is None else parties[problem["peer"]]
     if peer is not None and problem["reason"] == Reason.PEER_SILENT:
-        link = links.links[peer]
+        links.suspect(peer)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(link.over.wait(), SECOND_THOUGHT)
-        if link.failure:
-            raise link.failure
+            await asyncio.wait_for(links.links[peer].over.wait(), SECOND_THOUGHT)
+        if failure := links.links[peer].failure:
+            raise failure
+        if (silent := links.silent(peer)) != peer:
+            raise PeerFailed(f"is waited for by {peer}, which this party waits for", party=silent, remedy="look at the peer's node")
     raise RunFailed(problem["message"], reason=Reason(problem["reason"]), party=peer, remedy=problem.get("remedy", ""))

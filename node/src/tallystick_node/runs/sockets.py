@@ -186,6 +186,13 @@ class SocketChannel:
             self._meter.received()
         return size
 
+    def wait(self) -> None:
+        """Return when there is something to receive, however long that takes. Raises ChannelError when the peer is gone."""
+        while not (self._held or self._end > self._start or self._incoming.pending or self._tls.pending()):
+            if self._ended:
+                raise self._lost()
+            self._sockets.wait(self._sockets.seconds)
+
     def mark(self, phase: str) -> None:
         """Enter a phase: of the meter, and of both transcripts."""
         self._meter.enter(phase)

@@ -67,7 +67,9 @@ def run(job: dict[str, Any], pipe: Pipe) -> dict[str, Any]:
         wanted = list(workload.columns(spec, party))
         table = open_table(Path(job["path"]), columns).select(wanted)
     context = hashlib.sha256(spec.digest() + job["attempt"].to_bytes(4, "big")).digest()
-    session = Session(index, {**channels}, lambda *step: pipe.send(Kind.PROGRESS, step), context, meter)
+    session = Session(
+        index, {**channels}, lambda *step: pipe.send(Kind.PROGRESS, step), context, meter, lambda peer: channels[peer].wait()
+    )
     outcome = workload.run(spec, party, table, session, Path(job["scratch"]))
     return {
         "commitment": outcome.commitment,

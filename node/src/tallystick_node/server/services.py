@@ -274,7 +274,7 @@ class PeerService(node_pb2_grpc.PeerServicer):
         reading = asyncio.create_task(receive_into(frames, link, None))
         try:
             async for frame in outgoing(run, link):
-                if link.failure and frame.WhichOneof("kind") == "evidence":
+                if link.failure and frame.WhichOneof("kind") not in ("abort", "done"):
                     break
                 yield frame
             await asyncio.wait([reading], timeout=5)

@@ -150,16 +150,20 @@ class AttachReply(_message.Message):
     def __init__(self, descriptor: _Optional[bytes] = ...) -> None: ...
 
 class Frame(_message.Message):
-    __slots__ = ("hello", "evidence", "abort", "done")
+    __slots__ = ("hello", "evidence", "abort", "done", "working", "waits_for")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     EVIDENCE_FIELD_NUMBER: _ClassVar[int]
     ABORT_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
+    WORKING_FIELD_NUMBER: _ClassVar[int]
+    WAITS_FOR_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     evidence: bytes
     abort: Abort
     done: bool
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., evidence: _Optional[bytes] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., done: _Optional[bool] = ...) -> None: ...
+    working: bool
+    waits_for: str
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., evidence: _Optional[bytes] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., done: _Optional[bool] = ..., working: _Optional[bool] = ..., waits_for: _Optional[str] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("task", "attempt", "spec", "protocol_version", "certificate", "ticket", "data_port")

@@ -143,6 +143,7 @@ class Part:
             parts = []
             for seat in self._cast.seats:
                 self._session.channels[seat].mark("output")
+                self._session.patience(seat)
                 parts.append(tuple(receive_array(self._session, seat, shape, "output") for _ in range(self._parts())))
             with named(self._cast.seats):
                 results[reveal.name] = self._offer.kind.combine(parts)
@@ -170,7 +171,8 @@ def subset(session: Session, members: Sequence[int]) -> Session:
     channels: dict[int, Channel] = {
         number: _Renumbered(number, session.channels[member]) for number, member in enumerate(members) if member != session.index
     }
-    return replace(session, index=list(members).index(session.index), channels=channels)
+    own = list(members).index(session.index)
+    return replace(session, index=own, channels=channels, patience=lambda _: None)  # those who compute take turns
 
 
 @contextmanager
