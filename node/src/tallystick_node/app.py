@@ -32,8 +32,6 @@ from tallystick.wire import node_pb2_grpc
 
 from tallystick_node import logs
 from tallystick_node.anchoring.outbox import Outbox
-from tallystick_node.data.model_files import write_model
-from tallystick_node.data.onnx_model import read_model
 from tallystick_node.indexer import Indexer
 from tallystick_node.peers.identity import SERVER_OPTIONS, require_enrolled, server_credentials
 from tallystick_node.peers.links import Peers
@@ -219,6 +217,9 @@ def main() -> None:
 
 
 def _import_model(model: Path, folder: Path) -> None:
+    from tallystick_node.data.model_files import write_model  # here: no node that runs needs the engines that these know
+    from tallystick_node.data.onnx_model import read_model
+
     imported = read_model(model)
     written = write_model(imported, folder)
     public = ", ".join(each.name for each in written[1:])

@@ -206,6 +206,15 @@ def test_tables_are_computed_part_by_part(run_workload, monkeypatch) -> None:
     assert values["predictions"] == [SMALL.classes[each] for each in found.argmax(axis=1)]
 
 
+def test_the_owners_of_model_and_rows_by_themselves(run_workload) -> None:
+    rows = np.array([[0.5, 2.0], [-1.0, 0.25], [3.0, 1.5]])
+    spec = make_spec("prediction", small(protocol="two-party"), {0: ["weight"], 1: ["a", "b"]}, [1], (0, 1))
+    tables = {0: weights_table([1, -1, 0.5, 2, 0.25, 0]), 1: features_table(rows, ["a", "b"])}
+    outcomes = run_workload(Prediction(), spec, tables).outcomes
+    expected = np.column_stack([rows[:, 0], (rows[:, 1] - 1) / 2]) @ [[1, -1], [0.5, 2]] + [0.25, 0]
+    assert np.abs(np.array(outcomes[1].result["predictions"], float) - expected).max() < 1e-4
+
+
 def test_weights_that_are_not_the_models(run_workload) -> None:
     with pytest.raises(InvalidData, match="5 weights, the architecture 6"):
         predicted(run_workload, small(), [1] * 5, {1: features_table(np.zeros((3, 2)), ["a", "b"])}, seconds=0.5)
