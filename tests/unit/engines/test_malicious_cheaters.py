@@ -13,12 +13,13 @@ import pytest
 from tallystick_node.engines.channel import ChannelError, Meter, ProtocolViolation, Session
 from tallystick_node.engines.mpc.malicious import MaliciousReplicated, bits, products
 from tallystick_node.engines.mpc.malicious.agreement import COIN, _hash
-from tallystick_node.engines.mpc.protocol import Shares
+from tallystick_node.engines.mpc.protocol import Binary, Shares
 from tallystick_node.engines.mpc.ring import MAGNITUDE
 from unit.engines.conftest import run_parties
 
 X = np.array([3, 2**64 - 5, MAGNITUDE - 1, 1 << 40], np.uint64)
 Y = np.array([7, 11, 2**64 - 1, 5], np.uint64)
+ANGLES = np.resize(np.array([-9 << 18, -1 << 17, 3 << 18], np.int64), 64).view(np.uint64)
 
 
 class Link:
@@ -105,6 +106,13 @@ def negative(protocol):
     return shown(protocol, protocol.negative(mine(protocol, 0, X)))
 
 
+def interval(protocol):
+    """What is new in a sigmoid: the rest is made of the other cases."""
+    secret = mine(protocol, 1, ANGLES)
+    protocol._seat.enter("interval")
+    return shown(protocol, *(Binary(pair) for pair in protocol._conversions.interval(secret.parts, 21)))
+
+
 def conjunction(protocol):
     words = protocol.public_binary(X, 64)
     return shown(protocol, protocol.and_(words, words), protocol.and_(words.bit(1), words.bit(0)))
@@ -133,7 +141,8 @@ def random(protocol):
 
 SPLIT = MaliciousReplicated.split(X, 3)
 WIDE = {"multiply", "verify products", "verify matrices", "shuffle"}  # steps with messages modulo 2^112 and 2^128
-CASES = [inputs, outside, multiply, matmul, truncate, negative, conjunction, arithmetic, decompose, compose, shuffle, random]
+CASES = [inputs, outside, multiply, matmul, truncate, negative, interval, conjunction, arithmetic, decompose, compose, shuffle]
+CASES.append(random)
 
 
 def right(case, party, answer) -> bool:

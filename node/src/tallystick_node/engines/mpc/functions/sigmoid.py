@@ -8,11 +8,11 @@ import numpy as np
 
 from tallystick_node.engines.mpc.functions.batch import elementwise, plus, require_fraction, shift, stack, times
 from tallystick_node.engines.mpc.functions.series import expand, fit
-from tallystick_node.engines.mpc.protocol import Protocol, Shares
+from tallystick_node.engines.mpc.protocol import Binary, Protocol, Shares
 
-_EDGE = 8  # beyond it the result is 0 or 1, off by at most 3.4e-4
+EDGE = 8  # beyond it the result is 0 or 1, off by at most 3.4e-4
 _BITS = 24
-_CURVE = fit(lambda u: 0.5 * np.tanh((u + 1) * _EDGE / 4), 7)  # sigmoid(x) - 1/2 for x = (u + 1) 4 in [0, 8]: off by 2.7e-4
+_CURVE = fit(lambda u: 0.5 * np.tanh((u + 1) * EDGE / 4), 7)  # sigmoid(x) - 1/2 for x = (u + 1) 4 in [0, 8]: off by 2.7e-4
 
 
 @typing.runtime_checkable
@@ -33,16 +33,22 @@ def sigmoid(protocol: Protocol, secret: Shares, *, fraction: int) -> Shares:
     require_fraction(fraction, least=1)
     if isinstance(protocol, OffersSigmoid):
         return protocol.sigmoid_fixed(secret, fraction)
-    edge = _EDGE << fraction
+    edge = EDGE << fraction
     signs = protocol.negative(stack([secret, plus(protocol, secret, -edge), plus(protocol, secret, edge)]))
     inside = signs[1] ^ signs[2]
-    lifted = protocol.to_arithmetic(stack([signs[0], inside, protocol.and_(signs[0], inside)]))
+    return pieced(protocol, secret, signs[2], inside, protocol.and_(signs[0], inside), fraction)
+
+
+def pieced(protocol: Protocol, secret: Shares, below: Binary, inside: Binary, lower: Binary, fraction: int) -> Shares:
+    """The logistic function of secrets x, given bits: whether x < -8, whether -8 <= x < 8, and whether -8 <= x < 0. Limits may be
+    met to 1/16 only: the curve is good for as much beyond. Three conversions, the polynomial, two multiplications."""
+    lifted = protocol.to_arithmetic(stack([below, inside, lower]))
     direction = lifted[1] - times(lifted[2], 2)  # -1 or 1 inside, 0 outside
-    outside = plus(protocol, -times(lifted[0], 2) - direction, 1)  # -1 or 1 outside, 0 inside
+    outside = -times(lifted[0], 2) - lifted[1]  # -1 inside, -2 below, 0 above
     size = protocol.multiply(secret, direction)  # |x| below 8, or 0
     unit = plus(protocol, shift(protocol, size, fraction + 2 - _BITS), -(1 << _BITS))
     curve = shift(protocol, expand(protocol, unit, _CURVE, _BITS, _BITS), 2 * _BITS - fraction)
-    return protocol.multiply(direction, curve) + times(plus(protocol, outside, 1), 1 << (fraction - 1))
+    return protocol.multiply(direction, curve) + times(plus(protocol, outside, 2), 1 << (fraction - 1))
 
 
 @elementwise

@@ -102,7 +102,7 @@ class Conjunctions:
         order = permutation(derived(agreement.coin(), b"buckets"), len(rows))
         buckets = order[depth:].reshape(depth, count)
         openings, defects = Tags(seat), Tags(seat)
-        constant, start = self._constant(), 0
+        constant, start = self.constant(), 0
         for claim in _pieces(claims, max(1, PIECE // depth)):
             size = claim.z[0].size
             first, second, products = np.empty((3, depth, 2, size), np.uint64)
@@ -122,7 +122,7 @@ class Conjunctions:
         defects.put_down(agreement)  # what openings that are not confirmed lead to is never shown
         agreement.confirm(key)
 
-    def _constant(self) -> Ring:
+    def constant(self) -> Ring:
         """Which of this party's two parts holds public words: all ones there."""
         return np.array([2**64 - 1 if self._seat.index == holder else 0 for holder in (0, 2)], np.uint64)
 

@@ -103,6 +103,22 @@ class Conversions:
                 part[place] = unpacked(sign, place.stop - place.start)
         return out[0].reshape(shape), out[1].reshape(shape)
 
+    def interval(self, secret: Pair, place: int) -> list[tuple[Bits, Bits]]:
+        """Bits (uint8): whether x < -2^place, whether -2^place <= x < 2^place, whether -2^place <= x < 0; of secrets below 2^62.
+
+        Limits are met to 3 / 1024 of 2^place, since low bits are cut from each part, and exactly where ``place`` is below 11."""
+        shape, cut = secret[0].shape, max(0, place - 10)
+        out = [(np.empty(secret[0].size, np.uint8), np.empty(secret[0].size, np.uint8)) for _ in range(3)]
+        moved = [np.uint64(1 << place) if self._seat.index == holder else np.uint64(0) for holder in (0, 2)]
+        for at, parts in self._pieces(secret):
+            zeroth, middle, last = (
+                (pair[0][cut:], pair[1][cut:]) for pair in self._shared((parts[0] + moved[0], parts[1] + moved[1]))
+            )
+            for bits, found in zip(out, circuits.interval(self._gates, zeroth, middle, last, place - cut), strict=True):
+                for part, word in zip(bits, found, strict=True):
+                    part[at] = unpacked(word, at.stop - at.start)
+        return [(first.reshape(shape), second.reshape(shape)) for first, second in out]
+
     def decompose(self, secret: Pair) -> Pair:
         """All bits, as words."""
         shape = secret[0].shape
