@@ -8,19 +8,20 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from integration.processes import number, stopped, until, workers
 from integration.story.conftest import Story
 from tallystick.chain.contract import Event
 from tallystick.client import GrantFile
 from tallystick.protocol import canonical
 from tallystick.protocol.reasons import Reason
 from tallystick.protocol.task import proposal_of
-from tallystick.testing.network import Institution, Network
+from tallystick.testing.network import Network
 from tallystick.wire import node_pb2
 
 RUNNING, FAILED = 2, 4
@@ -34,28 +35,6 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
 
 def state(story: Story, task: str) -> int:
     return int(story.alder.chain.tasks.task_at(canonical.unhex32(task))["state"])
-
-
-def until(happened: Callable[[], Any], seconds: float = 60) -> Any:
-    """Ask until there is an answer."""
-    give_up = time.monotonic() + seconds
-    while not (found := happened()):
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
-    return found
-
-
-@contextmanager
-def stopped(*processes: int) -> Iterator[None]:
-    """Processes that hang, and go on afterwards unless somebody killed them."""
-    for process in processes:
-        os.kill(process, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for process in processes:
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGCONT)
 
 
 @contextmanager
@@ -85,27 +64,6 @@ def failed(story: Story, task: str) -> Event:
 def next_task_runs(story: Story) -> None:
     grants = story.grants()
     assert story.run(story.spec(grants), grants)[1] == "Proved"
-
-
-def workers(who: Institution) -> list[int]:
-    """The worker processes of a node, by its process id."""
-    assert who.process is not None
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                command = (entry / "cmdline").read_bytes()
-            except (OSError, ValueError):
-                continue
-            if parent == who.process.pid and b"runs.worker" in command:
-                found.append(int(entry.name))
-    return found
-
-
-def number(who: Institution) -> int:
-    assert who.process is not None
-    return who.process.pid
 
 
 def settled(story: Story, task: str, seconds: float = 90) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -47,29 +48,36 @@ def make_spec(
 
 
 class CountingChannel:
-    """Passes messages on and counts the bytes of each phase."""
+    """Passes messages on, counts the bytes of each phase, and keeps what the transcripts of both directions would hold."""
 
     def __init__(self, inner) -> None:
         self.inner, self.peer, self.phase = inner, inner.peer, ""
         self.sent: Counter[str] = Counter()
         self.received: Counter[str] = Counter()
+        self.out: list[str | int] = []
+        self.into: list[str | int] = []
 
     def send(self, message) -> None:
+        self.out.append(len(message))
         self.sent[self.phase] += len(message)
         self.inner.send(message)
 
     def receive(self) -> bytes:
         message = self.inner.receive()
+        self.into.append(len(message))
         self.received[self.phase] += len(message)
         return message
 
     def receive_into(self, view) -> int:
         size = self.inner.receive_into(view)
+        self.into.append(size)
         self.received[self.phase] += size
         return size
 
     def mark(self, phase: str) -> None:
         self.phase = phase
+        self.out.append(phase)
+        self.into.append(phase)
 
 
 @dataclass
@@ -124,6 +132,9 @@ def run_workload(tmp_path):
         with ThreadPoolExecutor(len(sessions)) as pool:
             outcomes = list(pool.map(one, sessions))
         ran = Ran({numbers[index]: outcome for index, outcome in enumerate(outcomes)})
+        if not any(isinstance(outcome, Exception) for outcome in outcomes):
+            for one, other in itertools.permutations(sessions, 2):  # nodes refuse a run whose ends saw different things
+                assert one.channels[other.index].out == other.channels[one.index].into, (one.index, other.index)
         for session in sessions:
             channels = session.channels.values()
             ran.sent[numbers[session.index]] = sum((each.sent for each in channels), Counter())

@@ -60,7 +60,9 @@ def align(join: Join, session: Session, party: str, owners: Sequence[int], table
     Raises InvalidData when a key is missing or repeated against the rules, or when the owners' keys differ in mode ``order``;
     ProtocolViolation and ChannelError naming a peer.
     """
-    session.mark("align")
+    for owner in owners:  # nobody else takes part, nor marks the phase
+        if owner != session.index:
+            session.channels[owner].mark("align")
     items, rows = distinct(join.rules, table.select(list(join.keys[party])))
     if join.mode == "intersection":
         (peer,) = (owner for owner in owners if owner != session.index)

@@ -1,0 +1,57 @@
+"""Processes of a network under test: which workers a node has, how processes hang, and waiting for what happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from tallystick.testing.network import Institution
+
+
+def until(happened: Callable[[], Any], seconds: float = 60) -> Any:
+    """Ask until there is an answer."""
+    give_up = time.monotonic() + seconds
+    while not (found := happened()):
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+    return found
+
+
+@contextmanager
+def stopped(*processes: int) -> Iterator[None]:
+    """Processes that hang, and go on afterwards unless somebody killed them."""
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGCONT)
+
+
+def workers(who: Institution) -> list[int]:
+    """The worker processes of a node, by its process id."""
+    assert who.process is not None
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                command = (entry / "cmdline").read_bytes()
+            except (OSError, ValueError):
+                continue
+            if parent == who.process.pid and b"runs.worker" in command:
+                found.append(int(entry.name))
+    return found
+
+
+def number(who: Institution) -> int:
+    """A node's process id."""
+    assert who.process is not None
+    return who.process.pid
