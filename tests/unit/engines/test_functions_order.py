@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tallystick_node.engines.channel import local_sessions
 from tallystick_node.engines.mpc.clear import Clear
 from tallystick_node.engines.mpc.functions import group, order, ranking, sort
-from tallystick_node.engines.mpc.ring import MAGNITUDE
+from tallystick_node.engines.mpc.plan.offers import OFFERS
+from tallystick_node.engines.mpc.ring import MAGNITUDE, OutOfRange
+from unit.engines.conftest import run_parties
 from unit.engines.ideal import clear, evaluated, ring
 
 TOP = MAGNITUDE - 1
@@ -96,7 +99,7 @@ def test_the_declared_size_decides_about_one_comparison_or_three() -> None:
         counts.clear()
         protocol = Counting(clear().session)
         assert protocol.reveal(sort.sort(protocol, protocol.public(ring(range(100, 0, -1))), bits=bits))[0] == 1
-        assert counts["comparisons"] == factor * 4950
+        assert counts["comparisons"] == factor * 4950 + 2 * 100  # and each key twice, against the domain
 
 
 def test_what_cannot_be_sorted_is_refused() -> None:
@@ -246,3 +249,24 @@ def test_grouping_opens_nothing_but_orders() -> None:
         protocol = Watching(clear().session)
         group.group_sums(protocol, protocol.public(ring(keys)))
     assert opened == [[0, 1, 2, 3]] * 2
+
+
+@pytest.mark.parametrize("bits", [8, 44, 62])
+@pytest.mark.parametrize("protocol", ["clear", "replicated", "replicated-malicious", "two-party"])
+def test_keys_outside_their_domain_are_found_before_anything_is_compared(protocol, bits) -> None:
+    """Comparisons of such keys would not be an order, and their outcomes would tell of the others."""
+    offer = OFFERS[protocol]
+
+    def sorted_with(key: int):
+        keys = np.array([3, -1, key, 2, 0], np.int64).view(np.uint64)
+
+        def engine(session):
+            one = offer.open(session)
+            return sort.sort(one, one.share(0, keys.shape, keys if session.index == 0 else None), bits=bits)
+
+        return run_parties(local_sessions(offer.fewest), engine)
+
+    for fits in ((1 << bits) - 1, 1 - (1 << bits)):
+        assert not any(isinstance(each, Exception) for each in sorted_with(fits))
+    for beyond in {1 << bits, -(1 << bits), (1 << 63) - 1, -(1 << 63), -(1 << 62)} - {-(1 << bits) + 1}:
+        assert all(isinstance(each, OutOfRange) for each in sorted_with(beyond))

@@ -49,6 +49,8 @@ def tried(what: str, **options: object) -> str:
         "os.execv('/bin/true', ['true'])",
         "subprocess.run(['/bin/true'])",
         "os.pidfd_open(os.getppid())",
+        "os.kill(os.getppid(), 0)",
+        "os.kill(1, 0)",
     ],
 )
 def test_no_network_and_no_programs_in_any_thread(what: str) -> None:
@@ -62,6 +64,17 @@ def test_what_is_open_goes_on_working_and_files_open() -> None:
     assert ours.recv(2) == b"xx"
     ours.close()
     theirs.close()
+
+
+def test_another_process_gets_no_signal_and_its_own_thread_does() -> None:
+    """By tgkill(2), which libc aborts with; glibc has no name of its own for it in Python."""
+    call = (
+        "libc = ctypes.CDLL(None, use_errno=True); "
+        "failed = libc.syscall(234 if os.uname().machine == 'x86_64' else 131, {who}, {who}, 0); "
+        "(_ for _ in ()).throw(PermissionError) if failed and ctypes.get_errno() == 1 else None"
+    )
+    assert tried(call.replace("{who}", "os.getppid()")) == "denied denied"
+    assert tried(call.replace("{who}", "os.getpid()")) == "done done"
 
 
 def test_numbers_of_both_machines_are_listed_once() -> None:

@@ -48,7 +48,14 @@ DENIED = (
     ("mount", 165, 40),
     ("unshare", 272, 97),
     ("setns", 308, 268),
+    ("kill", 62, 129),
+    ("tkill", 200, 130),
+    ("rt_sigqueueinfo", 129, 138),
+    ("rt_tgsigqueueinfo", 297, 240),
+    ("pidfd_send_signal", 424, 424),
 )
+#: tgkill(2), by which a process signals itself when it aborts: allowed to a thread of its own.
+TGKILL = ("tgkill", 234, 131)
 #: AUDIT_ARCH, the number of seccomp(2), and the column of DENIED.
 MACHINES = {"x86_64": (0xC000003E, 317, 1), "aarch64": (0xC00000B7, 277, 2)}
 
@@ -74,7 +81,7 @@ def confine() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     architecture, number, column = machine
-    code = _filter(architecture, [int(row[column]) for row in DENIED])
+    code = _filter(architecture, [int(row[column]) for row in DENIED], int(TGKILL[column]), os.getpid())
     program = _Program(len(code) // 8, code)
     if libc.syscall(number, SET_MODE_FILTER, FLAG_TSYNC, ctypes.byref(program)) != 0:
         raise Configuration(
@@ -82,10 +89,14 @@ def confine() -> None:
         )
 
 
-def _filter(architecture: int, numbers: list[int]) -> bytes:
-    """Kill for another architecture; EPERM for what is denied and for x32; allow the rest."""
+def _filter(architecture: int, numbers: list[int], signal_to: int, own: int) -> bytes:
+    """Kill for another architecture; EPERM for what is denied, for signals to other processes and for x32; allow the rest.
+
+    Offsets are those of ``struct seccomp_data``: 0 the number, 4 the architecture, 16 the low half of the first argument.
+    """
     rest = len(numbers)
-    steps = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, RET_KILL), (LOAD, 0, 0, 0), (AT_LEAST, rest + 1, 0, X32)]
-    steps += [(EQUAL, rest - index, 0, number) for index, number in enumerate(numbers)]
+    steps = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, RET_KILL), (LOAD, 0, 0, 0), (AT_LEAST, rest + 4, 0, X32)]
+    steps += [(EQUAL, rest + 3 - index, 0, number) for index, number in enumerate(numbers)]
+    steps += [(EQUAL, 0, 2, signal_to), (LOAD, 0, 0, 16), (EQUAL, 0, 1, own)]
     steps += [(RETURN, 0, 0, RET_ALLOW), (RETURN, 0, 0, RET_EPERM)]
     return b"".join(struct.pack("HBBI", *step) for step in steps)

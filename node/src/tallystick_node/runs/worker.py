@@ -24,6 +24,7 @@ from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.data.connect import open_table
 from tallystick_node.engines.channel import ChannelError, Meter, ProtocolViolation, Session
+from tallystick_node.engines.mpc.ring import OutOfRange
 from tallystick_node.runs.confinement import confine
 from tallystick_node.runs.frames import Kind, pack
 from tallystick_node.runs.sockets import SocketChannel, Sockets, Terms, shake_hands
@@ -89,6 +90,8 @@ def problem_of(error: BaseException) -> dict[str, Any]:
         return {"reason": Reason.PEER_VIOLATION, "peer": error.peer, "message": error.rule}
     if isinstance(error, ChannelError):
         return {"reason": Reason.PEER_SILENT, "peer": error.peer, "message": error.rule}
+    if isinstance(error, OutOfRange):
+        return {"reason": Reason.DATA, "message": str(error), "remedy": "scale the columns, or declare more bits"}
     if isinstance(error, OutputRefused):
         return {"reason": Reason.OUTPUT_POLICY, "message": error.message, "remedy": error.remedy}
     if isinstance(error, InvalidData):

@@ -6,6 +6,9 @@ rows are equal, so the rank of each shuffled row is a function of the secret uni
 included, the order of the shuffled rows is itself a uniform permutation. The place before the shuffle is secret too; breaking ties
 by the place after it, which is public, would show which keys are equal. The bits depend on that order and on nothing else, so a
 simulator draws a uniform permutation and answers from it. Ties by place make the sort stable.
+
+All this needs keys whose differences do not wrap. So it is tested first that every key lies in the domain, which an owner of data
+may have missed by mistake or on purpose; what is opened is one bit: whether all do.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from numpy.typing import NDArray
 
 from tallystick_node.engines.mpc.functions.batch import stack, times
 from tallystick_node.engines.mpc.functions.ranking import Places, ranked
-from tallystick_node.engines.mpc.protocol import Protocol, Shares, concatenate
+from tallystick_node.engines.mpc.protocol import Binary, Protocol, Shares, concatenate
+from tallystick_node.engines.mpc.ring import OutOfRange
 
 
 def shuffle(protocol: Protocol, *rows: Shares) -> tuple[Shares, ...]:
@@ -39,9 +43,9 @@ def argsort(protocol: Protocol, keys: Shares, *, bits: int = 44, descending: boo
 def sort_by(protocol: Protocol, keys: Shares, *payload: Shares, bits: int = 44, descending: bool = False) -> tuple[Shares, ...]:
     """A vector of integers or fixed-point numbers in order, and rows of other arrays moved along with it. Exact and stable.
 
-    Domain: |key| below 2^bits ulps, ``bits`` at most 62. While bits and the length of a place (log2 n) make at most 62, one
-    comparison orders two rows; beyond, three in the rounds of one, and an AND. About 1.2 n log2 n comparisons, in 22 batches for
-    10^5 rows and one for at most 512; one shuffle of all rows.
+    Domain: |key| below 2^bits ulps, ``bits`` at most 62; for others OutOfRange is raised. While bits and the length of a place
+    (log2 n) make at most 62, one comparison orders two rows; beyond, three in the rounds of one, and an AND. About 1.2 n log2 n
+    comparisons, in 22 batches for 10^5 rows and one for at most 512; two for each key besides; one shuffle of all rows.
     """
     return ordered(protocol, [(keys, *payload)], np.ones(keys.size, np.bool_), bits=bits, descending=descending)[0]
 
@@ -63,11 +67,12 @@ def ordered(
         raise ValueError("keys are a vector, and all rows are of its length")
     if not 1 <= bits <= 62:
         raise ValueError("keys have 1 to 62 bits")
-    if count < 2:
+    if count < 2 or not tables:
         return list(tables)
     places = protocol.public(np.arange(count, dtype=np.uint64))
     shuffled = [protocol.shuffle([table[0], places, *table[1:]]) for table in tables]
     keys = concatenate([each[0] for each in shuffled])
+    _require_below(protocol, keys, bits)
     places = concatenate([each[1] for each in shuffled])
     comparison = _Comparison(protocol, -keys if descending else keys, places, bits, count)
     order = ranked(
@@ -81,6 +86,21 @@ def ordered(
         own = order[number * count : (number + 1) * count] - number * count
         results.append((each[own], *(other[own] for other in others)))
     return results
+
+
+def _require_below(protocol: Protocol, keys: Shares, bits: int) -> None:
+    """Raise OutOfRange unless every |key| is below 2^bits: neither the key nor its negative, less 2^bits - 1, is above 0."""
+    most = protocol.public(np.full(keys.shape, (1 << bits) - 1, np.uint64))
+    inside = protocol.not_(protocol.negative(concatenate([most + keys, most - keys])))
+    while inside.size > 1:
+        half = inside.size // 2
+        both = protocol.and_(inside[:half], inside[half : 2 * half])
+        rest = inside[2 * half :]
+        inside = Binary(tuple(np.concatenate(pair) for pair in zip(both.parts, rest.parts, strict=True)))
+    opened = protocol.reveal_binary(inside)
+    assert opened is not None
+    if not opened[0]:
+        raise OutOfRange(f"a key that is sorted by is not below 2^{bits} units in the last place")
 
 
 class _Comparison:
