@@ -27,6 +27,7 @@ import numpy as np
 from tallystick_node.engines.mpc.malicious.agreement import Agreement, derived
 from tallystick_node.engines.mpc.malicious.wide import (
     EXCESS,
+    Limbs,
     Wide,
     add_up,
     masked_multiples,
@@ -42,7 +43,7 @@ Pair = tuple[Ring, Ring]
 
 _MODULUS = 1 << (64 + EXCESS)
 
-LIMIT = 1 << 20  # products that wait for their check at most
+LIMIT = 1 << 18  # products that are checked at a time: what is made for a check stays in the heap
 
 
 def error(excess: int = EXCESS) -> float:
@@ -57,7 +58,7 @@ class Claim:
 
     x: Pair
     y: Pair
-    z: tuple[Wide, Wide]
+    z: tuple[Limbs, Limbs]
 
 
 class Products:
@@ -75,7 +76,7 @@ class Products:
         x, y = (_flat(left), _flat(right))
         z = self._compute(x, y)
         if z[0].size:
-            self._claims.append(Claim(x, y, z))
+            self._claims.append(Claim(x, y, (z[0][:], z[1][:])))
             self.waiting += z[0].size
         return z[0].low.reshape(shape), z[1].low.reshape(shape)
 
@@ -90,15 +91,27 @@ class Products:
         return out, Wide(out.size, self._seat.reshare(out.raw))
 
     def check(self) -> None:
-        """Check all that wait. 28 bytes a product from each party, six rounds. Raises ProtocolViolation."""
-        if not self.waiting:
-            return
-        claims, size = self._claims, self.waiting
+        """Check all that wait, at most ``LIMIT`` at a time. 28 bytes a product from each party, six rounds each time. Raises
+        ProtocolViolation."""
+        taken: list[Claim] = []
+        size = 0
+        for claim in self._claims:
+            for start in range(0, claim.y[0].size, LIMIT):
+                piece = _cut(claim, slice(start, start + LIMIT))
+                if size + piece.y[0].size > LIMIT:
+                    self._check(taken, size)
+                    taken, size = [], 0
+                taken.append(piece)
+                size += piece.y[0].size
+        if taken:
+            self._check(taken, size)
         self._claims, self.waiting = [], 0
+
+    def _check(self, claims: list[Claim], size: int) -> None:
         places: list[slice] = []
         for claim in claims:
             start = places[-1].stop if places else 0
-            places.append(slice(start, start + claim.z[0].size))
+            places.append(slice(start, start + claim.y[0].size))
         factors = [self._seat.prss.own.elements((2, size)), self._seat.prss.after.elements((2, size))]
         drawn = self._draw(claims, places, factors, size)
         coin = self._agreement.coin()
@@ -144,7 +157,7 @@ class Products:
                 weight = weights.passing(block.stop - block.start)
                 for part in (0, 1):
                     low, top = weighted_defect(
-                        factor, weight, opened[at], claim.y[part][block], claim.z[part][block], drawn[part][at]
+                        factor, weight, opened[at], claim.y[part][block], _limbs(claim.z[part], block), drawn[part][at]
                     )
                     sums[part] += int(low) + (int(top) << 64)
         settle(self._agreement, *sums)
@@ -155,6 +168,15 @@ def settle(agreement: Agreement, first: int, second: int) -> None:
     agreement.compare(
         *(np.array([part % _MODULUS & 2**64 - 1, part % _MODULUS >> 64], np.uint64) for part in (second, -first - second))
     )
+
+
+def _limbs(limbs: Limbs, part: slice) -> Limbs:
+    return limbs[0][part], limbs[1][part], limbs[2][part]
+
+
+def _cut(claim: Claim, part: slice) -> Claim:
+    x, y = ((pair[0][part], pair[1][part]) for pair in (claim.x, claim.y))
+    return Claim(x, y, (_limbs(claim.z[0], part), _limbs(claim.z[1], part)))
 
 
 def _flat(pair: Pair) -> Pair:

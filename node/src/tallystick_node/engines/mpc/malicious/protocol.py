@@ -37,8 +37,8 @@ before the checks, which have 5 to 8 of their own for each kind of what waits:
 | sigmoid_fixed | 716, 18 fraction bits | 50 and the checks of random bits |
 | shuffle | 3 x (96 a row and 11 (columns + 2)) | 33, all checks |
 
-Memory: what waits for its check is kept, at most 2^20 products, 2^20 words and what one call adds to them, and 2^24 elements of
-matrices; a check takes about 350 bytes for each of up to 2^20 words.
+Memory: what waits for its check is kept, at most 2^18 products, 1.5 x 2^20 words and what one call adds to them, and 2^24 elements
+of matrices; a check takes 130 bytes more for each of up to 1.5 x 2^20 words, and about 120 for each of up to 2^18 products.
 """
 
 from __future__ import annotations
