@@ -66,7 +66,7 @@ class Measured:
 
 def measure(parties: int, setup: Setup, work: Work, repeats: int, check: Check | None = None) -> Measured:
     """Run ``setup`` once at each party, then ``work`` on what it returned, ``repeats + 1`` times, all parties at once; then
-    ``check`` on the last result. Raises RuntimeError with the traceback of a party that fails."""
+    ``check`` on the last result. Raises RuntimeError with the tracebacks of all parties that fail."""
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(parties)
     answers, processes = [], []
@@ -82,21 +82,22 @@ def measure(parties: int, setup: Setup, work: Work, repeats: int, check: Check |
             answers.append(ours)
             processes.append(process)
     try:
-        found = [_answer(each) for each in answers]
+        found = [_answer(index, each) for index, each in enumerate(answers)]
     finally:
         for process in processes:
             process.kill()
             process.join()
+    failures = [each["failure"] for each in found if "failure" in each]
+    if failures:  # the others' too: they say only that a link was closed, and may come first
+        raise RuntimeError("\n".join(failures))
     return _together(found)
 
 
-def _answer(pipe: Any) -> dict[str, Any]:
+def _answer(index: int, pipe: Any) -> dict[str, Any]:
     try:
         answer: dict[str, Any] = pipe.recv()
     except EOFError:
-        raise RuntimeError("a party died") from None
-    if "failure" in answer:
-        raise RuntimeError(answer["failure"])
+        return {"failure": f"party {index} died"}
     return answer
 
 
