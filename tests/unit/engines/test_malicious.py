@@ -244,6 +244,10 @@ def test_buckets_are_deep_enough(count, depth) -> None:
     assert depth == 2 or buckets.claims_error(count, depth - 1, depth - 1) > -40
 
 
+def test_a_batch_takes_two_triples_for_a_claim_and_so_does_the_last() -> None:
+    assert buckets.claims_depth(conjunctions.BATCH) == buckets.claims_depth(2 * conjunctions.BATCH - 1) == 2
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 40])
 @pytest.mark.parametrize("depth", [2, 3, 5])
 def test_the_bound_covers_every_number_of_wrong_objects(count, depth) -> None:
