@@ -7,6 +7,7 @@ run, the run to a statement that all parties sign, and that to a proof on chain.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import threading
@@ -158,7 +159,8 @@ class Runs:
         if run.state in ("running", "proving"):
             accused = event["accused"] if event["accused"] != NOBODY else None
             failure = RunFailed(f"{reason_words(event['reason'])}, says {event['reporter']}", reason=Reason.INTERNAL, party=accused)
-            await asyncio.to_thread(self._store.advance, run.task, "failed", problem=failure.problem())
+            with contextlib.suppress(IllegalTransition):  # this node has found its own reason meanwhile
+                await asyncio.to_thread(self._store.advance, run.task, "failed", problem=failure.problem())
         spec = TaskSpec.parse(run.spec)
         if event["reason"] in RETRIED and run.attempt < spec.attempts:
             await asyncio.to_thread(self._try_again, run, spec)
@@ -269,7 +271,8 @@ class Runs:
         finally:
             if links is not None:
                 await self._peers.release(links)
-            self._tasks.pop(run.task, None)
+            if self._tasks.get(run.task) is asyncio.current_task():  # the next attempt may run already
+                del self._tasks[run.task]
 
     async def _end(self, run: RunRecord, spec: TaskSpec, error: TallystickError, links: RunLinks | None) -> None:
         """Report a failure, to the chain and to the peers."""

@@ -1,0 +1,128 @@
+"""Faults in secure computation: a run ends on record within seconds, by the name of who was lost, and the next attempt proves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from integration.mpc.conftest import Five, walked
+from integration.processes import number, stopped, until, workers
+from tallystick.chain.contract import Event
+from tallystick.client import GrantFile, follow
+from tallystick.protocol import canonical
+from tallystick.protocol.reasons import Reason
+
+pytestmark = pytest.mark.xdist_group("mpc")
+
+ROUNDS = 300
+CEDAR, DOGWOOD, ELM = 2, 3, 4
+
+
+@contextmanager
+def computing(five: Five, **options: Any) -> Iterator[tuple[str, dict[str, GrantFile]]]:
+    """A task on Alder's and Birch's data that Cedar, Dogwood and Elm compute and that cannot end before the block does:
+    Cedar's worker stands still as soon as all three compute. Alder and Birch have shared their data."""
+    spec, grants = five.walk(ROUNDS, "replicated", (five.cedar, five.dogwood, five.elm), **options)
+    task = five.elm.submit(spec, grants.values())
+    (worker,) = until(lambda: workers(five.homes[CEDAR]))
+    five.computing(task, five.cedar, five.dogwood, five.elm)
+    with stopped(worker):
+        yield task, grants
+
+
+def failures(five: Five, task: str) -> list[Event]:
+    chain = five.network.governor.chain
+    return [e for e in chain.events(0, chain.head()) if e.name == "Failed" and e["task"] == canonical.unhex32(task)]
+
+
+def state(five: Five, task: str) -> str:
+    return follow.state_of(five.network.governor.chain, task).state
+
+
+def failed(five: Five, task: str, seconds: float) -> Event:
+    """Why the first attempt of a task failed, on record before ``seconds`` are over."""
+    return until(lambda: failures(five, task), seconds)[0]
+
+
+def idle(five: Five) -> bool:
+    return not any(workers(home) for home in five.homes if home.process is not None)
+
+
+def require_result(five: Five, task: str, folder: Path) -> None:
+    """The task is proved in its second attempt, with the right numbers."""
+    until(lambda: state(five, task) == "Proved", 90)
+    assert follow.state_of(five.network.governor.chain, task).attempt == 2
+    paths = five.patiently(lambda: five.elm.result(task, folder))
+    content = json.loads(next(path for path in paths if path.name == "result.json").read_bytes())
+    (output,) = content["values"]["outputs"]
+    assert np.abs(np.array(output["numbers"], float) - walked(ROUNDS)).max() < 0.001
+
+
+def test_a_killed_compute_node_is_named_and_the_next_attempt_proves(five: Five, tmp_path: Path) -> None:
+    dogwood = five.homes[DOGWOOD]
+    with computing(five, attempts=2) as (task, _):
+        five.network.halt(dogwood, by=signal.SIGKILL)
+        found = failed(five, task, 20)
+    until(lambda: idle(five), 10)
+    assert (found["reason"], found["accused"]) == (Reason.PEER_SILENT, five.dogwood.account)
+    five.network.launch(dogwood, link_seconds=10)
+    require_result(five, task, tmp_path)
+    assert len(failures(five, task)) == 1
+
+
+def test_a_compute_node_that_hangs_is_named_by_all_and_the_next_attempt_proves(five: Five, tmp_path: Path) -> None:
+    """Cedar and Elm wait for one another too, but each says whom it waits for."""
+    dogwood = five.homes[DOGWOOD]
+    spec, grants = five.walk(ROUNDS, "replicated", (five.cedar, five.dogwood, five.elm), attempts=2)
+    task = five.elm.submit(spec, grants.values())
+    five.computing(task, five.cedar, five.dogwood, five.elm)
+    with stopped(*workers(dogwood), number(dogwood)):
+        found = failed(five, task, 40)
+        assert (found["reason"], found["accused"]) == (Reason.PEER_SILENT, five.dogwood.account)
+    require_result(five, task, tmp_path)
+
+
+def test_a_hanging_worker_is_named_by_both_that_compute_with_it(five: Five) -> None:
+    with computing(five, attempts=1) as (task, _):
+        found = failed(five, task, 40)
+    assert (found["reason"], found["accused"]) == (Reason.PEER_SILENT, five.cedar.account)
+    assert found["reporter"] in (five.dogwood.account, five.elm.account)
+    until(lambda: idle(five), 10)
+    assert len(failures(five, task)) == 1
+
+
+def test_a_compute_party_that_is_suspended_is_cut_at_once_and_there_is_no_next_attempt(five: Five) -> None:
+    governor = five.network.governor.chain
+    with computing(five, attempts=2) as (task, _):
+        try:
+            governor.send("ParticipantRegistry", "suspend", five.dogwood.account, bytes(32))
+            assert failed(five, task, 8)["reason"] == Reason.AUTHORISATION_ENDED
+            until(lambda: idle(five), 8)
+        finally:
+            governor.send("ParticipantRegistry", "reinstate", five.dogwood.account)
+    assert state(five, task) == "Failed" and len(failures(five, task)) == 1
+
+
+def test_a_run_that_takes_longer_than_its_task_allows_is_ended(five: Five) -> None:
+    """Cedar hangs, and the task's time is over before the others' patience with it."""
+    with computing(five, attempts=1, run_seconds=8) as (task, _):
+        until(lambda: state(five, task) in ("Failed", "Expired"), 30)
+        until(lambda: idle(five), 15)
+    assert all(each["reason"] in (Reason.WORKER, Reason.PEER_ABORTED, Reason.PEER_SILENT) for each in failures(five, task))
+
+
+def test_a_killed_worker_ends_the_run_and_the_next_attempt_proves(five: Five, tmp_path: Path) -> None:
+    with computing(five, attempts=2) as (task, _):
+        (worker,) = workers(five.homes[DOGWOOD])
+        os.kill(worker, signal.SIGKILL)
+        found = failed(five, task, 20)
+    assert found["reason"] in (Reason.WORKER, Reason.PEER_SILENT)
+    assert five.dogwood.account in (found["reporter"], found["accused"])
+    require_result(five, task, tmp_path)
