@@ -14,6 +14,7 @@ from tallystick_node.store.database import Store
 
 LOG = structlog.get_logger()
 REWIND = 64  # blocks to go back when the last handled block is no longer on the chain
+IDLE = 5  # how much longer the pauses become, step by step, while nothing happens on the chain
 
 
 class Indexer:
@@ -32,28 +33,31 @@ class Indexer:
         pause = self._chain.profile.poll_seconds
         while True:
             try:
-                await self._advance()
+                advanced = await self._advance()
                 if not self.reachable:
                     LOG.info("chain answers again")
-                self.reachable, pause = True, self._chain.profile.poll_seconds
+                least = self._chain.profile.poll_seconds
+                self.reachable, pause = True, least if advanced else min(IDLE * least, max(least, 1.5 * pause))
             except ChainUnreachable as error:
                 if self.reachable:
                     LOG.warning("chain does not answer", problem=error.message, party=error.party)
                 self.reachable, pause = False, min(10.0, 2 * max(pause, 0.25))
             await asyncio.sleep(pause)
 
-    async def _advance(self) -> None:
+    async def _advance(self) -> bool:
+        """Handle the next page of blocks; whether there was any."""
         self.head = await asyncio.to_thread(self._chain.head)
         first = await asyncio.to_thread(self._next)
         if first > self.head:
             self.handled = self.head
-            return
+            return False
         last = min(self.head, first + self._chain.profile.log_page - 1)
         for event in await asyncio.to_thread(lambda: list(self._chain.events(first, last))):
             await self._handle(event)
         block = await asyncio.to_thread(self._chain.block, last)
         await asyncio.to_thread(self._store.set_cursor, last, block["hash"])
         self.handled = last
+        return True
 
     def _next(self) -> int:
         """The first block to read. When the last handled block has another hash now, some blocks are read again."""
