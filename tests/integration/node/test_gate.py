@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from integration.node.conftest import PURPOSE, Consortium
-from tallystick.client import GrantFile
+from tallystick.client import Client, GrantFile
 from tallystick.protocol.errors import Refused
 from tallystick.protocol.task import Security, TaskSpec
 from tallystick_node.admission.gate import Gate
+from tallystick_node.engines.mpc import array as sa
 from tallystick_node.settings import Policy
 
 
@@ -78,6 +79,43 @@ def test_a_nodes_own_demand_of_security(consortium: Consortium, grants: dict[str
 @pytest.mark.parametrize("security", [Security("malicious-with-abort", 1), Security("semi-honest", 3)])
 def test_security(consortium: Consortium, grants: dict[str, GrantFile], security: Security) -> None:
     refused(consortium, replace(consortium.draft(grants), security=security), "security")
+
+
+def mean(consortium: Consortium, protocol: str, compute: list[Client]) -> TaskSpec:
+    """A computation on Birch's data alone, of which Alder learns a mean."""
+    birch, alder = consortium.birch.account, consortium.alder.account
+    inputs = {"radius": sa.declare(birch, 50, "mean radius")}
+    plan = sa.plan_of(lambda radius: sa.reveal(radius.mean(), to=[alder], name="mean"), inputs, [alder])
+    made = granted(consortium, algorithms=["computation"], columns=["mean radius"])
+    return consortium.alder.draft(
+        "computation",
+        {"plan": plan.to_json(), "protocol": protocol, "minimum_group": 10},
+        {birch: made[birch]},
+        {birch: ["mean radius"]},
+        receivers=[alder],
+        compute=[each.account for each in compute],
+        purpose=PURPOSE,
+        proof="signed-by-all",
+    )
+
+
+def test_an_owner_says_who_may_compute_on_its_data(consortium: Consortium) -> None:
+    alder, cedar = consortium.alder.account, consortium.cedar.account
+    spec = mean(consortium, "replicated", consortium.owners)
+    check(consortium, spec)
+    check(consortium, spec, Policy(compute=(alder, cedar)))  # itself it need not name
+    refusal = refused(consortium, spec, "parties", Policy(compute=(alder,)))
+    assert alder in refusal.message and refusal.party == alder
+    assert refused(
+        consortium, mean(consortium, "two-party", [consortium.alder, consortium.cedar]), "parties", Policy(compute=(alder,))
+    )
+
+
+def test_an_owner_that_fears_cheaters_takes_part_in_what_withstands_them(consortium: Consortium) -> None:
+    policy = Policy(adversary="malicious-with-abort")
+    refused(consortium, mean(consortium, "replicated", consortium.owners), "security", policy)
+    refused(consortium, mean(consortium, "two-party", [consortium.alder, consortium.cedar]), "security", policy)
+    check(consortium, mean(consortium, "replicated-malicious", consortium.owners), policy)
 
 
 def test_a_requester_without_the_role_or_unknown(consortium: Consortium, grants: dict[str, GrantFile]) -> None:
