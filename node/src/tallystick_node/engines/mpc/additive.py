@@ -75,6 +75,7 @@ def secure_sum(
     own = run.split(values) if values is not None else []
     openings = run.exchange_commitments(own)
     session.progress("sum", 0.4)
+    session.mark("sum/share")  # by receivers without input too: both ends of a link mark the same phases
     partial = run.exchange_shares(own, openings) if values is not None else []
     session.progress("sum", 0.8)
     commitments = tuple(bn254.total(openings[party]) if party in inputs else None for party in range(session.parties))
@@ -144,7 +145,6 @@ class _Sum:
         """Step share: this party's partial sum."""
         session, me = self.session, self.session.index
         position = self.inputs.index(me)
-        session.mark("sum/share")
         for party, share in zip(self.inputs, own, strict=True):
             if party != me:
                 send_block(session.channels[party], _pack(share))
