@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from eth_utils.address import to_checksum_address
 from tallystick.client.nodes import server_name
-from tallystick.protocol.errors import PeerFailed
+from tallystick.protocol.errors import PeerFailed, RunFailed
 from tallystick.protocol.identity import issue_authority, issue_certificate
 from tallystick.protocol.reasons import Reason
 from tallystick.testing.local_chain import free_port
@@ -24,6 +24,7 @@ from tallystick.wire import node_pb2, node_pb2_grpc
 from tallystick_node.peers import direct
 from tallystick_node.peers.identity import MESSAGE_LIMIT, SERVER_OPTIONS, channel, server_credentials
 from tallystick_node.peers.links import MAX_MESSAGE, PROTOCOL_VERSION, QUEUE, Link, Peers, RunLinks
+from tallystick_node.runs import process
 from tallystick_node.server.door import Door
 from tallystick_node.server.services import PeerService
 from tallystick_node.settings import Settings
@@ -334,6 +335,19 @@ def test_who_waits_itself_is_not_taken_for_the_cause() -> None:
     assert run.silent(one) == one
     run.links[one].waits_for = "nonsense"
     assert run.silent(one) == one
+
+
+def test_a_silent_worker_is_accused_of_silence_by_those_that_wait_for_it_and_for_those_that_do(monkeypatch) -> None:
+    monkeypatch.setattr(process, "SECOND_THOUGHT", 0.1)
+    one, two, three = (to_checksum_address(f"0x{number:040x}") for number in (1, 2, 3))
+    for waits_for, accused in (("", one), (two, two), (three, one)):  # `three` is this party
+        run = RunLinks(TASK, 1, SPEC, [Link(one), Link(two)], 0, SECONDS)
+        run.links[one].waits_for = waits_for
+        problem = {"reason": Reason.PEER_SILENT, "peer": 0, "message": "sent nothing for 2 s"}
+        with pytest.raises((PeerFailed, RunFailed)) as caught:
+            asyncio.run(process._fail(problem, (one, two, three), run))
+        assert (caught.value.party, caught.value.reason) == (accused, Reason.PEER_SILENT)
+        assert [link.outbound.get_nowait().waits_for for link in run.links.values()] == [one, one]
 
 
 def test_a_suspicion_is_told_to_every_peer(stage: Stage) -> None:

@@ -141,5 +141,6 @@ async def _fail(problem: dict[str, Any], parties: tuple[str, ...], links: RunLin
         if failure := links.links[peer].failure:
             raise failure
         if (silent := links.silent(peer)) != peer:
-            raise PeerFailed(f"is waited for by {peer}, which this party waits for", party=silent, remedy="look at the peer's node")
+            message, remedy = f"is waited for by {peer}, which this party waits for", "look at the peer's node"
+            raise PeerFailed(message, party=silent, remedy=remedy, reason=Reason.PEER_SILENT)
     raise RunFailed(problem["message"], reason=Reason(problem["reason"]), party=peer, remedy=problem.get("remedy", ""))
