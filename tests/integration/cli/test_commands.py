@@ -42,6 +42,8 @@ def test_the_plan_says_who_learns_what_who_approves_and_what_is_left(town: Town,
     words = town.tally(town.alder, "task", "plan", proved.spec, as_json=False).stdout
     assert PURPOSE in words
     assert "uses left" in words
+    assert "that are semi-honest" in words
+    assert max(map(len, words.splitlines())) < 200  # nothing is a wall of text
 
 
 def test_the_plan_names_what_stands_in_the_way(town: Town, proved: Proved, tmp_path: Path) -> None:

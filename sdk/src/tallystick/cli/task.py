@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +23,7 @@ from tallystick.protocol.errors import MalformedDocument, NotFound
 from tallystick.protocol.fields import order
 from tallystick.protocol.task import Security, TaskInput, TaskSpec, proposal_of
 
+_SENTENCE = re.compile(r"(?<=[.;]) ")
 COST = ("bytes_sent", "rounds", "seconds", "memory_bytes")
 app = typer.Typer(name="task", help="Draft, plan, submit and follow tasks.", no_args_is_help=True)
 Spec = Annotated[Path, typer.Argument(help="A task spec (JSON).")]
@@ -74,14 +77,19 @@ def _tell(terminal: Terminal, given: planning.Plan) -> None:
     terminal.record({**{name: getattr(given, name) for name in names}, **times}, title="The task")
     terminal.line("Who learns what")
     for who, what in vars(given.reveals).items():
-        terminal.line(f"  {who}: {what}")
-    terminal.line("Who must accept")
-    columns = ("party", "approves_as", "reads", "grant", "uses_left", "valid_until", "receives")
-    terminal.table(
-        columns,
-        [_part(each) for each in given.parties],
-        caption=f"every one of them; an attempt takes {given.transactions} transactions of theirs together",
-    )
+        first, *more = _SENTENCE.split(what) if who == "protocol" else [what]  # a line each: a plan may need many
+        terminal.line(f"  {who}: {first}")
+        for sentence in more:
+            terminal.line(f"    {sentence}")
+    terminal.line("What it withstands")
+    for promise in sorted({_promise(each.security) for each in given.words if each.security}) or ["only the parties' nodes know"]:
+        terminal.line(f"  {promise}")
+    terminal.line(f"Who must accept: every one; an attempt takes {given.transactions} transactions of theirs together")
+    for each in given.parties:
+        terminal.line(f"  {each.party}")
+        terminal.line(f"    as {each.approves_as}{'; receives the result' if each.receives else ''}")
+        for said in _brings(each):
+            terminal.line(f"    {said}")
     terminal.line("What it would cost each")
     costs = [{"party": each.account, **{name: _rounded(each.cost.get(name)) for name in COST}} for each in given.words if each.cost]
     terminal.table(("party", *COST), costs, caption="" if costs else "only the parties' nodes know")
@@ -228,8 +236,18 @@ def _input(value: dict[str, Any], chain: Chain, folder: Path) -> TaskInput:
     )
 
 
+def _promise(security: Mapping[str, Any]) -> str:
+    """A node's security statement in words."""
+    trusted = ", ".join(map(str, security.get("trusted") or ())) or "nobody"
+    return (
+        f"{security.get('corruptions')} of {security.get('parties')} parties that are {security.get('adversary')}; "
+        f"{security.get('computational_bits')} bits of computational and {security.get('statistical_bits')} of statistical "
+        f"security; trusts {trusted}"
+    )
+
+
 def _rounded(value: object) -> object:
-    return f"{value:.2f}" if isinstance(value, float) else value
+    return f"{value:.2f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
 
 
 def _id(task: str) -> str:
@@ -246,14 +264,13 @@ def _row(found: TaskState) -> dict[str, Any]:
     }
 
 
-def _part(each: planning.PartyPlan) -> dict[str, Any]:
-    grant = each.grant
-    return {
-        **vars(each),
-        "grant": f"{grant.grant[:10]}…" if grant else "",
-        "uses_left": f"{grant.left} of {grant.uses}" if grant else "",
-        "valid_until": moment(grant.not_after) if grant else "",
-    }
+def _brings(each: planning.PartyPlan) -> list[str]:
+    """What is read of a party, and by which grant."""
+    said = [f"reads {', '.join(each.reads)}"] if each.reads else []
+    if grant := each.grant:
+        left = f"{grant.left} of {grant.uses} uses left"
+        said.append(f"grant {grant.grant[:10]}…: {left}, valid until {moment(grant.not_after)}")
+    return said
 
 
 def _close(session: Session, task: str, function: str) -> None:

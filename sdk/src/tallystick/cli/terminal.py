@@ -64,7 +64,7 @@ class Terminal:
     def line(self, text: str) -> None:
         """Print a line for people; programs do not get it."""
         if not self.json_output:
-            self._out.print(Text(text))
+            self._out.print(Text(_one_line(text)))
 
     def raw(self, text: str) -> None:
         """Print a document as it is."""
