@@ -121,3 +121,19 @@ def test_a_killed_worker_is_on_record_as_its_nodes_own_fault_or_as_silent(five: 
         until(lambda: idle(five), 10)
     assert found["reason"] in (Reason.WORKER, Reason.PEER_SILENT)
     assert five.dogwood.account in (found["reporter"], found["accused"])
+
+
+def test_a_compute_node_that_does_not_come_back_is_on_record_as_late(five: Five) -> None:
+    dogwood, governor = five.homes[DOGWOOD], five.network.governor.chain
+    with computing(five, attempts=2) as (task, _):
+        five.network.halt(dogwood, by=signal.SIGKILL)
+        failed(five, task, 20)
+    try:
+        others = {client.account for client in five.clients} - {five.dogwood.account}
+        until(lambda: set(follow.history_of(governor, task).accepted.get(2, ())) == others, 30)
+        governor.request("evm_increaseTime", 601)  # the deadline for acceptance passes
+        governor.request("evm_mine")
+        until(lambda: state(five, task) == "Expired", 30)
+        assert follow.history_of(governor, task).late == [five.dogwood.account]
+    finally:
+        five.network.launch(dogwood, link_seconds=10)
