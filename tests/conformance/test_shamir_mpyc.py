@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tallystick_node.engines.mpc.shamir import code, field
 
-thresha = pytest.importorskip("mpyc.thresha", reason="MPyC is not installed: pip install mpyc")
+thresha = pytest.importorskip("mpyc.thresha", reason="MPyC is not installed: run `make setup`")
 finfields = pytest.importorskip("mpyc.finfields")
 
 FIELD = finfields.GF(field.ORDER)
