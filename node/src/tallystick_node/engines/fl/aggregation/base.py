@@ -1,0 +1,45 @@
+"""The one thing that a round of federated learning asks of its parties: the sum of the members' vectors."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tallystick_node.engines.channel import ProtocolViolation, Session
+from tallystick_node.engines.security import SecurityStatement
+
+
+def check_summand(vector: NDArray[np.float64]) -> None:
+    """Raise ValueError unless a party's own vector is flat and finite, with every entry within [-1, 1]."""
+    if vector.ndim != 1 or not (np.abs(vector) <= 1).all():
+        raise ValueError("a summand is a flat vector of finite numbers within [-1, 1]: scale it by its public bound")
+
+
+def check_received(peer: int, step: str, vector: NDArray[np.float64], summands: int = 1) -> NDArray[np.float64]:
+    """The vector, when it can be a sum of so many summands. Raises ProtocolViolation naming ``peer`` and ``step`` otherwise."""
+    if not (np.abs(vector) <= summands).all():
+        raise ProtocolViolation(peer, step, f"sent a number that is not finite or not within [-{summands}, {summands}]")
+    return vector
+
+
+class Aggregation(ABC):
+    """Adds one vector of every member of a round. Every party of the session calls :meth:`total` in the same order of rounds, also
+    those that are no members: they give nothing and get the sum."""
+
+    @abstractmethod
+    def total(self, session: Session, vector: NDArray[np.float64], members: Sequence[int], round: int) -> NDArray[np.float64]:  # noqa: A002
+        """The sum of the members' vectors, of shape (k,), the same to the bit at every party.
+
+        ``vector``, of shape (k,), is this party's summand, every entry within [-1, 1]; of a party outside ``members`` only its
+        length counts. All parties give
+        vectors of one length and the same ``members``, ascending and distinct, and the same ``round``, counted from 0. Raises
+        ChannelError when a party is silent, ProtocolViolation when one sends what the protocol does not allow (a number that is not
+        finite or, where it can be seen, one out of range), and ValueError when this party's own vector breaks the rule.
+        """
+
+    @abstractmethod
+    def security(self, parties: int) -> SecurityStatement:
+        """What the sum promises when so many parties take part."""
