@@ -38,7 +38,8 @@ class Policy(BaseModel):
     max_parties: int = Field(default=16, ge=2, le=16, description="largest number of parties of a task")
     adversary: Adversary = Field(default="semi-honest", description="weakest adversary that a task must withstand")
     compute: tuple[str, ...] = Field(
-        default=(), description="accounts that may compute on shares of this node's data; none named: every holder of the role"
+        default=(),
+        description="accounts that may compute on shares of this node's data, besides the owners and receivers of the same task",
     )
 
 

@@ -77,7 +77,8 @@ class Five:
         for home, names, rows in zip(self.homes, (ALDER, BIRCH), ROWS.values(), strict=False):
             frame.iloc[rows][list(names)].to_csv(home.data / "patients.csv", index=False)
         compile_kernels()
-        network.launch(*self.homes, link_seconds=10)
+        computing = [home.account for home in self.homes[2:]]  # whom both owners let compute on their data
+        network.launch(*self.homes, link_seconds=10, policy={"compute": computing})
         self.clients: list[Client] = [network.client(home) for home in self.homes]
         self.alder, self.birch, self.cedar, self.dogwood, self.elm = self.clients
         self.datasets = {

@@ -99,20 +99,23 @@ def mean(consortium: Consortium, protocol: str, compute: list[Client]) -> TaskSp
     )
 
 
-def test_an_owner_says_who_may_compute_on_its_data(consortium: Consortium) -> None:
+def test_owners_and_receivers_of_a_task_compute_on_its_data_unasked(consortium: Consortium) -> None:
+    check(consortium, mean(consortium, "two-party", [consortium.alder, consortium.birch]))
+
+
+@pytest.mark.parametrize("protocol", ["replicated", "two-party"])
+def test_a_stranger_computes_only_when_the_owner_names_it(consortium: Consortium, protocol: str) -> None:
+    """Cedar holds the role on chain, which is not enough: it neither owns nor receives."""
     alder, cedar = consortium.alder.account, consortium.cedar.account
-    spec = mean(consortium, "replicated", consortium.owners)
-    check(consortium, spec)
-    check(consortium, spec, Policy(compute=(alder, cedar)))  # itself it need not name
-    refusal = refused(consortium, spec, "parties", Policy(compute=(alder,)))
-    assert alder in refusal.message and refusal.party == alder
-    assert refused(
-        consortium, mean(consortium, "two-party", [consortium.alder, consortium.cedar]), "parties", Policy(compute=(alder,))
-    )
+    spec = mean(consortium, protocol, consortium.owners if protocol == "replicated" else [consortium.alder, consortium.cedar])
+    for named in ((), (alder,)):
+        refusal = refused(consortium, spec, "parties", Policy(compute=named))
+        assert refusal.party == cedar and cedar in refusal.message and "policy.compute" in refusal.remedy
+    check(consortium, spec, Policy(compute=(cedar,)))
 
 
 def test_an_owner_that_fears_cheaters_takes_part_in_what_withstands_them(consortium: Consortium) -> None:
-    policy = Policy(adversary="malicious-with-abort")
+    policy = Policy(adversary="malicious-with-abort", compute=(consortium.cedar.account,))
     refused(consortium, mean(consortium, "replicated", consortium.owners), "security", policy)
     refused(consortium, mean(consortium, "two-party", [consortium.alder, consortium.cedar]), "security", policy)
     check(consortium, mean(consortium, "replicated-malicious", consortium.owners), policy)

@@ -2,8 +2,8 @@
 
  1 chain           the spec is for this chain and ledger
  2 workload        this node runs the workload and the workload accepts the spec
- 3 parties         at most as many parties as the policy allows; this account is one of them; an owner's policy allows
-                   who computes on its data
+ 3 parties         at most as many parties as the policy allows; this account is one of them; who computes on an owner's
+                   data owns or receives in the task, or is named by the owner's policy
  4 proof           the workload can give the proof kind that the spec asks for
  5 security        the workload's security statement meets the spec's demand and this node's
  6 requester       active on chain, as a requester
@@ -92,13 +92,17 @@ class Gate:
                 party=spec.requester,
                 remedy="name the right accounts",
             )
-        allowed = {*self._policy.compute, self._account} if self._policy.compute else set(spec.compute)
-        if spec.input_of(self._account) is not None and not set(spec.compute) <= allowed:
+        if spec.input_of(self._account) is None:
+            return
+        allowed = {*(part.party for part in spec.inputs), *spec.receivers, *self._policy.compute}
+        stranger = next((account for account in spec.compute if account not in allowed), None)
+        if stranger is not None:
             raise Refused(
-                f"this owner lets nobody compute on its data but {', '.join(sorted(self._policy.compute))}",
+                f"this owner does not let {stranger} compute on its data: it neither owns nor receives in the task",
                 rule="parties",
-                party=spec.requester,
-                remedy="name computing parties that every owner allows",
+                party=stranger,
+                remedy="let owners and receivers of the task compute, or have every owner name the account in its "
+                "node's setting policy.compute",
             )
 
     def _promise_rules(self, spec: TaskSpec, workload: Workload) -> None:
