@@ -1,0 +1,59 @@
+"""Many powers of one base, and products of powers of many bases.
+
+The time that a product of powers takes, and the places in memory that a table is read at, depend on the exponents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tallystick_node.engines.he.paillier.integers import ARITHMETIC
+
+_RADIX = 256  # digits are bytes: a table for 2048-bit keys is 4 MiB
+
+
+class PowerTable:
+    """Powers of one base with exponents of ``size`` bytes: one multiplication for each byte (Brickell, Gordon, McCurley and
+    Wilson, EUROCRYPT 1992), from a table of ``size`` x 256 numbers."""
+
+    def __init__(self, base: int, size: int, modulus: int) -> None:
+        self._modulus = modulus
+        self._rows: list[list[int]] = []
+        for _ in range(size):
+            row = [ARITHMETIC.integer(1)]
+            for _ in range(_RADIX):
+                row.append(row[-1] * base % modulus)
+            base = row.pop()
+            self._rows.append(row)
+
+    def power(self, exponent: bytes) -> int:
+        """base^exponent, for a little-endian exponent of the table's size."""
+        modulus = self._modulus
+        product = self._rows[0][exponent[0]]
+        for row, digit in zip(self._rows[1:], exponent[1:], strict=True):
+            product = product * row[digit] % modulus
+        return product
+
+
+def product_of_powers(bases: Sequence[int], exponents: Sequence[int], modulus: int) -> int:
+    """The product of base^exponent for exponents of at least 0, by the buckets of Pippenger (1976), with the width of digits that
+    takes the fewest multiplications."""
+    longest = max((exponent.bit_length() for exponent in exponents), default=0)
+    total = ARITHMETIC.integer(1)
+    if not longest:
+        return total
+    width = min(range(1, 17), key=lambda bits: -(-longest // bits) * (len(bases) + (2 << bits)))
+    mask = (1 << width) - 1
+    for shift in reversed(range(0, longest, width)):
+        total = ARITHMETIC.power(total, 1 << width, modulus)
+        buckets: dict[int, int] = {}
+        for base, exponent in zip(bases, exponents, strict=True):
+            digit = exponent >> shift & mask
+            if digit:
+                buckets[digit] = buckets[digit] * base % modulus if digit in buckets else base
+        running = ARITHMETIC.integer(1)  # the product of the buckets from this digit up
+        for digit in range(max(buckets, default=0), 0, -1):
+            if digit in buckets:
+                running = running * buckets[digit] % modulus
+            total = total * running % modulus
+    return total
