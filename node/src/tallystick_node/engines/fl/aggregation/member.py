@@ -1,0 +1,148 @@
+"""A member's side of a secure sum: Bonawitz et al. (CCS 2017, figure 4, with the lines for active adversaries), without input or
+output.
+
+Per round a member draws a key pair for messages, one for masks (s) and a secret for a mask of its own (b), and shares s and b
+among its neighbours and itself. It sends its vector plus its own mask plus, for each neighbour, a mask that the neighbour
+subtracts. When enough survivors have confirmed who survived, members reveal for each survivor their share of b and for each who
+dropped out that of s; an honest member never reveals both of one peer, for it confirms one announcement and reveals once.
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+from collections.abc import Mapping
+
+import numpy as np
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from numpy.typing import NDArray
+
+from tallystick_node.engines.channel import ProtocolViolation
+from tallystick_node.engines.fl.aggregation import masks, projection, quantisation, sharing
+from tallystick_node.engines.fl.aggregation.messages import MEMBER, Round, pack, sign, unpack
+from tallystick_node.engines.fl.aggregation.observer import Observer, commitment
+from tallystick_node.engines.fl.aggregation.quantisation import Words
+
+SEALED = 2 * sharing.SHARE + 16  # bytes of a pair of shares, encrypted
+_NONCE = bytes(12)  # each key encrypts one message
+
+
+class Member(Observer):
+    """One member in one round. Its methods are called in the order in which they stand here, each once (RuntimeError otherwise)."""
+
+    def __init__(
+        self, round_: Round, coordinator: int, keys: Mapping[int, Ed25519PublicKey], index: int, key: Ed25519PrivateKey
+    ) -> None:
+        super().__init__(round_, coordinator, keys)
+        self.index = index
+        self._key = key
+        self._channel, self._mask, self._own = (secrets.token_bytes(masks.KEY) for _ in range(3))
+        self._shares: dict[int, bytes] = {}
+        self._masked: Words = np.empty(0, np.uint32)
+        self._advert = b""
+        self._root = b""
+        self._done = ""
+
+    def advertise(self) -> bytes:
+        """To the coordinator: this member's keys for the round, signed."""
+        self._step("", "advertise")
+        content = masks.public_key(self._channel) + masks.public_key(self._mask) + commitment(self._own)
+        self._advert = content + self._sign(b"advertise", content)
+        return self._advert
+
+    def share(self, adverts: bytes) -> bytes:
+        """To the coordinator, from all adverts: shares of both secrets, encrypted for each neighbour."""
+        self._step("advertise", "share")
+        self.advertised(adverts)
+        mine = self.adverts.get(self.index)
+        if mine is None or mine.channel + mine.mask + mine.own != self._advert[: 3 * masks.KEY]:
+            raise ProtocolViolation(self.coordinator, "advertise", "left this party out, or forwarded other keys of it")
+        holders = sorted({*self.graph[self.index], self.index})
+        threshold = self.round.plan.threshold
+        pairs = zip(sharing.split(self._mask, threshold, holders), sharing.split(self._own, threshold, holders), strict=True)
+        sealed = {}
+        for holder, (mask, own) in zip(holders, pairs, strict=True):
+            if holder == self.index:
+                self._shares[holder] = mask + own
+            else:
+                sealed[holder] = self._cipher(self.index, holder).encrypt(_NONCE, mask + own, None)
+        return pack(sealed)
+
+    def mask(self, shares: bytes, vector: NDArray[np.float64]) -> tuple[Words, bytes]:
+        """To the coordinator, from the neighbours' shares: the masked vector and, where sums are verified, its root, signed.
+
+        Raises ValueError for a vector of another length or with an entry that is not within [-1, 1].
+        """
+        self._step("share", "mask")
+        if vector.shape != (self.round.length,):
+            raise ValueError(f"the vector has another shape than ({self.round.length},)")
+        masked = quantisation.encode(vector, len(self.round.members))
+        received = unpack(self.coordinator, "share", shares, SEALED)
+        if not received.keys() <= self.graph[self.index]:
+            raise ProtocolViolation(self.coordinator, "share", "forwarded shares of a party that is no neighbour")
+        for sender, sealed in received.items():
+            try:
+                self._shares[sender] = self._cipher(sender, self.index).decrypt(_NONCE, sealed, None)
+            except InvalidTag:
+                raise ProtocolViolation(self.coordinator, "share", f"forwarded shares that party {sender} did not seal") from None
+        digest, me = self.round.digest, self.index
+        pairs = [(masks.pair_seed(self._mask, self.adverts[other].mask, digest, me, other), me < other) for other in received]
+        masks.add(masked, [(masks.self_seed(self._own, digest, me), False), *pairs])
+        if not self.round.verified:
+            return masked, b""
+        self._masked = masked
+        self._root = projection.root(digest + struct.pack("<I", me), masked)
+        return masked, self._root + self._sign(b"root", self._root)
+
+    def confirm(self, announcement: bytes) -> bytes:
+        """To the coordinator, from who it says survived: this member's signature under just that."""
+        self._step("mask", "confirm")
+        self.announced(announcement)
+        if self.index not in self.survivors or (self.round.verified and self.roots[self.index] != self._root):
+            raise ProtocolViolation(self.coordinator, "survivors", "left out this party's vector, or announced another root of it")
+        holders = {*self.graph[self.index], self.index}
+        if self._shares.keys() != holders & {*self.survivors, *self.dropped}:
+            rule = "announced that parties took part whose shares it did not forward, or forgot those whose it did"
+            raise ProtocolViolation(self.coordinator, "survivors", rule)
+        return self._sign(b"confirm", announcement)
+
+    def reveal(self, certificate: bytes) -> bytes:
+        """To the coordinator, when enough have confirmed: the share of each survivor's own mask, or of each dropped member's
+        key."""
+        self._step("confirm", "reveal")
+        self.certified(certificate)
+        size, survivors = sharing.SHARE, set(self.survivors)
+        return pack({peer: pair[size:] if peer in survivors else pair[:size] for peer, pair in self._shares.items()})
+
+    def vouch(self) -> bytes:
+        """To the coordinator, after :meth:`opened`: the projection of this member's masked vector, signed."""
+        self._step("reveal", "vouch")
+        return self._vouch(self.index, self._masked)
+
+    def audit(self, subject: int, words: Words) -> bytes:
+        """To the coordinator, after :meth:`vouch`, any number of times: the projection of a survivor's masked vector, signed, once
+        it is seen to be the one that the survivor committed to."""
+        if self._done != "vouch" or subject not in self.survivors:
+            raise ProtocolViolation(self.coordinator, "audit", "asked for an audit that is not due")
+        if projection.root(self.round.digest + struct.pack("<I", subject), words) != self.roots[subject]:
+            raise ProtocolViolation(self.coordinator, "audit", f"showed a vector that party {subject} did not commit to")
+        return self._vouch(subject, words)
+
+    def _vouch(self, subject: int, words: Words) -> bytes:
+        content = self.project(words)
+        said = self.challenge + struct.pack("<I", subject) + content
+        return self.index.to_bytes(MEMBER, "little") + content + self._sign(b"projection", said)
+
+    def _cipher(self, sender: int, holder: int) -> AESGCM:
+        other = holder if sender == self.index else sender
+        return AESGCM(masks.agree(self._channel, self.adverts[other].channel, b"share", self.round.digest, sender, holder))
+
+    def _sign(self, kind: bytes, content: bytes) -> bytes:
+        return sign(self._key, self.round, kind, self.index, content)
+
+    def _step(self, after: str, step: str) -> None:
+        if self._done != after:
+            raise RuntimeError(f"a member's step {step!r} follows {after!r}, not {self._done!r}")
+        self._done = step

@@ -1,0 +1,365 @@
+"""Rounds of secure aggregation in which members drop out or someone cheats: who is caught, at what, and by whom."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tallystick_node.engines.channel import ProtocolViolation
+from tallystick_node.engines.fl.aggregation import graph, masks, projection, quantisation, simulation
+from tallystick_node.engines.fl.aggregation.coordinator import Coordinator
+from tallystick_node.engines.fl.aggregation.member import SEALED, Member
+from tallystick_node.engines.fl.aggregation.messages import MEMBER, Round, TooFewLeft, pack, sign, unpack
+from tallystick_node.engines.fl.aggregation.observer import ADVERT, PROJECTED, Observer
+from tallystick_node.engines.fl.aggregation.sharing import SHARE
+
+MIDDLE = 99  # the coordinator
+LENGTH = 60
+
+
+class World:
+    """Six members, one of whom may collude and two drop out, and a coordinator between them; step by step."""
+
+    def __init__(self, *, verified: bool = True, members: int = 6, number: int = 0) -> None:
+        self.members = tuple(range(members))
+        self.signing = {member: Ed25519PrivateKey.generate() for member in self.members}
+        self.begin(number, verified=verified)
+        rng = np.random.default_rng(5)
+        self.vectors = {member: rng.uniform(-1, 1, LENGTH) for member in self.members}
+
+    def begin(self, number: int, *, verified: bool = True) -> None:
+        keys = {member: key.public_key() for member, key in self.signing.items()}
+        self.round = Round(b"task", number, self.members, graph.plan(len(self.members), 1, 2), LENGTH, verified)
+        self.coordinator = Coordinator(self.round, MIDDLE, keys)
+        self.party = {member: Member(self.round, MIDDLE, keys, member, self.signing[member]) for member in self.members}
+        self.watcher = Observer(self.round, MIDDLE, keys)
+
+    def adverts(self) -> bytes:
+        return self.coordinator.advertise({member: each.advertise() for member, each in self.party.items()})
+
+    def shares(self) -> dict[int, bytes]:
+        adverts = self.adverts()
+        self.watcher.advertised(adverts)
+        return self.coordinator.share({member: each.share(adverts) for member, each in self.party.items()})
+
+    def announcement(self, silent: tuple[int, ...] = ()) -> bytes:
+        shares = self.shares()
+        for member, each in self.party.items():
+            if member not in silent:
+                self.coordinator.add(member, *each.mask(shares[member], self.vectors[member]))
+        return self.coordinator.announce()
+
+    def alive(self) -> dict[int, Member]:
+        return {member: self.party[member] for member in self.coordinator.survivors}
+
+    def certificate(self, silent: tuple[int, ...] = ()) -> bytes:
+        announcement = self.announcement(silent)
+        self.watcher.announced(announcement)
+        return self.coordinator.certify({member: each.confirm(announcement) for member, each in self.alive().items()})
+
+    def opening(self, silent: tuple[int, ...] = ()) -> bytes:
+        certificate = self.certificate(silent)
+        self.watcher.certified(certificate)
+        return pack(self.coordinator.open({member: each.reveal(certificate) for member, each in self.alive().items()}))
+
+    def proof(self, opening: bytes, whole=None) -> dict[int, bytes]:
+        for each in (self.coordinator, self.watcher, *self.alive().values()):
+            each.opened(opening, self.coordinator.whole if whole is None else whole)
+        return self.coordinator.prove({member: each.vouch() for member, each in self.alive().items()})[0]
+
+
+def changed(message: bytes, at: int = 0) -> bytes:
+    return message[:at] + bytes([message[at] ^ 1]) + message[at + 1 :]
+
+
+def refused(peer: int, rule: str, act: Callable[..., object], *given: object) -> None:
+    with pytest.raises(ProtocolViolation, match=rule) as caught:
+        act(*given)
+    assert caught.value.peer == peer
+
+
+# -- dropping out
+
+
+@pytest.mark.parametrize("phase", simulation.PHASES)
+def test_ten_of_thirty_members_drop_out_at_any_phase_and_the_round_closes(phase: str) -> None:
+    rng = np.random.default_rng(3)
+    vectors = {member: rng.uniform(-1, 1, 40) for member in range(30)}
+    gone = {int(member): phase for member in rng.choice(30, 10, replace=False)}
+    found = simulation.simulate(vectors, graph.plan(30, 9, 10), gone, verified=True)
+    counted = set(range(30)) - (gone.keys() if phase in ("advertise", "share", "mask") else set())
+    assert set(found.survivors) == counted
+    assert np.abs(found.total - sum(vectors[member] for member in counted)).max() <= quantisation.error(30)
+
+
+def test_members_drop_out_at_every_phase_of_one_round_that_does_not_verify() -> None:
+    vectors = {member: np.full(5, member / 20) for member in range(20)}
+    drops = {3: "advertise", 4: "share", 5: "mask", 6: "mask", 7: "confirm", 8: "reveal"}
+    found = simulation.simulate(vectors, graph.plan(20, 5, 6), drops)
+    assert found.total == pytest.approx(np.full(5, (190 - 3 - 4 - 5 - 6) / 20))
+
+
+@pytest.mark.parametrize("phase", simulation.PHASES[:5])
+def test_one_more_than_may_ends_the_round(phase: str) -> None:
+    vectors = {member: np.zeros(4) for member in range(8)}
+    with pytest.raises(TooFewLeft) as caught:
+        simulation.simulate(vectors, graph.plan(8, 1, 2), dict.fromkeys((1, 4, 6), phase))
+    assert caught.value.lost == (1, 4, 6)
+
+
+def test_many_members_on_a_sparse_graph() -> None:
+    plan = replace(graph.plan(40, 5, 6), degree=16, threshold=6)
+    vectors = {member: np.full(7, (member - 20) / 40) for member in range(40)}
+    found = simulation.simulate(vectors, plan, {4: "share", 9: "mask", 17: "mask", 30: "confirm"}, verified=True)
+    assert max(map(len, found.coordinator.graph.values())) == 16
+    assert found.total == pytest.approx(sum(vectors[member] for member in found.survivors), abs=quantisation.error(40))
+
+
+# -- a coordinator that cheats
+
+
+def test_keys_that_the_coordinator_changed_are_refused() -> None:
+    world = World()
+    adverts = unpack(MIDDLE, "", world.adverts(), ADVERT)
+    mine = masks.public_key(bytes(range(32)))
+    refused(MIDDLE, "party 2 that it did not sign", world.party[0].share, pack({**adverts, 2: mine + adverts[2][32:]}))
+    refused(MIDDLE, "left this party out", world.party[2].share, pack({k: v for k, v in adverts.items() if k != 2}))
+    refused(MIDDLE, "3 members where 4", world.party[1].share, pack({k: v for k, v in adverts.items() if k < 3}))
+    refused(MIDDLE, "party 7", world.party[3].share, pack({**adverts, 7: adverts[2]}))
+    refused(MIDDLE, "records of 164", world.party[4].share, pack(adverts) + b"x")
+
+
+def test_keys_of_another_round_are_refused() -> None:
+    world = World()
+    old = unpack(MIDDLE, "", world.adverts(), ADVERT)
+    world.begin(1)
+    fresh = {member: each.advertise() for member, each in world.party.items()}
+    refused(2, "did not sign for this round", world.coordinator.advertise, {**fresh, 2: old[2]})
+    refused(MIDDLE, "party 2 that it did not sign for this round", world.party[0].share, pack({**fresh, 2: old[2]}))
+
+
+def test_a_replayed_update_is_refused() -> None:
+    world = World()
+    shares = world.shares()
+    masked, committed = world.party[4].mask(shares[4], world.vectors[4])
+    world.coordinator.add(4, masked, committed)
+    refused(4, "not due", world.coordinator.add, 4, masked, committed)
+    refused(3, "did not sign", world.coordinator.add, 3, masked, committed)
+    world.begin(1)
+    world.shares()
+    refused(4, "did not sign for this round", world.coordinator.add, 4, masked, committed)
+
+
+def test_shares_that_the_coordinator_changed_are_refused() -> None:
+    world = World()
+    shares = world.shares()
+    refused(MIDDLE, "party 0 did not seal", world.party[3].mask, changed(shares[3], MEMBER), world.vectors[3])
+    mine = unpack(MIDDLE, "", shares[4], SEALED)
+    refused(MIDDLE, "party 1 did not seal", world.party[4].mask, pack({**mine, 1: mine[2]}), world.vectors[4])
+    refused(MIDDLE, "no neighbour", world.party[5].mask, pack({5: mine[1]}), world.vectors[5])
+
+
+def test_nobody_reveals_when_the_coordinator_tells_two_stories_of_who_survived() -> None:
+    """The attack for which survivors confirm: asking some for the shares of a survivor's own mask and others for its key."""
+    world = World()
+    true = world.announcement()
+    size = MEMBER + 96
+    records = true[4:]
+    false = (5).to_bytes(4, "little") + records[size:] + records[:MEMBER]  # party 0 dropped out, it says
+    one = {member: world.party[member].confirm(true) for member in (0, 1, 2)}
+    two = {member: world.party[member].confirm(false) for member in (3, 4, 5)}
+    refused(MIDDLE, "3 confirmations of the survivors where 4", world.party[1].reveal, pack(one))
+    refused(MIDDLE, "3 confirmations of the survivors where 4", world.party[4].reveal, pack(two))
+    refused(MIDDLE, "not of these survivors", world.party[0].reveal, pack({**one, **two}))
+
+
+def test_a_member_reveals_and_confirms_once() -> None:
+    world = World()
+    announcement = world.announcement()
+    signatures = {member: each.confirm(announcement) for member, each in world.party.items()}
+    with pytest.raises(RuntimeError, match="follows"):
+        world.party[0].confirm(announcement)
+    world.party[0].reveal(pack(signatures))
+    with pytest.raises(RuntimeError, match="follows"):
+        world.party[0].reveal(pack(signatures))
+
+
+def test_what_a_member_reveals_is_never_both_of_one_peer() -> None:
+    world = World()
+    certificate = world.certificate(silent=(2, 5))
+    revealed = unpack(0, "", world.party[0].reveal(certificate), SHARE)
+    kept = world.party[0]._shares
+    assert revealed.keys() == set(world.members)
+    for peer, share in revealed.items():
+        assert share == (kept[peer][:SHARE] if peer in (2, 5) else kept[peer][SHARE:])
+
+
+def test_a_member_is_not_counted_as_gone_or_with_another_root() -> None:
+    world = World()
+    true = world.announcement()
+    size = MEMBER + 96
+    false = (5).to_bytes(4, "little") + true[4 + size :] + true[4 : 4 + MEMBER]
+    refused(MIDDLE, "left out this party", world.party[0].confirm, false)
+    forged = true[: 4 + MEMBER] + changed(true[4 + MEMBER :])
+    refused(MIDDLE, "root of party 0 that it did not sign", world.party[1].confirm, forged)
+    refused(MIDDLE, "shares it did not forward, or forgot", world.party[2].confirm, (5).to_bytes(4, "little") + true[4 + size :])
+    refused(MIDDLE, "also dropped out", world.party[3].confirm, true + true[4 : 4 + MEMBER])
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda world, whole: whole + np.eye(1, LENGTH, 7, dtype=np.uint64)[0],  # changed
+        lambda world, whole: whole - world.coordinator.vectors[3],  # dropped
+        lambda world, whole: whole + world.coordinator.vectors[3],  # counted twice
+        lambda world, whole: whole + (np.uint64(1) << np.uint64(32)),  # the same modulo 2^32
+    ],
+)
+def test_a_forged_aggregate_is_refused_by_all(forge) -> None:
+    world = World()
+    opening = world.opening(silent=(2,))
+    proof = world.proof(opening, forge(world, world.coordinator.whole))
+    for each in (world.watcher, *world.alive().values()):
+        refused(MIDDLE, "not the sum of what was committed", each.accept, pack(proof))
+
+
+def test_an_aggregate_that_could_wrap_around_the_field_is_refused() -> None:
+    world = World()
+    opening = world.opening()
+    whole = world.coordinator.whole.copy()
+    whole[0] += np.uint64(projection.ORDER)
+    refused(MIDDLE, "not below", world.watcher.opened, opening, whole)
+
+
+def test_secrets_that_take_off_other_masks_are_refused() -> None:
+    world = World()
+    opening = world.opening(silent=(2,))
+    for member in (1, 2):
+        at = member * (MEMBER + 32) + MEMBER + 5
+        refused(MIDDLE, f"party {member} did not announce", world.party[0].opened, changed(opening, at), world.coordinator.whole)
+    refused(MIDDLE, "secrets of others", world.party[0].opened, opening[: -MEMBER - 32], world.coordinator.whole)
+
+
+def test_the_coordinator_vouches_for_nobody() -> None:
+    world = World()
+    proof = world.proof(world.opening())
+    forged = Ed25519PrivateKey.generate()
+    content = proof[3][MEMBER:-64]
+    said = world.watcher.challenge + struct.pack("<I", 3) + content
+    record = struct.pack("<I", 3) + content + sign(forged, world.round, b"projection", 3, said)
+    refused(MIDDLE, "party 3 that nobody else vouches for", world.watcher.accept, pack({**proof, 3: record}))
+    refused(MIDDLE, "nobody else", world.watcher.accept, pack({**proof, 3: proof[4]}))
+    refused(MIDDLE, "others than the survivors", world.watcher.accept, pack({k: v for k, v in proof.items() if k != 3}))
+    world.watcher.accept(pack(proof))
+
+
+def test_an_audit_shows_another_vector_than_was_committed() -> None:
+    world = World()
+    world.proof(world.opening())
+    vector = world.coordinator.vectors[5].copy()
+    assert len(world.party[0].audit(5, vector)) == PROJECTED
+    vector[1] += 1
+    refused(MIDDLE, "party 5 did not commit to", world.party[0].audit, 5, vector)
+    refused(MIDDLE, "not due", world.party[0].audit, 17, vector)
+
+
+# -- a member that cheats
+
+
+def test_a_commitment_to_another_vector_names_the_member() -> None:
+    world = World()
+    shares = world.shares()
+    masked, committed = world.party[1].mask(shares[1], world.vectors[1])
+    masked = masked.copy()
+    masked[0] += 1
+    refused(1, "committed to another vector", world.coordinator.add, 1, masked, committed)
+    refused(1, "another length", world.coordinator.add, 1, masked[:-1], committed)
+    refused(1, "no root", world.coordinator.add, 1, masked, b"")
+
+
+def test_a_false_projection_names_the_member() -> None:
+    world = World()
+    opening = world.opening()
+    for each in (world.coordinator, *world.party.values()):
+        each.opened(opening, world.coordinator.whole)
+    world.party[2]._masked = world.party[2]._masked + np.uint32(1)
+    refused(2, "another projection", world.coordinator.prove, {2: world.party[2].vouch()})
+    refused(3, "nobody else vouches", world.coordinator.prove, {3: changed(world.party[3].vouch(), 9)})
+
+
+def test_a_member_that_reveals_a_wrong_share_is_found_and_left_out() -> None:
+    world = World()
+    certificate = world.certificate(silent=(5,))
+    replies = {member: each.reveal(certificate) for member, each in world.alive().items()}
+    replies[2] = replies[2][:MEMBER] + changed(replies[2][MEMBER:], 1)
+    secrets = world.coordinator.open(replies)
+    assert world.coordinator.liars == {2}
+    assert all(world.coordinator.opens(member, secret) for member, secret in secrets.items())
+
+
+def test_a_member_that_shares_another_secret_than_it_announced_is_named() -> None:
+    world = World()
+    world.party[3]._own = bytes(32)  # after its advert
+    announced = {member: each.advertise() for member, each in world.party.items()}
+    world.party[3]._own = b"\1" * 32
+    adverts = world.coordinator.advertise(announced)
+    shares = world.coordinator.share({member: each.share(adverts) for member, each in world.party.items()})
+    for member, each in world.party.items():
+        world.coordinator.add(member, *each.mask(shares[member], world.vectors[member]))
+    announcement = world.coordinator.announce()
+    certificate = world.coordinator.certify({member: each.confirm(announcement) for member, each in world.party.items()})
+    refused(3, "another secret", world.coordinator.open, {member: each.reveal(certificate) for member, each in world.party.items()})
+
+
+def test_a_key_of_small_order_names_the_member() -> None:
+    world = World()
+    content = bytes(32) + world.party[1].advertise()[32:96]
+    forged = content + sign(world.signing[1], world.round, b"advertise", 1, content)
+    replies = {member: each.advertise() for member, each in world.party.items() if member != 1}
+    refused(1, "every secret agrees", world.coordinator.advertise, {**replies, 1: forged})
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e6])
+def test_a_huge_update_does_not_leave_its_member(bad: float) -> None:
+    world = World()
+    shares = world.shares()
+    vector = world.vectors[0].copy()
+    vector[9] = bad
+    with pytest.raises(ValueError, match="not within"):
+        world.party[0].mask(shares[0], vector)
+
+
+def test_a_sum_that_honest_vectors_cannot_give_is_refused() -> None:
+    world = World()
+    world.announcement()
+    words = np.zeros(LENGTH, np.uint32)
+    words[3] = 2**31 - 100  # just below all that six could give; five cannot
+    world.coordinator.survivors = (0, 1, 2, 3, 4)
+    refused(MIDDLE, "more than 5 vectors", world.coordinator.decoded, words)
+
+
+@pytest.mark.parametrize("step", ["advertise", "share", "confirm", "open", "prove"])
+def test_messages_of_another_length_name_their_sender(step: str) -> None:
+    world = World()
+    if step == "advertise":
+        act, count = world.coordinator.advertise, {member: each.advertise() for member, each in world.party.items()}
+    elif step == "share":
+        adverts = world.adverts()
+        act, count = world.coordinator.share, {member: each.share(adverts) for member, each in world.party.items()}
+    elif step == "confirm":
+        announced = world.announcement()
+        act, count = world.coordinator.certify, {member: each.confirm(announced) for member, each in world.party.items()}
+    elif step == "open":
+        certificate = world.certificate()
+        act, count = world.coordinator.open, {member: each.reveal(certificate) for member, each in world.party.items()}
+    else:
+        opening = world.opening()
+        for each in (world.coordinator, *world.party.values()):
+            each.opened(opening, world.coordinator.whole)
+        act, count = world.coordinator.prove, {member: each.vouch() for member, each in world.party.items()}
+    for cut in (count[4][:-1], count[4] + b"\0", b""):
+        refused(4, ".", act, {**count, 4: cut})
