@@ -11,7 +11,7 @@ from tallystick_node.engines.mpc import array as sa
 from tallystick_node.engines.mpc.clear import Clear
 from tallystick_node.engines.mpc.plan import explain as explaining
 from tallystick_node.engines.mpc.plan.execute import evaluate
-from tallystick_node.engines.mpc.plan.explain import explain, peak
+from tallystick_node.engines.mpc.plan.explain import explain, memory
 from tallystick_node.engines.mpc.plan.kinds import encode
 from tallystick_node.engines.mpc.plan.offers import OFFERS
 from tallystick_node.engines.mpc.plan.roles import Cast, Part
@@ -131,7 +131,7 @@ def test_more_rows_cost_more_and_memory_stays_within_what_is_foretold() -> None:
 
     small, _, _ = setting(program, 1000)
     large, data, _ = setting(program, 50_000)
-    assert peak(large) > 40 * peak(small)
+    assert memory(large).together > 40 * memory(small).together
     protocol = Clear(local_sessions(1)[0])
     inputs = []
     for each in large.inputs:
@@ -142,7 +142,7 @@ def test_more_rows_cost_more_and_memory_stays_within_what_is_foretold() -> None:
         pass
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert most <= peak(large) < 20 * 20 * 8 * 50_000  # values are freed: far less than all of them together
+    assert most <= memory(large).together < 20 * 20 * 8 * 50_000  # values are freed: far less than all of them together
 
 
 def test_a_prediction_moves_no_message(monkeypatch) -> None:

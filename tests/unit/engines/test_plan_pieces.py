@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from tallystick_node.engines.mpc import array as sa
 from tallystick_node.engines.mpc.plan import pieces
-from tallystick_node.engines.mpc.plan.explain import explain, peak
+from tallystick_node.engines.mpc.plan.explain import explain, memory
 from tallystick_node.engines.mpc.plan.offers import OFFERS
 from tallystick_node.engines.mpc.plan.roles import Cast
 from tallystick_node.engines.mpc.plan.table import OPERATIONS
+from unit.engines.test_plan_explain import measured
 
 ORDER = np.random.default_rng(5)
 PARTIES = ("A", "B", "C")
@@ -52,16 +53,53 @@ def test_matrices_with_rows_and_columns(monkeypatch) -> None:
         assert (sa.reveal(sa.secret(x, "A") > 0.25) == (np.rint(x * 2**18) / 2**18 > 0.25)).all()
 
 
-def test_rounds_and_bytes_are_foretold(monkeypatch) -> None:
+@pytest.mark.parametrize("protocol", ["clear", "replicated", "replicated-malicious", "two-party"])
+def test_products_of_long_matrices(monkeypatch, protocol) -> None:
+    """Cut along rows, inner length and columns; with secret and with public factors; truncated once."""
+    monkeypatch.setattr(pieces, "PIECE", 60)
+    monkeypatch.setattr(pieces, "LONG", 20)
+    x, y, w = ORDER.uniform(-3, 3, (43, 4)), ORDER.uniform(-3, 3, (43, 3)), ORDER.uniform(-3, 3, (4, 2))
+    parties = {"clear": ("A",), "two-party": ("A", "B")}.get(protocol, PARTIES)
+    with sa.simulate(parties, protocol):
+        matrix, other, weights = sa.secret(x, "A"), sa.secret(y, "A"), sa.secret(w, "A")
+        for found, expected in (
+            (matrix @ weights, x @ w),
+            (weights.T @ matrix.T, w.T @ x.T),
+            (matrix.T @ other, x.T @ y),
+            (matrix @ w, x @ w),
+            (w.T @ matrix.T, w.T @ x.T),
+            (matrix.T @ y, x.T @ y),
+        ):
+            assert np.abs(sa.reveal(found) - expected).max() < 1e-3
+
+
+def test_categories_of_many_rows(monkeypatch) -> None:
+    monkeypatch.setattr(pieces, "PIECE", 30)
+    keys, values = ORDER.integers(0, 5, 99), ORDER.uniform(-3, 3, 99)
+    with sa.simulate(PARTIES):
+        counts, sums = sa.group_public(sa.secret(keys, "A"), sa.secret(values, "B"), size=5)
+        assert (sa.reveal(counts) == np.bincount(keys, minlength=5)).all()
+        assert np.abs(sa.reveal(sums) - np.bincount(keys, values, 5)).max() < 1e-3
+
+
+@pytest.mark.parametrize("computing", [PARTIES, ("P", "Q", "A")])
+def test_rounds_and_bytes_are_foretold(monkeypatch, computing) -> None:
     monkeypatch.setattr(pieces, "PIECE", 50)
-    x = ORDER.uniform(-3, 3, 155)
-    with sa.simulate(PARTIES) as laboratory:
-        secret = sa.secret(x, "A")
-        sa.reveal(secret * secret, to=["A"])
-        rounds, sent = laboratory.rounds_and_bytes()
-    plan = sa.plan_of(lambda x: sa.reveal(x * x, to=["A"]), {"x": sa.declare("A", 155, "x")}, PARTIES)
-    foretold = explain(plan, OFFERS["replicated"], Cast(PARTIES, PARTIES))
-    assert (foretold.rounds, foretold.bytes_all) == (rounds, sent)
+    monkeypatch.setattr(pieces, "LONG", 20)
+
+    def program(x, k):
+        sa.reveal(x * x - x, to=["A", "B"], name="squares")
+        sa.reveal(x.reshape(1, 155) @ x.reshape(155, 1), to=["A"], name="length")
+        sa.reveal(sa.group_public(k, x, size=3)[1], to=["B"], name="sums")
+        sa.reveal(k == 1, to=["A"], name="which")
+
+    inputs = {"x": sa.declare("A", 155, "x"), "k": sa.declare("B", 155, "k", "integer")}
+    plan = sa.plan_of(program, inputs, ["B"])
+    cast = Cast(tuple(dict.fromkeys((*plan.parties, *computing))), computing)
+    data = {"x": ORDER.uniform(-3, 3, 155), "k": ORDER.integers(0, 3, 155)}
+    foretold = explain(plan, OFFERS["replicated"], cast)
+    sent, rounds = measured(plan, data, cast)
+    assert (foretold.bytes_all, foretold.bytes_most, foretold.rounds) == (sum(sent), max(sent), rounds)
 
 
 MEASURE = """
@@ -84,6 +122,6 @@ def test_memory_stays_within_what_is_declared(monkeypatch) -> None:
     declared = explain(plan, OFFERS["replicated"], Cast(PARTIES, PARTIES)).memory_bytes
     used = int(subprocess.run([sys.executable, "-c", MEASURE, str(rows)], capture_output=True, text=True, check=True).stdout)
     assert used < 3 * declared
-    cut = peak(plan)
+    cut = memory(plan).together
     monkeypatch.setattr(pieces, "PIECE", 1 << 40)
-    assert cut < 0.7 * peak(plan)
+    assert cut < 0.7 * memory(plan).together

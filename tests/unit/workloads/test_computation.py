@@ -13,6 +13,7 @@ from tallystick.protocol import canonical
 from tallystick.protocol.errors import InvalidData, InvalidTask, Refused
 from tallystick.protocol.grant import GrantTerms, Salts
 from tallystick_node.engines.mpc import array as sa
+from tallystick_node.engines.mpc.plan import pieces
 from tallystick_node.engines.mpc.plan.document import Plan
 from tallystick_node.workloads.base import Outcome
 from tallystick_node.workloads.computation import Computation, Parameters
@@ -79,6 +80,15 @@ def test_receivers_get_the_plans_results_and_others_nothing(run_workload, protoc
     canonical.encode(result)  # it can be written
 
 
+def test_columns_are_read_and_results_are_shown_in_pieces(monkeypatch, run_workload) -> None:
+    monkeypatch.setattr(pieces, "PIECE", 6)
+    plan = sa.plan_of(lambda body: sa.reveal(body * 2, to=[D], name="all"), {"body": sa.declare(A, ROWS, ["mass", "age"])}, [D])
+    for compute in ((0, 1, 2), (1, 2, 3)):
+        ran = run_workload(WORKLOAD, spec_of(parameters(plan), {0: ["mass", "age"]}, [3], compute), TABLES)
+        found = np.array(numbers(ran.outcomes[3], "all"), float).reshape(ROWS, 2)
+        assert np.abs(found - 2 * np.column_stack([np.array(MASS) / 100, AGE])).max() < 1e-4
+
+
 def test_commitments_hide_the_rows_and_bind_them(run_workload, tmp_path) -> None:
     first, second = (run_workload(WORKLOAD, spec_of(), TABLES).outcomes[1] for _ in range(2))
     assert first.commitment != second.commitment and first.commitment.startswith("sha256:")
@@ -118,7 +128,7 @@ def test_a_plan_that_no_node_could_bear_is_refused_before_it_is_rehearsed(monkey
     def huge(x):
         for number in range(300):
             x = x * (x + number)
-        sa.reveal(sa.exp(sa.broadcast_to(x, (1 << 20, 120))).sum(), to=[D])
+        sa.reveal(sa.softmax(sa.broadcast_to(x, (1 << 20, 120))).sum(), to=[D])
 
     def many(x):
         wide = [sa.broadcast_to(x[0], (1 << 20,)) * number for number in (1, 2)]
@@ -131,6 +141,15 @@ def test_a_plan_that_no_node_could_bear_is_refused_before_it_is_rehearsed(monkey
         plan = sa.plan_of(program, {"x": sa.declare(A, 120, "age")}, [D])
         with pytest.raises(InvalidTask, match="too large"):
             WORKLOAD.check(spec_of(parameters(plan), {0: ["age"]}, [3]))
+
+
+def test_a_step_that_needs_more_memory_than_there_is_is_refused() -> None:
+    rows = 50_000_000
+    sort = sa.plan_of(lambda x: sa.reveal(sa.sort(x)[0], to=[D]), {"x": sa.declare(A, rows, "age")}, [D])
+    with pytest.raises(InvalidTask, match="sort needs 5.6 GB in memory at once, of 4.295 GB"):
+        WORKLOAD.check(spec_of(parameters(sort), {0: ["age"]}, [3]))
+    total = sa.plan_of(lambda x: sa.reveal((x * x).sum(), to=[D]), {"x": sa.declare(A, rows, "age")}, [D])
+    WORKLOAD.check(spec_of(parameters(total), {0: ["age"]}, [3]))
 
 
 def test_inputs_without_columns_or_of_different_rows_are_refused() -> None:

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tallystick_node.engines.store import Store
+
 PART = 32 << 20  # bytes: the longest message of a channel
 Buffer = bytes | bytearray | memoryview
 
@@ -100,7 +102,7 @@ class Session:
 
     ``patience(peer)`` waits until there is something from ``peer`` to receive, for as long as the run may take: for parties that
     wait for the end of what others compute, while the deadline of a channel is for those who take turns. It raises ChannelError
-    when the link fails. Links without that difference wait for nothing here.
+    when the link fails. Links without that difference wait for nothing here. ``store`` keeps this party's large arrays.
     """
 
     index: int
@@ -109,6 +111,7 @@ class Session:
     context: bytes = b""  # names the task and the attempt: what every proof and salt of the run is bound to
     meter: Meter = field(default_factory=Meter)
     patience: Callable[[int], None] = field(default=lambda _peer: None)
+    store: Store = field(default_factory=Store)
 
     @property
     def parties(self) -> int:

@@ -17,7 +17,7 @@ import struct
 
 from tallystick.protocol.errors import Configuration
 
-MEMORY_BYTES = 16 << 30
+MEMORY_BYTES = 16 << 30  # that is the process's own: files mapped into memory do not count
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
 SET_MODE_FILTER, FLAG_TSYNC = 1, 1
 RET_ALLOW, RET_KILL, RET_EPERM = 0x7FFF0000, 0x80000000, 0x00050001
@@ -79,7 +79,7 @@ def confine() -> None:
     libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
     architecture, number, column = machine
     code = _filter(architecture, [int(row[column]) for row in DENIED], int(TGKILL[column]), os.getpid())
     program = _Program(len(code) // 8, code)

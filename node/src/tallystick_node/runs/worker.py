@@ -25,6 +25,7 @@ from tallystick.protocol.task import TaskSpec
 from tallystick_node.data.connect import open_table
 from tallystick_node.engines.channel import ChannelError, Meter, ProtocolViolation, Session
 from tallystick_node.engines.mpc.ring import OutOfRange
+from tallystick_node.engines.store import Store, StoreFull
 from tallystick_node.runs.confinement import confine
 from tallystick_node.runs.frames import Kind, pack
 from tallystick_node.runs.sockets import SocketChannel, Sockets, Terms, shake_hands
@@ -69,7 +70,13 @@ def run(job: dict[str, Any], pipe: Pipe) -> dict[str, Any]:
         table = open_table(Path(job["path"]), columns).select(wanted)
     context = hashlib.sha256(spec.digest() + job["attempt"].to_bytes(4, "big")).digest()
     session = Session(
-        index, {**channels}, lambda *step: pipe.send(Kind.PROGRESS, step), context, meter, lambda peer: channels[peer].wait()
+        index,
+        {**channels},
+        lambda *step: pipe.send(Kind.PROGRESS, step),
+        context,
+        meter,
+        lambda peer: channels[peer].wait(),
+        Store(Path(job["scratch"])),
     )
     outcome = workload.run(spec, party, table, session, Path(job["scratch"]))
     return {
@@ -96,6 +103,8 @@ def problem_of(error: BaseException) -> dict[str, Any]:
         return {"reason": Reason.OUTPUT_POLICY, "message": error.message, "remedy": error.remedy}
     if isinstance(error, InvalidData):
         return {"reason": Reason.DATA, "message": error.message, "remedy": error.remedy}
+    if isinstance(error, StoreFull):
+        return {"reason": Reason.WORKER, "message": str(error), "remedy": "make room on the disk of the node's run folders"}
     if isinstance(error, TallystickError):
         return {"reason": Reason.INTERNAL, "message": error.message, "remedy": error.remedy}
     return {"reason": Reason.WORKER, "message": f"the worker failed with {type(error).__name__}"}

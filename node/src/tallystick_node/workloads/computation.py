@@ -25,18 +25,20 @@ from tallystick.protocol.fields import Fields
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.engines.channel import Session
+from tallystick_node.engines.mpc.plan import pieces
 from tallystick_node.engines.mpc.plan.document import Input, InvalidPlan, Plan
-from tallystick_node.engines.mpc.plan.explain import effort, explain, peak
+from tallystick_node.engines.mpc.plan.explain import effort, explain, memory, too_large
 from tallystick_node.engines.mpc.plan.kinds import Kind, encode, exact_text
 from tallystick_node.engines.mpc.plan.leakage import leakage
 from tallystick_node.engines.mpc.plan.offers import OFFERS, SECURE
 from tallystick_node.engines.mpc.plan.roles import Cast, Part
 from tallystick_node.engines.mpc.ring import OutOfRange, Ring, decode_integers
 from tallystick_node.engines.security import SecurityStatement
+from tallystick_node.engines.store import MEMORY, Store
 from tallystick_node.workloads.base import Cost, Outcome
 
 MAX_MINIMUM = 1_000_000
-MAX_PART = 4 << 30  # bytes of one part of the values that are alive together
+MAX_PART = 16 << 30  # bytes of one part of the values that are alive together
 MAX_EFFORT = 1 << 27  # elements that a node rehearses to foretell a plan's cost
 WHOLE = (pa.int64(), pa.bool_(), pa.date32())
 
@@ -80,13 +82,15 @@ class Computation:
         compute."""
         parameters = Parameters.parse(spec.parameters)
         plan, offer = parameters.plan, OFFERS[parameters.protocol]
-        if peak(plan) > MAX_PART or effort(plan) > MAX_EFFORT:
+        if memory(plan).kept > MAX_PART or effort(plan) > MAX_EFFORT:
             raise InvalidTask("the plan's arrays are too large together", remedy="compute in pieces, or on fewer rows")
         if not offer.fewest <= len(spec.compute) <= offer.most:
             raise InvalidTask(
                 f"{parameters.protocol} is for {offer.fewest} to {offer.most} computing parties, not {len(spec.compute)}",
                 remedy="name them in compute, or choose another protocol",
             )
+        if reason := too_large(plan, len(spec.compute), offer, MEMORY):
+            raise InvalidTask(f"the plan is too large: {reason}", remedy="compute in pieces, or on fewer rows")
         for what, planned, named in (
             ("owners", plan.owners, [part.party for part in spec.inputs]),
             ("receivers", plan.receivers, spec.receivers),
@@ -139,7 +143,7 @@ class Computation:
         commitment, inputs = "", dict[str, Ring]()
         if table is not None:
             session.progress("preparing the columns", 0.05)
-            inputs = {each.name: _input(each, table) for each in _inputs_of(plan, party)}
+            inputs = {each.name: _input(each, table, session.store) for each in _inputs_of(plan, party)}
             commitment, opening = _commit(table.select(list(self.columns(spec, party))))
             (scratch / "opening.json").write_text(json.dumps(opening))
         session.progress("computing", 0.1)
@@ -158,15 +162,22 @@ def _inputs_of(plan: Plan, party: str) -> list[Input]:
     return [each for each in plan.inputs if each.owner == party]
 
 
-def _input(declared: Input, table: pa.Table) -> Ring:
-    """The elements of an input. Raises InvalidData, which names the column and never a value."""
+def _input(declared: Input, table: pa.Table, store: Store) -> Ring:
+    """The elements of an input, piece by piece. Raises InvalidData, which names the column and never a value."""
     if table.num_rows != declared.shape[0]:
         raise InvalidData(
             f"the dataset has {table.num_rows} rows, the plan says {declared.shape[0]}",
             remedy="record the plan for the dataset as it is published",
         )
-    columns = [_encoded(declared.kind, table.schema.field(name), table.column(name)) for name in declared.columns]
-    return columns[0] if len(declared.shape) == 1 else np.ascontiguousarray(np.stack(columns, axis=1))
+
+    def rows(first: int, count: int) -> Ring:
+        some = table.slice(first, count)
+        columns = [_encoded(declared.kind, some.schema.field(name), some.column(name)) for name in declared.columns]
+        return columns[0] if len(declared.shape) == 1 else np.ascontiguousarray(np.stack(columns, axis=1))
+
+    length = max(1, pieces.PIECE // len(declared.columns))
+    found: Ring = pieces.gathered(store, declared.shape[:1], rows, length, declared.shape[1:])
+    return found
 
 
 def _encoded(kind: Kind, field: pa.Field, column: pa.ChunkedArray) -> Ring:
@@ -177,12 +188,17 @@ def _encoded(kind: Kind, field: pa.Field, column: pa.ChunkedArray) -> Ring:
         raise InvalidData(f"column {field.name!r} has empty cells", remedy="publish a dataset without them")
     if kind.name != "fixed" and scale:
         raise InvalidData(f"column {field.name!r} has digits after the point", remedy="declare the input as fixed point")
-    whole = column.cast(pa.int32()).cast(pa.int64()) if field.type == pa.date32() else column.cast(pa.int64())
-    numbers: NDArray[Any] = whole.to_numpy()
+    numbers = _whole(column)
     try:
         return encode(numbers / 10**scale if kind.name == "fixed" else numbers, kind)
     except ValueError:  # OutOfRange among them
         raise InvalidData(f"column {field.name!r} has a number that does not fit {kind}", remedy="declare another kind") from None
+
+
+def _whole(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    days = column.cast(pa.int32()) if column.type == pa.date32() else column
+    numbers: NDArray[np.int64] = days.cast(pa.int64()).to_numpy()
+    return numbers
 
 
 def _commit(table: pa.Table) -> tuple[str, dict[str, str]]:
@@ -191,9 +207,10 @@ def _commit(table: pa.Table) -> tuple[str, dict[str, str]]:
     state = hashlib.sha256(salt)
     for name in sorted(table.column_names):
         state.update(hashlib.sha256(name.encode()).digest())
-        column = table.column(name)
-        whole = column.cast(pa.int32()).cast(pa.int64()) if column.type == pa.date32() else column.cast(pa.int64())
-        state.update(hashlib.sha256(whole.to_numpy().astype("<i8").tobytes()).digest())
+        cells = hashlib.sha256()
+        for first, count in pieces.parts(table.num_rows):
+            cells.update(_whole(table.column(name).slice(first, count)).astype("<i8").tobytes())
+        state.update(cells.digest())
     return canonical.text(state.digest()), {"salt": salt.hex()}
 
 

@@ -25,14 +25,16 @@ from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.engines.channel import ProtocolViolation, Session, receive_array, send_array
 from tallystick_node.engines.mpc.array.immediate import decoded
+from tallystick_node.engines.mpc.plan import pieces
 from tallystick_node.engines.mpc.plan.document import InvalidPlan, Plan
-from tallystick_node.engines.mpc.plan.explain import explain
-from tallystick_node.engines.mpc.plan.kinds import encode
+from tallystick_node.engines.mpc.plan.explain import explain, too_large
+from tallystick_node.engines.mpc.plan.kinds import Kind, encode
 from tallystick_node.engines.mpc.plan.leakage import leakage
 from tallystick_node.engines.mpc.plan.offers import OFFERS
 from tallystick_node.engines.mpc.plan.roles import Cast, Part
-from tallystick_node.engines.mpc.ring import OutOfRange
+from tallystick_node.engines.mpc.ring import OutOfRange, Ring
 from tallystick_node.engines.security import SecurityStatement
+from tallystick_node.engines.store import MEMORY
 from tallystick_node.workloads.base import Cost, Outcome
 
 MAX_ROWS = 50_000_000
@@ -134,7 +136,7 @@ class Planned(ABC):
         commitment, encoded = "", {}
         if table is not None:
             try:
-                encoded = {name: encode(values, kinds[name]) for name, values in inputs.items() if name in kinds}
+                encoded = {name: _encoded(values, kinds[name], session) for name, values in inputs.items() if name in kinds}
             except OutOfRange:
                 raise InvalidData("a number does not fit the task's fraction bits", remedy="scale it, or take fewer bits") from None
             commitment, opening = _commit(encoded)
@@ -153,9 +155,12 @@ class Planned(ABC):
 
     def _derived(self, spec: TaskSpec, rows: Mapping[str, int]) -> Plan:
         try:
-            return self.plan(spec, rows)
+            plan = self.plan(spec, rows)
         except InvalidPlan as error:
             raise InvalidTask(f"the {self.name} is too large: {error}", remedy="ask for less in one task") from None
+        if reason := too_large(plan, len(spec.compute), OFFERS[self.protocol(spec)], MEMORY):
+            raise InvalidTask(f"the {self.name} is too large: {reason}", remedy="ask for less in one task, or of fewer rows")
+        return plan
 
     def _announce(self, spec: TaskSpec, party: str, inputs: Numbers, session: Session) -> dict[str, int]:
         """Every owner tells everybody how many rows it brings. Raises OutputRefused for too few, ProtocolViolation for nonsense."""
@@ -193,11 +198,19 @@ def column(table: pa.Table, name: str) -> NDArray[np.float64]:
     return numbers
 
 
+def _encoded(values: NDArray[Any], kind: Kind, session: Session) -> Ring:
+    """Elements of numbers, piece by piece. Raises OutOfRange."""
+    flat = values.reshape(-1)
+    found: Ring = pieces.gathered(session.store, values.shape, lambda first, count: encode(flat[first : first + count], kind))
+    return found
+
+
 def _commit(inputs: Mapping[str, NDArray[np.uint64]]) -> tuple[str, dict[str, str]]:
     """A hiding commitment to the numbers that are shared, and its opening, which stays with the owner."""
     salt = secrets.token_bytes(32)
     state = hashlib.sha256(salt)
     for name in sorted(inputs):
         state.update(hashlib.sha256(name.encode()).digest())
-        state.update(hashlib.sha256(np.ascontiguousarray(inputs[name]).astype("<u8").tobytes()).digest())
+        elements = np.ascontiguousarray(inputs[name]).astype("<u8", copy=False)
+        state.update(hashlib.sha256(elements.reshape(-1).view(np.uint8).data).digest())
     return canonical.text(state.digest()), {"salt": salt.hex()}

@@ -12,6 +12,7 @@ from tallystick_node.engines.mpc.plan.kinds import BIT, Type, parse_kind
 from tallystick_node.engines.mpc.plan.operation import Value
 from tallystick_node.engines.mpc.plan.table import OPERATIONS
 from tallystick_node.engines.mpc.protocol import Binary, Protocol, Shares
+from tallystick_node.engines.store import Store
 
 Progress = Callable[[float], None]
 
@@ -46,12 +47,18 @@ def evaluate(
         operands = [values[each] for each in step.operands]
         results = perform(protocol, step, operands, [plan.types[each] for each in step.operands])
         del operands
-        values.update(enumerate(results, first))
-        yield from _shown(wanted, values, range(first, first + len(results)))
-        for each in {*step.operands, *range(first, first + len(results))}:
+        after = first + len(results)
+        values.update(enumerate([_kept(protocol.session.store, each) for each in results], first))
+        del results
+        yield from _shown(wanted, values, range(first, after))
+        for each in {*step.operands, *range(first, after)}:
             if last[each] <= number:
                 del values[each]
         progress((number + 1) / len(plan.steps))
+
+
+def _kept(store: Store, value: Value) -> Value:
+    return store.keep(value) if isinstance(value, np.ndarray) else value.map(store.keep)
 
 
 def last_uses(plan: Plan) -> list[int]:

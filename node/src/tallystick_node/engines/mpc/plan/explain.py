@@ -3,7 +3,9 @@
 Bytes and rounds follow from the protocol's prices. They are exact for everything but operations that sort, which cost what their
 secret permutation makes them: there they are the average of some rehearsals. Rounds are exact while arrays are short enough to be
 sent before anything is awaited (16 MiB). A protocol that checks in batches what it did is estimated, for few
-elements to a factor of two. Seconds are an estimate for parties in one data centre; memory is one computing party's.
+elements to a factor of two. Seconds are an estimate for parties in one data centre. Memory is one computing party's, whose values
+lie in files beyond half of its bound (:mod:`tallystick_node.engines.store`); a step that needs more than the other half at once is
+refused before the run.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from tallystick_node.engines.mpc.plan.operation import Value, broadcast_shape
 from tallystick_node.engines.mpc.plan.predict import Ledger, Predictor, zeros
 from tallystick_node.engines.mpc.plan.rehearse import OPENING
 from tallystick_node.engines.mpc.plan.roles import Cast, Offer
+from tallystick_node.engines.store import MEMORY
 
 SECONDS_ROUND = 5e-4
 SECONDS_BYTE = 4e-9  # over all parties, with the local work that goes with it
@@ -35,6 +38,7 @@ LOCAL = frozenset({
     "reshape", "broadcast", "transpose", "index", "take", "concatenate",
 })  # fmt: skip
 BY_CHANCE = frozenset({"sort", "argsort", "rank", "top_k", "quantile", "group_sums", "group_extremes"})
+PLACED = LOCAL | {"mean"}  # their results are written where the store says, and they make nothing else of that size
 SAMPLES = 4  # rehearsals of an operation that costs what its secret permutation makes it
 TEMPORARY = 6  # a step's own arrays, in sizes of its operands and results
 
@@ -49,6 +53,7 @@ class Explanation:
     bytes_most: int
     seconds: float
     memory_bytes: int
+    file_bytes: int
     bytes_by_operation: dict[str, int]
 
     def __str__(self) -> str:
@@ -60,6 +65,8 @@ class Explanation:
             f"time       about {self.seconds:.2g} s",
             f"memory     about {_size(self.memory_bytes)} at each computing party",
         ]
+        if self.file_bytes:
+            lines.append(f"files      {_size(self.file_bytes)} at each computing party while it runs")
         dearest = sorted(self.bytes_by_operation.items(), key=lambda item: -item[1])
         lines += [f"  {name:<16} {_size(size)}" for name, size in dearest if size]
         return "\n".join(lines)
@@ -69,7 +76,7 @@ def explain(plan: Plan, offer: Offer, cast: Cast) -> Explanation:
     """Predict a run of the plan by these parties."""
     found = _Rehearsal(plan, offer, cast)
     found.run()
-    ledger = found.ledger
+    ledger, needed = found.ledger, memory(plan)
     sent = [*ledger.bytes_sent, *found.outside.values()]
     return Explanation(
         protocol=offer.kind.name,
@@ -77,7 +84,8 @@ def explain(plan: Plan, offer: Offer, cast: Cast) -> Explanation:
         bytes_all=sum(sent),
         bytes_most=max(sent),
         seconds=SECONDS_ROUND * ledger.rounds + SECONDS_BYTE * sum(sent) + SECONDS_MULTIPLICATION * ledger.multiplications,
-        memory_bytes=BASE_MEMORY + found.parts * peak(plan),
+        memory_bytes=BASE_MEMORY + min(found.parts * needed.together, MEMORY // 2 + found.parts * needed.at_once),
+        file_bytes=max(0, found.parts * needed.kept - MEMORY // 2),
         bytes_by_operation=found.by_operation,
     )
 
@@ -88,28 +96,68 @@ def effort(plan: Plan) -> int:
     for step, first in zip(plan.steps, plan.first_values, strict=True):
         if step.operation not in LOCAL:
             types = tuple(plan.types[each] for each in step.operands)
-            sizes[_key(step, types)] = sum(each.size for each in types) + plan.types[first].size
+            size = sum(each.size for each in types) + plan.types[first].size
+            if step.operation in pieces.BY_ELEMENT:  # of those that are cut, a whole piece and the last one
+                size = min(size, 2 * (len(types) + 1) * pieces.PIECE)
+            sizes[_key(step, types)] = size
     return sum(sizes.values())
 
 
-def peak(plan: Plan) -> int:
-    """The most bytes of one part of all values that are alive together, with what a step needs besides."""
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one part. ``kept``: the most of all values that are alive together. ``at_once``: the most that a step, of the
+    operation ``dearest``, needs in memory besides values that may lie in files. ``together``: the most of both at one time."""
+
+    kept: int
+    at_once: int
+    dearest: str
+    together: int
+
+
+def memory(plan: Plan) -> Memory:
+    """What a run of the plan needs."""
     last = last_uses(plan)
     types = plan.types
     alive = sum(each.bytes_shared for each in types[: len(plan.inputs)])
-    most = alive
+    kept = together = alive
+    at_once, dearest = 0, "input"
     for number, (step, first) in enumerate(zip(plan.steps, plan.first_values, strict=True)):
         after = plan.first_values[number + 1] if number + 1 < len(plan.steps) else len(types)
         made = sum(each.bytes_shared for each in types[first:after])
-        used = sum(types[each].bytes_shared for each in step.operands)
         alive += made
-        temporary = max(made, used) * (1 if step.operation in LOCAL else TEMPORARY)
-        if pieces.cut(step.operation, operands := [types[each] for each in step.operands]):
-            whole = math.prod(broadcast_shape(*operands))
-            temporary = max(made, used) + temporary * pieces.PIECE // whole
-        most = max(most, alive + temporary)
+        working, resident = _working(step, [types[each] for each in step.operands], made)
+        if resident > at_once:
+            at_once, dearest = resident, step.operation
+        kept, together = max(kept, alive), max(together, alive + working)
         alive -= sum(types[each].bytes_shared for each in {*step.operands, *range(first, after)} if last[each] <= number)
-    return most
+    return Memory(kept, at_once, dearest, together)
+
+
+def too_large(plan: Plan, parties: int, offer: Offer, bound: int) -> str | None:
+    """In words, why a plan does not run in ``bound`` bytes of memory; None where it does."""
+    needed = memory(plan)
+    size = held_parts(offer, parties) * needed.at_once
+    if size <= bound - bound // 2:
+        return None
+    return f"{needed.dearest} needs {_size(size)} in memory at once, of {_size(bound - bound // 2)} that there are for one step"
+
+
+def held_parts(offer: Offer, parties: int) -> int:
+    """How many parts a party of the protocol holds of each secret."""
+    return len(offer.kind.split(np.zeros(0, np.uint64), parties)[0])
+
+
+def _working(step: Step, operands: Sequence[Type], made: int) -> tuple[int, int]:
+    """What a step takes besides its operands and results; and what of it all cannot lie in files: a step that is not done in
+    pieces also makes its results in memory."""
+    most = max(made, sum(each.bytes_shared for each in operands))
+    if operands and pieces.cut(step.operation, operands, step.attributes):
+        longest = max(made // 8, *(each.size for each in operands))
+        working = TEMPORARY * most * pieces.PIECE // max(longest, pieces.PIECE)
+        return working, working
+    if step.operation in PLACED:
+        return most, 0
+    return TEMPORARY * most, TEMPORARY * most + made
 
 
 class _Rehearsal:
@@ -119,7 +167,7 @@ class _Rehearsal:
         self._plan, self._offer, self._cast = plan, offer, cast
         self._known: dict[Any, Ledger] = {}
         self.ledger = Ledger(len(cast.computing))
-        self.parts = len(offer.kind.split(np.zeros(0, np.uint64), len(cast.computing))[0])
+        self.parts = held_parts(offer, len(cast.computing))
         self.outside: dict[str, int] = {}
         self.by_operation: dict[str, int] = {}
 
@@ -147,6 +195,14 @@ class _Rehearsal:
 
     def _step(self, step: Step) -> Ledger:
         types = tuple(self._plan.types[each] for each in step.operands)
+        if step.operation in pieces.BY_ELEMENT and pieces.cut(step.operation, types, step.attributes):
+            found = Ledger(len(self._cast.computing))
+            for _, count in pieces.parts(math.prod(broadcast_shape(*types))):
+                found.append(self._one(step, tuple(Type((count,), each.kind, each.public) for each in types)))
+            return found
+        return self._one(step, types)
+
+    def _one(self, step: Step, types: tuple[Type, ...]) -> Ledger:
         key = _key(step, types)
         if key not in self._known:
             samples = [
@@ -165,30 +221,32 @@ class _Rehearsal:
         self.by_operation[name] = self.by_operation.get(name, 0) + sum(spent.bytes_sent)
 
     def _input(self, given: Input, predictor: Predictor) -> None:
-        value = zeros(given.shape)
-        if given.owner in self._cast.computing:
-            predictor.pay("share", value.size, seats=[self._cast.computing.index(given.owner)])
-        else:
-            predictor.hear_outside()
-            predictor.pay("accept", value.size)
-        if given.kind == BIT:
-            predictor.negative(value)
+        for _, count in pieces.parts(math.prod(given.shape)):
+            if given.owner in self._cast.computing:
+                predictor.pay("share", count, seats=[self._cast.computing.index(given.owner)])
+            else:
+                predictor.hear_outside()
+                predictor.pay("accept", count)
+            if given.kind == BIT:
+                predictor.negative(zeros((count,)))
 
     def _show(self, value: int, shown: Mapping[int, Sequence[Reveal]]) -> None:
         for reveal in shown.get(value, ()):
             self._add("reveal", self._rehearsed(partial(self._reveal, self._plan.types[value], reveal.receivers)))
 
     def _reveal(self, kept: Type, receivers: Sequence[str], predictor: Predictor) -> None:
-        cast, numbers = self._cast, zeros(kept.shape)
-        if kept.kind == BIT:
-            predictor.to_arithmetic(zeros(kept.shape, bits=True))
+        cast = self._cast
         inside = [cast.computing.index(party) for party in receivers if party in cast.computing]
-        if inside:
-            predictor.reveal(numbers, inside)
-        if outside := len(receivers) - len(inside):
-            predictor.disclose(numbers)
-            for _ in range(outside):
-                predictor.tell_outside(8 * numbers.size * self.parts)
+        for _, count in pieces.parts(kept.size):
+            numbers = zeros((count,))
+            if kept.kind == BIT:
+                predictor.to_arithmetic(zeros((count,), bits=True))
+            if inside:
+                predictor.reveal(numbers, inside)
+            if outside := len(receivers) - len(inside):
+                predictor.disclose(numbers)
+                for _ in range(outside):
+                    predictor.tell_outside(8 * count * self.parts)
 
 
 def _key(step: Step, types: tuple[Type, ...]) -> Any:

@@ -36,6 +36,17 @@ def _cumulative_rule(types: Sequence[Type], attributes: Attributes) -> list[Type
     return [Type(types[0].shape, numeric("cumulative_sum", types[0]))]
 
 
+def _sum(protocol: Protocol, values: Sequence[Value], types: Sequence[Type], attributes: Attributes) -> list[Value]:
+    axis, empty = attributes["axis"], protocol.session.store.empty
+    shape = without_axis(types[0], axis)
+    return [secret(protocol, values[0]).map(lambda part: np.sum(part, axis, np.uint64, empty(shape)))]
+
+
+def _cumulative(protocol: Protocol, values: Sequence[Value], types: Sequence[Type], attributes: Attributes) -> list[Value]:
+    axis, empty = attributes["axis"], protocol.session.store.empty
+    return [secret(protocol, values[0]).map(lambda part: np.cumsum(part, axis, np.uint64, empty(types[0].shape)))]
+
+
 def _define(name: str, function: Callable[..., Any], *, place: bool = False) -> None:
     def rule(types: Sequence[Type], attributes: Attributes) -> list[Type]:
         nonempty(name, types[0], attributes["axis"])
@@ -48,16 +59,8 @@ def _define(name: str, function: Callable[..., Any], *, place: bool = False) -> 
     define(name, 1, rule, step, axis=AXIS)
 
 
-define(
-    "sum", 1, _sum_rule, lambda p, values, _types, attributes: [secret(p, values[0]).sum(attributes["axis"])], axis=AXIS
-)  # fmt: skip
-define(
-    "cumulative_sum", 1, _cumulative_rule,
-    lambda p, values, _types, attributes: [
-        secret(p, values[0]).map(lambda part: np.cumsum(part, attributes["axis"], dtype=np.uint64))
-    ],
-    axis=integer(0, 7),
-)  # fmt: skip
+define("sum", 1, _sum_rule, _sum, axis=AXIS)
+define("cumulative_sum", 1, _cumulative_rule, _cumulative, axis=integer(0, 7))
 _define("amax", extreme.amax)
 _define("amin", extreme.amin)
 _define("argmax", extreme.argmax, place=True)

@@ -6,14 +6,17 @@ shares and is not needed again; a receiver outside gets shares of what is reveal
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
 from tallystick_node.engines.channel import Buffer, Channel, ChannelError, ProtocolViolation, Session, receive_array, send_array
-from tallystick_node.engines.mpc.plan.document import Plan
+from tallystick_node.engines.mpc.plan import pieces
+from tallystick_node.engines.mpc.plan.document import Input, Plan
 from tallystick_node.engines.mpc.plan.execute import evaluate
 from tallystick_node.engines.mpc.plan.kinds import BIT
 from tallystick_node.engines.mpc.protocol import Binary, Protocol, Shares
@@ -88,27 +91,37 @@ class Part:
         """An owner outside the computation."""
         for each in self._plan.inputs:
             if each.owner == self._name:
-                split = self._offer.kind.split(inputs[each.name], len(self._cast.seats))
-                for seat, parts in zip(self._cast.seats, split, strict=True):
+                for seat in self._cast.seats:
                     self._session.channels[seat].mark("input")
-                    for part in parts:
-                        send_array(self._session, seat, part)
+                for first, count in pieces.parts(math.prod(each.shape)):
+                    given = pieces.piece(inputs[each.name], each.shape, first, count)
+                    split = self._offer.kind.split(given, len(self._cast.seats))
+                    for seat, parts in zip(self._cast.seats, split, strict=True):
+                        for part in parts:
+                            send_array(self._session, seat, part)
 
     def _inputs(self, protocol: Protocol, inputs: Mapping[str, Ring]) -> list[Shares | Binary]:
         shared: list[Shares | Binary] = []
         for each in self._plan.inputs:
-            if each.owner in self._cast.computing:
-                with named(self._cast.seats):
-                    numbers = protocol.share(self._cast.computing.index(each.owner), each.shape, inputs.get(each.name))
-            else:
-                owner = self._cast.parties.index(each.owner)
-                self._session.channels[owner].mark("input")
-                parts = tuple(receive_array(self._session, owner, each.shape, "input") for _ in range(self._parts()))
-                with named(self._cast.seats):
-                    numbers = protocol.accept(parts)
-            with named(self._cast.seats):
-                shared.append(bits_of(protocol, numbers) if each.kind == BIT else numbers)
+            if each.owner not in self._cast.computing:
+                self._session.channels[self._cast.parties.index(each.owner)].mark("input")
+            taken = partial(self._input, protocol, each, inputs.get(each.name))
+            shared.append(pieces.gathered(self._session.store, each.shape, taken))
         return shared
+
+    def _input(self, protocol: Protocol, declared: Input, values: Ring | None, first: int, count: int) -> Shares | Binary:
+        """A piece of an input."""
+        if declared.owner in self._cast.computing:
+            own = None if values is None else pieces.piece(values, declared.shape, first, count)
+            with named(self._cast.seats):
+                numbers = protocol.share(self._cast.computing.index(declared.owner), (count,), own)
+        else:
+            owner = self._cast.parties.index(declared.owner)
+            parts = tuple(receive_array(self._session, owner, (count,), "input") for _ in range(self._parts()))
+            with named(self._cast.seats):
+                numbers = protocol.accept(parts)
+        with named(self._cast.seats):
+            return bits_of(protocol, numbers) if declared.kind == BIT else numbers
 
     def _parts(self) -> int:
         """How many parts a party of the protocol holds of each secret."""
@@ -117,20 +130,28 @@ class Part:
     # -- outputs
 
     def _show(self, protocol: Protocol, number: int, value: Shares | Binary, results: dict[str, Ring]) -> None:
-        reveal = self._plan.reveals[number]
+        reveal, shape = self._plan.reveals[number], value.shape
         inside = [self._cast.computing.index(party) for party in reveal.receivers if party in self._cast.computing]
         outside = [self._cast.parties.index(party) for party in reveal.receivers if party not in self._cast.computing]
-        numbers = protocol.to_arithmetic(value) if isinstance(value, Binary) else value
-        if inside:
-            found = protocol.reveal(numbers, inside)
-            if found is not None:
-                results[reveal.name] = found
-        if outside:
-            parts = protocol.disclose(numbers)
-            for receiver in outside:
-                self._session.channels[receiver].mark("output")
-                for part in parts:
-                    send_array(self._session, receiver, part)
+        for receiver in outside:
+            self._session.channels[receiver].mark("output")
+
+        def one(first: int, count: int) -> Ring:
+            some = pieces.piece(value, shape, first, count)
+            numbers = protocol.to_arithmetic(some) if isinstance(some, Binary) else some
+            found = protocol.reveal(numbers, inside) if inside else None
+            if outside:
+                parts = protocol.disclose(numbers)
+                for receiver in outside:
+                    for part in parts:
+                        send_array(self._session, receiver, part)
+            return np.zeros(0, np.uint64) if found is None else found
+
+        if protocol.index in inside:
+            results[reveal.name] = pieces.gathered(self._session.store, shape, one)
+        else:
+            for first, count in pieces.parts(value.size):
+                one(first, count)
 
     def _collect(self) -> dict[str, Ring]:
         """A receiver outside the computation; nothing for any other party."""
@@ -139,15 +160,20 @@ class Part:
             reveal = self._plan.reveals[number]
             if self._name not in reveal.receivers:
                 continue
-            shape = self._plan.types[reveal.value].shape
-            parts = []
             for seat in self._cast.seats:
                 self._session.channels[seat].mark("output")
-                self._session.patience(seat)
-                parts.append(tuple(receive_array(self._session, seat, shape, "output") for _ in range(self._parts())))
-            with named(self._cast.seats):
-                results[reveal.name] = self._offer.kind.combine(parts)
+            shape = self._plan.types[reveal.value].shape
+            results[reveal.name] = pieces.gathered(self._session.store, shape, self._collected)
         return results
+
+    def _collected(self, _first: int, count: int) -> Ring:
+        """A piece of what is revealed to this party."""
+        parts = []
+        for seat in self._cast.seats:
+            self._session.patience(seat)
+            parts.append(tuple(receive_array(self._session, seat, (count,), "output") for _ in range(self._parts())))
+        with named(self._cast.seats):
+            return self._offer.kind.combine(parts)
 
 
 def reveal_order(plan: Plan) -> list[int]:

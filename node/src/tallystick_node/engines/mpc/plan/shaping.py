@@ -20,7 +20,7 @@ from tallystick_node.engines.mpc.plan.operation import (
     secret,
     shape,
 )
-from tallystick_node.engines.mpc.protocol import Protocol
+from tallystick_node.engines.mpc.protocol import Protocol, Words
 
 MAX_TAKEN = 1 << 16
 
@@ -92,7 +92,34 @@ def _concatenate_rule(types: Sequence[Type], attributes: Attributes) -> list[Typ
 def _concatenate(protocol: Protocol, values: Sequence[Value], _: Sequence[Type], attributes: Attributes) -> list[Value]:
     arrays = [secret(protocol, value) for value in values]
     sides = zip(*(each.parts for each in arrays), strict=True)
-    return [arrays[0].map(lambda _: np.concatenate(next(sides), attributes["axis"]))]
+    axis, first = attributes["axis"], arrays[0].shape
+    shape = (*first[:axis], sum(each.shape[axis] for each in arrays), *first[axis + 1 :])
+    empty = protocol.session.store.empty
+    return [arrays[0].map(lambda part: np.concatenate(next(sides), axis, out=empty(shape, part.dtype)))]
+
+
+def _broadcast(protocol: Protocol, values: Sequence[Value], _: Sequence[Type], attributes: Attributes) -> list[Value]:
+    return [secret(protocol, values[0]).map(lambda part: _copied(protocol, np.broadcast_to(part, attributes["shape"])))]
+
+
+def _reshape(protocol: Protocol, values: Sequence[Value], _: Sequence[Type], attributes: Attributes) -> list[Value]:
+    def shaped(part: Words) -> Words:
+        return (part if part.flags.c_contiguous else _copied(protocol, part)).reshape(attributes["shape"])
+
+    return [secret(protocol, values[0]).map(shaped)]
+
+
+def _take(protocol: Protocol, values: Sequence[Value], _: Sequence[Type], attributes: Attributes) -> list[Value]:
+    axis, indices, shape = attributes["axis"], attributes["indices"], values[0].shape
+    shape = (*shape[:axis], len(indices), *shape[axis + 1 :])
+    empty = protocol.session.store.empty  # "clip": the indices are in bounds, and NumPy would check them in a copy
+    return [secret(protocol, values[0]).map(lambda part: np.take(part, indices, axis, empty(shape, part.dtype), mode="clip"))]
+
+
+def _copied(protocol: Protocol, part: Words) -> Words:
+    copy = protocol.session.store.empty(part.shape, part.dtype)
+    copy[...] = part
+    return copy
 
 
 def _items(value: Any) -> list[Any]:
@@ -120,14 +147,8 @@ def _naturals(limit: int) -> Any:
     return read
 
 
-define(
-    "reshape", 1, _reshape_rule,
-    lambda p, values, _types, attributes: [secret(p, values[0]).reshape(*attributes["shape"])], shape=shape,
-)  # fmt: skip
-define(
-    "broadcast", 1, _broadcast_rule,
-    lambda p, values, _types, attributes: [secret(p, values[0], tuple(attributes["shape"]))], shape=shape,
-)  # fmt: skip
+define("reshape", 1, _reshape_rule, _reshape, shape=shape)
+define("broadcast", 1, _broadcast_rule, _broadcast, shape=shape)
 define(
     "transpose", 1, _transpose_rule,
     lambda p, values, _types, attributes: [secret(p, values[0]).map(lambda part: part.transpose(attributes["axes"]))],
@@ -137,11 +158,5 @@ define(
     "index", 1, _index_rule,
     lambda p, values, _types, attributes: [secret(p, values[0])[index_of(attributes["items"])]], items=_items,
 )  # fmt: skip
-define(
-    "take", 1, _take_rule,
-    lambda p, values, _types, attributes: [
-        secret(p, values[0]).map(lambda part: np.take(part, attributes["indices"], attributes["axis"]))
-    ],
-    axis=integer(0, 7), indices=_naturals(1 << 27),
-)  # fmt: skip
+define("take", 1, _take_rule, _take, axis=integer(0, 7), indices=_naturals(1 << 27))
 define("concatenate", (1, 4096), _concatenate_rule, _concatenate, axis=integer(0, 7))
