@@ -286,7 +286,7 @@ def test_a_false_projection_names_the_member() -> None:
     opening = world.opening()
     for each in (world.coordinator, *world.party.values()):
         each.opened(opening, world.coordinator.whole)
-    world.party[2]._masked = world.party[2]._masked + np.uint32(1)
+    world.party[2].masked = world.party[2].masked + np.uint32(1)
     refused(2, "another projection", world.coordinator.prove, {2: world.party[2].vouch()})
     refused(3, "nobody else vouches", world.coordinator.prove, {3: changed(world.party[3].vouch(), 9)})
 

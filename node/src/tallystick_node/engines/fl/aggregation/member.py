@@ -40,7 +40,7 @@ class Member(Observer):
         self._key = key
         self._channel, self._mask, self._own = (secrets.token_bytes(masks.KEY) for _ in range(3))
         self._shares: dict[int, bytes] = {}
-        self._masked: Words = np.empty(0, np.uint32)
+        self.masked: Words = np.empty(0, np.uint32)  # what it sent, where sums are verified
         self._advert = b""
         self._root = b""
         self._done = ""
@@ -92,7 +92,7 @@ class Member(Observer):
         masks.add(masked, [(masks.self_seed(self._own, digest, me), False), *pairs])
         if not self.round.verified:
             return masked, b""
-        self._masked = masked
+        self.masked = masked
         self._root = projection.root(digest + struct.pack("<I", me), masked)
         return masked, self._root + self._sign(b"root", self._root)
 
@@ -119,7 +119,7 @@ class Member(Observer):
     def vouch(self) -> bytes:
         """To the coordinator, after :meth:`opened`: the projection of this member's masked vector, signed."""
         self._step("reveal", "vouch")
-        return self._vouch(self.index, self._masked)
+        return self._vouch(self.index, self.masked)
 
     def audit(self, subject: int, words: Words) -> bytes:
         """To the coordinator, after :meth:`vouch`, any number of times: the projection of a survivor's masked vector, signed, once

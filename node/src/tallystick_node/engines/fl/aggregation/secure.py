@@ -14,9 +14,10 @@ from tallystick_node.engines.channel import ChannelError, ProtocolViolation, Ses
 from tallystick_node.engines.fl.aggregation.base import Aggregation, check_summand
 from tallystick_node.engines.fl.aggregation.coordinator import Coordinator
 from tallystick_node.engines.fl.aggregation.graph import Plan, plan
+from tallystick_node.engines.fl.aggregation.journal import Journal
 from tallystick_node.engines.fl.aggregation.member import Member
 from tallystick_node.engines.fl.aggregation.messages import MEMBER, Round, TooFewLeft, pack
-from tallystick_node.engines.fl.aggregation.observer import Observer
+from tallystick_node.engines.fl.aggregation.observer import Observer, Whole
 from tallystick_node.engines.security import SecurityStatement
 
 Given = ParamSpec("Given")
@@ -36,15 +37,21 @@ class SecureSum(Aggregation):
 
     ``verified``: every member commits to its masked vector before it can know what the coordinator makes of it, takes the masks off
     itself, and accepts the sum only if it is that of what was committed (:mod:`.projection`). Without it the coordinator is trusted
-    for the sum, not for privacy. After :meth:`total`, ``survivors`` are the members whose vectors went into the sum.
+    for the sum, not for privacy. ``journal`` keeps what a proof of the whole task needs. After :meth:`total`, ``survivors`` are the
+    members whose vectors went into the sum.
     """
 
-    def __init__(self, *, dropped: float = 0.2, corrupted: float | None = None, verified: bool = True) -> None:
+    def __init__(
+        self, *, dropped: float = 0.2, corrupted: float | None = None, verified: bool = True, journal: Journal | None = None
+    ) -> None:
         if not 0 <= dropped < 0.5 or not (corrupted is None or 0 <= corrupted < 1):
             raise ValueError("the share of members that may drop out is below a half, that of those that collude below one")
         self._dropped = dropped
         self._corrupted = corrupted
+        if journal is not None and not verified:
+            raise ValueError("only rounds that are verified are kept for a proof")
         self._verified = verified
+        self._journal = journal
         self._session: Session | None = None
         self._key = Ed25519PrivateKey.generate()
         self._keys: dict[int, Ed25519PublicKey] = {}
@@ -167,9 +174,9 @@ class SecureSum(Aggregation):
             for peer in sorted(session.channels):
                 self._try(peer, send_array, session, peer, words)
             return run.decoded(words)
-        return self._prove(session, run, pack(secrets))
+        return self._prove(session, run, member, pack(secrets))
 
-    def _prove(self, session: Session, run: Coordinator, opening: bytes) -> NDArray[np.float64]:
+    def _prove(self, session: Session, run: Coordinator, member: Member, opening: bytes) -> NDArray[np.float64]:
         low, high = run.whole.astype(np.uint32), (run.whole >> np.uint64(32)).astype(_carry(run.round))
         for peer in sorted(session.channels):
             self._tell(session, [peer], opening)
@@ -182,6 +189,7 @@ class SecureSum(Aggregation):
         self._tell(session, asked, b"")  # no more audits
         self._tell(session, session.channels, pack(proof))
         run.accept(pack(proof))
+        self._keep(member, run.whole)
         return run.decoded(words)
 
     def _audits(self, session: Session, run: Coordinator, proof: dict[int, bytes], missing: Collection[int]) -> list[int]:
@@ -253,7 +261,8 @@ class SecureSum(Aggregation):
         opening = session.channels[peer].receive()
         low = receive_array(session, peer, shape, "sum", np.uint32)
         high = receive_array(session, peer, shape, "sum", _carry(run.round))
-        words = run.opened(opening, low + (high.astype(np.uint64) << np.uint64(32)))
+        whole = low + (high.astype(np.uint64) << np.uint64(32))
+        words = run.opened(opening, whole)
         session.mark("secure sum/projection")
         if isinstance(run, Member):
             session.channels[peer].send(run.vouch())
@@ -261,7 +270,12 @@ class SecureSum(Aggregation):
                 vector = receive_array(session, peer, shape, "audit", np.uint32)
                 session.channels[peer].send(run.audit(int.from_bytes(subject, "little"), vector))
         run.accept(_next(session, peer))
+        self._keep(run, whole)
         return run.decoded(words)
+
+    def _keep(self, run: Observer, whole: Whole) -> None:
+        if self._journal is not None:
+            self._journal.append(run.masked if isinstance(run, Member) else None, whole)
 
 
 def _next(session: Session, coordinator: int) -> bytes:

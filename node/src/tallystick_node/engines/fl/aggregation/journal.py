@@ -1,0 +1,76 @@
+"""What one party keeps of a task's verified rounds, so that one proof covers them all: what it sent, and what the sum was.
+
+Points are drawn when all vectors are committed to, so the vectors must last until then: they lie in two files of a folder of the
+party's own, four bytes for each entry that it sent and eight for each of the aggregate, one round after the other. What lies there
+is masked: it says no more than the coordinator saw.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tallystick_node.engines.fl.aggregation.observer import Whole
+from tallystick_node.engines.fl.aggregation.projection import Points, Projection, Projector, Root
+from tallystick_node.engines.fl.aggregation.quantisation import Words
+
+_PIECE = 1 << 18  # entries read at a time
+
+
+class Journal:
+    """The rounds of one task at one party. A journal that is opened again goes on where it was."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._sent, self._sums = folder / "sent", folder / "sums"
+        for path in (self._sent, self._sums):
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        self.rewind(min(self._sent.stat().st_size // 4, self._sums.stat().st_size // 8))
+
+    @property
+    def entries(self) -> int:
+        """How many entries all rounds have together."""
+        return self._sums.stat().st_size // 8
+
+    def rewind(self, entries: int) -> None:
+        """Forget what comes after so many entries: rounds that a party repeats after a fault."""
+        os.truncate(self._sums, 8 * entries)
+        os.truncate(self._sent, 4 * entries)
+
+    def append(self, sent: Words | None, whole: Whole) -> None:
+        """One round: the masked vector of this party that went into the sum, if one did, and the sum."""
+        entries = self.entries + len(whole)
+        if sent is None:
+            os.truncate(self._sent, 4 * entries)  # zeros
+        else:
+            if len(sent) != len(whole):
+                raise ValueError("what a party sent in a round is as long as the sum")
+            with self._sent.open("ab") as file:
+                file.write(np.ascontiguousarray(sent, np.uint32).data)
+        with self._sums.open("ab") as file:
+            file.write(np.ascontiguousarray(whole, np.uint64).data)
+
+    def roots(self, context: bytes, party: int) -> tuple[bytes, bytes]:
+        """The roots of all that this party sent and of all sums, for the context of the proof and the party's place in it."""
+        mine, sums = Root(context + party.to_bytes(4, "little")), Root(context + b"aggregate")
+        for piece in self._pieces(self._sent, np.uint32):
+            mine.update(piece)
+        for piece in self._pieces(self._sums, np.uint64):
+            sums.update(piece)
+        return mine.digest(), sums.digest()
+
+    def project(self, points: Points) -> tuple[Projection, Projection]:
+        """The projections of all that this party sent and of all sums."""
+        projector = Projector(points)
+        return projector.project(self._pieces(self._sent, np.uint32)), projector.project(self._pieces(self._sums, np.uint64))
+
+    @staticmethod
+    def _pieces(path: Path, kind: type[np.generic]) -> Iterator[NDArray[Any]]:
+        with path.open("rb") as file:
+            while data := file.read(_PIECE * np.dtype(kind).itemsize):
+                yield np.frombuffer(data, kind)
