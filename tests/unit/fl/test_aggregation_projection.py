@@ -135,7 +135,7 @@ def test_the_proof_bytes_are_what_the_contract_decodes() -> None:
 
 
 def test_one_proof_covers_the_rounds_of_a_task(tmp_path) -> None:
-    """Three parties, two of whom take part in each round; each keeps a journal, and their projections add up to that of the sums."""
+    """Three parties, not all of whom take part in each round, keep a journal each; their projections add up to that of the sums."""
     sessions = local_sessions(3)
     journals = [Journal(tmp_path / str(party)) for party in range(3)]
     given_ = np.random.default_rng(1).uniform(-1, 1, (3, 500))

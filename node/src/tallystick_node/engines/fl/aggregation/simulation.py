@@ -22,11 +22,12 @@ PHASES = ("advertise", "share", "mask", "confirm", "reveal", "vouch")
 
 @dataclass(frozen=True)
 class Outcome:
-    """The sum, whose vectors went into it, and the coordinator with all that it saw."""
+    """The sum, whose vectors went into it, and the coordinator with what it saw, the members' revealed secrets among it."""
 
     total: NDArray[np.float64]
     survivors: tuple[int, ...]
     coordinator: Coordinator
+    secrets: Mapping[int, bytes]
 
 
 def simulate(
@@ -54,7 +55,7 @@ def simulate(
     secrets = coordinator.open({index: each.reveal(certificate) for index, each in alive("reveal").items()})
     if not verified:
         words = coordinator.unmasked(coordinator.whole.astype(np.uint32), secrets)
-        return Outcome(coordinator.decoded(words), coordinator.survivors, coordinator)
+        return Outcome(coordinator.decoded(words), coordinator.survivors, coordinator, secrets)
     words = coordinator.opened(pack(secrets), coordinator.whole)
     ready = alive("reveal")
     sums = {index: each.decoded(each.opened(pack(secrets), coordinator.whole)) for index, each in ready.items()}
@@ -67,4 +68,4 @@ def simulate(
         each.accept(pack(proof))
         if not np.array_equal(sums[index], coordinator.decoded(words)):
             raise RuntimeError("members decoded different sums")
-    return Outcome(coordinator.decoded(words), coordinator.survivors, coordinator)
+    return Outcome(coordinator.decoded(words), coordinator.survivors, coordinator, secrets)

@@ -1,0 +1,149 @@
+"""Robust means against arbitrary vectors, and Pedersen commitments to short ones."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tallystick_node.engines.channel import ProtocolViolation, local_sessions, send_array
+from tallystick_node.engines.fl.aggregation import commitment, robust
+from tallystick_node.engines.fl.aggregation.projection import Accused
+from tallystick_node.engines.fl.aggregation.robust import RobustSum
+
+NAMES = ["median", "trimmed-mean", "krum", "multi-krum"]
+
+
+def honest(count: int, size: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return 0.3 + rng.normal(0, 0.02, (count, size))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("attack", ["huge", "opposite", "same", "just outside"])
+def test_three_of_ten_arbitrary_vectors_do_not_move_a_robust_mean_far(name: str, attack: str) -> None:
+    good = honest(7, 50, 4)
+    wrong = {
+        "huge": np.full((3, 50), 1e9),
+        "opposite": -good[:3],
+        "same": np.full((3, 50), -0.7),
+        "just outside": np.full((3, 50), 0.38),
+    }[attack]
+    vectors = np.vstack([wrong[:1], good, wrong[1:]])
+    found = RobustSum.of(name, 3).rule(vectors)
+    assert np.abs(found - 0.3).max() < 0.1
+    if attack != "just outside":
+        assert np.abs(vectors.mean(axis=0) - 0.3).max() > 0.1  # which the mean does not stand
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(3, 12), st.integers(1, 8), st.integers(0, 2**32), st.data())
+def test_an_entry_of_a_trimmed_mean_lies_among_the_honest(count: int, size: int, seed: int, data) -> None:
+    arbitrary = data.draw(st.integers(0, (count - 1) // 2))
+    good = honest(count - arbitrary, size, seed)
+    vectors = np.vstack([np.random.default_rng(seed).normal(0, 1e6, (arbitrary, size)), good])
+    for found in (robust.trimmed_mean(vectors, arbitrary), robust.median(vectors)):
+        assert (found >= good.min(axis=0) - 1e-12).all()
+        assert (found <= good.max(axis=0) + 1e-12).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 9), st.integers(0, 2**32))
+def test_the_median_is_numpys(count: int, seed: int) -> None:
+    vectors = np.random.default_rng(seed).normal(size=(count, 7))
+    assert robust.median(vectors) == pytest.approx(np.median(vectors, axis=0))
+
+
+def test_krum_by_its_definition() -> None:
+    vectors = np.random.default_rng(6).normal(size=(9, 4))
+    f, near = 2, 9 - 2 - 2
+    scores = [
+        sum(sorted(float(((v - w) ** 2).sum()) for j, w in enumerate(vectors) if j != i)[:near]) for i, v in enumerate(vectors)
+    ]
+    order = np.argsort(scores)
+    assert np.array_equal(robust.krum(vectors, f), vectors[order[0]])
+    assert robust.krum(vectors, f, 3) == pytest.approx(vectors[order[:3]].mean(axis=0))
+
+
+def test_means_that_do_not_stand_so_many_are_refused() -> None:
+    vectors = np.zeros((6, 3))
+    for act in (
+        lambda: robust.trimmed_mean(vectors, 3),
+        lambda: robust.trimmed_mean(vectors, -1),
+        lambda: robust.krum(vectors, 2),
+        lambda: robust.krum(vectors, 1, 4),
+        lambda: robust.krum(vectors, 1, 0),
+        lambda: robust.median(np.full((3, 2), np.nan)),
+        lambda: robust.median(np.zeros(3)),
+        lambda: robust.krum(np.full((7, 2), np.inf), 1),
+        lambda: RobustSum.of("mean", 1),
+        lambda: RobustSum.of("median", -1),
+    ):
+        with pytest.raises(ValueError):
+            act()
+    with pytest.raises(ValueError, match="or more, not 3"):
+        RobustSum.of("krum", 1).total(local_sessions(3)[0], np.zeros(2), [0, 1, 2], 0)
+
+
+def test_members_and_others_get_the_same_robust_mean() -> None:
+    vectors = np.vstack([honest(4, 9, 1), np.full((1, 9), -1.0), np.zeros((1, 9))])
+    rule = RobustSum.of("median", 2)
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda one: rule.total(one, vectors[one.index], [0, 1, 2, 3, 4], 1), local_sessions(6)))
+    assert all(np.array_equal(each, np.median(vectors[:5], axis=0) * 5) for each in found)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1.5])
+def test_an_update_that_is_not_within_the_bound_names_its_member(bad: float) -> None:
+    sessions = local_sessions(3)
+    for member in (1, 2):
+        send_array(sessions[member], 0, np.full(2, bad if member == 2 else 0.5))
+    with pytest.raises(ProtocolViolation) as caught:
+        RobustSum.of("median", 1).total(sessions[0], np.zeros(2), [0, 1, 2], 0)
+    assert caught.value.peer == 2
+
+
+def committed():
+    rng = np.random.default_rng(3)
+    vectors = [rng.integers(0, 2**32, 20, dtype=np.uint32) for _ in range(3)]
+    made = [commitment.commit(vector) for vector in vectors]
+    return vectors, made, np.sum(vectors, axis=0, dtype=np.uint64), sum(each.blinding for each in made)
+
+
+def test_the_sum_of_what_was_committed_opens_the_sum_of_the_commitments() -> None:
+    vectors, made, whole, blinding = committed()
+    commitment.find_liars(vectors, made)
+    commitment.verify([each.point for each in made], whole, blinding)
+
+
+@pytest.mark.parametrize("forged", ["dropped", "changed", "invented", "wrapped", "unblinded", "large"])
+def test_another_sum_does_not_open_it(forged: str) -> None:
+    vectors, made, whole, blinding = committed()
+    if forged == "dropped":
+        whole = whole - vectors[0]
+    elif forged == "changed":
+        whole[3] += np.uint64(1)
+    elif forged == "invented":
+        whole = whole + vectors[0]
+    elif forged == "wrapped":
+        whole = whole.astype(np.uint32).astype(np.uint64)
+    elif forged == "unblinded":
+        blinding += 1
+    else:
+        whole[0] = 2**50
+    with pytest.raises(Accused, match="aggregate"):
+        commitment.verify([each.point for each in made], whole, blinding)
+
+
+def test_a_forged_commitment_names_its_party() -> None:
+    vectors, made, whole, blinding = committed()
+    with pytest.raises(Accused) as caught:
+        commitment.find_liars(vectors, [made[0], made[2], made[2]])
+    assert caught.value.party == 1
+    with pytest.raises(Accused) as caught:
+        commitment.verify([made[0].point, made[1].point, b"\1" * 64], whole, blinding)
+    assert caught.value.party == 2
+    with pytest.raises(ValueError, match="at most"):
+        commitment.commit(np.zeros(commitment.MAX_ENTRIES + 1, np.uint32))
