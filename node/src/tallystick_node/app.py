@@ -1,6 +1,7 @@
 """The composition root: ``tallystick-node run --config FILE`` wires one institution's node and runs it until SIGTERM.
 
 ``check`` opens everything that ``run`` would, says what is wrong, and ends; ``migrate`` brings the store to this release.
+``warm-up`` compiles what the engines need, which a node else does after its first start, before it accepts a task that needs it.
 ``import-model MODEL.onnx FOLDER`` makes files of a trained model, to publish and to predict with.
 """
 
@@ -36,6 +37,7 @@ from tallystick_node.indexer import Indexer
 from tallystick_node.peers.identity import SERVER_OPTIONS, require_enrolled, server_credentials
 from tallystick_node.peers.links import Peers
 from tallystick_node.runs.engine import Runs
+from tallystick_node.runs.warm_up import ENGINES, WarmUp, warm
 from tallystick_node.server import health
 from tallystick_node.server.door import Door
 from tallystick_node.server.services import NodeService, PeerService
@@ -81,7 +83,8 @@ class Node:
         self.store = Store(settings.store)
         self.release = release_digest()
         self.peers = Peers(settings, self.chain, self.signer.address)
-        self.runs = Runs(settings, self.store, self.chain, self.signer, self.peers, self.release)
+        self.warming = WarmUp()
+        self.runs = Runs(settings, self.store, self.chain, self.signer, self.peers, self.warming, self.release)
         self.indexer = Indexer(self.store, self.chain, self.runs.on_event)
         self.outbox = Outbox(self.store, self.chain, self.runs.on_refused_write)
         self._loops: list[asyncio.Task[None]] = []
@@ -142,11 +145,13 @@ class Node:
             asyncio.create_task(self._write()),
             asyncio.create_task(self._tick()),
         ]
+        warming = asyncio.create_task(self.warming.run())
         ended = asyncio.create_task(stopped.wait())
         done, _ = await asyncio.wait([*self._loops, ended], return_when=asyncio.FIRST_COMPLETED)
         LOG.info("node stops")
-        for loop in self._loops:
+        for loop in (*self._loops, warming):
             loop.cancel()
+        await asyncio.gather(warming, return_exceptions=True)
         await self.runs.stop()
         await server.stop(GRACE)
         await self.peers.close()
@@ -192,6 +197,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("run", "check", "migrate"):
         commands.add_parser(name).add_argument("--config", type=Path, required=True, help="settings in TOML")
+    commands.add_parser("warm-up")
     importing = commands.add_parser("import-model", help="a trained model for the workload prediction")
     importing.add_argument("model", type=Path, metavar="MODEL.onnx")
     importing.add_argument(
@@ -202,6 +208,9 @@ def main() -> None:
     try:
         if arguments.command == "import-model":
             _import_model(arguments.model, arguments.folder)
+            return
+        if arguments.command == "warm-up":
+            _warm_up()
             return
         settings = Settings.load(arguments.config)
         if arguments.command == "migrate":
@@ -224,6 +233,15 @@ def _import_model(model: Path, folder: Path) -> None:
     written = write_model(imported, folder)
     public = ", ".join(each.name for each in written[1:])
     sys.stdout.write(f"{len(imported.weights)} weights in {written[0]}, which is secret; public: {public}\n")
+
+
+def _warm_up() -> None:
+    for engine in ENGINES:
+        seconds = warm(engine)
+        sys.stdout.write(
+            f"{engine}: " + ("compiled already" if seconds is None else f"compiled and run once in {seconds:.1f} s") + "\n"
+        )
+        sys.stdout.flush()
 
 
 def _complain(error: TallystickError) -> NoReturn:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,8 @@ from tallystick.protocol.errors import NotFound
 from tallystick.protocol.task import TaskSpec
 from tallystick.testing.network import Institution, Network
 from tallystick.wire import node_pb2
-from tallystick_node.engines.channel import Session, local_sessions
 from tallystick_node.engines.mpc import array as sa
-from tallystick_node.engines.mpc.models.glm import Newton, fit, predict
-from tallystick_node.engines.psi.ecdh import intersect
+from tallystick_node.runs.warm_up import ENGINES, warm
 
 PURPOSE = "health/research"
 ALDER = ("id", "mean radius", "mean texture")
@@ -43,30 +40,6 @@ def patients() -> pd.DataFrame:
     return frame.assign(id=np.arange(len(frame)), malignant=1 - frame["target"])
 
 
-def compile_kernels() -> None:
-    """Run what the nodes will run once in this process: in a new checkout Numba compiles for longer than a link is waited for."""
-    sessions = local_sessions(3, 300)
-
-    def party(session: Session) -> None:
-        if session.index < 2:
-            items = [number.to_bytes(8, "big") for number in range(40)]
-            intersect(session, items, peer=1 - session.index, receivers=[0, 1], mode="ids", context=b"")
-
-    with ThreadPoolExecutor(3) as pool:
-        list(pool.map(party, sessions))
-    rows, bad = np.random.default_rng(1).normal(size=(64, 2)), np.arange(64) % 2
-
-    def program(x: sa.SecretArray, y: sa.SecretArray) -> None:
-        coefficients = fit(x, y, "logistic", Newton(1), 0.1)
-        sa.reveal(coefficients, to=["A"])
-        sa.reveal((sa.rank(predict(x, coefficients, "logistic")) * y).sum(), to=["A"])
-
-    kind = "fixed:20"
-    plan = sa.plan_of(program, {"x": sa.declare("A", 64, ["a", "b"], kind), "y": sa.declare("B", 64, "y", kind)}, fraction=20)
-    for protocol, computing in (("replicated", "ABC"), ("replicated-malicious", "ABC"), ("two-party", "AB")):
-        sa.run_locally(plan, {"x": rows, "y": bad}, list(computing), protocol)
-
-
 class Five:
     """The network and its actors."""
 
@@ -76,7 +49,8 @@ class Five:
         frame = patients()
         for home, names, rows in zip(self.homes, (ALDER, BIRCH), ROWS.values(), strict=False):
             frame.iloc[rows][list(names)].to_csv(home.data / "patients.csv", index=False)
-        compile_kernels()
+        for engine in ENGINES:
+            warm(engine)  # at low priority, beside other tests, the nodes would take long
         computing = [home.account for home in self.homes[2:]]  # whom both owners let compute on their data
         network.launch(*self.homes, link_seconds=10, policy={"compute": computing})
         self.clients: list[Client] = [network.client(home) for home in self.homes]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import platform
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import numba
 from numba import njit
+from numba.core.registry import cpu_target
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -21,3 +26,24 @@ def compiled(function: Function) -> Function:
 def inlined(function: Function) -> Function:
     """Write the function into its compiled callers."""
     return cast("Function", njit(inline="always")(function))
+
+
+def folder() -> Path:
+    """Where the machine code of these files is kept; it may not exist yet."""
+    place: Any = _nothing
+    return Path(place.stats.cache_path)
+
+
+def fingerprint() -> str:
+    """What kept machine code depends on: the engines' sources, the compiler, and the processor."""
+    root = Path(__file__).parent
+    facts = [numba.__version__, platform.python_version(), str(cpu_target.target_context.codegen().magic_tuple())]
+    for path in sorted(root.rglob("*.py")):
+        found = path.stat()
+        facts.append(f"{path.relative_to(root)} {found.st_mtime_ns} {found.st_size}")
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+
+
+@compiled
+def _nothing() -> None:
+    pass

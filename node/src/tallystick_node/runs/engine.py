@@ -13,6 +13,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import structlog
@@ -39,6 +40,7 @@ from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.evidence import agreement
 from tallystick_node.peers.links import Peers, RunLinks
 from tallystick_node.runs.attempt import Attempt, Institution
+from tallystick_node.runs.warm_up import WarmUp
 from tallystick_node.settings import Settings
 from tallystick_node.store.database import IllegalTransition, RunRecord, Store, Write
 from tallystick_node.workloads.base import Cost
@@ -54,15 +56,19 @@ RETRIED = frozenset({Reason.RESTARTED, Reason.PEER_SILENT, Reason.WORKER, Reason
 class Runs:
     """All runs of one node."""
 
-    def __init__(self, settings: Settings, store: Store, chain: Chain, signer: Signer, peers: Peers, release: str) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, chain: Chain, signer: Signer, peers: Peers, warming: WarmUp, release: str
+    ) -> None:
         self._me = Institution(settings, store, chain, signer, release)
         self._store = store
         self._chain = chain
         self._signer = signer
         self._peers = peers
+        self._warming = warming
         self._gate = Gate(signer.address, chain, store, settings.policy)
         self._admission = threading.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._kept_back: dict[str, tuple[TaskSpec, Callable[[], object]]] = {}  # acceptances that wait for kernels
         self._stopped: dict[str, RunFailed] = {}  # runs that were told to stop, and what to report of them
 
     # -- what the server calls
@@ -166,7 +172,12 @@ class Runs:
             await asyncio.to_thread(self._try_again, run, spec)
 
     async def tick(self) -> None:
-        """Close what is over time: anyone may, so every party does."""
+        """Accept what has waited for kernels; close what is over time: anyone may, so every party does."""
+        for task, (spec, accept) in list(self._kept_back.items()):
+            if self._warming.ready(spec):
+                with contextlib.suppress(IllegalTransition):  # it was cancelled meanwhile
+                    await asyncio.to_thread(accept)
+                del self._kept_back[task]
         now = await asyncio.to_thread(self._chain.now)
         for run in await asyncio.to_thread(self._store.active_runs):
             spec = TaskSpec.parse(run.spec)
@@ -217,12 +228,19 @@ class Runs:
             return self._store.advance(run.task, "refused", problem={**refusal.problem(), "rule": refusal.rule})
         if self._on_chain(proposal_of(spec)) != "Proposed":
             return run
+        if not self._warming.ready(spec):
+            self._kept_back[run.task] = (spec, partial(self._admit, run))
+            self._store.report(run.task, "waiting until kernels are compiled", 0.0)
+            return run
         return self._accept(run, spec, 1)
 
     def _try_again(self, run: RunRecord, spec: TaskSpec) -> None:
         """Accept the next attempt, if the task would still be admitted: authorisation may have ended meanwhile."""
         failed = self._store.run(run.task)
         if failed is None or failed.state != "failed" or self._chain.now() >= spec.accept_by:
+            return
+        if not self._warming.ready(spec):
+            self._kept_back[run.task] = (spec, partial(self._try_again, run, spec))
             return
         try:
             self._gate.check(spec)

@@ -62,7 +62,7 @@ async def run_worker(
             stdin=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             pass_fds=[theirs.fileno(), *(each.fileno() for each in connections.values())],
-            env={"PATH": os.environ.get("PATH", ""), "HOME": str(Path.home())},
+            env=environment(),
             start_new_session=True,
         )
     finally:
@@ -92,6 +92,12 @@ async def run_worker(
 
 def _link(link: Link, peer: int, descriptor: int) -> dict[str, Any]:
     """What a worker needs of one link."""
+def environment() -> dict[str, str]:
+    """The environment of a process that computes: what it finds programs and kept machine code by, and nothing else."""
+    kept = {"NUMBA_CACHE_DIR": os.environ["NUMBA_CACHE_DIR"]} if "NUMBA_CACHE_DIR" in os.environ else {}
+    return {"PATH": os.environ.get("PATH", ""), "HOME": str(Path.home()), **kept}
+
+
     return {
         "peer": peer,
         "descriptor": descriptor,

@@ -163,7 +163,8 @@ class Planned(ABC):
         return plan
 
     def _announce(self, spec: TaskSpec, party: str, inputs: Numbers, session: Session) -> dict[str, int]:
-        """Every owner tells everybody how many rows it brings. Raises OutputRefused for too few, ProtocolViolation for nonsense."""
+        """Every owner tells everybody how many rows it brings, as soon as they are prepared, however long that takes. Raises
+        OutputRefused for too few, ProtocolViolation for nonsense."""
         session.mark("rows")
         rows: dict[str, int] = {}
         if inputs:
@@ -174,6 +175,7 @@ class Planned(ABC):
             if part.party != party:
                 peer = spec.parties.index(part.party)
                 rows[part.party] = int(receive_array(session, peer, (1,), "rows")[0])
+                session.patience(peer)
                 if rows[part.party] > MAX_ROWS:
                     raise ProtocolViolation(peer, "rows", f"it announces more than {MAX_ROWS} rows")
         for owner, count in rows.items():

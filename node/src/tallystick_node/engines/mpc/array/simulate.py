@@ -25,7 +25,8 @@ from tallystick_node.engines.mpc.plan.offers import OFFERS
 from tallystick_node.engines.mpc.plan.roles import Cast, Offer, Part
 from tallystick_node.engines.mpc.ring import Ring
 
-SECONDS = 120.0  # how long one party waits for another
+SECONDS = 600.0  # how long one party waits for another: in a new installation kernels are compiled meanwhile
+DEALER = "dealer"
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from tallystick_node.engines.mpc.plan.roles import Offer
 from tallystick_node.engines.mpc.protocol import Binary, Protocol, Shares
 
 OPENING = "open"  # what joining the protocol costs, before anything is computed
-SECONDS = 30.0
+SECONDS = 300.0  # in a new installation kernels are compiled meanwhile
 _START = 64
 _MANY = 4096
 _SHOWING = frozenset({"reveal", "reveal_binary", "disclose"})  # before these, what is checked in batches is checked

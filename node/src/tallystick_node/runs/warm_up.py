@@ -1,0 +1,158 @@
+"""Compiling the engines' kernels before a run needs them: ``python -m tallystick_node.runs.warm_up``, and
+``tallystick-node warm-up``.
+
+Numba compiles a kernel at its first call and keeps the machine code beside the source. In a fresh installation that takes longer
+than a run bears the silence of a peer. So each engine runs once in memory, with itself, before this node accepts a task that needs
+it. A mark beside the machine code says for which sources, compiler and processor that was done. It is locked meanwhile: nodes that
+share an installation take turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import structlog
+from tallystick.protocol.task import TaskSpec
+
+from tallystick_node.engines import compiled
+from tallystick_node.engines.channel import Session, local_sessions
+from tallystick_node.engines.mpc import array as sa
+from tallystick_node.engines.mpc.models.glm import Newton, fit, predict
+from tallystick_node.engines.mpc.plan.offers import OFFERS, SECURE
+from tallystick_node.engines.psi.ecdh import intersect
+from tallystick_node.runs.process import environment
+
+LOG = structlog.get_logger()
+DEADLINE = 1800  # seconds for all engines: on an idle core they take a minute or two
+
+
+def _intersect() -> None:
+    def party(session: Session) -> None:
+        items = [number.to_bytes(8, "big") for number in range(40)]
+        intersect(session, items, peer=1 - session.index, receivers=[0, 1], mode="ids", context=b"")
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(party, local_sessions(2, DEADLINE)))
+
+
+def _compute(protocol: str) -> None:
+    """A regression and a ranking: they need every kernel. Whole blocks of 64 rows are laid out otherwise than parts of one."""
+
+    def program(x: sa.SecretArray, y: sa.SecretArray) -> None:
+        coefficients = fit(x, y, "logistic", Newton(1), 0.1)
+        sa.reveal(coefficients, to=["A"])
+        sa.reveal((sa.rank(predict(x, coefficients, "logistic")) * y).sum(), to=["A"])
+
+    kind = "fixed:20"
+    for rows in (64, 100):
+        plan = sa.plan_of(
+            program, {"x": sa.declare("A", rows, ["a", "b"], kind), "y": sa.declare("B", rows, "y", kind)}, fraction=20
+        )
+        values = {"x": np.random.default_rng(1).normal(size=(rows, 2)), "y": np.arange(rows) % 2}
+        sa.run_locally(plan, values, list("ABC"[: OFFERS[protocol].fewest]), protocol)
+
+
+#: What runs once, by the name that a task needs it by; in this order.
+ENGINES: dict[str, Callable[[], None]] = {"intersection": _intersect, **{name: partial(_compute, name) for name in SECURE}}
+
+
+def needed(spec: TaskSpec) -> frozenset[str]:
+    """The engines with kernels that a task runs."""
+    protocol = spec.parameters.get("protocol")
+    if protocol in SECURE:
+        return frozenset({"intersection", protocol})  # owners may match their rows first
+    return frozenset({"intersection"} & {spec.workload})
+
+
+def warm(engine: str) -> float | None:
+    """Run an engine once, unless that was done. Returns the seconds that it took, None when there was nothing to do."""
+    with _mark(engine).open("a+") as mark:
+        fcntl.flock(mark, fcntl.LOCK_EX)
+        mark.seek(0)
+        now = compiled.fingerprint()
+        if mark.read() == now:
+            return None
+        began = time.monotonic()
+        ENGINES[engine]()
+        mark.truncate(0)
+        mark.write(now)
+        return time.monotonic() - began
+
+
+def is_warm(engine: str) -> bool:
+    """Whether an engine has run with these sources, compiler and processor."""
+    try:
+        return _mark(engine).read_text() == compiled.fingerprint()
+    except OSError:
+        return False
+
+
+def _mark(engine: str) -> Path:
+    folder = compiled.folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{engine}.warm"
+
+
+class WarmUp:
+    """The engines of one node that are cold yet, and the process that warms them."""
+
+    def __init__(self) -> None:
+        self.cold = {engine for engine in ENGINES if not is_warm(engine)}
+
+    def ready(self, spec: TaskSpec) -> bool:
+        """Whether a task's engines are warm."""
+        return not needed(spec) & self.cold
+
+    async def run(self) -> None:
+        """Warm what is cold, in a process of low priority. A failure is logged, and tasks are accepted all the same."""
+        if not self.cold:
+            return
+        LOG.info("kernels are compiled", engines=sorted(self.cold))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tallystick_node.runs.warm_up",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=environment(),
+            start_new_session=True,
+        )
+        try:
+            assert process.stdout is not None
+            while line := await process.stdout.readline():  # it ends by its own deadline
+                self.cold.discard(line.decode().strip())
+            if self.cold:
+                LOG.warning("kernels are not compiled: first runs will be slow", engines=sorted(self.cold), remedy="run warm-up")
+            else:
+                LOG.info("all kernels are compiled")
+            self.cold.clear()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+def main() -> None:
+    """Warm every engine, and name each on standard output."""
+    os.nice(19)
+    signal.alarm(DEADLINE)
+    for engine in ENGINES:
+        warm(engine)
+        sys.stdout.write(engine + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
