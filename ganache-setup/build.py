@@ -30,6 +30,7 @@ CONTRACTS = (
     "AuditLog",
     "SignedByAllVerifier",
     "SumVerifier",
+    "ProjectionVerifier",
 )
 SETTINGS: dict[str, Any] = {
     # Paris: the oldest EVM among the chains we target (Ganache stops at Shanghai, FISCO BCOS 3 defaults to Paris).

@@ -21,6 +21,6 @@ interface IProofVerifier {
 
     /// @notice Four bytes that name the kind: the first four of keccak256(name()).
     function kind() external view returns (bytes4);
-    /// @notice `signed-by-all` or `sum-verified`; what a query's answer shows as the proof's strength.
+    /// @notice `signed-by-all`, `sum-verified` or `projection-verified`; what a query's answer shows as the proof's strength.
     function name() external view returns (string memory);
 }

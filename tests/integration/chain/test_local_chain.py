@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tallystick.chain import artifacts
 from tallystick.chain.connection import Chain
 from tallystick.chain.deployment import Deployment, deploy, ensure
 from tallystick.chain.profile import PROFILES
+from tallystick.protocol import typed
 from tallystick.protocol.errors import ChainUnreachable, Configuration
 from tallystick.signing import signer_from_uri
 from tallystick.testing.local_chain import CHAIN_IDS, LocalChain, free_port, rpc
@@ -273,6 +275,26 @@ def test_deploying_twice_is_deploying_once(tmp_path: Path) -> None:
         again = ensure(Web3(HTTPProvider(local.url)), signer, path)
         assert again.contracts == first.contracts
         Chain(local.url, again)
+
+
+def test_the_governor_adds_a_verifier_that_an_older_deployment_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "31337.json"
+    governor, other = signer_from_uri("mnemonic:0"), signer_from_uri("mnemonic:1")
+    with LocalChain(tmp_path / "chain") as local:
+        web3 = Web3(HTTPProvider(local.url))
+        older = artifacts.VERIFIERS[:2]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(artifacts, "VERIFIERS", older)
+            first = ensure(web3, governor, path)
+        kind = typed.proof_kind("projection-verified")
+        assert set(first.contracts) == {*artifacts.LEDGERS, *older}
+        assert ensure(web3, other, path) == Deployment.load(path) == first
+        assert Chain(local.url, first).call("ProofRegistry", "verifierOf", kind) == "0x" + 40 * "0"
+        whole = ensure(web3, governor, path)
+        assert ensure(web3, governor, path) == Deployment.load(path) == whole
+        assert (whole.block, whole.contracts | first.contracts) == (first.block, whole.contracts)
+        added = Chain(local.url, whole).call("ProofRegistry", "verifierOf", kind)
+        assert added.lower() == whole.contracts["ProjectionVerifier"].lower()
 
 
 def test_a_chain_of_another_kind_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tallystick.chain import artifacts, contracts
 from tallystick.chain.generate import LEFT_OUT, _snake
 
-CLASSES = artifacts.CONTRACTS[:6]
+CLASSES = artifacts.LEDGERS
 
 
 class Note:

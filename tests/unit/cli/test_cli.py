@@ -110,7 +110,7 @@ def test_no_chain_is_exit_40(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         name: f"0x{number:040x}"
         for number, name in enumerate(
             ["ParticipantRegistry", "DatasetRegistry", "GrantLedger", "TaskLedger", "ProofRegistry", "AuditLog",
-             "SignedByAllVerifier", "SumVerifier"], start=1,
+             "SignedByAllVerifier", "SumVerifier", "ProjectionVerifier"], start=1,
         )
     }  # fmt: skip
     body = {"chainId": 1, "block": 1, "deployer": PARTIES[0], "governor": PARTIES[0], "contracts": addresses}

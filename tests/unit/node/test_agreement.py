@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tallystick.protocol import canonical
-from tallystick.protocol.errors import PeerFailed
+from tallystick.protocol.errors import PeerFailed, RunFailed
+from tallystick.protocol.proof.kinds import KINDS
+from tallystick.protocol.proof.projection_verified import Contribution
+from tallystick.protocol.proof.subject import subject_of
 from tallystick.protocol.reasons import Reason
 from tallystick.protocol.statement import Link
 from tallystick_node.evidence.agreement import Registered, Word, build, check_commitments
@@ -27,6 +30,7 @@ def word_of(world: World, account: str) -> Word:
     given = {part.party: part.commitment for part in world.statement.inputs}
     return Word(
         commitment=given.get(account, ""),
+        contribution=world.contributions(subject_of(world.statement, world.spec.parties)).get(account, ""),
         output=digest("output", account) if account in world.spec.receivers else "",
         links=tuple(
             Link(one, other, 3, 300, digest(one, other).replace("sha256", "blake3"))
@@ -51,7 +55,7 @@ def words(world: World) -> dict[str, Word]:
 
 def built(world: World, words: dict[str, Word]) -> Any:
     datasets = {part.dataset: Registered(bytes(32), bytes(32)) for part in world.spec.inputs}
-    return build(world.spec, 1, words, datasets, DEPLOYED)
+    return build(world.spec, 1, words, datasets, DEPLOYED)[0]
 
 
 def test_everybody_builds_the_same_statement(world: World, words: dict[str, Word]) -> None:
@@ -95,7 +99,57 @@ def test_a_claim_to_another_commitment(world: World, words: dict[str, Word]) -> 
     assert (caught.value.party, caught.value.reason) == (owner, Reason.STATEMENT_MISMATCH)
 
 
-MEMBERS = ("commitment", "output", "links", "seconds_ms", "certificate", "release")
+@pytest.fixture(scope="module")
+def projecting() -> World:
+    return make("projection-verified")
+
+
+@pytest.fixture(scope="module")
+def announced(projecting: World) -> dict[str, Word]:
+    return {account: word_of(projecting, account) for account in PARTIES}
+
+
+def changed(words: dict[str, Word], account: str, **values: Any) -> dict[str, Word]:
+    said = replace(Contribution.parse(words[account].contribution), **values)
+    return {**words, account: replace(words[account], contribution=said.to_text())}
+
+
+def test_the_announced_projections_become_the_proof(projecting: World, announced: dict[str, Word]) -> None:
+    datasets = {part.dataset: Registered(bytes(32), bytes(32)) for part in projecting.spec.inputs}
+    statement, content = build(projecting.spec, 1, announced, datasets, DEPLOYED)
+    assert content == projecting.proof
+    kind, subject = KINDS["projection-verified"], subject_of(statement, projecting.spec.parties)
+    assert statement.proof_inputs == canonical.hex32(kind.inputs(subject))
+    assert statement.proof_output == canonical.hex32(kind.output(subject, content))
+
+
+def test_a_party_that_used_another_aggregate_is_named(projecting: World, announced: dict[str, Word]) -> None:
+    for values in ({"aggregate_root": b"\1" * 32}, {"aggregate": (1, 2, 3, 4)}):
+        with pytest.raises(PeerFailed, match="another aggregate") as caught:
+            built(projecting, changed(announced, B, **values))
+        assert (caught.value.party, caught.value.reason) == (B, Reason.STATEMENT_MISMATCH)
+
+
+def test_a_projection_that_may_not_be_names_its_party(projecting: World, announced: dict[str, Word]) -> None:
+    for account, own in ((B, (2**61 - 1, 0, 0, 0)), (C, (0, 0, 0, 1))):
+        with pytest.raises(PeerFailed, match="announces a projection") as caught:
+            built(projecting, changed(announced, account, own=own))
+        assert caught.value.party == account
+
+
+def test_updates_that_do_not_add_up_prove_nothing_and_accuse_nobody(projecting: World, announced: dict[str, Word]) -> None:
+    with pytest.raises(RunFailed, match="do not add up") as caught:
+        built(projecting, changed(announced, A, own=(1, 2, 3, 4)))
+    assert (caught.value.party, caught.value.reason) == (None, Reason.STATEMENT_MISMATCH)
+
+
+def test_a_contribution_where_none_is_taken_names_its_party(world: World, words: dict[str, Word]) -> None:
+    with pytest.raises(PeerFailed, match="takes nothing") as caught:
+        built(world, {**words, B: replace(words[B], contribution="more")})
+    assert caught.value.party == B
+
+
+MEMBERS = ("commitment", "contribution", "output", "links", "seconds_ms", "certificate", "release")
 JUNK = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(-(2**53) + 1, 2**53 - 1), st.text(max_size=20)),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text("abc", max_size=3), inner, max_size=3)),

@@ -6,7 +6,7 @@ import pytest
 from unit.protocol.world import World, make
 
 
-@pytest.fixture(params=["sum-verified", "signed-by-all"])
+@pytest.fixture(params=["sum-verified", "signed-by-all", "projection-verified"])
 def any_world(request: pytest.FixtureRequest) -> World:
     return make(request.param)
 

@@ -13,7 +13,7 @@ from tallystick.protocol.dataset import Column, DatasetDescriptor, dataset_id, s
 from tallystick.protocol.errors import MalformedDocument, Refused
 from tallystick.protocol.grant import FIELDS, Grant, GrantTerms
 from tallystick.protocol.merkle import SortedPairTree
-from tallystick.protocol.proof import point_of
+from tallystick.protocol.proof.sum_verified import point_of
 from tallystick.protocol.result import Opening, ResultFile, opening_of
 from tallystick.protocol.statement import Envelope, Statement, pae
 from tallystick.protocol.task import TaskSpec, proposal_of

@@ -9,8 +9,10 @@ import struct
 from pathlib import Path
 
 from eth_utils.crypto import keccak
+from tallystick.commitments import projection
 from tallystick.protocol import canonical, merkle, typed
 from tallystick.protocol.grant import GrantTerms, Salts
+from tallystick.protocol.task import PROOFS
 
 SPEC = Path(__file__).parents[3] / "docs/spec"
 
@@ -33,7 +35,7 @@ def test_terms() -> None:
 
 def test_kinds_and_type_hashes() -> None:
     text = page("task.md")
-    for name in ("signed-by-all", "sum-verified"):
+    for name in PROOFS:
         assert f"| kind of `{name}` | `0x{typed.proof_kind(name).hex()}` |" in text
     for kind in (typed.PARTY_TYPE, typed.PROPOSAL_TYPE, typed.RESULT_TYPE, typed.GRANT_TYPE):
         assert f"| type hash of {kind.partition('(')[0]} | `0x{keccak(kind.encode()).hex()}` |" in text
@@ -46,6 +48,19 @@ def test_kinds_and_type_hashes() -> None:
         typed.GRANT_TYPE,
     ):
         assert kind in page("identity.md")
+
+
+def test_projections() -> None:
+    root = projection.root([projection.encode([1, 2, 3])])
+    challenge = projection.challenge(b"\1" * 32, [root, bytes(32)], root)
+    points = projection.points(challenge)
+    text = page("statement.md")
+    for value in (
+        root.hex(),
+        challenge.hex(),
+        *(", ".join(map(str, each)) for each in (points, projection.project([1, 2, 3], points))),
+    ):
+        assert f"`{value}`" in text
 
 
 def test_rows() -> None:

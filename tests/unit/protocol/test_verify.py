@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tallystick.protocol import canonical, events, proof
+from tallystick.protocol import canonical, events
 from tallystick.protocol.bundle import Bundle
 from tallystick.protocol.errors import VerificationFailed
 from tallystick.protocol.facts import BlockEvidence, BundleFacts, ChainEvidence
 from tallystick.protocol.fields import order
 from tallystick.protocol.identity import issue_authority, issue_certificate
+from tallystick.protocol.proof import sum_verified
+from tallystick.protocol.proof.subject import subject_of
 from tallystick.protocol.result import Opening, ResultFile, file_digest
 from tallystick.protocol.statement import Envelope, StatementOutput
 from tallystick.protocol.task import Security, TaskSpec, proposal_of
@@ -389,7 +391,7 @@ def test_a_log_that_does_not_decode_fails_the_rule_that_reads_it(world: World) -
 
 
 def test_commitments_of_a_party_without_input_are_zero(world: World) -> None:
-    points = proof.commitments_of(world.spec.parties, world.statement.inputs)
+    points = sum_verified.points_of(subject_of(world.statement, world.spec.parties))
     assert points[2] is None
     assert len(points) == 3
 

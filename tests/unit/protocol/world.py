@@ -16,14 +16,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from eth_abi.abi import encode as abi_encode
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
-from tallystick.commitments import pedersen
-from tallystick.protocol import canonical, events, proof, receipts, typed
+from tallystick.commitments import pedersen, projection
+from tallystick.protocol import canonical, events, receipts, typed
 from tallystick.protocol.bundle import Bundle
 from tallystick.protocol.case import grants_bytes
 from tallystick.protocol.facts import BlockEvidence, ChainEvidence
 from tallystick.protocol.fields import order
 from tallystick.protocol.grant import Grant, GrantTerms, Salts
 from tallystick.protocol.identity import Certificate, issue_authority, issue_certificate
+from tallystick.protocol.proof import sum_verified
+from tallystick.protocol.proof.kinds import KINDS
+from tallystick.protocol.proof.projection_verified import Contribution
+from tallystick.protocol.proof.subject import Subject, result_of, subject_of
 from tallystick.protocol.result import Opening, ResultFile, file_digest
 from tallystick.protocol.statement import (
     CONTRACTS,
@@ -40,6 +44,8 @@ from tallystick.protocol.task import Security, TaskInput, TaskSpec, proposal_of
 CHAIN = 31337
 START = 1_800_000_000
 DAY = 86400
+VECTORS = ((3, 5, 2**40, 0, 9), (4, 6, 2**33, 1, 0))
+AGGREGATE = tuple(map(sum, zip(*VECTORS, strict=True)))
 DEPLOYED = {name: to_checksum_address(hashlib.sha256(name.encode()).digest()[:20]) for name in CONTRACTS}
 
 
@@ -129,19 +135,27 @@ class World:
 
     def settle(self) -> None:
         """Recompute what the statement implies: proof fields, proof bytes and the chain's event."""
-        parties = self.spec.parties
-        kind, ins, outs = self.statement.proof, self.statement.inputs, self.statement.outputs
+        kind, subject = KINDS[self.statement.proof], subject_of(self.statement, self.spec.parties)
+        self.proof = kind.assemble(subject, self.contributions(subject))
+        self.state_proof()
+
+    def contributions(self, subject: Subject) -> dict[str, str]:
+        """What each party adds to the proof."""
+        return contributions_of(subject) if self.statement.proof == "projection-verified" else {}
+
+    def state_proof(self) -> None:
+        """Let statement and chain say what follows from the proof bytes as they are."""
+        kind, subject = KINDS[self.statement.proof], subject_of(self.statement, self.spec.parties)
         self.statement = replace(
             self.statement,
-            proof_inputs=canonical.hex32(proof.result_inputs(kind, parties, ins)),
-            proof_output=canonical.hex32(proof.result_output(kind, parties, ins, outs)),
+            proof_inputs=canonical.hex32(kind.inputs(subject)),
+            proof_output=canonical.hex32(kind.output(subject, self.proof)),
         )
-        self.proof = proof.proof_bytes(kind, parties, ins)
         self.record()
 
     def record(self) -> None:
         """Let the chain's proof event say what the statement says."""
-        result = proof.result_of(self.statement)
+        result = result_of(self.statement)
         self.change(
             events.RESULT_PROVED,
             statement=result.statement,
@@ -153,7 +167,7 @@ class World:
 
     def signatures(self) -> dict[str, bytes]:
         domain = WORLD_DOMAIN
-        digest = typed.result_digest(domain, proof.result_of(self.statement))
+        digest = typed.result_digest(domain, result_of(self.statement))
         return {party: signer.sign(digest) for party, signer in self.signers.items()}
 
     def blocks(self) -> list[BlockEvidence]:
@@ -182,6 +196,16 @@ class World:
             certificates={f"{account}.pem": each.pem for account, each in self.certificates.items()},
         )
         return replace(made, **changes)
+
+
+def contributions_of(subject: Subject) -> dict[str, str]:
+    """Honest parties' parts of a proof by projections of :data:`VECTORS`."""
+    roots = [canonical.untext(text) if text else bytes(32) for text in subject.commitments]
+    aggregate_root = projection.root([projection.encode(AGGREGATE)])
+    points = projection.points(projection.challenge(subject.context, roots, aggregate_root))
+    own = [*(projection.project(each, points) for each in VECTORS), projection.ZERO]
+    whole = projection.project(AGGREGATE, points)
+    return {party: Contribution(each, aggregate_root, whole).to_text() for party, each in zip(subject.parties, own, strict=True)}
 
 
 @cache
@@ -314,10 +338,11 @@ def make(kind: str = "sum-verified") -> World:
         )
     )
     shares = [((3, 5), 77), ((4, -6), 1234)]
-    commitments = [
-        proof.point_text(pedersen.commit(values, blinding)) if kind == "sum-verified" else canonical.text(bytes(32))
-        for values, blinding in shares
-    ]
+    commitments = {
+        "sum-verified": [sum_verified.point_text(pedersen.commit(values, blinding)) for values, blinding in shares],
+        "signed-by-all": [canonical.text(bytes(32))] * 2,
+        "projection-verified": [canonical.text(projection.root([projection.encode(each)])) for each in VECTORS],
+    }[kind]
     opening = Opening((7, -1), 77 + 1234) if kind == "sum-verified" else None
     result = ResultFile(canonical.hex32(task), 1, receiver, "statistics", {"mean": "3.5"}, opening, salt("result"))
     stated_inputs = tuple(

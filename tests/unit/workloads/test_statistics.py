@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from tallystick.commitments import bn254, pedersen
-from tallystick.protocol import proof
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
+from tallystick.protocol.proof.sum_verified import point_of
 from tallystick_node.engines.mpc.additive import MAX_LENGTH
 from tallystick_node.workloads.statistics import Statistics
 from tallystick_node.workloads.statistics_parameters import COMPUTE, OPERATORS, Parameters
@@ -341,7 +341,7 @@ def test_only_receivers_learn_the_totals(run_workload, receivers):
             assert outcome.opening is None
             # What makes the totals never reached it.
             assert ran.received[number]["sum/partial"] == 0
-    points = [proof.point_of(text) for text in commitments if text]
+    points = [point_of(text) for text in commitments if text]
     totals = [int(text) for text in first.opening["totals"]]
     pedersen.verify_opening(bn254.total(points), totals, int(first.opening["blinding"]))
     assert totals[0] == 90

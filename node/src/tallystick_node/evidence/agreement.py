@@ -1,8 +1,8 @@
 """How the parties come to one statement without a coordinator.
 
-Each sends every other what it alone knows: its commitment, the digest of its result file, its view of each link, its costs and
-its certificate. From these each builds the same statement, signs it, and checks the others' signatures. Whoever's word
-contradicts another's is named.
+Each sends every other what it alone knows: its commitment, its part of the proof, the digest of its result file, its view of each
+link, its costs and its certificate. From these each builds the same statement, signs it, and checks the others' signatures.
+Whoever's word contradicts another's is named.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tallystick.chain.connection import Chain
-from tallystick.protocol import canonical, proof, typed
-from tallystick.protocol.errors import MalformedDocument, PeerFailed, TallystickError
+from tallystick.protocol import canonical, typed
+from tallystick.protocol.errors import MalformedDocument, PeerFailed, RunFailed, TallystickError
 from tallystick.protocol.fields import Fields
 from tallystick.protocol.identity import Certificate
+from tallystick.protocol.proof.kinds import KINDS
+from tallystick.protocol.proof.subject import result_of, subject_of
 from tallystick.protocol.reasons import Reason
 from tallystick.protocol.signature import recover
 from tallystick.protocol.statement import (
@@ -29,7 +31,7 @@ from tallystick.protocol.statement import (
     StatementInput,
     StatementOutput,
 )
-from tallystick.protocol.task import MAX_PARTIES, SUM_VERIFIED, TaskSpec, proposal_of
+from tallystick.protocol.task import MAX_PARTIES, ZERO32, TaskSpec, proposal_of
 from tallystick.signing import Signer
 
 LIMIT = 1 << 20
@@ -40,6 +42,7 @@ class Word:
     """What one party says after its run. ``links``: both directions of each of its links, as it saw them."""
 
     commitment: str  # empty without input
+    contribution: str  # to the proof, as its kind defines; empty where that takes nothing
     output: str  # digest of the result file; empty when it receives none
     links: tuple[Link, ...]
     seconds_ms: int
@@ -58,6 +61,7 @@ class Word:
             fields = Fields(canonical.decode(data, LIMIT), cls.__dataclass_fields__, "word")
             word = cls(
                 commitment=fields.string("commitment", 256, empty=True),
+                contribution=fields.string("contribution", 256, empty=True),
                 output=fields.string("output", 256, empty=True),
                 links=fields.items("links", 0, 2 * MAX_PARTIES, Link.from_json),
                 seconds_ms=fields.integer("seconds_ms", 0, canonical.MAX_INTEGER),
@@ -98,8 +102,11 @@ def build(
     words: Mapping[str, Word],
     datasets: Mapping[str, Registered],
     contracts: Mapping[str, str],
-) -> Statement:
-    """The statement that follows from everybody's word and the registered datasets. Raises PeerFailed naming a contradiction."""
+) -> tuple[Statement, bytes]:
+    """The statement that follows from everybody's word and the registered datasets, and the bytes of its proof.
+
+    Raises PeerFailed naming a contradiction, and RunFailed for words that prove nothing together though no party can be named.
+    """
     parties = spec.parties
     views = {account: {(link.sender, link.recipient): link for link in word.links} for account, word in words.items()}
     links = []
@@ -113,18 +120,20 @@ def build(
                 reason=Reason.TRANSCRIPT_MISMATCH,
             )
         links.append(one)
-    inputs = []
+    kind, inputs = KINDS[spec.proof], []
     for part in spec.inputs:
         commitment = words[part.party].commitment
-        if spec.proof == SUM_VERIFIED:
-            _require_point(commitment, part.party)
+        try:
+            kind.check_commitment(commitment)
+        except MalformedDocument as error:
+            raise PeerFailed(error.message, party=part.party, reason=Reason.STATEMENT_MISMATCH) from None
         rows = canonical.text(datasets[part.dataset].rows)
         inputs.append(StatementInput(part.party, part.dataset, rows, part.grant, commitment))
     for account in spec.receivers:
         if not words[account].output:
             raise PeerFailed("names no result file", party=account, reason=Reason.STATEMENT_MISMATCH)
     outputs = tuple(StatementOutput(account, words[account].output) for account in spec.receivers)
-    return Statement(
+    draft = Statement(
         chain_id=spec.chain_id,
         contracts={name: contracts[name] for name in CONTRACTS},
         task=canonical.hex32(proposal_of(spec).id()),
@@ -136,8 +145,8 @@ def build(
         outputs=outputs,
         links=tuple(links),
         proof=spec.proof,
-        proof_inputs=canonical.hex32(proof.result_inputs(spec.proof, parties, inputs)),
-        proof_output=canonical.hex32(proof.result_output(spec.proof, parties, inputs, outputs)),
+        proof_inputs=canonical.hex32(ZERO32),
+        proof_output=canonical.hex32(ZERO32),
         security=spec.security,
         cost=MeasuredCost(
             bytes=sum(link.bytes for link in links),
@@ -145,13 +154,15 @@ def build(
             seconds_ms=max(word.seconds_ms for word in words.values()),
         ),
     )
-
-
-def _require_point(commitment: str, account: str) -> None:
+    subject = subject_of(draft, parties)
     try:
-        proof.point_of(commitment)
+        content = kind.assemble(subject, {account: words[account].contribution for account in parties})
     except MalformedDocument as error:
-        raise PeerFailed(error.message, party=account, reason=Reason.STATEMENT_MISMATCH) from None
+        if error.party is None:
+            raise RunFailed(error.message, reason=Reason.STATEMENT_MISMATCH) from None
+        raise PeerFailed(error.message, party=error.party, reason=Reason.STATEMENT_MISMATCH) from None
+    proof_inputs, proof_output = canonical.hex32(kind.inputs(subject)), canonical.hex32(kind.output(subject, content))
+    return replace(draft, proof_inputs=proof_inputs, proof_output=proof_output), content
 
 
 def check_commitments(spec: TaskSpec, words: Mapping[str, Word], seen: list[str]) -> None:
@@ -163,7 +174,7 @@ def check_commitments(spec: TaskSpec, words: Mapping[str, Word], seen: list[str]
 
 def sign(statement: Statement, chain: Chain, signer: Signer) -> tuple[typed.Result, bytes]:
     """The on-chain result that stands for the statement, and this party's signature of it."""
-    result = proof.result_of(statement)
+    result = result_of(statement)
     return result, signer.sign_digest(_digest(result, chain))
 
 

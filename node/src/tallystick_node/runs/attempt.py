@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from tallystick.chain.connection import Chain
-from tallystick.protocol import canonical, proof
+from tallystick.protocol import canonical
 from tallystick.protocol.errors import ChainUnreachable, InvalidData, RunFailed
+from tallystick.protocol.proof.subject import context_of, result_of
 from tallystick.protocol.reasons import Reason
 from tallystick.protocol.result import Opening, ResultFile, file_digest
 from tallystick.protocol.statement import Link, Statement
@@ -96,6 +97,7 @@ class Attempt:
             spec,
             self._me.account,
             self._links,
+            context=self._context(),
             data=await asyncio.to_thread(self._data, datasets),
             scratch=self._scratch(),
             link_seconds=self._me.settings.link_seconds,
@@ -107,8 +109,8 @@ class Attempt:
         await asyncio.to_thread(store.advance, task, "proving", phase="agreeing on the statement")
         words = await self._exchange_words(self._word(outcome, self._write_result(outcome), elapsed))
         agreement.check_commitments(spec, words, outcome["commitments"])
-        statement = agreement.build(spec, self._run.attempt, words, datasets, self._me.chain.deployment.contracts)
-        self._queue(statement, words, await self._exchange_signatures(statement))
+        statement, content = agreement.build(spec, self._run.attempt, words, datasets, self._me.chain.deployment.contracts)
+        self._queue(statement, content, words, await self._exchange_signatures(statement))
         self._me.note("statement", f"signed the statement of a {spec.workload} task", task, spec)
 
     # -- before the computation
@@ -137,6 +139,12 @@ class Attempt:
         except InvalidData as error:
             raise RunFailed(error.message, reason=Reason.DATA, remedy=error.remedy) from None
         return {"path": row.path, "columns": json.loads(row.descriptor)["columns"]}
+
+    def _context(self) -> bytes:
+        """What the run's proofs and challenges are bound to."""
+        deployment = self._me.chain.deployment
+        task = canonical.unhex32(self._run.task)
+        return context_of(deployment.chain_id, deployment.contracts["ProofRegistry"], task, self._run.attempt)
 
     def _scratch(self) -> Path:
         folder = self._me.settings.home / "runs" / f"{self._run.task[2:18]}-{self._run.attempt}"
@@ -174,6 +182,7 @@ class Attempt:
         received = [Link(parties[int(peer)], own, *summary) for peer, summary in outcome["received"].items()]
         return Word(
             commitment=outcome["commitment"],
+            contribution=outcome["contribution"],
             output=output,
             links=(*sent, *received),
             seconds_ms=elapsed,
@@ -199,13 +208,12 @@ class Attempt:
             agreement.check_signature(result, self._me.chain, account, signatures[account])
         return signatures
 
-    def _queue(self, statement: Statement, words: Mapping[str, Word], signatures: Mapping[str, bytes]) -> None:
+    def _queue(self, statement: Statement, content: bytes, words: Mapping[str, Word], signatures: Mapping[str, bytes]) -> None:
         """Keep the evidence and queue the proof: all or nothing."""
         task, attempt, parties = self._run.task, self._run.attempt, self._spec.parties
-        content = proof.proof_bytes(self._spec.proof, parties, statement.inputs)
         arguments = [
             proposal_of(self._spec).as_tuple(),
-            proof.result_of(statement).as_tuple(),
+            result_of(statement).as_tuple(),
             [signatures[account] for account in parties],
             content,
         ]

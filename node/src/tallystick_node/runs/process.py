@@ -28,13 +28,15 @@ async def run_worker(
     account: str,
     links: RunLinks,
     *,
+    context: bytes,
     data: Mapping[str, Any] | None,
     scratch: Path,
     link_seconds: float,
     run_seconds: float,
     progress: Callable[[str, float], None],
 ) -> dict[str, Any]:
-    """Run one party's side in a process of its own. ``data``: path and columns of its dataset, None for a receiver.
+    """Run one party's side in a process of its own. ``context`` names the attempt; ``data``: path and columns of the party's
+    dataset, None for a receiver.
 
     The answer is the outcome of ``worker.run``. Raises RunFailed, or the PeerFailed of a link that is over. The worker is killed
     when it outlives ``run_seconds``, when a link is over, and when this coroutine is cancelled. Its connections stay open in this
@@ -46,7 +48,7 @@ async def run_worker(
     job = {
         "spec": base64.b64encode(spec.to_bytes()).decode(),
         "party": account,
-        "attempt": links.attempt,
+        "context": context.hex(),
         "seconds": link_seconds,
         "scratch": str(scratch),
         "links": [_link(links.links[name], parties.index(name), each.fileno()) for name, each in connections.items()],
@@ -90,14 +92,14 @@ async def run_worker(
         ours.close()
 
 
-def _link(link: Link, peer: int, descriptor: int) -> dict[str, Any]:
-    """What a worker needs of one link."""
 def environment() -> dict[str, str]:
     """The environment of a process that computes: what it finds programs and kept machine code by, and nothing else."""
     kept = {"NUMBA_CACHE_DIR": os.environ["NUMBA_CACHE_DIR"]} if "NUMBA_CACHE_DIR" in os.environ else {}
     return {"PATH": os.environ.get("PATH", ""), "HOME": str(Path.home()), **kept}
 
 
+def _link(link: Link, peer: int, descriptor: int) -> dict[str, Any]:
+    """What a worker needs of one link."""
     return {
         "peer": peer,
         "descriptor": descriptor,

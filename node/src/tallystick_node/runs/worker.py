@@ -9,7 +9,6 @@ its node.
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
 import socket
@@ -68,12 +67,11 @@ def run(job: dict[str, Any], pipe: Pipe) -> dict[str, Any]:
         columns = [Column.from_json(column) for column in job["columns"]]
         wanted = list(workload.columns(spec, party))
         table = open_table(Path(job["path"]), columns).select(wanted)
-    context = hashlib.sha256(spec.digest() + job["attempt"].to_bytes(4, "big")).digest()
     session = Session(
         index,
         {**channels},
         lambda *step: pipe.send(Kind.PROGRESS, step),
-        context,
+        bytes.fromhex(job["context"]),
         meter,
         lambda peer: channels[peer].wait(),
         Store(Path(job["scratch"])),
@@ -83,6 +81,7 @@ def run(job: dict[str, Any], pipe: Pipe) -> dict[str, Any]:
         "commitment": outcome.commitment,
         "commitments": list(outcome.all_commitments),
         "values": outcome.result,
+        "contribution": outcome.contribution,
         "opening": outcome.opening,
         "files": {name: str(path) for name, path in outcome.files.items()},
         "sent": {str(peer): channel.sent.summary() for peer, channel in channels.items()},

@@ -33,6 +33,7 @@ class Outcome:
     all_commitments: Sequence[str] = ()  # of every party, in party order, as this party saw them
     result: Mapping[str, Any] | None = None  # the values of the result document; None when not a receiver
     files: Mapping[str, Path] = field(default_factory=dict)  # further result files by name, for a receiver
+    contribution: str = ""  # what this party adds to the proof, as the proof kind defines; for projection-verified its projections
     opening: Mapping[str, Any] | None = None  # for sum-verified, a receiver: {"totals": [decimal text], "blinding": ...}
 
 

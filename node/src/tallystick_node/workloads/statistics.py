@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from tallystick.protocol import proof
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
+from tallystick.protocol.proof.sum_verified import point_text
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.engines import moments as engine
@@ -130,7 +130,7 @@ class Statistics:
             )
         session.mark("sum")
         outcome = secure_sum(session, vector, length=parameters.length, inputs=inputs, receivers=receivers, context=context)
-        commitments = [proof.point_text(point) if i in inputs else "" for i, point in enumerate(outcome.commitments)]
+        commitments = [point_text(point) if i in inputs else "" for i, point in enumerate(outcome.commitments)]
         own = commitments[session.index]
         if outcome.totals is None:
             return Outcome(commitment=own, all_commitments=commitments)

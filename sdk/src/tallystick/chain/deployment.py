@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,10 @@ RECEIPT_SECONDS = 120
 
 @dataclass(frozen=True)
 class Deployment:
-    """The contracts' addresses on one chain, the block they were complete at, and who deployed them."""
+    """The contracts' addresses on one chain, the block that the ledgers were complete at, and who deployed and who governs.
+
+    A deployment of an older release may lack the newest verifiers: tasks cannot ask for their kinds of proof there.
+    """
 
     chain_id: int
     contracts: dict[str, str]
@@ -44,7 +47,8 @@ class Deployment:
         """Read a deployment file. Raises NotFound or Configuration."""
         try:
             raw = parse(path.read_bytes())
-            contracts = {name: str(to_checksum_address(raw["contracts"][name])) for name in artifacts.CONTRACTS}
+            present = (*artifacts.LEDGERS, *(name for name in artifacts.VERIFIERS if name in raw["contracts"]))
+            contracts = {name: str(to_checksum_address(raw["contracts"][name])) for name in present}
             people = [str(to_checksum_address(raw[name])) for name in ("deployer", "governor")]
             return cls(int(raw["chainId"]), contracts, int(raw["block"]), *people)
         except FileNotFoundError:
@@ -100,7 +104,7 @@ class Deployment:
 
 
 def deploy(web3: Web3, signer: Signer, governor: str | None = None) -> Deployment:
-    """Deploy every contract and register both verifiers. ``governor`` defaults to the signer.
+    """Deploy every contract and register the verifiers. ``governor`` defaults to the signer.
 
     When the governor is another account, the verifiers are deployed but the governor must register them
     (``ProofRegistry.addVerifier``). Raises WrongChain when a deployed contract's code is not the artefact's.
@@ -108,9 +112,8 @@ def deploy(web3: Web3, signer: Signer, governor: str | None = None) -> Deploymen
     chain = Transport.of(web3)
     governor = governor or signer.address
     chain_id = chain.number("eth_chainId")
-    first = chain.number("eth_getTransactionCount", to_checksum_address(signer.address), "latest")
-    order = list(artifacts.CONTRACTS)
-    at = {name: _create_address(signer.address, first + index) for index, name in enumerate(order)}
+    first = _next_nonce(chain, signer)
+    at = {name: _create_address(signer.address, first + index) for index, name in enumerate(artifacts.LEDGERS)}
     arguments: dict[str, list[Any]] = {
         "ParticipantRegistry": [governor],
         "DatasetRegistry": [at["ParticipantRegistry"]],
@@ -118,34 +121,22 @@ def deploy(web3: Web3, signer: Signer, governor: str | None = None) -> Deploymen
         "TaskLedger": [at["ParticipantRegistry"], at["DatasetRegistry"], at["GrantLedger"], at["ProofRegistry"]],
         "ProofRegistry": [at["ParticipantRegistry"], at["TaskLedger"]],
         "AuditLog": [at["ParticipantRegistry"]],
-        "SignedByAllVerifier": [],
-        "SumVerifier": [],
     }
     block = 0
-    for index, name in enumerate(order):
-        artifact = artifacts.load(name)
-        data = web3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode).constructor(*arguments[name])
-        receipt = _send(chain, signer, chain_id, first + index, {"data": data.data_in_transaction})
-        with chain.understood("eth_getTransactionReceipt"):
-            landed, block = to_checksum_address(receipt["contractAddress"]), int(receipt["blockNumber"], 16)
+    for index, name in enumerate(artifacts.LEDGERS):
+        landed, block = _create(web3, chain, signer, chain_id, first + index, name, arguments[name])
         if landed != at[name]:
             raise WrongChain(f"{name} landed at another address", remedy="let nobody else use the deployer meanwhile")
-    deployment = Deployment(chain_id, at, block, signer.address, governor)
-    deployment.verify(chain)
-    if governor == signer.address:
-        registry = web3.eth.contract(to_checksum_address(at["ProofRegistry"]), abi=artifacts.load("ProofRegistry").abi)
-        for index, name in enumerate(("SignedByAllVerifier", "SumVerifier")):
-            call = registry.encode_abi("addVerifier", [at[name]])
-            nonce = first + len(order) + index
-            _send(chain, signer, chain_id, nonce, {"to": at["ProofRegistry"], "data": call})
-    return deployment
+    return _complete(web3, signer, Deployment(chain_id, at, block, signer.address, governor))
 
 
 def ensure(web3: Web3, signer: Signer, path: Path) -> Deployment:
     """The deployment in ``path`` when it is whole on this chain, else a new one, saved there.
 
-    A development chain is deployed to anew whenever it was reset or the contracts changed. Elsewhere a file that names contracts
-    is never replaced: it is what a consortium agreed on. Raises WrongChain there, and wherever the file is another chain's.
+    A development chain is deployed to anew whenever it was reset or the contracts changed. Elsewhere the addresses that a file
+    names are never replaced: they are what a consortium agreed on. A verifier that this release has and the file lacks is deployed
+    and registered when the signer is the governor. Raises WrongChain where code is missing or another release's, and wherever the
+    file is another chain's.
     """
     try:
         deployment = Deployment.load(path)
@@ -160,7 +151,41 @@ def ensure(web3: Web3, signer: Signer, path: Path) -> Deployment:
             raise
         deployment = deploy(web3, signer)
         deployment.save(path)
+    if signer.address == deployment.governor and not deployment.contracts.keys() >= set(artifacts.VERIFIERS):
+        deployment = _complete(web3, signer, deployment)
+        deployment.save(path)
     return deployment
+
+
+def _complete(web3: Web3, signer: Signer, deployment: Deployment) -> Deployment:
+    """The deployment with every verifier of this release: those it lacks are deployed, and registered if the signer governs."""
+    chain, chain_id = Transport.of(web3), deployment.chain_id
+    missing = [name for name in artifacts.VERIFIERS if name not in deployment.contracts]
+    added = {name: _create(web3, chain, signer, chain_id, _next_nonce(chain, signer), name, [])[0] for name in missing}
+    whole = replace(deployment, contracts={**deployment.contracts, **added})
+    whole.verify(chain)
+    if deployment.governor == signer.address:
+        at = deployment.contracts["ProofRegistry"]
+        registry = web3.eth.contract(to_checksum_address(at), abi=artifacts.load("ProofRegistry").abi)
+        for address in added.values():
+            call = registry.encode_abi("addVerifier", [address])
+            _send(chain, signer, chain_id, _next_nonce(chain, signer), {"to": at, "data": call})
+    return whole
+
+
+def _create(
+    web3: Web3, chain: Transport, signer: Signer, chain_id: int, nonce: int, name: str, arguments: list[Any]
+) -> tuple[str, int]:
+    """Deploy one contract; its address and block."""
+    artifact = artifacts.load(name)
+    data = web3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode).constructor(*arguments)
+    receipt = _send(chain, signer, chain_id, nonce, {"data": data.data_in_transaction})
+    with chain.understood("eth_getTransactionReceipt"):
+        return str(to_checksum_address(receipt["contractAddress"])), int(receipt["blockNumber"], 16)
+
+
+def _next_nonce(chain: Transport, signer: Signer) -> int:
+    return chain.number("eth_getTransactionCount", to_checksum_address(signer.address), "latest")
 
 
 def _create_address(sender: str, nonce: int) -> str:

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -34,6 +35,7 @@ DEFAULTS = {
     "profile": "development",
 }
 MAX_DOCUMENT = 1 << 28
+PIECE = 1 << 20
 
 
 @dataclass
@@ -165,9 +167,26 @@ def read(path: Path) -> bytes:
             raise MalformedDocument(f"the file is larger than {MAX_DOCUMENT} bytes", party=str(path))
         return path.read_bytes()
     except OSError as error:
-        raise NotFound(
-            f"the file cannot be read: {error.strerror}", party=str(path), remedy="check the path and its permissions"
-        ) from None
+        raise _unreadable(path, error) from None
+
+
+def read_pieces(path: Path) -> Iterator[bytes]:
+    """A file's bytes in pieces, for a file of any size. Raises NotFound."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+    def pieces() -> Iterator[bytes]:
+        with file:
+            while piece := file.read(PIECE):
+                yield piece
+
+    return pieces()
+
+
+def _unreadable(path: Path, error: OSError) -> NotFound:
+    return NotFound(f"the file cannot be read: {error.strerror}", party=str(path), remedy="check the path and its permissions")
 
 
 def read_json(path: Path) -> Any:

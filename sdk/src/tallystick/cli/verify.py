@@ -13,7 +13,7 @@ from tallystick.chain.deployment import Deployment
 from tallystick.chain.facts import OnlineFacts
 from tallystick.chain.profile import profile_named
 from tallystick.cli.provenance import read_bundle
-from tallystick.cli.session import hex32, of, read
+from tallystick.cli.session import hex32, of, read, read_pieces
 from tallystick.protocol.statement import CONTRACTS
 from tallystick.protocol.verify import verify_bundle
 
@@ -22,6 +22,7 @@ def verify(
     context: typer.Context,
     bundle: Annotated[Path, typer.Argument(help="A bundle: a folder or a .zip.")],
     result: Annotated[Path | None, typer.Option(help="A receiver's result file, for rules 18 and 19.")] = None,
+    aggregate: Annotated[Path | None, typer.Option(help="The file with the aggregate, for rule 19 of projection-verified.")] = None,
     rpc: Annotated[str, typer.Option(help="Ask this node of the chain instead of the bundle.")] = "",
     trusted_block: Annotated[list[str] | None, typer.Option(help="A block hash that you trust; repeatable.")] = None,
     deployment: Annotated[Path | None, typer.Option(help="The deployment whose contracts you trust.")] = None,
@@ -41,6 +42,7 @@ def verify(
         trusted_blocks=[hex32(each) for each in trusted_block or ()],
         contracts=contracts,
         result_file=read(result) if result else None,
+        aggregate=read_pieces(aggregate) if aggregate else None,
     )
     rows = [
         {"rule": each.number, "title": each.title, "verdict": each.verdict, "detail": each.detail, "party": each.party}

@@ -5,7 +5,7 @@ A lookup that another rule answers for raises :class:`Blocked`, so that one brok
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,9 @@ from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.facts import BundleFacts, ChainEvidence, ChainFacts
 from tallystick.protocol.grant import Grant, GrantTerms
 from tallystick.protocol.identity import Certificate
-from tallystick.protocol.proof import result_of
+from tallystick.protocol.proof.kind import ProofKind
+from tallystick.protocol.proof.kinds import KINDS
+from tallystick.protocol.proof.subject import Subject, result_of, subject_of
 from tallystick.protocol.statement import Envelope, Statement
 from tallystick.protocol.task import Proposal, TaskSpec
 from tallystick.protocol.typed import Domain, Result
@@ -44,6 +46,7 @@ class Case:
     facts: ChainFacts
     contracts: Mapping[str, str] | None = None
     result_file: bytes | None = None
+    aggregate: Iterable[bytes] | None = None
     at: int | None = None
 
     @classmethod
@@ -55,6 +58,7 @@ class Case:
         trusted_blocks: Collection[bytes],
         contracts: Mapping[str, str] | None,
         result_file: bytes | None,
+        aggregate: Iterable[bytes] | None,
         at: int | None,
     ) -> Case:
         """Parse every document. Raises :class:`MalformedDocument`; the message begins with the file's name."""
@@ -79,6 +83,7 @@ class Case:
             facts=trusted or evidence,
             contracts=contracts,
             result_file=result_file,
+            aggregate=aggregate,
             at=at,
         )
 
@@ -124,6 +129,26 @@ class Case:
         """The events of this type before the attempt started."""
         limit = self.start.position
         return [each for each in events.find(self.facts, kind, **indexed) if each.position < limit]
+
+    @property
+    def kind(self) -> ProofKind:
+        """The kind of proof that the statement names."""
+        return KINDS[self.statement.proof]
+
+    @property
+    def subject(self) -> Subject:
+        """What the proof is about. Raises :class:`MalformedDocument` when a commitment is none of its kind."""
+        for each in self.statement.inputs:
+            self.kind.check_commitment(each.commitment)
+        return subject_of(self.statement, self.spec.parties)
+
+    @property
+    def proved_subject(self) -> Subject:
+        """As :attr:`subject`, for other rules than the one that reports malformed commitments. Raises :class:`Blocked`."""
+        try:
+            return self.subject
+        except MalformedDocument:
+            raise Blocked("a commitment is malformed (rule 15)") from None
 
     def result(self) -> Result:
         """The on-chain ``Result`` that the envelope's signatures are over."""

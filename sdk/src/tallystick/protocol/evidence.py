@@ -3,15 +3,13 @@ output."""
 
 from __future__ import annotations
 
-from tallystick.commitments import pedersen
-from tallystick.protocol import canonical, events, proof
+from tallystick.protocol import canonical, events
 from tallystick.protocol.authorisation import fail
 from tallystick.protocol.case import Blocked, Case
 from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.facts import BundleFacts
 from tallystick.protocol.result import ResultFile, file_digest
 from tallystick.protocol.signature import verify_signature
-from tallystick.protocol.task import SUM_VERIFIED
 from tallystick.protocol.typed import proof_kind, result_digest
 
 
@@ -75,29 +73,31 @@ def transcript(case: Case) -> str:
 
 def recomputation(case: Case) -> str:
     """Rule 15: ``proof_inputs`` and ``proof_output`` are what the proof kind makes of the statement's inputs and
-    outputs."""
-    stated, parties = case.statement, case.spec.parties
+    outputs, and of the proof bytes where they are bound by it."""
+    stated = case.statement
     try:
-        inputs = proof.result_inputs(stated.proof, parties, stated.inputs)
-        output = proof.result_output(stated.proof, parties, stated.inputs, stated.outputs)
+        subject = case.subject
+        inputs = case.kind.inputs(subject)
     except MalformedDocument as error:
         fail(15, error.message)
     if canonical.hex32(inputs) != stated.proof_inputs:
         fail(15, "proof_inputs: not over the statement's inputs")
+    try:
+        output = case.kind.output(subject, case.proof)
+    except MalformedDocument:
+        raise Blocked("the proof bytes are malformed (rule 16)") from None
     if canonical.hex32(output) != stated.proof_output:
-        fail(15, "proof_output: not over the statement's outputs")
+        fail(15, "proof_output: not over the statement's outputs and proof")
     return stated.proof
 
 
-def sum_verified(case: Case) -> str:
-    """Rule 16: the proof bytes are the parties' commitments and their sum (sum-verified), or empty (signed-by-all)."""
+def proof_shown(case: Case) -> str:
+    """Rule 16: the proof bytes show what the proof kind promises."""
+    subject = case.proved_subject
     try:
-        expected = proof.proof_bytes(case.statement.proof, case.spec.parties, case.statement.inputs)
-    except MalformedDocument:
-        raise Blocked("a commitment is malformed (rule 15)") from None
-    if case.proof != expected:
-        fail(16, "the proof is not the inputs' commitments with their sum")
-    return "sum of the committed inputs" if expected else "no proof bytes"
+        return case.kind.check(subject, case.proof)
+    except MalformedDocument as error:
+        fail(16, error.message)
 
 
 def proof_on_chain(case: Case) -> str:
@@ -127,8 +127,7 @@ def result_digest_matches(case: Case) -> str:
 
 
 def result_opening(case: Case) -> str:
-    """Rule 19: the result file names this task and attempt; if sum-verified, its totals and blinding open the proved
-    sum."""
+    """Rule 19: the result file names this task and attempt, and opens what was proved, as the proof kind says."""
     if case.result_file is None:
         raise Blocked("no result file was given")
     try:
@@ -137,18 +136,18 @@ def result_opening(case: Case) -> str:
         fail(19, error.message)
     if (found.task, found.attempt) != (case.statement.task, case.statement.attempt):
         fail(19, "the result file is of another task or attempt")
-    if case.statement.proof != SUM_VERIFIED:
-        return "names this task"
-    if found.opening is None:
-        fail(19, "the result file does not open the proved sum")
+    subject = case.proved_subject
     try:
-        total = proof.sum_of(proof.commitments_of(case.spec.parties, case.statement.inputs))
-        pedersen.verify_opening(total, list(found.opening.totals), found.opening.blinding)
-    except pedersen.OpeningMismatch:
-        fail(19, "the totals and blinding in the file do not open the proved sum")
+        case.kind.check(subject, case.proof)
     except MalformedDocument:
-        raise Blocked("a commitment is malformed (rule 15)") from None
-    return f"opens the proved sum of {len(found.opening.totals)} totals"
+        raise Blocked("the proof does not hold (rule 16)") from None
+    try:
+        opened = case.kind.open(subject, case.proof, found, case.aggregate)
+    except MalformedDocument as error:
+        fail(19, error.message)
+    if opened is None:
+        raise Blocked("the aggregate's file was not given")
+    return opened
 
 
 def chain_facts(case: Case) -> str:

@@ -21,7 +21,8 @@ MAX_ATTEMPTS = 16
 MAX_COLUMNS = 4096
 SIGNED_BY_ALL = "signed-by-all"
 SUM_VERIFIED = "sum-verified"
-PROOFS = (SIGNED_BY_ALL, SUM_VERIFIED)
+PROJECTION_VERIFIED = "projection-verified"
+PROOFS = (SIGNED_BY_ALL, SUM_VERIFIED, PROJECTION_VERIFIED)
 ADVERSARIES = ("semi-honest", "malicious-with-abort", "malicious-with-identifiable-abort")
 ZERO32 = bytes(32)
 

@@ -2,12 +2,12 @@
 
 The numbers are the same here, there, in the tests and in :class:`VerificationFailed`. What is trusted: the contracts
 of the deployment that the verifier names, the chain as :class:`ChainFacts` gives it, SHA-256, keccak-256, ECDSA on
-secp256k1 and P-256, and discrete logarithms on BN254. Nothing in the bundle is trusted.
+secp256k1 and P-256, discrete logarithms on BN254, and keccak-256 as a random oracle. Nothing in the bundle is trusted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from tallystick.protocol import authorisation, evidence
@@ -34,7 +34,7 @@ TITLES: Mapping[int, str] = {
     13: "every party signed the result",
     14: "the transcript is complete and has its root",
     15: "proof inputs and output recompute",
-    16: "the proof is the sum of the commitments",
+    16: "the proof shows the sum of the inputs",
     17: "the chain recorded the proof",
     18: "the result file is an output of this task",
     19: "the result file opens the proved sum",
@@ -56,7 +56,7 @@ _RULES: Mapping[int, Callable[[Case], str]] = {
     13: evidence.signatures,
     14: evidence.transcript,
     15: evidence.recomputation,
-    16: evidence.sum_verified,
+    16: evidence.proof_shown,
     17: evidence.proof_on_chain,
     18: evidence.result_digest_matches,
     19: evidence.result_opening,
@@ -113,6 +113,7 @@ def verify_bundle(
     trusted_blocks: Collection[bytes] = (),
     contracts: Mapping[str, str] | None = None,
     result_file: bytes | None = None,
+    aggregate: Iterable[bytes] | None = None,
     at: int | None = None,
 ) -> Report:
     """Apply every rule and report; never raises for anything in the bundle.
@@ -120,12 +121,19 @@ def verify_bundle(
     ``trusted`` answers for the chain (online); without it the bundle's own chain evidence is used, anchored at
     ``trusted_blocks`` (hashes that the verifier has from elsewhere). ``contracts`` are the deployment's addresses by
     name: give them whenever ``trusted`` is not given, or the bundle may be about contracts of the forger's own.
-    ``result_file`` is a receiver's file, for rules 18 and 19. ``at``, in seconds: no evidence may be from after this
+    ``result_file`` is a receiver's file, for rules 18 and 19; ``aggregate`` the bytes of the file with the aggregate, in
+    pieces, for rule 19 where the proof kind has one. ``at``, in seconds: no evidence may be from after this
     time.
     """
     try:
         case = Case.parse(
-            bundle, trusted=trusted, trusted_blocks=trusted_blocks, contracts=contracts, result_file=result_file, at=at
+            bundle,
+            trusted=trusted,
+            trusted_blocks=trusted_blocks,
+            contracts=contracts,
+            result_file=result_file,
+            aggregate=aggregate,
+            at=at,
         )
     except MalformedDocument as error:
         first = RuleVerdict(1, TITLES[1], FAILED, error.message, error.party)

@@ -25,6 +25,7 @@ class Strength(StrEnum):
     """What stands behind an edge, from the strongest kind of proof to the weakest."""
 
     SUM_VERIFIED = "sum-verified"  # the chain checked that the result is the sum of the committed inputs
+    PROJECTION_VERIFIED = "projection-verified"  # the chain checked that the announced projections of inputs and result add up
     SIGNED_BY_ALL = "signed-by-all"  # the chain checked the signature of every party
     CHAIN = "chain"  # a contract recorded it under its rules
     DOCUMENT = "document"  # stated in a document whose digest is on chain

@@ -8,16 +8,13 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-CONTRACTS = (
-    "ParticipantRegistry",
-    "DatasetRegistry",
-    "GrantLedger",
-    "TaskLedger",
-    "ProofRegistry",
-    "AuditLog",
-    "SignedByAllVerifier",
-    "SumVerifier",
-)
+LEDGERS = ("ParticipantRegistry", "DatasetRegistry", "GrantLedger", "TaskLedger", "ProofRegistry", "AuditLog")
+"""What every deployment has."""
+
+VERIFIERS = ("SignedByAllVerifier", "SumVerifier", "ProjectionVerifier")
+"""One for each kind of proof. They depend on no other contract: a deployment of an older release may lack the newest."""
+
+CONTRACTS = (*LEDGERS, *VERIFIERS)
 
 
 @dataclass(frozen=True)

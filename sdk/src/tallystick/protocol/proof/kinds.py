@@ -1,0 +1,15 @@
+"""The kinds of proof by name. A new kind is a module beside this one, a name in :data:`tallystick.protocol.task.PROOFS`, and a
+verifier contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tallystick.protocol.proof.kind import ProofKind
+from tallystick.protocol.proof.projection_verified import ProjectionVerified
+from tallystick.protocol.proof.signed_by_all import SignedByAll
+from tallystick.protocol.proof.sum_verified import SumVerified
+
+_ALL: tuple[ProofKind, ...] = (SignedByAll(), SumVerified(), ProjectionVerified())
+KINDS: Mapping[str, ProofKind] = {kind.name: kind for kind in _ALL}
+"""Every name in ``PROOFS``, and its kind."""
