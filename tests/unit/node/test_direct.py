@@ -25,9 +25,10 @@ def scene(play: Callable[[Entrance], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
-async def connection(entrance: Entrance) -> socket.socket:
+async def connection(entrance: Entrance, source: str = "127.0.0.1") -> socket.socket:
     plain = socket.socket()
     plain.setblocking(False)
+    plain.bind((source, 0))
     await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", entrance.port))
     return plain
 
@@ -122,11 +123,73 @@ def test_a_crowd_without_tickets_keeps_nobody_out() -> None:
         await connect("peer", "127.0.0.1", entrance.port, ticket, 5)
         await arrival
         assert await ended(crowd[0])
-        assert len(entrance._pending) <= direct.PENDING
+        assert len(entrance._pending) <= direct.PENDING_FROM_ONE
         for each in crowd:
             each.close()
 
     scene(play)
+
+
+def test_a_crowd_from_one_place_drops_nobody_from_another() -> None:
+    async def play(entrance: Entrance) -> None:
+        ticket = new_ticket()
+        arrival = expecting(entrance, ticket)
+        slow = await connection(entrance, "127.0.0.2")
+        slow.send(ticket[:7])
+        crowd = [await connection(entrance) for _ in range(2 * direct.PENDING)]
+        assert await ended(crowd[0])
+        slow.send(ticket[7:])
+        (await arrival).close()
+        for each in (slow, *crowd):
+            each.close()
+
+    scene(play)
+
+
+def test_of_a_crowd_from_many_places_the_oldest_leave_first() -> None:
+    async def play(entrance: Entrance) -> None:
+        places = 2 * direct.PENDING // direct.PENDING_FROM_ONE
+        crowd = [await connection(entrance, f"127.0.0.{10 + i % places}") for i in range(2 * direct.PENDING)]
+        assert all([await ended(each) for each in crowd[: direct.PENDING]])
+        assert len(entrance._pending) == direct.PENDING
+        ticket = new_ticket()
+        arrival = expecting(entrance, ticket)
+        await asyncio.sleep(0)
+        crowd[-1].send(ticket)
+        (await arrival).close()
+        for each in crowd:
+            each.close()
+
+    scene(play)
+
+
+def test_a_ticket_that_has_come_is_read_before_the_crowd_behind_it() -> None:
+    async def play(entrance: Entrance) -> None:
+        ticket = new_ticket()
+        arrival = expecting(entrance, ticket)
+        await asyncio.sleep(0)
+        first, *crowd = [socket.create_connection(("127.0.0.1", entrance.port)) for _ in range(2 * direct.PENDING_FROM_ONE)]
+        first.send(ticket)  # all of them wait before the entrance looks
+        (await arrival).close()
+        for each in (first, *crowd):
+            each.close()
+
+    scene(play)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("2001:db8::1", "2001:db8::ffff:2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("fe80::1%eth0", "fe80::2", True),
+    ],
+)
+def test_places(one: str, other: str, same: bool) -> None:
+    assert (direct.place_of(one) == direct.place_of(other)) is same
 
 
 def test_an_entrance_that_opens_late_is_found() -> None:

@@ -11,11 +11,10 @@ TLS fails, since only the announced certificate passes.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime as dt
+import ipaddress
 import secrets
 import socket
-from collections import deque
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -30,6 +29,7 @@ WELCOME = b"\1"
 TICKET_SECONDS = 5.0  # a connection without a ticket is dropped after them
 RETRY_SECONDS = 0.2
 PENDING = 64  # connections that have not shown a ticket; one more drops the oldest
+PENDING_FROM_ONE = 16  # of them from one place; one more drops the oldest from there
 BUFFER = 4 << 20  # bytes asked of the kernel for each direction; it grants what its limits allow
 CERTIFICATE_LIMIT = 2048  # bytes
 # clocks decide nothing: the certificate is pinned
@@ -72,7 +72,7 @@ class Entrance:
         self._socket: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
         self._expected: dict[bytes, asyncio.Future[socket.socket]] = {}
-        self._pending: deque[asyncio.Task[None]] = deque()
+        self._pending: dict[asyncio.Task[None], str] = {}  # with the place that each comes from; the oldest first
 
     @property
     def port(self) -> int:
@@ -121,25 +121,31 @@ class Entrance:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connection, _ = await loop.sock_accept(listening)
+                connection, address = await loop.sock_accept(listening)
             except OSError:  # too many open files, or it was gone at once
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            while len(self._pending) >= PENDING:
-                self._pending.popleft().cancel()
+            self._make_room(place := place_of(address[0]))
             task = asyncio.create_task(self._admit(connection))
-            self._pending.append(task)
-            task.add_done_callback(self._forget)
+            self._pending[task] = place
+            task.add_done_callback(lambda done: self._pending.pop(done, None))
+            await asyncio.sleep(0)  # a ticket that is there already is read before others come, however many wait
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
-        with contextlib.suppress(ValueError):
-            self._pending.remove(task)
+    def _make_room(self, place: str) -> None:
+        """Drop the oldest connection without a ticket, of the place that has too many, or of all."""
+        rivals = [task for task, other in self._pending.items() if other == place]
+        if len(rivals) < PENDING_FROM_ONE:
+            rivals = list(self._pending) if len(self._pending) >= PENDING else []
+        if rivals:
+            del self._pending[rivals[0]]
+            rivals[0].cancel()
 
     async def _admit(self, connection: socket.socket) -> None:
         kept = False
         try:
             connection.setblocking(False)
-            ticket = await asyncio.wait_for(_exactly(connection, TICKET), TICKET_SECONDS)
+            async with asyncio.timeout(TICKET_SECONDS):
+                ticket = await _exactly(connection, TICKET)
             future = self._expected.pop(ticket, None)
             if future is not None and not future.done():
                 tune(connection)
@@ -151,6 +157,14 @@ class Entrance:
         finally:
             if not kept:
                 connection.close()
+
+
+def place_of(host: str) -> str:
+    """What counts as one place: an IPv4 address, or the network half of an IPv6 address, which one machine can fill."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if address.version == 4:
+        return str(address)
+    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
 
 
 async def connect(account: str, host: str, port: int, ticket: bytes, seconds: float) -> socket.socket:
