@@ -80,6 +80,7 @@ def test_a_task_needs_the_engines_that_it_runs() -> None:
     assert needed(spec("statistics")) == set()
     assert needed(spec("intersection")) == {"intersection"}
     assert needed(spec("computation", protocol="two-party")) == {"intersection", "two-party"}
+    assert needed(spec("computation", protocol="two-party:0x5598")) == {"intersection", "two-party"}
 
 
 def test_a_node_that_is_warm_starts_no_process(marks: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

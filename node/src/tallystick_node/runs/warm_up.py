@@ -29,7 +29,7 @@ from tallystick_node.engines import compiled
 from tallystick_node.engines.channel import Session, local_sessions
 from tallystick_node.engines.mpc import array as sa
 from tallystick_node.engines.mpc.models.glm import Newton, fit, predict
-from tallystick_node.engines.mpc.plan.offers import OFFERS, SECURE
+from tallystick_node.engines.mpc.plan.offers import OFFERS
 from tallystick_node.engines.psi.ecdh import intersect
 from tallystick_node.runs.process import environment
 
@@ -64,13 +64,16 @@ def _compute(protocol: str) -> None:
 
 
 #: What runs once, by the name that a task needs it by; in this order.
-ENGINES: dict[str, Callable[[], None]] = {"intersection": _intersect, **{name: partial(_compute, name) for name in SECURE}}
+ENGINES: dict[str, Callable[[], None]] = {
+    "intersection": _intersect,
+    **{name: partial(_compute, name) for name in OFFERS if name != "clear"},
+}
 
 
 def needed(spec: TaskSpec) -> frozenset[str]:
     """The engines with kernels that a task runs."""
-    protocol = spec.parameters.get("protocol")
-    if protocol in SECURE:
+    protocol = str(spec.parameters.get("protocol")).partition(":")[0]  # what may follow names a dealer
+    if protocol in ENGINES:
         return frozenset({"intersection", protocol})  # owners may match their rows first
     return frozenset({"intersection"} & {spec.workload})
 
