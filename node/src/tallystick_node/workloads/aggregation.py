@@ -22,10 +22,10 @@ from tallystick_node.engines.channel import Session
 from tallystick_node.engines.mpc.array import SecretArray, concatenate, declare, group_by, plan_of, reveal, sort_by, stack
 from tallystick_node.engines.mpc.models.suppression import shown_cells
 from tallystick_node.engines.mpc.plan.document import InvalidPlan, Plan
-from tallystick_node.engines.mpc.plan.offers import SECURE
 from tallystick_node.workloads.categories import Category
 from tallystick_node.workloads.features import Feature, Source, Split, scaled
 from tallystick_node.workloads.planned import Numbers
+from tallystick_node.workloads.protocols import protocol_of
 from tallystick_node.workloads.tabular import Block, Key, Tabular, text, whole_numbers
 
 MAX_KEYS, MAX_CELLS, MAX_LIMIT, MAX_VALUES = 3, 4096, 10_000, 64
@@ -63,7 +63,7 @@ class Parameters:
             key=key,
             limit=limit,
             values=fields.items("values", 0, MAX_VALUES, Feature.read),
-            protocol=fields.choice("protocol", SECURE),
+            protocol=protocol_of(fields),
             fraction=fields.integer("fraction", 12, 24),
             minimum_group=fields.integer("minimum_group", 2, 1_000_000),
         )

@@ -9,9 +9,9 @@ from typing import Any
 from tallystick.protocol.errors import InvalidTask, MalformedDocument
 from tallystick.protocol.fields import Fields
 
-from tallystick_node.engines.mpc.plan.offers import SECURE
 from tallystick_node.workloads.categories import Category
 from tallystick_node.workloads.features import Feature, Source, Split, decimal
+from tallystick_node.workloads.protocols import protocol_of
 from tallystick_node.workloads.tabular import Key
 
 MAX_COLUMNS, MAX_GROUPS, MAX_QUANTILES, MAX_TESTS = 128, 16, 64, 64
@@ -81,7 +81,7 @@ class Parameters:
             ddof=fields.integer("ddof", 0, 1),
             quantiles=fields.items("quantiles", 0, MAX_QUANTILES, decimal),
             tests=fields.items("tests", 0, MAX_TESTS, _test),
-            protocol=fields.choice("protocol", SECURE),
+            protocol=protocol_of(fields),
             fraction=fields.integer("fraction", 12, 24),
             minimum_group=fields.integer("minimum_group", 2, 1_000_000),
         )

@@ -30,12 +30,12 @@ from tallystick_node.engines.mpc.plan.document import Input, InvalidPlan, Plan
 from tallystick_node.engines.mpc.plan.explain import effort, explain, memory, too_large
 from tallystick_node.engines.mpc.plan.kinds import Kind, encode, exact_text
 from tallystick_node.engines.mpc.plan.leakage import leakage
-from tallystick_node.engines.mpc.plan.offers import OFFERS, SECURE
-from tallystick_node.engines.mpc.plan.roles import Cast, Part
+from tallystick_node.engines.mpc.plan.roles import Part
 from tallystick_node.engines.mpc.ring import OutOfRange, Ring, decode_integers
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.engines.store import MEMORY, Store
 from tallystick_node.workloads.base import Cost, Outcome
+from tallystick_node.workloads.protocols import Choice, protocol_of
 
 MAX_MINIMUM = 1_000_000
 MAX_PART = 16 << 30  # bytes of one part of the values that are alive together
@@ -68,7 +68,7 @@ def _parse(document: bytes) -> Parameters:
         plan = Plan.from_json(fields.object("plan"))
     except InvalidPlan as error:
         raise MalformedDocument(f"parameters.{error}", remedy="record the plan with plan_of") from None
-    return Parameters(plan, fields.choice("protocol", SECURE), fields.integer("minimum_group", 2, MAX_MINIMUM))
+    return Parameters(plan, protocol_of(fields), fields.integer("minimum_group", 2, MAX_MINIMUM))
 
 
 class Computation:
@@ -81,15 +81,11 @@ class Computation:
         """Raise InvalidTask unless the plan's parties, columns and receivers are the spec's, and its protocol is for as many as
         compute."""
         parameters = Parameters.parse(spec.parameters)
-        plan, offer = parameters.plan, OFFERS[parameters.protocol]
+        plan, choice = parameters.plan, Choice.of(parameters.protocol)
         if memory(plan).kept > MAX_PART or effort(plan) > MAX_EFFORT:
             raise InvalidTask("the plan's arrays are too large together", remedy="compute in pieces, or on fewer rows")
-        if not offer.fewest <= len(spec.compute) <= offer.most:
-            raise InvalidTask(
-                f"{parameters.protocol} is for {offer.fewest} to {offer.most} computing parties, not {len(spec.compute)}",
-                remedy="name them in compute, or choose another protocol",
-            )
-        if reason := too_large(plan, len(spec.compute), offer, MEMORY):
+        choice.check(spec)
+        if reason := too_large(plan, len(choice.computing(spec)), choice.offer, MEMORY):
             raise InvalidTask(f"the plan is too large: {reason}", remedy="compute in pieces, or on fewer rows")
         for what, planned, named in (
             ("owners", plan.owners, [part.party for part in spec.inputs]),
@@ -121,14 +117,15 @@ class Computation:
     def security(self, spec: TaskSpec) -> SecurityStatement:
         """The protocol's statement, and in words what the plan shows to whom."""
         parameters = Parameters.parse(spec.parameters)
-        promised = OFFERS[parameters.protocol].kind.security(len(spec.compute))
+        promised = Choice.of(parameters.protocol).security(spec)
         shown = [each for each in leakage(parameters.plan, promised) if " learns " in each and not each.startswith("Besides")]
         return replace(promised, learns={**promised.learns, "receiver": " ".join(shown)})
 
     def cost(self, spec: TaskSpec, rows: Mapping[str, int]) -> Cost:
         """The engine's own prediction: the plan says how many rows there are, whatever ``rows``."""
         parameters = Parameters.parse(spec.parameters)
-        foretold = explain(parameters.plan, OFFERS[parameters.protocol], Cast(spec.parties, spec.compute))
+        choice = Choice.of(parameters.protocol)
+        foretold = explain(parameters.plan, choice.offer, choice.cast(spec))
         return Cost(
             bytes_sent=foretold.bytes_most,
             rounds=foretold.rounds,
@@ -147,8 +144,8 @@ class Computation:
             commitment, opening = _commit(table.select(list(self.columns(spec, party))))
             (scratch / "opening.json").write_text(json.dumps(opening))
         session.progress("computing", 0.1)
-        part = Part(plan, OFFERS[parameters.protocol], Cast(spec.parties, spec.compute), session)
-        found = part.run(inputs)
+        choice = Choice.of(parameters.protocol)
+        found = Part(plan, choice.offer, choice.cast(spec), session).run(inputs)
         unknown = [""] * len(spec.parties)  # each owner's commitment is its own word: the run does not show it to others
         if party not in spec.receivers:
             return Outcome(commitment=commitment, all_commitments=unknown)

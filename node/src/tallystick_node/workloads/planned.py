@@ -30,12 +30,12 @@ from tallystick_node.engines.mpc.plan.document import InvalidPlan, Plan
 from tallystick_node.engines.mpc.plan.explain import explain, too_large
 from tallystick_node.engines.mpc.plan.kinds import Kind, encode
 from tallystick_node.engines.mpc.plan.leakage import leakage
-from tallystick_node.engines.mpc.plan.offers import OFFERS
-from tallystick_node.engines.mpc.plan.roles import Cast, Part
+from tallystick_node.engines.mpc.plan.roles import Part
 from tallystick_node.engines.mpc.ring import OutOfRange, Ring
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.engines.store import MEMORY
 from tallystick_node.workloads.base import Cost, Outcome
+from tallystick_node.workloads.protocols import Choice
 
 MAX_ROWS = 50_000_000
 Numbers = Mapping[str, NDArray[Any]]
@@ -57,7 +57,7 @@ class Planned(ABC):
 
     @abstractmethod
     def protocol(self, spec: TaskSpec) -> str:
-        """The name of the protocol that the parameters ask for."""
+        """The text by which the parameters ask for a protocol."""
 
     @abstractmethod
     def minimum_group(self, spec: TaskSpec) -> int:
@@ -86,17 +86,12 @@ class Planned(ABC):
     # -- what follows from these
 
     def check_protocol(self, spec: TaskSpec) -> None:
-        """Raise InvalidTask unless the protocol is for as many parties as compute."""
-        offer, name = OFFERS[self.protocol(spec)], self.protocol(spec)
-        if not offer.fewest <= len(spec.compute) <= offer.most:
-            raise InvalidTask(
-                f"{name} is for {offer.fewest} to {offer.most} computing parties, not {len(spec.compute)}",
-                remedy="name them in compute, or choose another protocol",
-            )
+        """Raise InvalidTask unless the protocol is for as many parties as compute, and its dealer for nothing else."""
+        self._choice(spec).check(spec)
 
     def security(self, spec: TaskSpec) -> SecurityStatement:
         """The protocol's statement, and in words what is shown to whom."""
-        promised = OFFERS[self.protocol(spec)].kind.security(len(spec.compute))
+        promised = self._choice(spec).security(spec)
         rows = {part.party: self.least_rows(spec, part.party) for part in spec.inputs}
         sentences = leakage(self._derived(spec, rows), promised)
         shown = [each for each in sentences if " learns " in each and not each.startswith("Besides")]
@@ -120,7 +115,8 @@ class Planned(ABC):
         """The engine's prediction for the registered numbers of rows."""
         least = {part.party: self.least_rows(spec, part.party) for part in spec.inputs}
         plan = self._derived(spec, {party: max(rows.get(party, 0), few) for party, few in least.items()})
-        foretold = explain(plan, OFFERS[self.protocol(spec)], Cast(spec.parties, spec.compute))
+        choice = self._choice(spec)
+        foretold = explain(plan, choice.offer, choice.cast(spec))
         return Cost(foretold.bytes_most, foretold.rounds + 1, 1.5 + foretold.seconds, foretold.memory_bytes)
 
     def run(self, spec: TaskSpec, party: str, table: pa.Table | None, session: Session, scratch: Path) -> Outcome:
@@ -142,7 +138,8 @@ class Planned(ABC):
             commitment, opening = _commit(encoded)
             (scratch / "opening.json").write_text(json.dumps(opening))
         session.progress("computing", 0.1)
-        found = Part(plan, OFFERS[self.protocol(spec)], Cast(spec.parties, spec.compute), session).run(encoded)
+        choice = self._choice(spec)
+        found = Part(plan, choice.offer, choice.cast(spec), session).run(encoded)
         unknown = [""] * len(spec.parties)  # each owner's commitment is its own word: the run does not show it to others
         if party not in spec.receivers:
             return Outcome(commitment=commitment, all_commitments=unknown)
@@ -153,12 +150,16 @@ class Planned(ABC):
             raise InvalidData("a result has left the range of the task's numbers", remedy="scale the columns") from None
         return Outcome(commitment=commitment, all_commitments=unknown, result=self.words_for(spec, party, shown, rows, inputs))
 
+    def _choice(self, spec: TaskSpec) -> Choice:
+        return Choice.of(self.protocol(spec))
+
     def _derived(self, spec: TaskSpec, rows: Mapping[str, int]) -> Plan:
         try:
             plan = self.plan(spec, rows)
         except InvalidPlan as error:
             raise InvalidTask(f"the {self.name} is too large: {error}", remedy="ask for less in one task") from None
-        if reason := too_large(plan, len(spec.compute), OFFERS[self.protocol(spec)], MEMORY):
+        choice = self._choice(spec)
+        if reason := too_large(plan, len(choice.computing(spec)), choice.offer, MEMORY):
             raise InvalidTask(f"the {self.name} is too large: {reason}", remedy="ask for less in one task, or of fewer rows")
         return plan
 
@@ -174,8 +175,8 @@ class Planned(ABC):
         for part in spec.inputs:
             if part.party != party:
                 peer = spec.parties.index(part.party)
-                rows[part.party] = int(receive_array(session, peer, (1,), "rows")[0])
                 session.patience(peer)
+                rows[part.party] = int(receive_array(session, peer, (1,), "rows")[0])
                 if rows[part.party] > MAX_ROWS:
                     raise ProtocolViolation(peer, "rows", f"it announces more than {MAX_ROWS} rows")
         for owner, count in rows.items():

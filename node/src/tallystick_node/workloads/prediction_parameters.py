@@ -14,9 +14,9 @@ from tallystick.protocol.fields import Fields
 from tallystick_node.engines.mpc.models.answers import OUTPUTS, Output, refusal
 from tallystick_node.engines.mpc.models.network import Network
 from tallystick_node.engines.mpc.models.trees import Trees
-from tallystick_node.engines.mpc.plan.offers import SECURE
 from tallystick_node.workloads.architecture import MAX_INPUTS, Architecture
 from tallystick_node.workloads.features import Feature, Split
+from tallystick_node.workloads.protocols import protocol_of
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def _read(document: bytes) -> Parameters:
         split=Split.read(value["split"], "parameters.split"),
         features=fields.items("features", 1, MAX_INPUTS, Feature.read),
         output=output,
-        protocol=fields.choice("protocol", SECURE),
+        protocol=protocol_of(fields),
         fraction=fields.integer("fraction", 12, 24),
         minimum_group=fields.integer("minimum_group", 1, 1_000_000),
     )

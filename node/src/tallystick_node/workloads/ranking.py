@@ -19,9 +19,9 @@ from tallystick.protocol.task import TaskSpec
 from tallystick_node.engines.channel import Session
 from tallystick_node.engines.mpc.array import SecretArray, concatenate, declare, plan_of, reveal, top_k
 from tallystick_node.engines.mpc.plan.document import Plan
-from tallystick_node.engines.mpc.plan.offers import SECURE
 from tallystick_node.workloads.features import MAX_FEATURES, Source, Split, decimal
 from tallystick_node.workloads.planned import Numbers, column
+from tallystick_node.workloads.protocols import protocol_of
 from tallystick_node.workloads.tabular import Key, Tabular, text, whole_numbers
 
 MAX_K = 10_000
@@ -78,7 +78,7 @@ class Parameters:
             order=fields.choice("order", ("highest", "lowest")),
             k=fields.integer("k", 1, MAX_K),
             scores=fields.boolean("scores"),
-            protocol=fields.choice("protocol", SECURE),
+            protocol=protocol_of(fields),
             fraction=fields.integer("fraction", 1, 24),
             minimum_group=fields.integer("minimum_group", 2, 1_000_000),
         )

@@ -21,9 +21,9 @@ from tallystick_node.engines.mpc.array.program import Declared
 from tallystick_node.engines.mpc.array.secret import SecretArray
 from tallystick_node.engines.mpc.models.glm import FAMILIES, Descent, Family, Newton, fit, predict
 from tallystick_node.engines.mpc.plan.document import Plan
-from tallystick_node.engines.mpc.plan.offers import SECURE
 from tallystick_node.workloads.features import MAX_FEATURES, Feature, Split, decimal, scaled
 from tallystick_node.workloads.planned import Numbers, Planned
+from tallystick_node.workloads.protocols import protocol_of
 
 ROWS_PER_COEFFICIENT = 5  # fewer would let coefficients stand for single rows
 
@@ -64,7 +64,7 @@ class Parameters:
             method=_method(value["method"], "parameters.method"),
             ridge=decimal(value["ridge"], "parameters.ridge"),
             evaluate=fields.boolean("evaluate"),
-            protocol=fields.choice("protocol", SECURE),
+            protocol=protocol_of(fields),
             fraction=fields.integer("fraction", 12, 24),
             minimum_group=fields.integer("minimum_group", 2, 1_000_000),
         )

@@ -26,9 +26,9 @@ from tallystick_node.engines.mpc.array.secret import SecretArray
 from tallystick_node.engines.mpc.models.glm import Newton, predict
 from tallystick_node.engines.mpc.models.scorecard import fit_scorecard
 from tallystick_node.engines.mpc.plan.document import Plan
-from tallystick_node.engines.mpc.plan.offers import SECURE
 from tallystick_node.workloads.features import Split, decimal
 from tallystick_node.workloads.planned import Numbers, Planned, column
+from tallystick_node.workloads.protocols import protocol_of
 
 MAX_FEATURES, MAX_BINS = 128, 64
 FRACTION = 20
@@ -137,7 +137,7 @@ class Parameters:
             base=points.integer("base", 0, 100_000),
             odds=points.integer("odds", 1, 100_000),
             double=points.integer("double", 1, 10_000),
-            protocol=fields.choice("protocol", SECURE),
+            protocol=protocol_of(fields),
             minimum_group=fields.integer("minimum_group", 2, 1_000_000),
         )
         named = [(each.party, each.column) for each in parsed.used]

@@ -257,6 +257,9 @@ class Protocol(ABC):
     def random(self, shape: tuple[int, ...]) -> Shares:
         """Uniform ring elements that no party knows."""
 
+    def close(self) -> None:  # noqa: B027 - most have nobody to take leave of
+        """Nothing more will be asked of the protocol."""
+
     def cost(self) -> Mapping[str, Any]:
         """Bytes, messages and rounds so far, by step: see :class:`tallystick_node.engines.channel.Meter`."""
         return self.session.meter.steps

@@ -36,6 +36,8 @@ def simulate(parties: Sequence[str], protocol: str = "replicated", fraction: int
     ``reveal`` gives the numbers that the receivers get. Raises ValueError for a protocol that is not for so many parties.
     """
     offer = OFFERS[protocol]
+    if offer.deal is not None:
+        raise ValueError(f"{protocol} has a dealer: record a plan, and run it with run_locally")
     if not offer.fewest <= len(parties) <= offer.most:
         raise ValueError(f"{protocol} is for {offer.fewest} to {offer.most} computing parties, not {len(parties)}")
     laboratory = Laboratory(tuple(parties), offer, fraction)
@@ -51,10 +53,13 @@ def run_locally(
 ) -> dict[str, dict[str, NDArray[Any]]]:
     """Run a plan in one process, each party in its role; for each party the results that it gets, by name.
 
-    ``inputs`` by name; parties that compute only are named in ``computing`` besides the plan's. Raises what a party raises.
+    ``inputs`` by name; parties that compute only are named in ``computing`` besides the plan's; a dealer is added as ``dealer``.
+    Raises what a party raises.
     """
-    parties = tuple(dict.fromkeys((*plan.parties, *computing)))
-    cast, offer = Cast(parties, tuple(computing)), OFFERS[protocol]
+    offer = OFFERS[protocol]
+    dealer = () if offer.deal is None else (DEALER,)
+    parties = tuple(dict.fromkeys((*plan.parties, *computing, *dealer)))
+    cast = Cast(parties, tuple(computing), *dealer)
     encoded: dict[str, dict[str, Ring]] = {party: {} for party in parties}
     for each in plan.inputs:
         encoded[each.owner][each.name] = encode(inputs[each.name], each.kind)

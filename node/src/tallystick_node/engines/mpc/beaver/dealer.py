@@ -42,7 +42,7 @@ class Dealer:
 
     def serve(self) -> None:
         """Answer requests until the computing parties are done. Raises ProtocolViolation for a request that is none, ChannelError
-        when there is none for as long as the channel waits."""
+        when a link fails."""
         while (deal := self._request()) is not None:
             drawn = [deal.draw(stream) for stream in self._streams]
             receiver = self._parties[deal.receiver(len(self._parties))]
@@ -51,6 +51,7 @@ class Dealer:
 
     def _request(self) -> Deal | None:
         asking = self._parties[-1]
+        self._session.patience(asking)
         words = [int(word) for word in receive_array(self._session, asking, (_REQUEST,), STEP)]
         if not any(words):
             return None

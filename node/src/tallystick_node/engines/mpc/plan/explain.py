@@ -1,11 +1,11 @@
 """What a plan will cost, said before it runs.
 
-Bytes and rounds follow from the protocol's prices. They are exact for everything but operations that sort, which cost what their
-secret permutation makes them: there they are the average of some rehearsals. Rounds are exact while arrays are short enough to be
-sent before anything is awaited (16 MiB). A protocol that checks in batches what it did is estimated, for few
-elements to a factor of two. Seconds are an estimate for parties in one data centre. Memory is one computing party's, whose values
-lie in files beyond half of its bound (:mod:`tallystick_node.engines.store`); a step that needs more than the other half at once is
-refused before the run.
+Bytes and rounds follow from the protocol's prices, those of its dealer among them. They are exact for everything but operations that
+sort, which cost what their secret permutation makes them: there they are the average of some rehearsals. Rounds are exact while arrays
+are short enough to be sent before anything is awaited (16 MiB); additive sharing takes longer ones in chunks. A protocol that checks
+in batches what it did is estimated, for few elements to a factor of two. Seconds are an estimate for parties in one data centre.
+Memory is one computing party's, whose values lie in files beyond half of its bound (:mod:`tallystick_node.engines.store`); a step
+that needs more than the other half at once is refused before the run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tallystick_node.engines.mpc.plan.execute import last_uses, perform
 from tallystick_node.engines.mpc.plan.kinds import BIT, Type
 from tallystick_node.engines.mpc.plan.operation import Value, broadcast_shape
 from tallystick_node.engines.mpc.plan.predict import Ledger, Predictor, zeros
-from tallystick_node.engines.mpc.plan.rehearse import OPENING
+from tallystick_node.engines.mpc.plan.rehearse import CLOSING, OPENING
 from tallystick_node.engines.mpc.plan.roles import Cast, Offer
 from tallystick_node.engines.store import MEMORY
 
@@ -166,7 +166,7 @@ class _Rehearsal:
     def __init__(self, plan: Plan, offer: Offer, cast: Cast) -> None:
         self._plan, self._offer, self._cast = plan, offer, cast
         self._known: dict[Any, Ledger] = {}
-        self.ledger = Ledger(len(cast.computing))
+        self.ledger = Ledger(offer.members(len(cast.computing)))
         self.parts = held_parts(offer, len(cast.computing))
         self.outside: dict[str, int] = {}
         self.by_operation: dict[str, int] = {}
@@ -192,11 +192,12 @@ class _Rehearsal:
             after = plan.first_values[number + 1] if number + 1 < len(plan.steps) else len(plan.types)
             for value in range(first, after):
                 self._show(value, shown)
+        self.ledger.append(self._rehearsed(lambda predictor: predictor.pay(CLOSING, 1)))
 
     def _step(self, step: Step) -> Ledger:
         types = tuple(self._plan.types[each] for each in step.operands)
         if step.operation in pieces.BY_ELEMENT and pieces.cut(step.operation, types, step.attributes):
-            found = Ledger(len(self._cast.computing))
+            found = Ledger(self._offer.members(len(self._cast.computing)))
             for _, count in pieces.parts(math.prod(broadcast_shape(*types))):
                 found.append(self._one(step, tuple(Type((count,), each.kind, each.public) for each in types)))
             return found

@@ -45,6 +45,7 @@ def leakage(plan: Plan, security: SecurityStatement) -> list[str]:
                 sentences.append(f"{party} learns {what}{made}, which depends on the data of {', '.join(owners)}{own}.")
     sentences += [f"{party} learns no result." for party in plan.parties if party not in plan.receivers]
     sentences += [f"Besides, each {role} learns {what}." for role, what in sorted(security.learns.items())]
+    sentences += [f"All trust the {each} to deal well, and to work together with none of them." for each in security.trusted]
     together = "any one party" if security.corruptions == 1 else f"any {security.corruptions} parties together"
     sentences.append(f"This holds against {together} of the {security.parties} that compute ({security.adversary}).")
     return sentences

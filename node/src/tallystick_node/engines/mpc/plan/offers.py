@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tallystick_node.engines.mpc.beaver.dealer import Dealer
+from tallystick_node.engines.mpc.beaver.dealt import DealtAdditive
 from tallystick_node.engines.mpc.beaver.oblivious import ObliviousAdditive
 from tallystick_node.engines.mpc.clear import Clear
 from tallystick_node.engines.mpc.malicious import MaliciousReplicated
@@ -13,5 +15,8 @@ OFFERS: dict[str, Offer] = {
     "replicated": Offer(Replicated, Replicated, 3, 3),
     "replicated-malicious": Offer(MaliciousReplicated, MaliciousReplicated, 3, 3),
     "two-party": Offer(ObliviousAdditive, ObliviousAdditive, 2, 2),
+    "additive-dealer": Offer(
+        DealtAdditive, lambda session: DealtAdditive(session, session.parties - 1), 2, 8, lambda session: Dealer(session).serve()
+    ),
 }
-SECURE = tuple(name for name in OFFERS if name != "clear")
+SECURE = tuple(name for name, offer in OFFERS.items() if name != "clear" and offer.deal is None)

@@ -14,7 +14,7 @@ import numpy as np
 
 from tallystick_node.engines.channel import local_sessions
 from tallystick_node.engines.mpc.clear import Clear
-from tallystick_node.engines.mpc.plan.rehearse import price
+from tallystick_node.engines.mpc.plan.rehearse import matrix_price, price
 from tallystick_node.engines.mpc.plan.roles import Offer
 from tallystick_node.engines.mpc.protocol import Binary, Shares, Words
 from tallystick_node.engines.mpc.ring import Ring
@@ -65,7 +65,8 @@ class Predictor(Clear):
         super().__init__(local_sessions(1)[0])
         self._offer = offer
         self._count = parties
-        self.ledger = Ledger(parties)
+        self._others = offer.members(parties) - parties  # a dealer, which parties outside have nothing to do with
+        self.ledger = Ledger(offer.members(parties))
         if hasattr(offer.kind, "sigmoid_fixed"):
             self.sigmoid_fixed = self._sigmoid  # functions use it where a protocol has it
 
@@ -77,11 +78,11 @@ class Predictor(Clear):
 
     def hear_outside(self) -> None:
         """Every party receives from one that does not compute."""
-        self.ledger.note([0] * self._count, ["r"] * self._count)
+        self.ledger.note([0] * (self._count + self._others), ["r"] * self._count + [""] * self._others)
 
     def tell_outside(self, size: int) -> None:
         """Every party sends ``size`` bytes to one that does not compute."""
-        self.ledger.note([size] * self._count, ["s"] * self._count)
+        self.ledger.note([size] * self._count + [0] * self._others, ["s"] * self._count + [""] * self._others)
 
     # -- in and out
 
@@ -127,7 +128,11 @@ class Predictor(Clear):
 
     def _matmul(self, primitive: str, left: Shares, right: Shares) -> Shares:
         shape = (left.shape[0], right.shape[1])
-        self.pay(primitive, shape[0] * shape[1])
+        if self._offer.deal is None or not left.size or not right.size:
+            self.pay(primitive, shape[0] * shape[1])
+        else:
+            due = matrix_price(self._offer, self._count, primitive)
+            self.ledger.note(due.bytes_sent(left.shape[0], left.shape[1], shape[1]), due.pattern)
         self.ledger.multiplications += shape[0] * shape[1] * left.shape[1]
         return Shares((np.zeros(shape, np.uint64),))
 

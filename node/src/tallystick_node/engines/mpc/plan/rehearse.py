@@ -1,8 +1,8 @@
 """What each primitive of a protocol costs, learnt by doing it once on a few elements, all parties in this process.
 
 So a prediction needs no table that somebody keeps in step with the protocols. Eight more elements make a primitive's messages
-longer by the same, however many there are (bits travel eight in a byte, so one more need not); and the order in which a party sends
-and receives does not depend on the number.
+longer by the same, however many there are (bits travel eight in a byte, so one more need not), and by what a word of 64 bits takes
+where bits are kept in words; and the order in which a party sends and receives does not depend on the number.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tallystick_node.engines.mpc.plan.roles import Offer
 from tallystick_node.engines.mpc.protocol import Binary, Protocol, Shares
 
 OPENING = "open"  # what joining the protocol costs, before anything is computed
+CLOSING = "close"  # and leaving it
 SECONDS = 300.0  # in a new installation kernels are compiled meanwhile
 _START = 64
 _MANY = 4096
@@ -28,17 +29,36 @@ _SHOWING = frozenset({"reveal", "reveal_binary", "disclose"})  # before these, w
 
 @dataclass(frozen=True)
 class Price:
-    """For each party: the bytes that it sends for 64 to 71 elements, those for eight more, and the order of its sending (s) and
-    receiving (r)."""
+    """For each party, the dealer last: the bytes that it sends for 64 to 71 elements, without words; those for eight more, and for
+    each word of 64 elements begun; and the order of its sending (s) and receiving (r)."""
 
     start: tuple[tuple[int, ...], ...]
     eight: tuple[int, ...]
+    word: tuple[int, ...]
     pattern: tuple[str, ...]
 
     def bytes_sent(self, count: int) -> list[int]:
         """The bytes that each party sends for ``count`` elements."""
         steps, rest = divmod(count - _START, 8)
-        return [start[rest] + steps * eight for start, eight in zip(self.start, self.eight, strict=True)]
+        words = -(-count // _START)
+        return [
+            start[rest] + steps * eight + words * word for start, eight, word in zip(self.start, self.eight, self.word, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class MatrixPrice:
+    """For each party, the dealer last: the bytes that it sends whatever the size, and for each element of the left factor, of the
+    right one and of the product; and the order of its sending and receiving."""
+
+    terms: tuple[tuple[int, int, int, int], ...]
+    pattern: tuple[str, ...]
+
+    def bytes_sent(self, rows: int, inner: int, columns: int) -> list[int]:
+        """The bytes that each party sends for the product of (rows, inner) and (inner, columns)."""
+        return [
+            base + left * rows * inner + right * inner * columns + out * rows * columns for base, left, right, out in self.terms
+        ]
 
 
 @cache
@@ -47,48 +67,88 @@ def price(offer: Offer, parties: int, primitive: str, width: int = 64, seats: tu
     step = None if primitive == OPENING else _steps(primitive, width, seats)
     if hasattr(offer.kind, "verify") and step is not None and primitive not in _SHOWING:
         return _checked(_observe(offer, parties, primitive, step, _MANY), _observe(offer, parties, primitive, step, _START))
-    seen = [_observe(offer, parties, primitive, step, count) for count in range(_START, _START + 9)]
-    start = tuple(tuple(each[party][0] for each in seen[:8]) for party in range(parties))
-    eight = tuple(seen[8][party][0] - seen[0][party][0] for party in range(parties))
-    return Price(start, eight, tuple(pattern for _, pattern in seen[0]))
+    seen = [_observe(offer, parties, primitive, step, count) for count in range(_START, _START + 10)]
+    sent = [[each[party][0] for each in seen] for party in range(offer.members(parties))]
+    eight = tuple(of[9] - of[1] for of in sent)
+    word = tuple(of[8] - of[0] - more for of, more in zip(sent, eight, strict=True))  # the second begins at 65
+    start = tuple(
+        tuple(size - begun * (1 + (rest > 0)) for rest, size in enumerate(of[:8])) for of, begun in zip(sent, word, strict=True)
+    )
+    return Price(start, eight, word, tuple(pattern for _, pattern in seen[0]))
 
 
 def _checked(many: list[tuple[int, str]], few: list[tuple[int, str]]) -> Price:
     """The price under a protocol that checks what it has done before it shows anything: with the share of a check of many elements,
     since checks of many cost less for each. The rounds of a check belong to what shows."""
     start = tuple(tuple(round(size * (_START + rest) / _MANY) for rest in range(8)) for size, _ in many)
-    return Price(start, tuple(round(size * 8 / _MANY) for size, _ in many), tuple(pattern for _, pattern in few))
+    eight = tuple(round(size * 8 / _MANY) for size, _ in many)
+    return Price(start, eight, (0,) * len(many), tuple(pattern for _, pattern in few))
 
 
 def _observe(
     offer: Offer, parties: int, primitive: str, step: Callable[[Protocol, int], Any] | None, count: int
 ) -> list[tuple[int, str]]:
-    """For each party the bytes it sent and its pattern."""
+    """For each party the bytes it sent and its pattern; last a dealer's, by what the others got of it and without a pattern, since
+    it only answers."""
+    dealt = [0] * parties
 
     def one(session: Session) -> tuple[int, str]:
-        seen = _Seen()
+        if offer.deal is not None and session.index == parties:
+            offer.deal(session)
+            return 0, ""
+        seen = _Seen(dealer=parties)
         channels: dict[int, Channel] = {peer: _Watched(channel, seen) for peer, channel in session.channels.items()}
         protocol = offer.open(replace(session, channels=channels))
         if step is None:
-            return seen.bytes, seen.pattern
+            sent, pattern, dealt[session.index] = seen.bytes, seen.pattern, seen.dealt
+            protocol.close()
+            return sent, pattern
         work = step(protocol, count)
         checks = getattr(protocol, "verify", None)
         if checks is not None and primitive in _SHOWING:
             protocol.multiply(protocol.random((8,)), protocol.random((8,)))  # there is something to check
-        seen.bytes, seen.pattern = 0, ""  # the step's own, without what prepared it
+        seen.bytes, seen.dealt, seen.pattern = 0, 0, ""  # the step's own, without what prepared it
         work()
-        pattern = seen.pattern
+        pattern, dealt[session.index] = seen.pattern, seen.dealt
         if checks is not None and primitive not in _SHOWING:
             checks()
-        return seen.bytes, pattern
+        sent = seen.bytes
+        if primitive != CLOSING:
+            protocol.close()
+        return sent, pattern
 
-    with ThreadPoolExecutor(parties) as pool:
-        return list(pool.map(one, local_sessions(parties, SECONDS)))
+    with ThreadPoolExecutor(offer.members(parties)) as pool:
+        found = list(pool.map(one, local_sessions(offer.members(parties), SECONDS)))
+    return found if offer.deal is None else [*found[:-1], (sum(dealt), "")]
+
+
+@cache
+def matrix_price(offer: Offer, parties: int, primitive: str) -> MatrixPrice:
+    """The price of ``matmul`` or ``matmul_fixed`` where the messages grow with the factors too."""
+
+    def observed(*shape: int) -> list[tuple[int, str]]:
+        return _observe(offer, parties, primitive, lambda protocol, _: _product(protocol, primitive, *shape), 0)
+
+    least, more, inner, wide = observed(8, 8, 8), observed(16, 8, 8), observed(8, 16, 8), observed(8, 8, 16)
+    terms = []
+    for (base, _), (by_rows, _), (by_inner, _), (by_columns, _) in zip(least, more, inner, wide, strict=True):
+        rows, length, columns = by_rows - base, by_inner - base, by_columns - base  # each of two factors of 64 more
+        left, right, out = (rows + length - columns) // 128, (length + columns - rows) // 128, (rows + columns - length) // 128
+        terms.append((base - 64 * (left + right + out), left, right, out))
+    return MatrixPrice(tuple(terms), tuple(pattern for _, pattern in least))
+
+
+def _product(protocol: Protocol, primitive: str, rows: int, inner: int, columns: int) -> Callable[[], Any]:
+    left, right = protocol.random((rows, inner)), protocol.random((inner, columns))
+    fraction = (18,) if primitive == "matmul_fixed" else ()
+    return lambda: getattr(protocol, primitive)(left, right, *fraction)
 
 
 class _Seen:
-    def __init__(self) -> None:
+    def __init__(self, dealer: int) -> None:
+        self.dealer = dealer
         self.bytes = 0
+        self.dealt = 0  # bytes that came from the dealer
         self.pattern = ""
 
     def note(self, what: str) -> None:
@@ -111,13 +171,18 @@ class _Watched:
 
     def receive(self) -> bytes:
         message = self._inner.receive()
-        self._seen.note("r")
+        self._received(len(message))
         return message
 
     def receive_into(self, view: memoryview) -> int:
         size = self._inner.receive_into(view)
-        self._seen.note("r")
+        self._received(size)
         return size
+
+    def _received(self, size: int) -> None:
+        self._seen.note("r")
+        if self.peer == self._seen.dealer:
+            self._seen.dealt += size
 
     def mark(self, phase: str) -> None:
         self._inner.mark(phase)
@@ -180,6 +245,8 @@ def _steps(primitive: str, width: int, seats: tuple[int, ...] | None) -> Callabl
             case "shuffle":
                 secret = shares(protocol, shape)
                 return lambda: protocol.shuffle([secret])
+            case "close":
+                return protocol.close
             case "random":
                 return lambda: protocol.random(shape)
         raise ValueError(f"{primitive} is no primitive")

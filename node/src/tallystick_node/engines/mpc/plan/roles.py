@@ -1,7 +1,8 @@
 """Who does what in the run of a plan: owners who share and are done, parties that compute, receivers who put results together.
 
 A party may have several of these roles. One that computes sees nothing but its shares; an owner outside the computation sends
-shares and is not needed again; a receiver outside gets shares of what is revealed to it, and nothing else.
+shares and is not needed again; a receiver outside gets shares of what is revealed to it, and nothing else. A dealer, where the
+protocol has one, sends randomness to those who compute, and gets neither inputs nor shares nor results.
 """
 
 from __future__ import annotations
@@ -25,26 +26,40 @@ from tallystick_node.engines.mpc.ring import Ring
 
 @dataclass(frozen=True)
 class Offer:
-    """A protocol that plans run on: ``open`` joins it over a session of the computing parties only."""
+    """A protocol that plans run on: ``open`` joins it over a session of the computing parties only. With a dealer, that is the last
+    party of the session, and does ``deal``."""
 
     kind: type[Protocol]
     open: Callable[[Session], Protocol]
     fewest: int
     most: int
+    deal: Callable[[Session], None] | None = None
+
+    def members(self, computing: int) -> int:
+        """How many parties the protocol's session has, its dealer among them."""
+        return computing + (self.deal is not None)
 
 
 @dataclass(frozen=True)
 class Cast:
-    """``parties`` of the session in its order, by name, and which of them compute, in the protocol's order."""
+    """``parties`` of the session in its order, by name, which of them compute, in the protocol's order, and which one deals."""
 
     parties: tuple[str, ...]
     computing: tuple[str, ...]
+    dealer: str | None = None
     seats: tuple[int, ...] = field(init=False)  # the computing parties' numbers in the session
 
     def __post_init__(self) -> None:
         if len(set(self.computing)) != len(self.computing) or not set(self.computing) <= set(self.parties):
             raise ValueError("the computing parties are different ones of the session")
+        if self.dealer is not None and (self.dealer in self.computing or self.dealer not in self.parties):
+            raise ValueError("the dealer is a party of the session that does not compute")
         object.__setattr__(self, "seats", tuple(self.parties.index(each) for each in self.computing))
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        """The numbers in the session of those who compute and of the dealer, the last."""
+        return self.seats if self.dealer is None else (*self.seats, self.parties.index(self.dealer))
 
 
 class Part:
@@ -55,6 +70,10 @@ class Part:
             raise ValueError("a party of the plan is not in the session")
         if not offer.fewest <= len(cast.computing) <= offer.most:
             raise ValueError(f"{offer.kind.name} is for {offer.fewest} to {offer.most} computing parties")
+        if (cast.dealer is None) != (offer.deal is None):
+            raise ValueError(f"{offer.kind.name} has {'no' if offer.deal is None else 'a'} dealer")
+        if cast.dealer in (*plan.owners, *plan.receivers):
+            raise ValueError("the dealer neither brings nor receives anything")
         self._plan, self._offer, self._cast, self._session = plan, offer, cast, session
         self._name = cast.parties[session.index]
         self._computes = self._name in cast.computing
@@ -68,21 +87,33 @@ class Part:
         if {name: values.shape for name, values in inputs.items()} != own:
             raise ValueError(f"{self._name} brings inputs of the names and shapes that the plan says")
         with np.errstate(over="ignore"):  # the ring wraps; NumPy warns of it for arrays without axes
+            if self._name == self._cast.dealer:
+                self._deal()
+                return {}
             if not self._computes:
                 self._send_inputs(inputs)
                 return self._collect()
             return self._compute(inputs)
 
+    def _deal(self) -> None:
+        """The dealer: asked now and then, until those who compute are done."""
+        assert self._offer.deal is not None
+        members = self._cast.members
+        session = subset(self._session, members)
+        with named(members):
+            self._offer.deal(replace(session, patience=lambda number: self._session.patience(members[number])))
+
     def _compute(self, inputs: Mapping[str, Ring]) -> dict[str, Ring]:
-        with named(self._cast.seats):
-            protocol = self._offer.open(subset(self._session, self._cast.seats))
+        with named(self._cast.members):
+            protocol = self._offer.open(subset(self._session, self._cast.members))
         shared = self._inputs(protocol, inputs)
         results: dict[str, Ring] = {}
-        with named(self._cast.seats):
+        with named(self._cast.members):
             revealed = evaluate(protocol, self._plan, shared, lambda done: self._session.progress("computing", 0.1 + 0.85 * done))
             del shared
             for number, value in revealed:
                 self._show(protocol, number, value, results)
+            protocol.close()
         return results
 
     # -- inputs
@@ -113,14 +144,14 @@ class Part:
         """A piece of an input."""
         if declared.owner in self._cast.computing:
             own = None if values is None else pieces.piece(values, declared.shape, first, count)
-            with named(self._cast.seats):
+            with named(self._cast.members):
                 numbers = protocol.share(self._cast.computing.index(declared.owner), (count,), own)
         else:
             owner = self._cast.parties.index(declared.owner)
             parts = tuple(receive_array(self._session, owner, (count,), "input") for _ in range(self._parts()))
-            with named(self._cast.seats):
+            with named(self._cast.members):
                 numbers = protocol.accept(parts)
-        with named(self._cast.seats):
+        with named(self._cast.members):
             return bits_of(protocol, numbers) if declared.kind == BIT else numbers
 
     def _parts(self) -> int:
