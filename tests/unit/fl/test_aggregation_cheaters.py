@@ -210,6 +210,25 @@ def test_a_member_is_not_counted_as_gone_or_with_another_root() -> None:
     refused(MIDDLE, "also dropped out", world.party[3].confirm, true + true[4 : 4 + MEMBER])
 
 
+def test_survivors_among_whom_a_sparse_graph_is_cut_are_refused() -> None:
+    world = World(verified=False, members=12)
+    plan = replace(graph.plan(12, 1, 4), degree=2, threshold=1)
+    world.round = replace(world.round, plan=plan, verified=False)
+    coordinator = Coordinator(world.round, MIDDLE, world.coordinator.signers)
+    watcher = Observer(world.round, MIDDLE, world.coordinator.signers)
+    party = {member: Member(world.round, MIDDLE, coordinator.signers, member, world.signing[member]) for member in world.members}
+    watcher.advertised(coordinator.advertise({member: each.advertise() for member, each in party.items()}))
+    near = watcher.graph
+    far = next(other for other in world.members if other not in near[0] | {0} and not near[other] & near[0])
+
+    def announce(gone: set[int]) -> bytes:
+        staying = [member for member in world.members if member not in gone]
+        return len(staying).to_bytes(4, "little") + pack(dict.fromkeys(staying, b"")) + pack(dict.fromkeys(gone, b""))
+
+    refused(MIDDLE, "the graph is cut", watcher.announced, announce({0, far}))
+    watcher.announced(announce({0, *near[0]}))
+
+
 @pytest.mark.parametrize(
     "forge",
     [
@@ -231,7 +250,7 @@ def test_an_aggregate_that_could_wrap_around_the_field_is_refused() -> None:
     world = World()
     opening = world.opening()
     whole = world.coordinator.whole.copy()
-    whole[0] += np.uint64(projection.ORDER)
+    whole[0] += np.uint64(projection.MODULUS)
     refused(MIDDLE, "not below", world.watcher.opened, opening, whole)
 
 
