@@ -12,6 +12,7 @@ import pytest
 from integration.processes import until
 from sklearn.datasets import load_breast_cancer
 from tallystick.client import Client, GrantFile
+from tallystick.protocol import canonical
 from tallystick.protocol.dataset import Column
 from tallystick.protocol.errors import NotFound
 from tallystick.protocol.task import TaskSpec
@@ -60,11 +61,13 @@ class Five:
             for client, names in ((self.alder, ALDER), (self.birch, BIRCH))
         }
 
-    def grants(self, algorithm: str, receivers: Sequence[Client], columns: Mapping[str, Sequence[str]]) -> dict[str, GrantFile]:
+    def grants(
+        self, algorithm: str, receivers: Sequence[Client], columns: Mapping[str, Sequence[str]], datasets: Mapping[str, str]
+    ) -> dict[str, GrantFile]:
         """What the owners allow Elm."""
         return {
             client.account: client.grant(
-                self.datasets[client.account],
+                datasets[client.account],
                 self.elm.account,
                 purpose=PURPOSE,
                 algorithms=[algorithm],
@@ -77,10 +80,10 @@ class Five:
 
     def draft(
         self, workload: str, parameters: dict[str, Any], compute: Sequence[Client], receivers: Sequence[Client],
-        columns: Mapping[str, Sequence[str]], **options: Any,
+        columns: Mapping[str, Sequence[str]], *, datasets: Mapping[str, str] | None = None, **options: Any,
     ) -> tuple[TaskSpec, dict[str, GrantFile]]:  # fmt: skip
-        """A task that Elm asks for, and what the owners allow for it."""
-        grants = self.grants(workload, receivers, columns)
+        """A task that Elm asks for on the owners' patients, or other ``datasets`` of theirs, and what they allow for it."""
+        grants = self.grants(workload, receivers, columns, datasets or self.datasets)
         spec = self.elm.draft(
             workload,
             parameters,
@@ -124,6 +127,13 @@ class Five:
             return all(each.phase == "computing" and each.progress > 0.1 for each in found)
 
         until(all_compute, 90)
+
+    def anchor(self, task: str) -> bytes:
+        """The hash of the block in which a task's result was proved."""
+        chain = self.network.governor.chain
+        events = chain.events(0, chain.head())
+        event = next(each for each in events if each.name == "ResultProved" and each["task"] == canonical.unhex32(task))
+        return bytes.fromhex(event.block_hash[2:])
 
     def patiently(self, ask: Any) -> Any:
         """Ask until the node has indexed what the chain says already."""

@@ -14,7 +14,6 @@ from integration.mpc.conftest import ALDER, BIRCH, ROWS, Five, patients, walked
 from integration.processes import stopped, until, workers
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from tallystick.protocol import canonical
 from tallystick.protocol.bundle import Bundle
 from tallystick.protocol.errors import Refused
 from tallystick.protocol.verify import verify_bundle
@@ -63,12 +62,6 @@ def proved(five: Five, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, b
     return task, content, Bundle.read(five.patiently(lambda: five.elm.bundle(task, five.birch.account, folder / "bundle")))
 
 
-def anchor(five: Five, task: str) -> bytes:
-    chain = five.network.governor.chain
-    event = next(e for e in chain.events(0, chain.head()) if e.name == "ResultProved" and e["task"] == canonical.unhex32(task))
-    return bytes.fromhex(event.block_hash[2:])
-
-
 def test_the_model_is_scikit_learns_on_the_joint_rows(proved: tuple[str, bytes, Bundle]) -> None:
     frame = patients()
     joint = np.intersect1d(*ROWS.values())
@@ -87,13 +80,13 @@ def test_the_model_is_scikit_learns_on_the_joint_rows(proved: tuple[str, bytes, 
 def test_every_rule_holds_offline(five: Five, proved: tuple[str, bytes, Bundle]) -> None:
     task, result, bundle = proved
     contracts = five.network.deployment.contracts
-    report = verify_bundle(bundle, trusted_blocks=[anchor(five, task)], contracts=contracts, result_file=result)
+    report = verify_bundle(bundle, trusted_blocks=[five.anchor(task)], contracts=contracts, result_file=result)
     report.require(complete=True)
 
 
 def test_a_changed_model_or_a_changed_document_is_found(five: Five, proved: tuple[str, bytes, Bundle]) -> None:
     task, result, bundle = proved
-    options: dict[str, Any] = {"trusted_blocks": [anchor(five, task)], "contracts": five.network.deployment.contracts}
+    options: dict[str, Any] = {"trusted_blocks": [five.anchor(task)], "contracts": five.network.deployment.contracts}
     slope = json.loads(result)["values"]["coefficients"][0]["value"]
     forged = result.replace(f'"{slope}"'.encode(), f'"{float(slope) * 2}"'.encode())
     assert forged != result
@@ -138,7 +131,7 @@ def test_owners_share_and_are_done_others_compute_and_one_receives(
     (output,) = json.loads(content)["values"]["outputs"]
     assert np.abs(np.array(output["numbers"], float) - walked(rounds)).max() < 0.001
     bundle = Bundle.read(five.patiently(lambda: five.elm.bundle(task, five.alder.account, tmp_path / "bundle")))
-    options: dict[str, Any] = {"trusted_blocks": [anchor(five, task)], "contracts": five.network.deployment.contracts}
+    options: dict[str, Any] = {"trusted_blocks": [five.anchor(task)], "contracts": five.network.deployment.contracts}
     verify_bundle(bundle, result_file=content, **options).require(complete=True)
     for client, home in zip(five.clients[:4], five.homes, strict=False):
         with pytest.raises(Refused):
