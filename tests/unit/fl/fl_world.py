@@ -53,7 +53,7 @@ def across(federation, people, aggregation=PlainSum, sessions=None, **options) -
     def party(pair):
         session, client = pair
         try:
-            return federation.run(Network(session, client, aggregation()), **options)
+            return federation.run(Network(session, range(session.parties), client, aggregation()), **options)
         except Exception as error:
             return error
 

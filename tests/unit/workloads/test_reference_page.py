@@ -24,6 +24,7 @@ from tallystick_node.workloads import (
     regression,
     scorecard,
     statistics_parameters,
+    training_parameters,
 )
 from tallystick_node.workloads.registry import workloads
 
@@ -38,6 +39,7 @@ PARSE = {
     "aggregation": aggregation.Parameters.parse,
     "ranking": ranking.Parameters.parse,
     "prediction": prediction_parameters.Parameters.parse,
+    "training": training_parameters.Parameters.parse,
 }
 
 
@@ -94,6 +96,10 @@ def test_the_bounds_of_the_joint_tables_are_the_codes():
             f"1 to {architecture.MAX_INPUTS} of", f"1 to {architecture.MAX_LAYERS} of", f"1 to {architecture.MAX_TREES} complete",
             f"depth 1 to {architecture.MAX_DEPTH}", f"{architecture.MAX_WEIGHTS:,} weights", f"each 1 to {architecture.MAX_WINDOW}",
             f"`{architecture.WEIGHT}`", *architecture.LAYERS, *(f"`{each}`" for each in (*OUTPUTS, *LINKS, *RULES)),
+        ),
+        "training": (
+            f"1 to {training_parameters.MAX_FEATURES} of", f"1 to {training_parameters.MAX_ROUNDS} `rounds`",
+            f"{training_parameters.MAX_PARAMETERS:,} numbers", f"2 to {categories.MAX_CATEGORIES} different",
         ),
         "regression": (f"1 to {features.MAX_FEATURES} of", f"{regression.ROWS_PER_COEFFICIENT} rows", *regression.FAMILIES),
     }.items():  # fmt: skip

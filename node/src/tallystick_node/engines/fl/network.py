@@ -17,31 +17,34 @@ from tallystick_node.engines.fl.parameters import Vector
 
 
 class Network(Carrier):
-    """The party of a session as one client: its number is the party's index. Raises ValueError when it is not.
+    """``owners``, ascending, are the parties that have rows: client number i is theirs number i. ``client`` is this party's, None
+    where it has no rows and only follows the training. Raises ValueError when the client is not this party's.
 
     That all parties hold the same model is checked at the end, by digest: a coordinator that told them different sums is found
     out, if not who it was.
     """
 
-    def __init__(self, session: Session, client: Client, aggregation: Aggregation) -> None:
-        if client.number != session.index:
-            raise ValueError(f"party {session.index} is client {session.index}, not client {client.number}")
-        self._session, self._client, self._aggregation = session, client, aggregation
+    def __init__(self, session: Session, owners: Sequence[int], client: Client | None, aggregation: Aggregation) -> None:
+        due = owners.index(session.index) if session.index in owners else None
+        if (client.number if client else None) != due:
+            raise ValueError(f"party {session.index} is client {due}, not client {client.number if client else None}")
+        self._session, self._owners, self._client, self._aggregation = session, tuple(owners), client, aggregation
 
     @property
     def clients(self) -> int:
-        """As many as parties."""
-        return self._session.parties
+        """As many as owners."""
+        return len(self._owners)
 
     @property
     def local(self) -> Sequence[Client]:
         """This party's."""
-        return (self._client,)
+        return (self._client,) if self._client else ()
 
     def total(self, say: Callable[[Client], Vector], length: int, members: Sequence[int], round: int) -> Vector:  # noqa: A002
         """See :meth:`Carrier.total`."""
-        vector = say(self._client) if self._client.number in members else np.zeros(length)
-        return self._aggregation.total(self._session, vector, members, round)
+        client = self._client
+        vector = say(client) if client is not None and client.number in members else np.zeros(length)
+        return self._aggregation.total(self._session, vector, [self._owners[member] for member in members], round)
 
     def agree(self, digest: bytes, step: str) -> tuple[int, ...]:
         """See :meth:`Carrier.agree`."""

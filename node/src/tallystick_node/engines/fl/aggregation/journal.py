@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tallystick.commitments.projection import Projection, root
 
 from tallystick_node.engines.fl.aggregation.observer import Whole
-from tallystick_node.engines.fl.aggregation.projection import Points, Projection, Projector, Root
+from tallystick_node.engines.fl.aggregation.projection import Projector
 from tallystick_node.engines.fl.aggregation.quantisation import Words
 
 _PIECE = 1 << 18  # entries read at a time
@@ -55,19 +56,19 @@ class Journal:
         with self._sums.open("ab") as file:
             file.write(np.ascontiguousarray(whole, np.uint64).data)
 
-    def roots(self, context: bytes, party: int) -> tuple[bytes, bytes]:
-        """The roots of all that this party sent and of all sums, for the context of the proof and the party's place in it."""
-        mine, sums = Root(context + party.to_bytes(4, "little")), Root(context + b"aggregate")
-        for piece in self._pieces(self._sent, np.uint32):
-            mine.update(piece)
-        for piece in self._pieces(self._sums, np.uint64):
-            sums.update(piece)
-        return mine.digest(), sums.digest()
+    def roots(self) -> tuple[bytes, bytes]:
+        """The roots of all that this party sent and of all sums: its commitment, and the aggregate's."""
+        sent = (piece.astype("<u8").data.cast("B") for piece in self._pieces(self._sent, np.uint32))
+        return root(sent), root(piece.data.cast("B") for piece in self._pieces(self._sums, np.uint64))
 
-    def project(self, points: Points) -> tuple[Projection, Projection]:
+    def project(self, at: Projection) -> tuple[Projection, Projection]:
         """The projections of all that this party sent and of all sums."""
-        projector = Projector(points)
+        projector = Projector(at)
         return projector.project(self._pieces(self._sent, np.uint32)), projector.project(self._pieces(self._sums, np.uint64))
+
+    def move_sums(self, path: Path) -> None:
+        """Give the file of all sums, whose root is the aggregate's, to a receiver; the journal is over."""
+        self._sums.replace(path)
 
     @staticmethod
     def _pieces(path: Path, kind: type[np.generic]) -> Iterator[NDArray[Any]]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from numpy.typing import NDArray
+from tallystick.commitments.projection import MODULUS, POINTS, ZERO, Projection, challenge, points
 
 from tallystick_node.engines.channel import ProtocolViolation
 from tallystick_node.engines.fl.aggregation import graph, masks, projection, quantisation
@@ -22,7 +23,7 @@ from tallystick_node.engines.fl.aggregation.quantisation import Words
 ROOT = 32  # bytes
 ADVERT = 3 * masks.KEY + SIGNATURE
 COMMITTED = ROOT + SIGNATURE
-PROJECTED = MEMBER + 8 * projection.POINTS + SIGNATURE
+PROJECTED = MEMBER + 8 * POINTS + SIGNATURE
 
 Whole = NDArray[np.uint64]  # sums of words that do not wrap around
 
@@ -55,7 +56,7 @@ class Observer:
         self.roots: dict[int, bytes] = {}
         self.challenge = b""
         self._announcement = b""
-        self._aggregate: projection.Projection = ()
+        self._aggregate: Projection = ZERO
 
     # -- who takes part
 
@@ -167,8 +168,8 @@ class Observer:
     def commit_to(self, whole: Whole) -> None:
         """The aggregate that the projections are compared with."""
         aggregate = projection.root(self.round.digest + b"aggregate", whole)
-        self.challenge = projection.challenge(self.round.digest, [self.roots[each] for each in self.survivors], aggregate)
-        self._projector = projection.Projector(projection.points(self.challenge))
+        self.challenge = challenge(self.round.digest, [self.roots[each] for each in self.survivors], aggregate)
+        self._projector = projection.Projector(points(self.challenge))
         try:
             self._aggregate = self._projector.project([whole])
         except projection.Accused as error:
@@ -176,9 +177,9 @@ class Observer:
 
     def project(self, words: Words) -> bytes:
         """The projection of a masked vector at the challenge's points."""
-        return struct.pack(f"<{projection.POINTS}Q", *self._projector.project([words]))
+        return struct.pack(f"<{POINTS}Q", *self._projector.project([words]))
 
-    def check_projection(self, peer: int, member: int, record: bytes) -> projection.Projection:
+    def check_projection(self, peer: int, member: int, record: bytes) -> Projection:
         """The projection of a member's vector, as its signer vouches for it: the member, or another who audited it. The coordinator
         vouches for none, not even its own: its own vector is audited too."""
         signer, content = int.from_bytes(record[:MEMBER], "little"), record[MEMBER:-SIGNATURE]
@@ -188,8 +189,8 @@ class Observer:
             raise ProtocolViolation(
                 peer, "projection", f"sent a projection for party {member} that nobody else vouches for with this aggregate"
             )
-        found = struct.unpack(f"<{projection.POINTS}Q", content)
-        if any(element >= projection.ORDER for element in found):
+        found = struct.unpack(f"<{POINTS}Q", content)
+        if any(element >= MODULUS for element in found):
             raise ProtocolViolation(peer, "projection", f"sent a projection for party {member} that is no element of the field")
         return found
 
@@ -200,7 +201,7 @@ class Observer:
             raise ProtocolViolation(self.coordinator, "projection", "sent projections of others than the survivors")
         found = [self.check_projection(self.coordinator, member, record) for member, record in records.items()]
         try:
-            projection.verify([self.roots[member] for member in records], found, self._aggregate)
+            projection.verify(found, self._aggregate)
         except projection.Accused as error:
             raise ProtocolViolation(self.coordinator, "projection", str(error)) from None
 

@@ -1,0 +1,206 @@
+"""`training`: a model that owners of the same columns for different people train together, each on its own rows.
+
+In every round each owner trains the common model on its rows; what is added up is masked, so that nobody sees another's change of
+the model, only the sum. Every owner commits to what it sends, and the task's proof shows on chain that the aggregates used are the
+sums of what was committed: nobody can drop, change or invent a contribution. No party serves: the rounds' coordinators take turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from tallystick.commitments import projection
+from tallystick.protocol import canonical
+from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
+from tallystick.protocol.proof.projection_verified import Contribution
+from tallystick.protocol.task import PROJECTION_VERIFIED, TaskSpec
+
+from tallystick_node.engines.channel import ChannelError, ProtocolViolation, Session
+from tallystick_node.engines.fl.aggregation.journal import Journal
+from tallystick_node.engines.fl.aggregation.secure import SecureSum
+from tallystick_node.engines.fl.client import Client
+from tallystick_node.engines.fl.federation import Outcome as Trained
+from tallystick_node.engines.fl.learner import Rows
+from tallystick_node.engines.fl.network import Network
+from tallystick_node.engines.security import SecurityStatement
+from tallystick_node.workloads.base import Cost, Outcome, require_owners_compute
+from tallystick_node.workloads.categories import Category
+from tallystick_node.workloads.features import scaled
+from tallystick_node.workloads.training_parameters import Parameters
+
+MODEL, AGGREGATE = "model.safetensors", "aggregate.bin"
+FEWEST_OWNERS = 3  # of two owners each would find the other's change by subtraction
+ROOT = 32  # bytes
+
+
+class Training:
+    """The workload `training`."""
+
+    name = "training"
+    proofs: tuple[str, ...] = (PROJECTION_VERIFIED,)
+
+    def check(self, spec: TaskSpec) -> None:
+        """Raise InvalidTask unless the spec is a training that can run."""
+        parameters = Parameters.parse(spec.parameters)
+        require_owners_compute(spec)
+        if len(spec.inputs) < FEWEST_OWNERS:
+            raise InvalidTask(
+                f"training needs {FEWEST_OWNERS} or more owners: of fewer, each would learn another's changes",
+                remedy="name more inputs",
+            )
+        for part in spec.inputs:
+            if set(part.columns) != set(parameters.columns):
+                raise InvalidTask(
+                    "an input's columns are not those that the parameters read",
+                    party=part.party,
+                    remedy=f"list exactly {', '.join(parameters.columns)}",
+                )
+
+    def columns(self, spec: TaskSpec, party: str) -> Sequence[str]:
+        """Every owner reads the same columns."""
+        return Parameters.parse(spec.parameters).columns
+
+    def security(self, spec: TaskSpec) -> SecurityStatement:
+        """That of the secure sum, and what the models of the rounds say."""
+        Parameters.parse(spec.parameters)
+        promised = _sum().security(len(spec.inputs))
+        return replace(
+            promised,
+            learns={
+                "owner": "the model after every round, and so the sum of the owners' changes of it, never one of them",
+                "receiver": "the same, and the masked sums that prove them",
+                "public": "the spec, who took part, how many rows each has, and digests and projections of masked numbers",
+            },
+            references=(*promised.references, "docs/explanation/training.md"),
+        )
+
+    def cost(self, spec: TaskSpec, rows: Mapping[str, int]) -> Cost:
+        """Of an owner: four bytes for each number to the coordinator of a round, six to each party when it coordinates itself."""
+        federation = Parameters.parse(spec.parameters).federation
+        schedule, length = federation.schedule, federation.packing.length
+        owners, peers, rounds = len(spec.inputs), len(spec.parties) - 1, schedule.rounds + 1
+        coordinated = -(-rounds // owners)
+        each = 400 * owners + 4 * length
+        most = min(max(rows.values(), default=0), schedule.rows)
+        steps = most * schedule.instructions.epochs * schedule.rounds * federation.learner.layout.size
+        return Cost(
+            bytes_sent=coordinated * peers * (6 * length + 500 * owners) + (rounds - coordinated) * each,
+            rounds=8 * rounds,
+            seconds=2.0 + rounds * (0.01 * owners + length * owners * 4e-8) + steps * 1e-9,
+            memory_bytes=200_000_000 + 40 * length * owners + 16 * most * len(Parameters.parse(spec.parameters).columns),
+        )
+
+    def run(self, spec: TaskSpec, party: str, table: pa.Table | None, session: Session, scratch: Path) -> Outcome:
+        """Run one party's side. Raises OutputRefused where an owner has too few rows."""
+        parameters = Parameters.parse(spec.parameters)
+        owners = [spec.parties.index(part.party) for part in spec.inputs]
+        client = None if table is None else _client(parameters, table, owners.index(session.index))
+        journal = Journal(scratch / "rounds")
+        rounds = parameters.federation.schedule.rounds
+        try:
+            trained = parameters.federation.run(
+                Network(session, owners, client, _sum(journal)),
+                keep=lambda round_, _: session.progress(f"round {round_} of {rounds}", round_ / (rounds + 1)),
+            )
+        except ValueError as error:
+            raise InvalidData(str(error), remedy="lower the rate, scale the columns, or raise the bounds") from None
+        if trained.silent:
+            raise ChannelError(trained.silent[0], "did not confirm that it holds the same model")
+        session.progress("proving the sums", rounds / (rounds + 1))
+        roots, contribution = _prove(session, owners, journal)
+        commitments = ["" if root == bytes(ROOT) else canonical.text(root) for root in roots]
+        receives = party in spec.receivers
+        return Outcome(
+            commitment=commitments[session.index],
+            all_commitments=commitments,
+            contribution=contribution.to_text(),
+            result=_words(parameters, trained) if receives else None,
+            files=_files(trained, journal, scratch) if receives else {},
+        )
+
+
+def _sum(journal: Journal | None = None) -> SecureSum:
+    """Nobody may drop out: every owner signs the statement, so a round without one would prove nothing."""
+    return SecureSum(dropped=0.0, journal=journal)
+
+
+def _client(parameters: Parameters, table: pa.Table, number: int) -> Client:
+    """An owner's rows, some of them held out: the last of an order that the seed and the owner's number give."""
+    features, target = scaled(table, parameters.features), parameters.target
+    if isinstance(target, Category):
+        answers = target.indicators(table).argmax(axis=1).astype(np.float64)
+    else:
+        answers = scaled(table, [target])[:, 0]
+    rows = Rows(features, answers)
+    out = len(rows) * parameters.held_out // 100
+    if len(rows) - out < parameters.minimum_group:
+        raise OutputRefused(
+            f"an owner has fewer than {parameters.minimum_group} rows to train on",
+            remedy="lower minimum_group, hold out less, or leave the owner out",
+        )
+    order = np.random.default_rng([parameters.federation.schedule.seed, number]).permutation(len(rows))
+    return Client(number, rows.pick(order[: len(rows) - out]), rows.pick(order[len(rows) - out :]) if out else None)
+
+
+def _prove(session: Session, owners: Sequence[int], journal: Journal) -> tuple[list[bytes], Contribution]:
+    """All parties' roots, and what this party adds to the proof: projections at points that follow from all roots.
+
+    Raises ProtocolViolation when a peer's aggregate is another than this party's.
+    """
+    session.mark("proof")
+    own, sums = journal.roots()
+    mine = own if session.index in owners else bytes(ROOT)
+    session.broadcast(mine + sums)
+    roots = {session.index: mine}
+    for peer, channel in sorted(session.channels.items()):
+        said = channel.receive()
+        if len(said) != 2 * ROOT or (said[:ROOT] == bytes(ROOT)) == (peer in owners):
+            raise ProtocolViolation(peer, "proof", "sent no roots of its updates and of the sums")
+        if said[ROOT:] != sums:
+            raise ProtocolViolation(peer, "proof", "used another aggregate than this party: one of the two was deceived")
+        roots[peer] = said[:ROOT]
+    ordered = [roots[index] for index in range(session.parties)]
+    points = projection.points(projection.challenge(session.context, ordered, sums))
+    sent, aggregate = journal.project(points)
+    return ordered, Contribution(sent if session.index in owners else projection.ZERO, sums, aggregate)
+
+
+def _files(trained: Trained, journal: Journal, scratch: Path) -> dict[str, Path]:
+    model, aggregate = scratch / MODEL, scratch / AGGREGATE
+    model.write_bytes(trained.parameters.save())
+    journal.move_sums(aggregate)
+    return {MODEL: model, AGGREGATE: aggregate}
+
+
+def _words(parameters: Parameters, trained: Trained) -> dict[str, Any]:
+    """The model card: what the model is, how it was trained, and how good it is."""
+    federation = parameters.federation
+    return {
+        "model": {
+            "digest": trained.digest,
+            "layout": federation.learner.layout.document,
+            "features": [each.column for each in parameters.features],
+            "target": parameters.target.column,
+        },
+        "rounds": trained.rounds,
+        "validation": _numbers(trained.validation),
+        "history": [
+            {
+                "round": each.round,
+                "model": each.model,
+                "loss": None if each.loss is None else repr(each.loss),
+                "validation": _numbers(each.validation),
+                "cut": round(each.cut),
+            }
+            for each in trained.history
+        ],
+    }
+
+
+def _numbers(found: Mapping[str, float]) -> dict[str, str]:
+    return {name: repr(value) for name, value in found.items()}

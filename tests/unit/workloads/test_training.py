@@ -1,0 +1,162 @@
+"""`training`: a federated model over real rows, with a proof that every sum used is that of what the owners committed to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.datasets import load_breast_cancer
+from sklearn.linear_model import LogisticRegression
+from tallystick.commitments.projection import challenge, points, project_content
+from tallystick.protocol import canonical
+from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
+from tallystick.protocol.proof.projection_verified import Contribution, Projections
+from tallystick.protocol.task import PROJECTION_VERIFIED, Security
+from tallystick_node.engines.fl.parameters import Parameters as Model
+from tallystick_node.workloads.training import AGGREGATE, MODEL, Training
+from tallystick_node.workloads.training_parameters import Parameters
+from unit.workloads.conftest import ACCOUNTS, make_spec
+
+DATA = load_breast_cancer()
+NAMES = [name.replace(" ", "_") for name in DATA.feature_names]
+CENTERS, SCALES = DATA.data.mean(axis=0).round(6), DATA.data.std(axis=0).round(6)
+
+
+def table(rows: slice) -> pa.Table:
+    columns = {name: pa.array(np.rint(DATA.data[rows, i] * 10**6).astype(np.int64)) for i, name in enumerate(NAMES)}
+    fields = [pa.field(name, pa.int64(), metadata={b"scale": b"6"}) for name in NAMES] + [pa.field("benign", pa.int64())]
+    return pa.Table.from_arrays([*columns.values(), pa.array(DATA.target[rows].astype(np.int64))], schema=pa.schema(fields))
+
+
+TABLES = {number: table(slice(number, None, 3)) for number in range(3)}
+
+
+def text(number: float) -> str:
+    return f"{number:.6f}"
+
+
+def asked(**changes):
+    parameters = {
+        "features": [
+            {"column": name, "center": text(center), "scale": text(scale)}
+            for name, center, scale in zip(NAMES, CENTERS, SCALES, strict=True)
+        ],
+        "target": {"column": "benign", "values": ["0", "1"]},
+        "model": {"name": "logistic", "penalty": "0.001"},
+        "strategy": {"name": "fedavg", "weighting": "examples", "rate": "1"},
+        "schedule": {
+            "rounds": 8, "rows": 200, "epochs": 2, "batch": 16, "rate": "0.2", "momentum": "0", "seed": 7, "stop": None,
+            "norm": "64", "entry": 3,
+        },
+        "held_out": 20,
+        "minimum_group": 20,
+    }  # fmt: skip
+    for path, value in changes.items():
+        at, keys = parameters, path.split("__")
+        for key in keys[:-1]:
+            at = at[key]
+        at[keys[-1]] = value
+    return parameters
+
+
+def spec_of(parameters, receivers=(0,), owners=(0, 1, 2)):
+    columns = {number: [*NAMES, "benign"] for number in owners}
+    spec = make_spec("training", parameters, columns, list(receivers))
+    return replace(spec, proof=PROJECTION_VERIFIED, security=Security("semi-honest", 1))
+
+
+def test_three_owners_train_one_model_and_prove_its_sums(run_workload) -> None:
+    """Account 3 only receives. The model is as good as one of scikit-learn on all rows, and the contributions make a proof."""
+    spec = spec_of(asked(), receivers=(0, 3))
+    ran = run_workload(Training(), spec, TABLES)
+    outcomes = [ran.outcomes[number] for number in range(4)]
+    assert not any(isinstance(each, Exception) for each in outcomes), outcomes
+    assert [bool(each.files) for each in outcomes] == [True, False, False, True]
+    assert outcomes[3].commitment == "" and len({tuple(each.all_commitments) for each in outcomes}) == 1
+
+    said = [Contribution.parse(each.contribution) for each in outcomes]
+    roots = [canonical.untext(text) if text else bytes(32) for text in outcomes[0].all_commitments]
+    Projections(tuple(roots), said[0].aggregate_root, tuple(each.own for each in said), said[0].aggregate).require_sum()
+    at = points(challenge(b"", roots, said[0].aggregate_root))
+    for receiver in (0, 3):
+        content = outcomes[receiver].files[AGGREGATE].read_bytes()
+        assert project_content([content], at) == (said[0].aggregate_root, said[0].aggregate)
+
+    card = outcomes[3].result
+    layout = Parameters.parse(spec.parameters).federation.learner.layout
+    model = Model.load(outcomes[3].files[MODEL].read_bytes(), layout)
+    assert card == outcomes[0].result and model.digest() == card["model"]["digest"]
+    assert len(card["history"]) == card["rounds"] == 8
+    features = (DATA.data - CENTERS) / SCALES
+    found = (features @ model["weight"] + model["bias"]).argmax(axis=1)
+    pooled = LogisticRegression(C=1 / (0.001 * len(features)), max_iter=1000).fit(features, DATA.target)
+    assert (found == DATA.target).mean() >= pooled.score(features, DATA.target) - 0.005
+    assert float(card["validation"]["auc"]) > 0.97
+
+
+@pytest.mark.parametrize(
+    ("strategy", "model"),
+    [
+        (
+            {"name": "fedprox", "weighting": "uniform", "rate": "1", "proximal": "0.01"},
+            {"name": "perceptron", "hidden": [8], "penalty": "0"},
+        ),
+        ({"name": "scaffold", "weighting": "uniform", "rate": "1"}, {"name": "logistic", "penalty": "0"}),
+        ({"name": "fedyogi", "weighting": "examples", "rate": "0.1"}, {"name": "logistic", "penalty": "0"}),
+    ],
+)
+def test_other_strategies_and_models(run_workload, strategy, model) -> None:
+    spec = spec_of(
+        asked(
+            strategy=strategy, model=model, schedule__rounds=3, schedule__stop={"metric": "auc", "patience": 2, "improvement": "0"}
+        )
+    )
+    outcome = run_workload(Training(), spec, TABLES).outcomes[0]
+    assert float(outcome.result["validation"]["auc"]) > 0.9, outcome
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"model": {"name": "linear", "bound": 3, "penalty": "0"}}, "the target has classes"),
+        ({"target": {"column": "benign", "center": "0", "scale": "1"}}, "takes a linear model"),
+        ({"strategy": {"name": "fedavg", "weighting": "both", "rate": "1"}}, "weighting"),
+        ({"strategy": {"name": "fedsgd", "weighting": "uniform", "rate": "1"}}, "must be one of fedavg"),
+        ({"strategy": {"name": "scaffold", "weighting": "uniform", "rate": "1"}, "schedule__momentum": "0.9"}, "momentum"),
+        ({"schedule__rate": "0"}, "above 0"),
+        ({"schedule__momentum": "1"}, "below 1"),
+        ({"schedule__rounds": 100_000}, "rounds"),
+        ({"schedule__stop": {"metric": "auc", "patience": 2, "improvement": "0"}, "held_out": 0}, "hold some out"),
+        ({"model": {"name": "perceptron", "hidden": [4096, 4096, 4096], "penalty": "0"}}, "more than"),
+        ({"features": [{"column": "benign", "center": "0", "scale": "1"}]}, "twice, or the target"),
+    ],
+)
+def test_what_a_task_may_not_say(changes, rule) -> None:
+    with pytest.raises(InvalidTask, match=rule):
+        Training().check(spec_of(asked(**changes)))
+
+
+def test_two_owners_and_strange_columns_are_refused() -> None:
+    with pytest.raises(InvalidTask, match="3 or more owners"):
+        Training().check(spec_of(asked(), owners=(0, 1)))
+    spec = spec_of(asked())
+    with pytest.raises(InvalidTask, match="columns are not those"):
+        Training().check(replace(spec, inputs=(replace(spec.inputs[0], columns=("benign",)), *spec.inputs[1:])))
+    with pytest.raises(InvalidTask, match="compute"):
+        Training().check(replace(spec, compute=(ACCOUNTS[3],)))
+
+
+def test_rows_that_a_task_does_not_allow_end_it(run_workload) -> None:
+    few = run_workload(Training(), spec_of(asked(minimum_group=180)), TABLES, seconds=3.0)
+    assert isinstance(few.outcomes[0], OutputRefused)
+    many = run_workload(Training(), spec_of(asked(schedule__rows=100)), TABLES, seconds=3.0)
+    assert isinstance(many.outcomes[0], InvalidData) and "at most 100" in str(many.outcomes[0])
+
+
+def test_the_predicted_bytes_are_those_of_the_run(run_workload) -> None:
+    spec = spec_of(asked(model={"name": "perceptron", "hidden": [64], "penalty": "0"}, schedule__rounds=5))
+    ran = run_workload(Training(), spec, TABLES)
+    predicted = Training().cost(spec, {ACCOUNTS[number]: TABLES[number].num_rows for number in TABLES})
+    assert 0.8 * ran.most_sent() <= predicted.bytes_sent <= 1.3 * ran.most_sent()
