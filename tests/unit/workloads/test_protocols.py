@@ -55,7 +55,8 @@ def test_a_computation_with_a_dealer(run_workload, compute) -> None:
 def test_a_regression_with_a_dealer(run_workload) -> None:
     parameters = {
         "family": "linear", "split": ROWS_SPLIT, "features": [FEATURE], "target": {**FEATURE, "column": "y"},
-        "method": {"name": "newton", "iterations": 1}, "ridge": "0.01", "evaluate": False, "protocol": DEALT, "fraction": 18, "minimum_group": 10,
+        "method": {"name": "newton", "iterations": 1}, "ridge": "0.01", "evaluate": False,
+        "protocol": DEALT, "fraction": 18, "minimum_group": 10,
     }  # fmt: skip
     spec = make_spec("regression", parameters, {0: ["x", "y"], 1: ["x", "y"]}, [3], (0, 1, 2))
     ran = run_workload(Regression(), spec, TABLES)

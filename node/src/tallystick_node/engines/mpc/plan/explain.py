@@ -1,11 +1,11 @@
 """What a plan will cost, said before it runs.
 
-Bytes and rounds follow from the protocol's prices, those of its dealer among them. They are exact for everything but operations that
-sort, which cost what their secret permutation makes them: there they are the average of some rehearsals. Rounds are exact while arrays
-are short enough to be sent before anything is awaited (16 MiB); additive sharing takes longer ones in chunks. A protocol that checks
-in batches what it did is estimated, for few elements to a factor of two. Seconds are an estimate for parties in one data centre.
-Memory is one computing party's, whose values lie in files beyond half of its bound (:mod:`tallystick_node.engines.store`); a step
-that needs more than the other half at once is refused before the run.
+Bytes and rounds follow from the protocol's prices, those of its dealer among them. They are exact for everything but operations
+that sort, which cost what their secret permutation makes them: there they are the average of some rehearsals. Rounds are exact
+while arrays are short enough to be sent before anything is awaited (16 MiB); additive sharing takes longer ones in chunks. A
+protocol that checks in batches what it did is estimated, for few elements to a factor of two. Seconds are an estimate for parties
+in one data centre. Memory is one computing party's, whose values lie in files beyond half of its bound
+(:mod:`tallystick_node.engines.store`); a step that needs more than the other half at once is refused before the run.
 """
 
 from __future__ import annotations
