@@ -32,6 +32,7 @@ class Policy(BaseModel):
             "aggregation",
             "ranking",
             "prediction",
+            "training",
         ),
         description="kinds of task that this node runs",
     )

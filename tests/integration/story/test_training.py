@@ -1,0 +1,82 @@
+"""Three hospitals train a model together: over real processes, proved on chain, and as good as on the pooled rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import data
+import numpy as np
+import pytest
+from integration.story.conftest import PURPOSE, Story
+from integration.story.test_story import anchor
+from sklearn.linear_model import LogisticRegression
+from tallystick.protocol import canonical
+from tallystick.protocol.errors import VerificationFailed
+from tallystick.protocol.proof.projection_verified import Projections
+from tallystick.protocol.task import PROJECTION_VERIFIED
+from tallystick.protocol.verify import verify_bundle
+from tallystick_node.engines.fl.parameters import Parameters as Model
+from tallystick_node.workloads.training_parameters import Parameters
+
+COLUMNS = ["mean radius", "mean texture", "mean smoothness", "diagnosis"]
+FEATURES = [("mean radius", "14.1", "3.5"), ("mean texture", "19.3", "4.3"), ("mean smoothness", "0.096", "0.014")]
+
+
+def parameters() -> dict[str, Any]:
+    return {
+        "features": [{"column": name, "center": center, "scale": scale} for name, center, scale in FEATURES],
+        "target": {"column": "diagnosis", "values": ["benign", "malignant"]},
+        "model": {"name": "logistic", "penalty": "0.001"},
+        "strategy": {"name": "fedavg", "weighting": "examples", "rate": "1"},
+        "schedule": {
+            "rounds": 10, "rows": 200, "epochs": 2, "batch": 16, "rate": "0.3", "momentum": "0", "seed": 1, "stop": None,
+            "norm": "64", "entry": 3,
+        },
+        "held_out": 20,
+        "minimum_group": 50,
+    }  # fmt: skip
+
+
+def test_a_model_is_trained_proved_and_verified_with_its_sums(story: Story, tmp_path: Path) -> None:
+    grants = story.grants(algorithms=["training"], columns=COLUMNS)
+    spec = story.alder.draft(
+        "training",
+        parameters(),
+        grants,
+        dict.fromkeys(grants, COLUMNS),
+        proof=PROJECTION_VERIFIED,
+        receivers=[story.alder.account],
+        purpose=PURPOSE,
+        corruptions=2,
+    )
+    task, state = story.run(spec, grants)
+    assert state == "Proved"
+    paths = {path.name: path for path in story.patiently(lambda: story.alder.result(task, tmp_path / "result"))}
+    assert paths.keys() == {"result.json", "model.safetensors", "aggregate.bin"}
+    bundle = story.bundle(task, tmp_path / "bundle")
+    content, sums = paths["result.json"].read_bytes(), paths["aggregate.bin"].read_bytes()
+    contracts = story.network.deployment.contracts
+
+    def verify(aggregate: bytes) -> None:
+        verify_bundle(
+            bundle, trusted_blocks=[anchor(story, task)], contracts=contracts, result_file=content, aggregate=[aggregate]
+        ).require(complete=True)
+
+    verify(sums)
+    changed = bytearray(sums)
+    changed[8 * 5] ^= 1
+    with pytest.raises(VerificationFailed, match="19"):
+        verify(bytes(changed))
+
+    model = Model.load(paths["model.safetensors"].read_bytes(), Parameters.parse(spec.parameters).federation.learner.layout)
+    card = canonical.decode(content, 1 << 20)["values"]
+    assert model.digest() == card["model"]["digest"]
+    people = data.clinical()
+    features = np.column_stack([(people[name] - float(center)) / float(scale) for name, center, scale in FEATURES])
+    ill = (people["diagnosis"] == "malignant").to_numpy()
+    found = (features @ model["weight"] + model["bias"]).argmax(axis=1) == 1
+    pooled = LogisticRegression(C=1 / (0.001 * len(people)), max_iter=1000).fit(features, ill)
+    assert (found == ill).mean() >= pooled.score(features, ill) - 0.01
+    proof = Projections.parse(bundle.proof, len(spec.parties))
+    assert all(any(each) for each in proof.own)
