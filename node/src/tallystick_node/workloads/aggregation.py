@@ -23,9 +23,10 @@ from tallystick_node.engines.mpc.array import SecretArray, concatenate, declare,
 from tallystick_node.engines.mpc.models.suppression import shown_cells
 from tallystick_node.engines.mpc.plan.document import InvalidPlan, Plan
 from tallystick_node.workloads.categories import Category
-from tallystick_node.workloads.features import Feature, Source, Split, scaled
+from tallystick_node.workloads.features import Feature, Source, Split, require_distinct, scaled
 from tallystick_node.workloads.planned import Numbers
 from tallystick_node.workloads.protocols import protocol_of
+from tallystick_node.workloads.reading import TaskParameters
 from tallystick_node.workloads.tabular import Block, Key, Tabular, text, whole_numbers
 
 MAX_KEYS, MAX_CELLS, MAX_LIMIT, MAX_VALUES = 3, 4096, 10_000, 64
@@ -33,7 +34,7 @@ KEY_BITS = 43  # of a secret key's magnitude
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(TaskParameters):
     """By ``categories``, or by the secret ``key``, of which at most ``limit`` groups are shown."""
 
     split: Split
@@ -44,14 +45,6 @@ class Parameters:
     protocol: str
     fraction: int
     minimum_group: int
-
-    @classmethod
-    def parse(cls, value: Mapping[str, Any]) -> Parameters:
-        """Check and read. Raises InvalidTask."""
-        try:
-            return cls._read(value)
-        except MalformedDocument as error:
-            raise InvalidTask(error.message, remedy=error.remedy or "see docs/reference/workloads.md") from None
 
     @classmethod
     def _read(cls, value: Mapping[str, Any]) -> Parameters:
@@ -68,9 +61,7 @@ class Parameters:
             minimum_group=fields.integer("minimum_group", 2, 1_000_000),
         )
         for where, used in (("by.keys", parsed.categories), ("values", parsed.values)):
-            named = [(each.party, each.column) for each in used]
-            if len(set(named)) != len(named):
-                raise MalformedDocument(f"parameters.{where}: names a column twice")
+            require_distinct(used, where)
         if np.prod([len(each.values) for each in categories], dtype=np.int64) > MAX_CELLS:
             raise MalformedDocument(f"parameters.by.keys: has more than {MAX_CELLS} combinations")
         return parsed

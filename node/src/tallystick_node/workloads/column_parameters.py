@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tallystick.protocol.errors import InvalidTask, MalformedDocument
+from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.fields import Fields
 
 from tallystick_node.workloads.categories import Category
-from tallystick_node.workloads.features import Feature, Source, Split, decimal
+from tallystick_node.workloads.features import Feature, Source, Split, decimal, require_distinct
 from tallystick_node.workloads.protocols import protocol_of
+from tallystick_node.workloads.reading import TaskParameters
 from tallystick_node.workloads.tabular import Key
 
 MAX_COLUMNS, MAX_GROUPS, MAX_QUANTILES, MAX_TESTS = 128, 16, 64, 64
@@ -40,7 +41,7 @@ class ChiSquare:
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(TaskParameters):
     """``fraction``: the bits after the point of the columns."""
 
     split: Split
@@ -56,23 +57,13 @@ class Parameters:
     minimum_group: int
 
     @classmethod
-    def parse(cls, value: Mapping[str, Any]) -> Parameters:
-        """Check and read. Raises InvalidTask."""
-        try:
-            parsed = cls._read(value)
-            parsed.agree()
-        except MalformedDocument as error:
-            raise InvalidTask(error.message, remedy=error.remedy or "see docs/reference/workloads.md") from None
-        return parsed
-
-    @classmethod
     def _read(cls, value: Mapping[str, Any]) -> Parameters:
         keys = ("split", "columns", "groups", "categories", "compute", "ddof", "quantiles", "tests", "protocol", "fraction")
         fields = Fields(dict(value), (*keys, "minimum_group"), "parameters")
         compute = fields.names("compute", 0, len(COMPUTE))
         if not set(compute) <= set(COMPUTE):
             raise MalformedDocument(f"parameters.compute: only {', '.join(COMPUTE)}")
-        return cls(
+        parsed = cls(
             split=Split.read(value["split"], "parameters.split"),
             columns=fields.items("columns", 0, MAX_COLUMNS, Feature.read),
             groups=fields.items("groups", 0, MAX_GROUPS, Key.read),
@@ -85,13 +76,13 @@ class Parameters:
             fraction=fields.integer("fraction", 12, 24),
             minimum_group=fields.integer("minimum_group", 2, 1_000_000),
         )
+        parsed._agree()
+        return parsed
 
-    def agree(self) -> None:
+    def _agree(self) -> None:
         """Raise MalformedDocument unless the lists fit one another."""
         for name, used in (("columns", self.columns), ("groups", self.groups), ("categories", self.categories)):
-            named = [(each.party, each.column) for each in used]
-            if len(set(named)) != len(named):
-                raise MalformedDocument(f"parameters.{name}: names a column twice")
+            require_distinct(used, name)
         if not (self.compute or self.quantiles or self.tests):
             raise MalformedDocument("parameters.compute: nothing is asked for")
         if not self.columns and (self.compute or self.quantiles):

@@ -36,6 +36,7 @@ from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.engines.store import MEMORY, Store
 from tallystick_node.workloads.base import Cost, Outcome
 from tallystick_node.workloads.protocols import Choice, protocol_of
+from tallystick_node.workloads.reading import TaskParameters
 
 MAX_MINIMUM = 1_000_000
 MAX_PART = 16 << 30  # bytes of one part of the values that are alive together
@@ -44,7 +45,7 @@ WHOLE = (pa.int64(), pa.bool_(), pa.date32())
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(TaskParameters):
     """``minimum_group``: how many rows each input has at least."""
 
     plan: Plan
@@ -52,16 +53,12 @@ class Parameters:
     minimum_group: int
 
     @classmethod
-    def parse(cls, value: Mapping[str, Any]) -> Parameters:
-        """Check and read. Raises InvalidTask."""
-        try:
-            return _parse(canonical.encode(value))
-        except MalformedDocument as error:
-            raise InvalidTask(error.message, remedy=error.remedy or "see docs/reference/workloads.md") from None
+    def _read(cls, value: Mapping[str, Any]) -> Parameters:
+        return _cached(canonical.encode(value))
 
 
 @lru_cache(maxsize=8)
-def _parse(document: bytes) -> Parameters:
+def _cached(document: bytes) -> Parameters:
     value = canonical.decode(document, len(document))
     fields = Fields(value, ("plan", "protocol", "minimum_group"), "parameters")
     try:

@@ -9,7 +9,7 @@ them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -125,3 +125,10 @@ class Split:
 def scaled(table: pa.Table, features: Sequence[Feature]) -> NDArray[np.float64]:
     """The centred and scaled columns side by side: shape (rows, features). Raises InvalidData."""
     return np.column_stack([(column(table, each.column) - each.center) / each.scale for each in features])
+
+
+def require_distinct(used: Iterable[Source], where: str, rule: str = "names a column twice") -> None:
+    """Raise MalformedDocument when two are the same column of the same party."""
+    named = [(each.party, each.column) for each in used]
+    if len(set(named)) != len(named):
+        raise MalformedDocument(f"parameters.{where}: {rule}")

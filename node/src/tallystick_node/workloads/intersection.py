@@ -27,6 +27,7 @@ from tallystick_node.engines.psi.ecdh import intersect, tag_bytes
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.base import Cost, Outcome, require_owners_compute
 from tallystick_node.workloads.keys import KeyRules, distinct, key_columns
+from tallystick_node.workloads.reading import TaskParameters
 
 MODES = ("ids", "cardinality")
 RESULT = "matches.csv"
@@ -34,7 +35,7 @@ BIND_BYTES = 72 + 32  # what the protocol sends before the first key
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(TaskParameters):
     """``keys``: for each owner its key columns, in the order of the rules' types."""
 
     keys: Mapping[str, tuple[str, ...]]
@@ -43,24 +44,14 @@ class Parameters:
     minimum_group: int
 
     @classmethod
-    def parse(cls, value: Mapping[str, Any]) -> Parameters:
-        """Check and read. Raises InvalidTask."""
-        try:
-            names = ("keys", "types", "fold", "duplicates", "mode", "minimum_group")
-            fields = Fields(dict(value), names, "parameters")
-            keys = dict(fields.items("keys", 2, 2, key_columns))
-            rules = KeyRules.read(fields, value["types"], "parameters")
-            if any(len(columns) != len(rules.types) for columns in keys.values()):
-                raise MalformedDocument("parameters.keys: each owner names one column for each type")
-            mode: Any = fields.choice("mode", MODES)
-            return cls(
-                keys=keys,
-                rules=rules,
-                mode=mode,
-                minimum_group=fields.integer("minimum_group", 2, 1000),
-            )
-        except MalformedDocument as error:
-            raise InvalidTask(error.message, remedy=error.remedy or "see docs/reference/workloads.md") from None
+    def _read(cls, value: Mapping[str, Any]) -> Parameters:
+        fields = Fields(dict(value), ("keys", "types", "fold", "duplicates", "mode", "minimum_group"), "parameters")
+        keys = dict(fields.items("keys", 2, 2, key_columns))
+        rules = KeyRules.read(fields, value["types"], "parameters")
+        if any(len(columns) != len(rules.types) for columns in keys.values()):
+            raise MalformedDocument("parameters.keys: each owner names one column for each type")
+        mode: Any = fields.choice("mode", MODES)
+        return cls(keys, rules, mode, fields.integer("minimum_group", 2, 1000))
 
 
 class Intersection:

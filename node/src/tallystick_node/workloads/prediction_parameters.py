@@ -8,19 +8,20 @@ from functools import lru_cache
 from typing import Any
 
 from tallystick.protocol import canonical
-from tallystick.protocol.errors import InvalidTask, MalformedDocument
+from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.fields import Fields
 
 from tallystick_node.engines.mpc.models.answers import OUTPUTS, Output, refusal
 from tallystick_node.engines.mpc.models.network import Network
 from tallystick_node.engines.mpc.models.trees import Trees
 from tallystick_node.workloads.architecture import MAX_INPUTS, Architecture
-from tallystick_node.workloads.features import Feature, Split
+from tallystick_node.workloads.features import Feature, Split, require_distinct
 from tallystick_node.workloads.protocols import protocol_of
+from tallystick_node.workloads.reading import TaskParameters
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(TaskParameters):
     """``party`` owns the model; ``features`` stand in the order of the model's inputs; ``fraction`` is the bits after the point."""
 
     party: str
@@ -33,12 +34,8 @@ class Parameters:
     minimum_group: int
 
     @classmethod
-    def parse(cls, value: Mapping[str, Any]) -> Parameters:
-        """Check and read. Raises InvalidTask."""
-        try:
-            return _read(canonical.encode(value))
-        except MalformedDocument as error:
-            raise InvalidTask(error.message, remedy=error.remedy or "see docs/reference/workloads.md") from None
+    def _read(cls, value: Mapping[str, Any]) -> Parameters:
+        return _cached(canonical.encode(value))
 
     @property
     def model(self) -> Network | Trees:
@@ -51,7 +48,7 @@ class Parameters:
 
 
 @lru_cache(maxsize=8)
-def _read(document: bytes) -> Parameters:
+def _cached(document: bytes) -> Parameters:
     value = canonical.decode(document, len(document))
     fields = Fields(value, ("model", "split", "features", "output", "protocol", "fraction", "minimum_group"), "parameters")
     model = Fields(value["model"], ("party", "architecture"), "parameters.model")
@@ -66,12 +63,10 @@ def _read(document: bytes) -> Parameters:
         fraction=fields.integer("fraction", 12, 24),
         minimum_group=fields.integer("minimum_group", 1, 1_000_000),
     )
-    named = [(each.party, each.column) for each in parsed.features]
-    if len(set(named)) != len(named):
-        raise MalformedDocument("parameters.features: name a column twice")
-    if len(named) != parsed.model.features:
-        raise MalformedDocument(f"parameters.features: {len(named)}, but the model takes {parsed.model.features}")
-    if any(party == parsed.party for party, _ in named):
+    require_distinct(parsed.features, "features", "name a column twice")
+    if len(parsed.features) != parsed.model.features:
+        raise MalformedDocument(f"parameters.features: {len(parsed.features)}, but the model takes {parsed.model.features}")
+    if any(each.party == parsed.party for each in parsed.features):
         raise MalformedDocument("parameters.features: the owner of the model brings no features")
     if words := refusal(output, parsed.model.link, parsed.model.outputs):
         raise MalformedDocument(f"parameters.output: {words}")

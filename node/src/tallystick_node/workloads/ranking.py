@@ -12,16 +12,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from tallystick.protocol.errors import InvalidData, InvalidTask, MalformedDocument
+from tallystick.protocol.errors import InvalidData
 from tallystick.protocol.fields import Fields
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.engines.channel import Session
 from tallystick_node.engines.mpc.array import SecretArray, concatenate, declare, plan_of, reveal, top_k
 from tallystick_node.engines.mpc.plan.document import Plan
-from tallystick_node.workloads.features import MAX_FEATURES, Source, Split, decimal
+from tallystick_node.workloads.features import MAX_FEATURES, Source, Split, decimal, require_distinct
 from tallystick_node.workloads.planned import Numbers, column
 from tallystick_node.workloads.protocols import protocol_of
+from tallystick_node.workloads.reading import TaskParameters
 from tallystick_node.workloads.tabular import Key, Tabular, text, whole_numbers
 
 MAX_K = 10_000
@@ -46,7 +47,7 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(TaskParameters):
     """``k`` rows are named, those with the highest scores or the lowest; ``scores``: with their scores."""
 
     split: Split
@@ -58,14 +59,6 @@ class Parameters:
     protocol: str
     fraction: int
     minimum_group: int
-
-    @classmethod
-    def parse(cls, value: Mapping[str, Any]) -> Parameters:
-        """Check and read. Raises InvalidTask."""
-        try:
-            return cls._read(value)
-        except MalformedDocument as error:
-            raise InvalidTask(error.message, remedy=error.remedy or "see docs/reference/workloads.md") from None
 
     @classmethod
     def _read(cls, value: Mapping[str, Any]) -> Parameters:
@@ -82,9 +75,7 @@ class Parameters:
             fraction=fields.integer("fraction", 1, 24),
             minimum_group=fields.integer("minimum_group", 2, 1_000_000),
         )
-        named = [(each.party, each.column) for each in parsed.score]
-        if len(set(named)) != len(named):
-            raise MalformedDocument("parameters.score: names a column twice")
+        require_distinct(parsed.score, "score")
         return parsed
 
     @property

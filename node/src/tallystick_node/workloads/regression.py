@@ -5,13 +5,13 @@ Nothing is shown but the coefficients, and on request one number for the quality
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from tallystick.protocol.errors import InvalidTask, MalformedDocument, OutputRefused
+from tallystick.protocol.errors import MalformedDocument, OutputRefused
 from tallystick.protocol.fields import Fields
 from tallystick.protocol.task import TaskSpec
 
@@ -21,15 +21,17 @@ from tallystick_node.engines.mpc.array.program import Declared
 from tallystick_node.engines.mpc.array.secret import SecretArray
 from tallystick_node.engines.mpc.models.glm import FAMILIES, Descent, Family, Newton, fit, predict
 from tallystick_node.engines.mpc.plan.document import Plan
-from tallystick_node.workloads.features import MAX_FEATURES, Feature, Split, decimal, scaled
-from tallystick_node.workloads.planned import Numbers, Planned
+from tallystick_node.workloads.features import MAX_FEATURES, Feature, Split, decimal, require_distinct, scaled
+from tallystick_node.workloads.planned import Numbers
 from tallystick_node.workloads.protocols import protocol_of
+from tallystick_node.workloads.reading import TaskParameters
+from tallystick_node.workloads.tabular import Tabular
 
 ROWS_PER_COEFFICIENT = 5  # fewer would let coefficients stand for single rows
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(TaskParameters):
     """``ridge`` is the penalty of the mean loss on the slopes of the scaled columns; ``fraction`` the bits after the point."""
 
     family: Family
@@ -42,14 +44,6 @@ class Parameters:
     protocol: str
     fraction: int
     minimum_group: int
-
-    @classmethod
-    def parse(cls, value: Mapping[str, Any]) -> Parameters:
-        """Check and read. Raises InvalidTask."""
-        try:
-            return cls._read(value)
-        except MalformedDocument as error:
-            raise InvalidTask(error.message, remedy=error.remedy or "see docs/reference/workloads.md") from None
 
     @classmethod
     def _read(cls, value: Mapping[str, Any]) -> Parameters:
@@ -68,9 +62,7 @@ class Parameters:
             fraction=fields.integer("fraction", 12, 24),
             minimum_group=fields.integer("minimum_group", 2, 1_000_000),
         )
-        named = [(each.party, each.column) for each in parsed.used]
-        if len(set(named)) != len(named):
-            raise MalformedDocument("parameters.features: name a column twice, or the target among them")
+        require_distinct(parsed.used, "features", "name a column twice, or the target among them")
         if not 0 <= parsed.ridge <= 1000:
             raise MalformedDocument("parameters.ridge: must be from 0 to 1000")
         if family != "linear" and (parsed.target.center, parsed.target.scale) != (0.0, 1.0):
@@ -99,39 +91,18 @@ def _method(value: Any, where: str) -> Newton | Descent:
     return Descent(fields.integer("epochs", 1, 100), fields.integer("batch", 16, 1 << 20), rate)
 
 
-class Regression(Planned):
+class Regression(Tabular):
     """The workload `regression`."""
 
     name = "regression"
 
-    def check(self, spec: TaskSpec) -> None:
-        """Raise InvalidTask unless the spec is a regression that can run."""
-        parameters = Parameters.parse(spec.parameters)
-        if len(spec.inputs) < 2:
-            raise InvalidTask("a joint regression has two or more owners", remedy="name a second input")
-        parameters.split.check(spec, parameters.used)
-        self.check_protocol(spec)
-
-    def columns(self, spec: TaskSpec, party: str) -> Sequence[str]:
-        """The features and the target as far as the party has them, and its keys."""
-        parameters = Parameters.parse(spec.parameters)
-        return parameters.split.columns(party, parameters.used)
-
-    def protocol(self, spec: TaskSpec) -> str:
-        """As the parameters say."""
-        return Parameters.parse(spec.parameters).protocol
-
-    def minimum_group(self, spec: TaskSpec) -> int:
-        """As the parameters say."""
-        return Parameters.parse(spec.parameters).minimum_group
-
-    def learns(self, spec: TaskSpec) -> Mapping[str, str]:
-        """What the join tells."""
-        return Parameters.parse(spec.parameters).split.learns()
+    def parameters(self, spec: TaskSpec) -> Parameters:
+        """Read them. Raises InvalidTask."""
+        return Parameters.parse(spec.parameters)
 
     def check_rows(self, spec: TaskSpec, rows: Mapping[str, int]) -> None:
         """There are rows enough for the coefficients, and for one batch."""
-        parameters = Parameters.parse(spec.parameters)
+        parameters = self.parameters(spec)
         number, coefficients = parameters.split.rows(rows), len(parameters.features) + 1
         batch = parameters.method.batch if isinstance(parameters.method, Descent) else 0
         if number < max(batch, ROWS_PER_COEFFICIENT * coefficients):
@@ -142,7 +113,7 @@ class Regression(Planned):
 
     def plan(self, spec: TaskSpec, rows: Mapping[str, int]) -> Plan:
         """Fit, and reveal the coefficients to the receivers."""
-        parameters = Parameters.parse(spec.parameters)
+        parameters = self.parameters(spec)
         inputs = dict[str, Declared]()
         kind = f"fixed:{parameters.fraction}"
         for part in spec.inputs:
@@ -164,7 +135,7 @@ class Regression(Planned):
 
     def prepare(self, spec: TaskSpec, party: str, table: pa.Table, session: Session) -> Numbers:
         """The owner's scaled columns."""
-        parameters = Parameters.parse(spec.parameters)
+        parameters = self.parameters(spec)
         table = parameters.split.matched(spec, party, table, session)
         own, prepared = parameters.own(party), {}
         if own:
@@ -175,7 +146,7 @@ class Regression(Planned):
 
     def words(self, spec: TaskSpec, shown: Numbers, rows: Mapping[str, int]) -> Mapping[str, Any]:
         """Coefficients for the columns as they stand in the data, and for the scaled ones."""
-        parameters = Parameters.parse(spec.parameters)
+        parameters = self.parameters(spec)
         found = shown["coefficients"]
         centers, scales = (np.array([getattr(each, name) for each in parameters.features]) for name in ("center", "scale"))
         slopes = found[1:] * parameters.target.scale / scales

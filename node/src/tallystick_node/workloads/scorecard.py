@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from tallystick.protocol.errors import InvalidData, InvalidTask, MalformedDocument, OutputRefused
+from tallystick.protocol.errors import InvalidData, MalformedDocument, OutputRefused
 from tallystick.protocol.fields import Fields
 from tallystick.protocol.task import TaskSpec
 
@@ -26,9 +26,11 @@ from tallystick_node.engines.mpc.array.secret import SecretArray
 from tallystick_node.engines.mpc.models.glm import Newton, predict
 from tallystick_node.engines.mpc.models.scorecard import fit_scorecard
 from tallystick_node.engines.mpc.plan.document import Plan
-from tallystick_node.workloads.features import Split, decimal
-from tallystick_node.workloads.planned import Numbers, Planned, column
+from tallystick_node.workloads.features import Split, decimal, require_distinct
+from tallystick_node.workloads.planned import Numbers, column
 from tallystick_node.workloads.protocols import protocol_of
+from tallystick_node.workloads.reading import TaskParameters
+from tallystick_node.workloads.tabular import Tabular
 
 MAX_FEATURES, MAX_BINS = 128, 64
 FRACTION = 20
@@ -100,7 +102,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(TaskParameters):
     """``points``: the score ``base`` stands for ``odds`` good to one bad, and every ``double`` points double the odds."""
 
     split: Split
@@ -113,14 +115,6 @@ class Parameters:
     double: int
     protocol: str
     minimum_group: int
-
-    @classmethod
-    def parse(cls, value: Mapping[str, Any]) -> Parameters:
-        """Check and read. Raises InvalidTask."""
-        try:
-            return cls._read(value)
-        except MalformedDocument as error:
-            raise InvalidTask(error.message, remedy=error.remedy or "see docs/reference/workloads.md") from None
 
     @classmethod
     def _read(cls, value: Mapping[str, Any]) -> Parameters:
@@ -140,9 +134,7 @@ class Parameters:
             protocol=protocol_of(fields),
             minimum_group=fields.integer("minimum_group", 2, 1_000_000),
         )
-        named = [(each.party, each.column) for each in parsed.used]
-        if len(set(named)) != len(named):
-            raise MalformedDocument("parameters.features: name a column twice, or the target among them")
+        require_distinct(parsed.used, "features", "name a column twice, or the target among them")
         if not 0 <= parsed.ridge <= 1000:
             raise MalformedDocument("parameters.ridge: must be from 0 to 1000")
         return parsed
@@ -157,43 +149,22 @@ class Parameters:
         return [(number, each) for number, each in enumerate(self.features) if each.party in ("", party)]
 
 
-class Scorecard(Planned):
+class Scorecard(Tabular):
     """The workload `scorecard`."""
 
     name = "scorecard"
 
-    def check(self, spec: TaskSpec) -> None:
-        """Raise InvalidTask unless the spec is a scorecard that can run."""
-        parameters = Parameters.parse(spec.parameters)
-        if len(spec.inputs) < 2:
-            raise InvalidTask("a joint scorecard has two or more owners", remedy="name a second input")
-        parameters.split.check(spec, parameters.used)
-        self.check_protocol(spec)
-
-    def columns(self, spec: TaskSpec, party: str) -> Sequence[str]:
-        """The features and the target as far as the party has them, and its keys."""
-        parameters = Parameters.parse(spec.parameters)
-        return parameters.split.columns(party, parameters.used)
-
-    def protocol(self, spec: TaskSpec) -> str:
-        """As the parameters say."""
-        return Parameters.parse(spec.parameters).protocol
-
-    def minimum_group(self, spec: TaskSpec) -> int:
-        """As the parameters say: of each owner's rows, and of its rows in each bin."""
-        return Parameters.parse(spec.parameters).minimum_group
-
-    def learns(self, spec: TaskSpec) -> Mapping[str, str]:
-        """What the join tells."""
-        return Parameters.parse(spec.parameters).split.learns()
+    def parameters(self, spec: TaskSpec) -> Parameters:
+        """Read them. Raises InvalidTask."""
+        return Parameters.parse(spec.parameters)
 
     def check_rows(self, spec: TaskSpec, rows: Mapping[str, int]) -> None:
         """Bins are checked by their owner: :meth:`prepare`."""
-        Parameters.parse(spec.parameters).split.rows(rows)
+        self.parameters(spec).split.rows(rows)
 
     def plan(self, spec: TaskSpec, rows: Mapping[str, int]) -> Plan:
         """Evidence, regression, and how well the scores divide good from bad."""
-        parameters = Parameters.parse(spec.parameters)
+        parameters = self.parameters(spec)
         inputs = {}
         for part in spec.inputs:
             for number, each in parameters.own(part.party):
@@ -217,7 +188,7 @@ class Scorecard(Planned):
 
     def prepare(self, spec: TaskSpec, party: str, table: pa.Table, session: Session) -> Numbers:
         """The owner's indicators, and the target. Raises OutputRefused for a bin with too few of its rows."""
-        parameters = Parameters.parse(spec.parameters)
+        parameters = self.parameters(spec)
         table = parameters.split.matched(spec, party, table, session)
         prepared: dict[str, NDArray[Any]] = {}
         for number, each in parameters.own(party):
@@ -238,7 +209,7 @@ class Scorecard(Planned):
 
     def words(self, spec: TaskSpec, shown: Numbers, rows: Mapping[str, int]) -> Mapping[str, Any]:
         """The scorecard: a score is the sum of its rows' points, one bin for each feature."""
-        parameters = Parameters.parse(spec.parameters)
+        parameters = self.parameters(spec)
         coefficients, features = shown["coefficients"], len(parameters.features)
         factor = parameters.double / math.log(2)
         offset = parameters.base - factor * math.log(parameters.odds)

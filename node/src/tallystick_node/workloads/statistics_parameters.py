@@ -12,6 +12,8 @@ from typing import Any
 from tallystick.protocol.errors import InvalidTask, MalformedDocument
 from tallystick.protocol.fields import Fields
 
+from tallystick_node.workloads.reading import TaskParameters
+
 COMPUTE = ("count", "sum", "mean", "variance", "std", "covariance", "correlation")
 OPERATORS = ("==", "!=", "<", "<=", ">", ">=")
 SQUARES = {"variance", "std"}
@@ -41,7 +43,7 @@ class Histogram:
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(TaskParameters):
     """The parameters of a `statistics` task. ``columns`` maps each analysed column to its scale (digits after the point)."""
 
     columns: Mapping[str, int]
@@ -52,14 +54,6 @@ class Parameters:
     group_by: tuple[str, tuple[str, ...]] | None
     minimum_group: int
     ddof: int
-
-    @classmethod
-    def parse(cls, value: Mapping[str, Any]) -> Parameters:
-        """Check and read. Raises InvalidTask naming the field, the rule and the remedy."""
-        try:
-            return cls._read(value)
-        except MalformedDocument as error:
-            raise InvalidTask(error.message, remedy=error.remedy or "see docs/reference/workloads.md") from None
 
     @classmethod
     def _read(cls, value: Mapping[str, Any]) -> Parameters:
