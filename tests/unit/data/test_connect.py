@@ -1,9 +1,12 @@
 """Reading CSV and Parquet: exact numbers, one error for each broken rule, and never a cell's value in an error."""
 
+import errno
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -277,7 +280,7 @@ def test_a_decimal_is_its_exact_fraction_or_an_error(text, scale):
     except ArithmeticError:
         exact = None
     try:
-        (got,) = connect._numbers("people.csv", column, pa.chunked_array([[text]])).to_pylist()
+        (got,) = connect._numbers(connect.Place("people.csv", 0), column, pa.chunked_array([[text]])).to_pylist()
     except InvalidData as error:
         assert text not in error.message or len(text) < 3
         got = None
@@ -351,3 +354,44 @@ def test_names_that_look_like_paths(parquet):
     assert parquet({"a.b": [1], "a": [2]}, Column("a.b", "int64")).to_pydict() == {"a.b": [1]}
     assert parquet({"a.b": [1], "a": [2]}, Column("a", "int64")).to_pydict() == {"a": [2]}
     refused(parquet, {"a": [{"b": 1}]}, Column("a.b", "int64"), says=("'a.b'", "missing"))
+
+
+def long_table(rows: int, bad: int | None = None) -> pa.Table:
+    """Rows of more than a batch of either reader; the cell of row ``bad`` is no number."""
+    mass = [f"{number % 997}.25" for number in range(rows)]
+    if bad is not None:
+        mass[bad - 1] = "heavy"
+    return pa.table({"mass": mass, "name": [f"person number {number} of many" for number in range(rows)]})
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_long_files_are_read_in_batches_and_kept_in_a_file_without_a_name(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(connect, "BATCH", 7000)
+    monkeypatch.setattr(connect, "LARGE", 1000)
+    path, folder, rows = tmp_path / f"people.{suffix}", tmp_path / "run", 60_000
+    folder.mkdir()
+    write = pq.write_table if suffix == "parquet" else pa.csv.write_csv
+    write(long_table(rows), path)
+    table = open_table(path, (MASS, NAME), folder)
+    assert table.column("mass").num_chunks > 1 and table.schema.field("mass").metadata == {b"scale": b"2"}
+    assert table.equals(open_table(path, (MASS, NAME)), check_metadata=True)
+    assert table["mass"].to_pylist() == [number % 997 * 100 + 25 for number in range(rows)]
+    assert not list(folder.iterdir())
+    mapped = [line for line in Path("/proc/self/maps").read_text().splitlines() if str(folder) in line]
+    assert len(mapped) == 1 and "(deleted)" in mapped[0]
+    write(long_table(rows, bad=50_001), path)
+    refused(open_table, path, (MASS, NAME), folder, says=("'mass'", "row 50001:"), never="heavy")
+    monkeypatch.setattr(connect, "MAX_ROWS", rows - 1)
+    refused(open_table, path, (NAME,), says="rows or more; from 1 to 59999 are allowed")
+
+
+def test_a_full_disk_is_no_fault_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(connect, "LARGE", 0)
+    path = tmp_path / "people.csv"
+    path.write_text("age\n1\n")
+
+    def full(*_args, **_options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(connect.tempfile, "TemporaryFile", full)
+    refused(open_table, path, (AGE,), tmp_path, says="no room for its table", never="cannot be read")

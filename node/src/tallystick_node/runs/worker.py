@@ -66,7 +66,7 @@ def run(job: dict[str, Any], pipe: Pipe) -> dict[str, Any]:
     if spec.input_of(party) is not None:
         columns = [Column.from_json(column) for column in job["columns"]]
         wanted = list(workload.columns(spec, party))
-        table = open_table(Path(job["path"]), columns).select(wanted)
+        table = open_table(Path(job["path"]), columns, Path(job["scratch"])).select(wanted)
     session = Session(
         index,
         {**channels},
