@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from tallystick_node.engines.mpc import array as sa
+from tallystick_node.engines.mpc.functions import moments
 from tallystick_node.engines.mpc.plan import pieces
 from tallystick_node.engines.mpc.plan.explain import explain, memory
 from tallystick_node.engines.mpc.plan.offers import OFFERS
@@ -80,6 +81,30 @@ def test_categories_of_many_rows(monkeypatch) -> None:
         counts, sums = sa.group_public(sa.secret(keys, "A"), sa.secret(values, "B"), size=5)
         assert (sa.reveal(counts) == np.bincount(keys, minlength=5)).all()
         assert np.abs(sa.reveal(sums) - np.bincount(keys, values, 5)).max() < 1e-3
+
+
+@pytest.mark.parametrize("block", [1, 30, 1 << 20])
+def test_moments_of_many_numbers(monkeypatch, block) -> None:
+    monkeypatch.setattr(moments, "BLOCK", block)
+    monkeypatch.setattr(moments, "ROWS", min(block, 1024))
+    x = ORDER.uniform(-3, 3, (17, 6))
+    with sa.simulate(PARTIES):
+        secret = sa.secret(x, "A")
+        for axis in (None, 0, 1):
+            assert np.abs(sa.reveal(secret.var(axis)) - x.var(axis)).max() < 1e-3
+        cube = sa.secret(x.reshape(17, 2, 3), "A").var(1)
+        assert np.abs(sa.reveal(cube) - x.reshape(17, 2, 3).var(1)).max() < 1e-3
+        assert np.abs(sa.reveal(sa.cov(secret)) - np.cov(x, rowvar=False)).max() < 1e-3
+
+
+def test_moments_of_a_long_table_need_little_memory() -> None:
+    def program(x):
+        sa.reveal(x.var(0), to=["A"], name="variances")
+        sa.reveal(sa.corrcoef(x), to=["A"], name="correlations")
+
+    plan = sa.plan_of(program, {"x": sa.declare("A", 10_000_000, list("abcdefgh"))})
+    needed = memory(plan)
+    assert needed.kept > 640_000_000 and needed.at_once < 64_000_000
 
 
 @pytest.mark.parametrize("computing", [PARTIES, ("P", "Q", "A")])

@@ -8,10 +8,11 @@ from tallystick_node.engines.mpc.functions.batch import plus, stack
 from tallystick_node.engines.mpc.functions.divide import divide_public
 from tallystick_node.engines.mpc.functions.root import inverse_square_root
 from tallystick_node.engines.mpc.functions.select import clip
-from tallystick_node.engines.mpc.protocol import Protocol, Shares
+from tallystick_node.engines.mpc.protocol import Protocol, Shares, concatenate
 
 _WIDE = 52  # bits of sums: four products of numbers that the default of a division by a public number takes
-_ROWS = 1024  # whose products are added up before they are truncated
+BLOCK = 1 << 20  # numbers whose squared distances are taken together
+ROWS = 1024  # whose products are added up before they are truncated
 _FINE = 24  # fraction bits of inverse deviations
 _STILL = 8  # ulps of variance that truncations alone may give
 
@@ -31,15 +32,22 @@ def variance(protocol: Protocol, secret: Shares, *, axis: int | None = None, ddo
     """The mean squared distance from the mean along an axis, or of all, divided by n - ddof.
 
     Domain: squared distances below 2^(61 - 2 fraction), their sum below 2^52 ulps, n > ddof. The error is at most 6 ulps and, by
-    that of the mean, 4 ulps times the mean distance from it. One product and truncation for each number.
+    that of the mean, 4 ulps times the mean distance from it. One product and truncation for each number, a block of numbers after
+    another.
     """
     axis, secret = (0, secret.reshape(-1)) if axis is None else (axis, secret)
     count = secret.shape[axis]
     if count <= ddof:
         raise ValueError(f"a variance with ddof {ddof} is of more than {ddof} numbers")
-    centred = _centred(protocol, secret, axis)
-    squares = protocol.multiply_fixed(centred, centred, fraction)
-    return divide_public(protocol, squares.sum(axis=axis), divisor=count - ddof, bits=_WIDE)
+    middle = mean(protocol, secret, axis=axis)
+    rows = max(1, BLOCK // max(1, secret.size // max(1, secret.shape[0])))
+    sums = []
+    for start in range(0, max(1, secret.shape[0]), rows):
+        block = secret[start : start + rows]
+        centred = _centred(block, middle if axis == 0 else middle[start : start + rows], axis)
+        sums.append(protocol.multiply_fixed(centred, centred, fraction).sum(axis=axis))
+    total = concatenate(sums) if axis else stack(sums).sum(axis=0)
+    return divide_public(protocol, total, divisor=count - ddof, bits=_WIDE)
 
 
 def covariance(protocol: Protocol, secret: Shares, *, ddof: int = 1, fraction: int) -> Shares:
@@ -51,9 +59,11 @@ def covariance(protocol: Protocol, secret: Shares, *, ddof: int = 1, fraction: i
     """
     if len(secret.shape) != 2 or secret.shape[0] <= ddof:
         raise ValueError(f"covariances with ddof {ddof} are of a matrix of more than {ddof} rows")
-    centred = _centred(protocol, secret, 0)
-    blocks = [centred[start : start + _ROWS] for start in range(0, secret.shape[0], _ROWS)]
-    products = [protocol.matmul(each.map(lambda part: np.ascontiguousarray(part.T)), each) for each in blocks]
+    middle = mean(protocol, secret, axis=0)
+    products = []
+    for start in range(0, secret.shape[0], ROWS):
+        centred = _centred(secret[start : start + ROWS], middle, 0)
+        products.append(protocol.matmul(centred.map(lambda part: np.ascontiguousarray(part.T)), centred))
     total = protocol.truncate(stack(products), fraction).sum(axis=0) if fraction else stack(products).sum(axis=0)
     return divide_public(protocol, total, divisor=secret.shape[0] - ddof, bits=_WIDE)
 
@@ -78,6 +88,5 @@ def correlation(protocol: Protocol, secret: Shares, *, fraction: int) -> Shares:
     return clip(protocol, result, low=-1.0, high=1.0, fraction=fraction)
 
 
-def _centred(protocol: Protocol, secret: Shares, axis: int) -> Shares:
-    middle = mean(protocol, secret, axis=axis)
+def _centred(secret: Shares, middle: Shares, axis: int) -> Shares:
     return secret - middle.map(lambda part: np.broadcast_to(np.expand_dims(part, axis), secret.shape))

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from tallystick_node.engines.mpc.functions import moments
 from tallystick_node.engines.mpc.plan import pieces
 from tallystick_node.engines.mpc.plan.document import CONSTANT, Input, Plan, Reveal, Step
 from tallystick_node.engines.mpc.plan.execute import last_uses, perform
@@ -157,6 +158,11 @@ def _working(step: Step, operands: Sequence[Type], made: int) -> tuple[int, int]
         return working, working
     if step.operation in PLACED:
         return most, 0
+    if step.operation == "variance":
+        most = min(most, 8 * moments.BLOCK)
+    if step.operation in ("covariance", "correlation"):
+        rows, columns = operands[0].shape
+        most = 8 * columns * (min(rows, moments.ROWS) + columns * -(-rows // moments.ROWS))
     return TEMPORARY * most, TEMPORARY * most + made
 
 
