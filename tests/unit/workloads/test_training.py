@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +16,9 @@ from tallystick.protocol import canonical
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick.protocol.proof.projection_verified import Contribution, Projections
 from tallystick.protocol.task import PROJECTION_VERIFIED, Security
+from tallystick_node.engines.channel import ChannelError, ProtocolViolation, local_sessions
 from tallystick_node.engines.fl.parameters import Parameters as Model
+from tallystick_node.workloads.checkpoints import Checkpoints, Mark
 from tallystick_node.workloads.training import AGGREGATE, MODEL, Training
 from tallystick_node.workloads.training_parameters import Parameters
 from unit.workloads.conftest import ACCOUNTS, make_spec
@@ -160,3 +164,46 @@ def test_the_predicted_bytes_are_those_of_the_run(run_workload) -> None:
     ran = run_workload(Training(), spec, TABLES)
     predicted = Training().cost(spec, {ACCOUNTS[number]: TABLES[number].num_rows for number in TABLES})
     assert 0.8 * ran.most_sent() <= predicted.bytes_sent <= 1.3 * ran.most_sent()
+
+
+def test_a_second_attempt_goes_on_from_the_last_round_that_all_kept(run_workload, tmp_path) -> None:
+    """Account 1 is lost after four rounds. What its peers kept stays; the second attempt ends with the model of an unbroken run."""
+    spec = spec_of(asked())
+    whole = run_workload(Training(), spec, TABLES).outcomes[0]
+    for folder in ("0", "1", "2"):
+        shutil.rmtree(tmp_path / folder)
+
+    class Lost(Training):
+        def run(self, spec, party, table, session, scratch):
+            def stop(phase, fraction):
+                if party == ACCOUNTS[1] and phase.startswith("round 4"):
+                    raise RuntimeError("killed")
+
+            return super().run(spec, party, table, replace(session, progress=stop), scratch)
+
+    ends = run_workload(Lost(), spec, TABLES, seconds=2.0).outcomes
+    assert isinstance(ends[1], RuntimeError) and all(isinstance(ends[number], ChannelError) for number in (0, 2))
+    steps: list[str] = []
+
+    class Watched(Training):
+        def run(self, spec, party, table, session, scratch):
+            return super().run(spec, party, table, replace(session, progress=lambda phase, _: steps.append(phase)), scratch)
+
+    again = run_workload(Watched(), spec, TABLES).outcomes[0]
+    assert again.result == whole.result
+    assert steps.count("going on after round 4 of 8") == 3 and "round 4 of 8" not in steps
+
+
+def test_only_points_that_all_keep_are_gone_on_from(tmp_path) -> None:
+    kept = [Checkpoints(tmp_path / str(party)) for party in range(3)]
+    for party, marks in enumerate(([(1, 5), (2, 10), (3, 15)], [(1, 5), (2, 10)], [(2, 10), (2, 15)])):
+        for mark in marks:
+            kept[party].keep(Mark(*mark), bytes(mark))
+    assert kept[0].marks == [Mark(2, 10), Mark(3, 15)]
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(lambda pair: pair[0].agree(pair[1]), zip(kept, local_sessions(3), strict=True))) == [Mark(2, 10)] * 3
+    assert kept[1].read(Mark(2, 10)) == bytes((2, 10))
+    one, other = local_sessions(2)
+    other.channels[0].send(b"x" * 11)
+    with pytest.raises(ProtocolViolation, match="points of a training"):
+        kept[0].agree(one)

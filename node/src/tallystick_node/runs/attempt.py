@@ -147,7 +147,12 @@ class Attempt:
         return context_of(deployment.chain_id, deployment.contracts["ProofRegistry"], task, self._run.attempt)
 
     def _scratch(self) -> Path:
-        folder = self._me.settings.home / "runs" / f"{self._run.task[2:18]}-{self._run.attempt}"
+        """The folder of this attempt, with what the one before left there: a workload may go on from it."""
+        runs, task, attempt = self._me.settings.home / "runs", self._run.task[2:18], self._run.attempt
+        folder = runs / f"{task}-{attempt}"
+        before = next((each for n in range(attempt - 1, 0, -1) if (each := runs / f"{task}-{n}").is_dir()), None)
+        if before is not None and not folder.exists():
+            before.rename(folder)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
 

@@ -30,6 +30,7 @@ from tallystick_node.engines.fl.network import Network
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.base import Cost, Outcome, require_owners_compute
 from tallystick_node.workloads.categories import Category
+from tallystick_node.workloads.checkpoints import Checkpoints, Mark
 from tallystick_node.workloads.features import scaled
 from tallystick_node.workloads.training_parameters import Parameters
 
@@ -100,12 +101,20 @@ class Training:
         parameters = Parameters.parse(spec.parameters)
         owners = [spec.parties.index(part.party) for part in spec.inputs]
         client = None if table is None else _client(parameters, table, owners.index(session.index))
-        journal = Journal(scratch / "rounds")
+        journal, checkpoints = Journal(scratch / "rounds"), Checkpoints(scratch / "checkpoints")
         rounds = parameters.federation.schedule.rounds
+
+        def keep(round_: int, content: bytes) -> None:
+            checkpoints.keep(Mark(round_, journal.entries), content)
+            session.progress(f"round {round_} of {rounds}", round_ / (rounds + 1))
+
+        begun = checkpoints.agree(session)
+        journal.rewind(begun.entries if begun else 0)
+        if begun:
+            session.progress(f"going on after round {begun.round} of {rounds}", begun.round / (rounds + 1))
         try:
             trained = parameters.federation.run(
-                Network(session, owners, client, _sum(journal)),
-                keep=lambda round_, _: session.progress(f"round {round_} of {rounds}", round_ / (rounds + 1)),
+                Network(session, owners, client, _sum(journal)), checkpoints.read(begun) if begun else None, keep
             )
         except ValueError as error:
             raise InvalidData(str(error), remedy="lower the rate, scale the columns, or raise the bounds") from None
