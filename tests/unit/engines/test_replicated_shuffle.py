@@ -7,9 +7,9 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from tallystick_node.engines.mpc.permutation import permutation
 from tallystick_node.engines.mpc.prss import Stream
 from tallystick_node.engines.mpc.replicated import Replicated
-from tallystick_node.engines.mpc.replicated.permute import permutation
 from unit.engines.three_parties import answers, ring, together
 
 

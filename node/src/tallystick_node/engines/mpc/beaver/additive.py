@@ -30,9 +30,9 @@ from tallystick_node.engines.channel import ProtocolViolation, Session, receive_
 from tallystick_node.engines.compiled import compiled
 from tallystick_node.engines.mpc.beaver import planes
 from tallystick_node.engines.mpc.beaver.correlations import Correlations, Triple
+from tallystick_node.engines.mpc.matrix import add_product
 from tallystick_node.engines.mpc.protocol import Binary, Protocol, Shares, Words, word_type
 from tallystick_node.engines.mpc.prss import SEED, Stream, blocks
-from tallystick_node.engines.mpc.replicated.arithmetic import add_product
 from tallystick_node.engines.mpc.ring import Ring
 
 CHUNK = 1 << 18  # elements at a time: with their correlated randomness they take some 100 MiB

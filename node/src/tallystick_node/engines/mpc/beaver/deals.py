@@ -11,9 +11,9 @@ from functools import reduce
 
 import numpy as np
 
+from tallystick_node.engines.mpc.matrix import add_product
+from tallystick_node.engines.mpc.permutation import permutation
 from tallystick_node.engines.mpc.prss import Stream
-from tallystick_node.engines.mpc.replicated.arithmetic import add_product
-from tallystick_node.engines.mpc.replicated.permute import permutation
 from tallystick_node.engines.mpc.ring import Ring
 
 Arrays = tuple[Ring, ...]

@@ -34,9 +34,9 @@ from tallystick_node.engines.mpc.beaver.columns import joined, parted
 from tallystick_node.engines.mpc.beaver.correlations import Correlations, Fork, Triple
 from tallystick_node.engines.mpc.beaver.forks import Forks
 from tallystick_node.engines.mpc.beaver.lattice.products import Products
+from tallystick_node.engines.mpc.permutation import permutation
 from tallystick_node.engines.mpc.protocol import Binary, Shares
 from tallystick_node.engines.mpc.prss import SEED, Stream, blocks
-from tallystick_node.engines.mpc.replicated.permute import permutation
 from tallystick_node.engines.mpc.ring import Ring
 from tallystick_node.engines.ot.extension import OtReceiver, OtSender
 from tallystick_node.engines.security import SecurityStatement

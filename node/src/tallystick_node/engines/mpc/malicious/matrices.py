@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from tallystick_node.engines.mpc.malicious.agreement import Agreement, derived
 from tallystick_node.engines.mpc.malicious.products import Pair, settle
 from tallystick_node.engines.mpc.malicious.wide import EXCESS, Wide, add_matrix
+from tallystick_node.engines.mpc.matrix import add_product
 from tallystick_node.engines.mpc.prss import Stream
-from tallystick_node.engines.mpc.replicated.arithmetic import add_product, matrix_product
+from tallystick_node.engines.mpc.replicated.arithmetic import matrix_product
 from tallystick_node.engines.mpc.replicated.seat import Seat
 from tallystick_node.engines.mpc.ring import Ring
 

@@ -12,6 +12,7 @@ sigmoid and 2e-3 for tanh; none for the others but the average pool, 1.6 units.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -28,7 +29,7 @@ class WrongShape(ValueError):  # noqa: N818 - a verdict
 
 
 @dataclass(frozen=True)
-class Layer:
+class Layer(ABC):
     """A layer without weights that keeps the shape, unless a subclass says else."""
 
     name: ClassVar[str]
@@ -41,9 +42,9 @@ class Layer:
         """The shapes of its weights."""
         return ()
 
+    @abstractmethod
     def apply(self, x: SecretArray, weights: Sequence[SecretArray]) -> SecretArray:
         """All rows: images are (n, height, width, channels) inside, so that products need no transposition."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,6 @@ Parties i - 1 and i hold x = u + v between them: party i - 1 takes u = x_{i-1}, 
 rows by a permutation drawn from seed K_i, mask them by bytes of K_i and send them to party i + 1, which does not hold K_i: the
 new parts. After i = 0, 1, 2 every party misses one of the three permutations (Laur, Willemson and Zhang, ISC 2011).
 
-Permutations are drawn by the Fisher-Yates algorithm; an index below k comes from 32 bits by Lemire's method (ACM TOMACS 2019),
-which rejects the few draws that would make some indices likelier, so that all permutations are equally likely.
-
 Cost over all parties: 48 bytes for each element of each row, 3 rounds.
 """
 
@@ -15,14 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tallystick_node.engines.compiled import compiled
-from tallystick_node.engines.mpc.prss import BLOCK, Stream, blocks
+from tallystick_node.engines.mpc.permutation import Order, permutation
+from tallystick_node.engines.mpc.prss import blocks
 from tallystick_node.engines.mpc.replicated.seat import Seat
 from tallystick_node.engines.mpc.ring import Ring
 
-Order = NDArray[np.uint32]
 Pair = tuple[Ring, Ring]
 
 
@@ -37,15 +33,6 @@ def shuffle(seat: Seat, columns: Sequence[Pair]) -> list[Pair]:
     for holder in range(3):
         flat = _one_pass(seat, holder, flat, length)
     return [(first.reshape(shape), second.reshape(shape)) for (first, second), shape in zip(flat, shapes, strict=True)]
-
-
-def permutation(stream: Stream, length: int) -> Order:
-    """A uniform permutation of 0 .. length - 1 from a stream; both holders draw the same."""
-    order = np.arange(length, dtype=np.uint32)
-    left = length
-    while left > 1:
-        left = _swap(order, left, stream.passing(min(left, BLOCK), np.uint32))
-    return order
 
 
 def _one_pass(seat: Seat, holder: int, columns: list[Pair], length: int) -> list[Pair]:
@@ -75,23 +62,6 @@ def _one_pass(seat: Seat, holder: int, columns: list[Pair], length: int) -> list
 
 def _split(together: Ring, sizes: Sequence[int]) -> list[Ring]:
     return np.split(together, np.cumsum(sizes)[:-1])
-
-
-@compiled
-def _swap(order: Order, left: int, words: Order) -> int:
-    """Fisher-Yates from the end as far as the words go; how many places are still to be filled."""
-    low = np.uint64(0xFFFFFFFF)
-    for word in words:
-        if left <= 1:
-            break
-        bound = np.uint64(left)
-        product = np.uint64(word) * bound
-        if product & low < bound and product & low < (np.uint64(1 << 32) - bound) % bound:
-            continue  # one of the 2^32 mod bound draws that would make some indices likelier
-        chosen = product >> np.uint64(32)
-        left -= 1
-        order[left], order[chosen] = order[chosen], order[left]
-    return left
 
 
 @compiled

@@ -24,8 +24,8 @@ from tallystick_node.engines.mpc.beaver.lattice.blocks import Blocks
 from tallystick_node.engines.mpc.beaver.lattice.numbers import PAIRS, RING, SLOT_PRIMES
 from tallystick_node.engines.mpc.beaver.lattice.scheme import STEP, KeyHolder, Multiplier, add_products, transformed
 from tallystick_node.engines.mpc.beaver.lattice.transform import N, Residues
+from tallystick_node.engines.mpc.matrix import add_product
 from tallystick_node.engines.mpc.prss import SEED, Stream, blocks
-from tallystick_node.engines.mpc.replicated.arithmetic import add_product
 from tallystick_node.engines.mpc.ring import Ring
 
 _GROUP = 4  # rows of 8192 triples at a time
