@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from tallystick.cli import main as cli
 from tallystick.client import GrantFile
+from tallystick.commitments.projection import encode
 from tallystick.protocol.errors import TABLE
 from typer.testing import CliRunner
-from unit.protocol.world import PARTIES, World, make
+from unit.protocol.world import AGGREGATE, PARTIES, World, make
 
 RUNNER = CliRunner()
 NOUNS = (
@@ -56,6 +57,20 @@ def test_verify_prints_every_rule(bundle: tuple[World, Path], tmp_path: Path) ->
     report = json.loads(done.stdout)
     assert [rule["rule"] for rule in report["rules"]] == list(range(1, 21))
     assert report["ok"] is True
+
+
+def test_verify_reads_the_aggregate_of_projections(tmp_path: Path) -> None:
+    world = make("projection-verified")
+    bundle, result, aggregate = (tmp_path / name for name in ("bundle.zip", "result.json", "aggregate.bin"))
+    world.bundle().write(bundle)
+    result.write_bytes(world.results[PARTIES[2]])
+    asked = ["--json", "verify", str(bundle), "--result", str(result), "--aggregate", str(aggregate)]
+    assert RUNNER.invoke(cli.app, asked).exit_code == 70  # no such file
+    for content, verdict in ((encode(AGGREGATE), "ok"), (encode(AGGREGATE[1:]), "failed")):
+        aggregate.write_bytes(content)
+        done = RUNNER.invoke(cli.app, asked)
+        assert json.loads(done.stdout)["rules"][18]["verdict"] == verdict
+        assert done.exit_code == (0 if verdict == "ok" else 30)
 
 
 def test_verify_of_a_changed_result_names_the_rule_and_exits_30(bundle: tuple[World, Path], tmp_path: Path) -> None:

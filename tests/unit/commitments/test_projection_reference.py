@@ -23,6 +23,14 @@ def test_a_projection_is_a_polynomial_without_its_constant_term() -> None:
     assert projection.project([], (1, 2, 3, 4)) == projection.ZERO
 
 
+def test_blocks_of_entries_are_one_vector() -> None:
+    points = projection.points(hashlib.sha256(b"points").digest())
+    for length in (projection.BLOCK - 1, projection.BLOCK, 2 * projection.BLOCK + 3):
+        vector = [int.from_bytes(hashlib.sha256(b"%d" % k).digest()[:7], "big") for k in range(length)]
+        term_by_term = tuple(sum(v * pow(c, k + 1, MODULUS) for k, v in enumerate(vector)) % MODULUS for c in points)
+        assert projection.project(vector, points) == term_by_term
+
+
 @given(st.lists(st.lists(st.integers(0, 2**56), min_size=3, max_size=3), min_size=1, max_size=5), POINTS)
 def test_projections_add_up(vectors: list[list[int]], points: projection.Projection) -> None:
     total = [sum(column) for column in zip(*vectors, strict=True)]

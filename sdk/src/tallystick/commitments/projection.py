@@ -24,6 +24,8 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, islice, repeat
+from operator import mul
 
 from eth_abi.abi import encode as abi_encode
 from eth_utils.crypto import keccak
@@ -31,6 +33,7 @@ from eth_utils.crypto import keccak
 MODULUS = (1 << 61) - 1
 POINTS = 4
 ENTRY_BYTES = 8
+BLOCK = 1024  # entries that are multiplied by the same powers, which are computed once
 _TAG = keccak(b"tallystick/projection/v1")
 _ROOT = b"tallystick/v1/projection\0"
 
@@ -55,13 +58,14 @@ def points(challenge_hash: bytes) -> Projection:
 
 def project(entries: Iterable[int], at: Projection) -> Projection:
     """The projections of one vector to the points ``at``. Raises ValueError for an entry that is not from 0 to p - 1."""
-    sums, powers = [0] * POINTS, [1] * POINTS
-    for entry in entries:
-        if not 0 <= entry < MODULUS:
-            raise ValueError(f"an entry of a vector is not from 0 to 2^61 - 2: {entry}")
-        for j, point in enumerate(at):
-            powers[j] = powers[j] * point % MODULUS
-            sums[j] = (sums[j] + entry * powers[j]) % MODULUS
+    powers = [list(accumulate(repeat(point, BLOCK), lambda a, b: a * b % MODULUS)) for point in at]
+    sums, shifts, rest = [0] * POINTS, [1] * POINTS, iter(entries)
+    while block := list(islice(rest, BLOCK)):
+        if min(block) < 0 or max(block) >= MODULUS:
+            raise ValueError("an entry of a vector is not from 0 to 2^61 - 2")
+        for j in range(POINTS):
+            sums[j] = (sums[j] + shifts[j] * sum(map(mul, block, powers[j]))) % MODULUS
+            shifts[j] = shifts[j] * powers[j][-1] % MODULUS
     a, b, c, d = sums
     return a, b, c, d
 
@@ -97,10 +101,9 @@ def project_content(content: Iterable[bytes], at: Projection) -> tuple[bytes, Pr
         for piece in content:
             state.update(piece)
             whole = rest + piece
-            cut = len(whole) - len(whole) % ENTRY_BYTES
-            for (entry,) in struct.iter_unpack("<Q", whole[:cut]):
-                yield entry
-            rest = whole[cut:]
+            count, left = divmod(len(whole), ENTRY_BYTES)
+            yield from struct.unpack_from(f"<{count}Q", whole)
+            rest = whole[len(whole) - left :]
         if rest:
             raise ValueError("a vector's bytes are not a multiple of eight")
 
