@@ -132,7 +132,7 @@ def _strategy(value: Any, where: str) -> Strategy:
     }
     if name not in kinds:
         raise MalformedDocument(f"{where}.name: must be one of {', '.join(kinds)}")
-    make, numbers = kinds[name]
+    make, numbers = kinds[str(name)]
     weighting = Fields(value, ("name", "weighting", *numbers), where).choice("weighting", ("examples", "uniform"))
     return make(weighting=weighting, **{number: _positive(value, number, where, 1e3) for number in numbers})
 

@@ -58,8 +58,8 @@ class Journal:
 
     def roots(self) -> tuple[bytes, bytes]:
         """The roots of all that this party sent and of all sums: its commitment, and the aggregate's."""
-        sent = (piece.astype("<u8").data.cast("B") for piece in self._pieces(self._sent, np.uint32))
-        return root(sent), root(piece.data.cast("B") for piece in self._pieces(self._sums, np.uint64))
+        sent = (piece.astype("<u8").tobytes() for piece in self._pieces(self._sent, np.uint32))
+        return root(sent), root(piece.tobytes() for piece in self._pieces(self._sums, np.uint64))
 
     def project(self, at: Projection) -> tuple[Projection, Projection]:
         """The projections of all that this party sent and of all sums."""
