@@ -272,6 +272,9 @@ def test_the_coordinator_vouches_for_nobody() -> None:
     record = struct.pack("<I", 3) + content + sign(forged, world.round, b"projection", 3, said)
     refused(MIDDLE, "party 3 that nobody else vouches for", world.watcher.accept, pack({**proof, 3: record}))
     refused(MIDDLE, "nobody else", world.watcher.accept, pack({**proof, 3: proof[4]}))
+    world.watcher.coordinator = 3  # were it the coordinator, its own word would not do
+    refused(3, "party 3 that nobody else vouches for", world.watcher.accept, pack(proof))
+    world.watcher.coordinator = MIDDLE
     refused(MIDDLE, "others than the survivors", world.watcher.accept, pack({k: v for k, v in proof.items() if k != 3}))
     world.watcher.accept(pack(proof))
 

@@ -42,7 +42,6 @@ class Member(Observer):
         self._shares: dict[int, bytes] = {}
         self.masked: Words = np.empty(0, np.uint32)  # what it sent, where sums are verified
         self._advert = b""
-        self._root = b""
         self._done = ""
 
     def advertise(self) -> bytes:
@@ -93,15 +92,15 @@ class Member(Observer):
         if not self.round.verified:
             return masked, b""
         self.masked = masked
-        self._root = projection.root(digest + struct.pack("<I", me), masked)
-        return masked, self._root + self._sign(b"root", self._root)
+        root = projection.root(digest + struct.pack("<I", me), masked)
+        return masked, root + self._sign(b"root", root)
 
     def confirm(self, announcement: bytes) -> bytes:
         """To the coordinator, from who it says survived: this member's signature under just that."""
         self._step("mask", "confirm")
         self.announced(announcement)
-        if self.index not in self.survivors or (self.round.verified and self.roots[self.index] != self._root):
-            raise ProtocolViolation(self.coordinator, "survivors", "left out this party's vector, or announced another root of it")
+        if self.index not in self.survivors:
+            raise ProtocolViolation(self.coordinator, "survivors", "left out this party's vector")
         holders = {*self.graph[self.index], self.index}
         if self._shares.keys() != holders & {*self.survivors, *self.dropped}:
             rule = "announced that parties took part whose shares it did not forward, or forgot those whose it did"

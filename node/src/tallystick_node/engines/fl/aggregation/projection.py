@@ -31,6 +31,8 @@ _ROOT = "tallystick/v1/projection/root"
 _BLOCK = 1 << 11  # entries: 2^11 products of 32 and 21 bits stay below 2^64
 _LIMB = 21  # bits
 _LIMBS = 3
+_WORD = np.uint64((1 << 32) - 1)
+_WORD_BITS = np.uint64(32)
 
 
 class Accused(ValueError):  # noqa: N818 - a verdict
@@ -90,19 +92,16 @@ class Projector:
         return total[0], total[1], total[2], total[3]
 
     def _piece(self, piece: NDArray[Any]) -> list[int]:
-        if piece.dtype == np.uint32:
-            return self._words(piece)
-        if piece.size and int(piece.max()) >= ENTRY:
+        words = piece.dtype == np.uint32
+        if not words and piece.size and int(piece.max()) >= ENTRY:
             raise Accused(None, f"an entry of the aggregate is not below 2^{ENTRY.bit_length() - 1}")
-        low = self._words(piece.astype(np.uint32))
-        high = self._words((piece >> np.uint64(32)).astype(np.uint32))
-        return [(a + (b << 32)) % MODULUS for a, b in zip(low, high, strict=True)]
-
-    def _words(self, words: NDArray[np.uint32]) -> list[int]:
-        sums = np.zeros((-(-len(words) // _BLOCK), POINTS, _LIMBS), np.uint64)
-        _blocks(sums, np.ascontiguousarray(words), self._limbs)
+        weights = [1 << (_LIMB * limb) for limb in range(_LIMBS)]
+        if not words:
+            weights += [weight << 32 for weight in weights]
+        sums = np.zeros((-(-len(piece) // _BLOCK), POINTS, len(weights)), np.uint64)
+        (_words if words else _wholes)(sums, np.ascontiguousarray(piece), self._limbs)
         sums %= np.uint64(MODULUS)
-        parts = field.combine([[1, 1 << _LIMB, 1 << (2 * _LIMB)]], [sums[:, :, limb] for limb in range(_LIMBS)])[0]
+        (parts,) = field.combine([[weight % MODULUS for weight in weights]], [sums[:, :, term] for term in range(len(weights))])
         total = [0] * POINTS
         for row in parts[::-1].tolist():
             total = [(value * step + part) % MODULUS for value, step, part in zip(total, self._steps, row, strict=True)]
@@ -119,7 +118,7 @@ def verify(projections: Sequence[Projection], aggregate: Projection) -> None:
 
 
 @compiled
-def _blocks(sums: NDArray[np.uint64], words: NDArray[np.uint32], limbs: NDArray[np.uint32]) -> None:
+def _words(sums: NDArray[np.uint64], words: NDArray[np.uint32], limbs: NDArray[np.uint32]) -> None:
     """The inner products of each block of words with the limbs of the powers of each point."""
     for block in range(len(sums)):
         piece = words[block * _BLOCK : (block + 1) * _BLOCK]
@@ -131,3 +130,24 @@ def _blocks(sums: NDArray[np.uint64], words: NDArray[np.uint32], limbs: NDArray[
                 middle += word * np.uint64(limbs[place, 1, k])
                 high += word * np.uint64(limbs[place, 2, k])
             sums[block, place, 0], sums[block, place, 1], sums[block, place, 2] = low, middle, high
+
+
+@compiled
+def _wholes(sums: NDArray[np.uint64], entries: NDArray[np.uint64], limbs: NDArray[np.uint32]) -> None:
+    """The same of the low and then of the high words of each block of whole numbers."""
+    for block in range(len(sums)):
+        piece = entries[block * _BLOCK : (block + 1) * _BLOCK]
+        for place in range(POINTS):
+            low, middle, high = np.uint64(0), np.uint64(0), np.uint64(0)
+            above_low, above_middle, above_high = np.uint64(0), np.uint64(0), np.uint64(0)
+            for k in range(len(piece)):
+                word, above = piece[k] & _WORD, piece[k] >> _WORD_BITS
+                one, two, three = np.uint64(limbs[place, 0, k]), np.uint64(limbs[place, 1, k]), np.uint64(limbs[place, 2, k])
+                low += word * one
+                middle += word * two
+                high += word * three
+                above_low += above * one
+                above_middle += above * two
+                above_high += above * three
+            sums[block, place, 0], sums[block, place, 1], sums[block, place, 2] = low, middle, high
+            sums[block, place, 3], sums[block, place, 4], sums[block, place, 5] = above_low, above_middle, above_high
