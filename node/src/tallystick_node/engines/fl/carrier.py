@@ -29,4 +29,4 @@ class Carrier(ABC):
 
     @abstractmethod
     def agree(self, digest: bytes, step: str) -> tuple[int, ...]:
-        """Compare 32 bytes with everyone: the clients that said nothing. Raises ProtocolViolation naming one that has others."""
+        """Compare 32 bytes with everyone: the parties that said nothing. Raises ProtocolViolation naming one that has others."""

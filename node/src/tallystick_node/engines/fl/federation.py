@@ -30,7 +30,7 @@ Keep = Callable[[int, bytes], None]
 @dataclass(frozen=True)
 class Outcome:
     """What training gave. ``rounds``: after how many rounds the model stood as it is kept; ``history``: one record for each round
-    begun; ``validation``: quality on the held-out rows of all clients; ``public``: on the public rows; ``silent``: clients that did
+    begun; ``validation``: quality on the held-out rows of all clients; ``public``: on the public rows; ``silent``: parties that did
     not confirm that they hold the same model."""
 
     parameters: Parameters
@@ -179,7 +179,7 @@ class Federation:
 
     def _evaluate(self, carrier: Carrier, parameters: Parameters, round: int) -> dict[str, float]:  # noqa: A002
         packing = replace(self.packing, size=0, controls=False)
-        everyone = range(carrier.clients)
+        everyone = tuple(range(carrier.clients))
         added = carrier.total(
             lambda client: client.report(self.learner, parameters, packing, round), packing.length, everyone, round
         )

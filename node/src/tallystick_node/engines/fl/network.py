@@ -18,13 +18,16 @@ from tallystick_node.engines.fl.parameters import Vector
 
 class Network(Carrier):
     """``owners``, ascending, are the parties that have rows: client number i is theirs number i. ``client`` is this party's, None
-    where it has no rows and only follows the training. Raises ValueError when the client is not this party's.
+    where it has no rows and only follows the training. Raises ValueError when the client is not this party's, or owners are not
+    in order.
 
     That all parties hold the same model is checked at the end, by digest: a coordinator that told them different sums is found
     out, if not who it was.
     """
 
     def __init__(self, session: Session, owners: Sequence[int], client: Client | None, aggregation: Aggregation) -> None:
+        if list(owners) != sorted(set(owners) & set(range(session.parties))):
+            raise ValueError("owners are parties of the session, ascending")
         due = owners.index(session.index) if session.index in owners else None
         if (client.number if client else None) != due:
             raise ValueError(f"party {session.index} is client {due}, not client {client.number if client else None}")

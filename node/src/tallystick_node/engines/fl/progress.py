@@ -101,6 +101,8 @@ class Progress:
             )
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"the checkpoint lacks what training goes on from: {error}") from None
+        if progress.state.round != len(progress.history) - progress.stopped:
+            raise ValueError("the checkpoint's round is not that of its history")
         for client in clients:
             client.control = held.get(client.number)
         return progress

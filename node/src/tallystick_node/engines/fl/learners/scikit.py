@@ -115,6 +115,11 @@ class ScikitLearner(Learner):
 class _OneRowAStep(ScikitLearner):
     """Linear models by stochastic gradient descent, which take one row a step."""
 
+    def __init__(self, estimator: BaseEstimator, features: int) -> None:
+        if estimator.get_params()["average"]:
+            raise ValueError("averaged coefficients cannot be set: set average to False")
+        super().__init__(estimator, features)
+
     def accept(self, instructions: Instructions) -> None:
         """See :meth:`Learner.accept`."""
         super().accept(instructions)
@@ -126,8 +131,6 @@ class _OneRowAStep(ScikitLearner):
         return Parameters({name: np.zeros_like(array) for name, array in super().initial(seed).items()})
 
     def _settled(self, seed: int, rate: float) -> Any:
-        if self.estimator.get_params()["average"]:
-            raise ValueError("averaged coefficients cannot be set: set average to False")
         return clone(self.estimator).set_params(random_state=seed, eta0=rate, learning_rate="constant")
 
     def _arrays(self, estimator: Any) -> dict[str, Vector]:

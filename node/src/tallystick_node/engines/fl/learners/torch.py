@@ -83,7 +83,7 @@ class TorchClassifier(Learner):
             for some in order.split(batch):
                 loss = torch.nn.functional.cross_entropy(module(features[some]), targets[some])
                 gradients = torch.autograd.grad(loss, weights, allow_unused=False)
-                losses += float(loss) * len(some)
+                losses += loss.item() * len(some)
                 with torch.no_grad():
                     for weight, gradient, origin, moving, added in zip(
                         weights, gradients, start, velocity, correction, strict=True

@@ -1,0 +1,14 @@
+"""The code of a simulation as three processes over mutual TLS: the same model, to the bit."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from benchmarks.parties import measure
+from integration.fl.training import FEDERATION, compare, people, prepare, train
+from tallystick_node.engines.fl.simulation import Simulation
+
+
+def test_three_processes_train_the_model_of_the_simulation() -> None:
+    simulated = FEDERATION.run(Simulation(people()))
+    assert measure(3, prepare, train, 1, partial(compare, simulated.digest)).messages > 0
