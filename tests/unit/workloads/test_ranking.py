@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
+from tallystick_node.engines.channel import local_sessions, send_array
 from tallystick_node.workloads.ranking import Parameters, Ranking
 from unit.workloads.conftest import ACCOUNTS, COMPUTING, Watched, frame_table, join_of, make_spec
 
@@ -131,3 +136,28 @@ def test_the_statement_says_what_is_shown(credit) -> None:
 
 def test_a_plan_does_not_grow_with_the_rows(credit) -> None:
     assert len(Ranking().plan(task(credit)[0], {A: 2_000_000, B: 2_000_000}).to_bytes()) < 10_000
+
+
+def test_owners_are_waited_for_while_they_prepare_their_rows(credit) -> None:
+    """A channel bears a tenth of a second of silence; the second owner speaks after the first has waited for longer."""
+    spec, _ = task(credit)
+    prepared, waiting = threading.Event(), threading.Event()
+    first, second, _ = local_sessions(3, 0.1)
+
+    def patience(peer: int) -> None:
+        if peer == second.index:
+            waiting.set()
+            assert prepared.wait(30)
+
+    def slow() -> None:
+        assert waiting.wait(30)
+        time.sleep(0.3)
+        for peer in second.channels:
+            send_array(second, peer, np.array([500], np.uint64))
+        prepared.set()
+
+    thread = threading.Thread(target=slow)
+    thread.start()
+    rows = Ranking()._announce(spec, A, {"scores": np.zeros(700)}, replace(first, patience=patience))
+    thread.join()
+    assert rows == {A: 700, B: 500}
