@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import chain_records, commitments, garbling, joint_statistics, mpc, psi_ecdh, transport
+from benchmarks import chain_records, commitments, garbling, joint_statistics, mpc, paillier, psi_ecdh, transport
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "chain": chain_records.run,
@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "mpc-mul": mpc.run_mul,
     "mpc-sigmoid": mpc.run_sigmoid,
     "mpc-sort": mpc.run_sort,
+    "paillier": paillier.run,
     "psi-ecdh": psi_ecdh.run,
     "statistics": joint_statistics.run,
     "transport": transport.run,
