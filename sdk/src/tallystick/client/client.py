@@ -206,7 +206,15 @@ class Client:
 
         A failed task is waited for a little longer: the parties may begin another attempt.
         """
-        return follow.wait(self.chain, task, seconds, lambda found: each(found.state)).state
+        told = ""
+
+        def tell(found: follow.TaskState) -> None:
+            nonlocal told
+            if found.state != told:
+                told = found.state
+                each(told)
+
+        return follow.wait(self.chain, task, seconds, tell).state
 
     def result(self, task: str, folder: Path) -> list[Path]:
         """Fetch the result files from the own node."""
