@@ -198,7 +198,8 @@ class _Rehearsal:
             after = plan.first_values[number + 1] if number + 1 < len(plan.steps) else len(plan.types)
             for value in range(first, after):
                 self._show(value, shown)
-        self.ledger.append(self._rehearsed(lambda predictor: predictor.pay(CLOSING, 1)))
+        if self._offer.deal is not None:  # the others have nobody to take leave of
+            self.ledger.append(self._rehearsed(lambda predictor: predictor.pay(CLOSING, 1)))
 
     def _step(self, step: Step) -> Ledger:
         types = tuple(self._plan.types[each] for each in step.operands)

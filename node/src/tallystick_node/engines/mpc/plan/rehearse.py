@@ -67,6 +67,10 @@ def price(offer: Offer, parties: int, primitive: str, width: int = 64, seats: tu
     step = None if primitive == OPENING else _steps(primitive, width, seats)
     if hasattr(offer.kind, "verify") and step is not None and primitive not in _SHOWING:
         return _checked(_observe(offer, parties, primitive, step, _MANY), _observe(offer, parties, primitive, step, _START))
+    if primitive in (OPENING, CLOSING):  # whatever the number of elements
+        once = _observe(offer, parties, primitive, step, _START)
+        nothing = (0,) * len(once)
+        return Price(tuple((size,) * 8 for size, _ in once), nothing, nothing, tuple(pattern for _, pattern in once))
     seen = [_observe(offer, parties, primitive, step, count) for count in range(_START, _START + 10)]
     sent = [[each[party][0] for each in seen] for party in range(offer.members(parties))]
     eight = tuple(of[9] - of[1] for of in sent)
