@@ -130,6 +130,8 @@ def test_keys_that_the_coordinator_changed_are_refused() -> None:
     refused(MIDDLE, "left this party out", world.party[2].share, pack({k: v for k, v in adverts.items() if k != 2}))
     refused(MIDDLE, "3 members where 4", world.party[1].share, pack({k: v for k, v in adverts.items() if k < 3}))
     refused(MIDDLE, "party 7", world.party[3].share, pack({**adverts, 7: adverts[2]}))
+    refused(MIDDLE, "ascending", world.watcher.advertised, pack(adverts)[164:] + pack(adverts)[:164])
+    refused(MIDDLE, "ascending", world.watcher.advertised, pack(adverts) + pack({5: adverts[5]}))
     refused(MIDDLE, "records of 164", world.party[4].share, pack(adverts) + b"x")
 
 
