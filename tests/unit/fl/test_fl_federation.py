@@ -272,6 +272,19 @@ def test_without_held_out_rows_nothing_is_said_of_quality() -> None:
     assert end.history[0].loss == pytest.approx(np.log(3), rel=0.2) and end.history[0].contributors == 2
 
 
+def test_randomness_is_fresh_for_every_client_and_round() -> None:
+    drawn = []
+
+    class Watched(LogisticRegression):
+        def train(self, parameters, rows, instructions, generator):
+            drawn.append(int(generator.integers(1 << 60)))
+            return super().train(parameters, rows, instructions, generator)
+
+    for seed in (1, 2, 1):
+        Federation(Watched(4, 3), FedAvg(), replace(SCHEDULE, seed=seed)).run(Simulation(people()))
+    assert len(set(drawn[:24])) == 24 and drawn[:12] == drawn[24:]
+
+
 def test_cohorts_are_fair_and_the_same_everywhere() -> None:
     schedule = replace(SCHEDULE, cohort=3)
     drawn = [schedule.members(round_, 10) for round_ in range(2000)]

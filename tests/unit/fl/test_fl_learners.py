@@ -172,6 +172,13 @@ def test_area_under_the_curve_comes_close_to_the_exact_one(seed, classes, rows) 
     assert summary["accuracy"] == np.mean(scores.argmax(axis=1) == targets)
 
 
+def test_scores_in_one_bin_count_as_tied() -> None:
+    quality = Classification(2, 4)
+    scores = np.log([[0.6, 0.4], [0.55, 0.45], [0.1, 0.9], [0.9, 0.1]])
+    assert quality.summary(quality.sums(scores[:2], np.array([0.0, 1.0])))["auc"] == 0.5
+    assert quality.summary(quality.sums(scores, np.array([0.0, 1.0, 1.0, 0.0])))["auc"] == 3.5 / 4
+
+
 def test_measures_keep_their_bounds_on_the_worst_predictions() -> None:
     quality = Classification(2, 8)
     sums = quality.sums(np.array([[-1e9, 0.0], [-np.inf, 0.0]]), np.zeros(2))
@@ -201,6 +208,16 @@ def test_an_estimator_trained_by_one_client_is_the_estimator() -> None:
     alone = SGDClassifier(loss="log_loss", alpha=0.01, learning_rate="constant", eta0=0.1, random_state=seed)
     alone.partial_fit(rows.features, rows.targets.astype(int), classes=[0, 1, 2])
     np.testing.assert_allclose(trained.parameters["coef"], alone.coef_, atol=1e-12)
+
+
+def test_the_solver_of_an_estimator_starts_anew_in_a_round() -> None:
+    rows = Rows(small().features, small().targets % 2)
+    learner = ScikitPerceptron(MLPClassifier((6,), solver="sgd", nesterovs_momentum=False), 4, 2)
+    ends = [
+        learner.train(learner.initial(0), rows, Instructions(batch=None, rate=0.1, momentum=momentum), np.random.default_rng(0))
+        for momentum in (0.0, 0.9)
+    ]
+    assert ends[0].parameters.digest() == ends[1].parameters.digest()  # one step, and no velocity before it
 
 
 def torch_learner(kind="float32", **options):

@@ -74,13 +74,25 @@ def test_the_global_control_variate_is_the_mean_of_the_clients(seed, cohort, epo
     assert np.abs(seen[-1].arrays[CONTROL]).max() > 1e-3
 
 
-def test_scaffold_with_one_full_step_keeps_the_gradient_as_control() -> None:
-    """After one full-batch step from zero control variates c_i is the client's gradient (Karimireddy et al. 2020, option II)."""
-    rows = small(30)
-    learner = LogisticRegression(4, 3)
-    client = Client(0, rows)
-    end = Federation(learner, Scaffold(), Schedule(1, 30, FULL)).run(Simulation([client]))
-    np.testing.assert_allclose(client.control, -learner.layout.flatten(end.parameters) / 0.5, atol=1e-12)
+def test_scaffold_with_one_full_step_a_round_keeps_the_gradient_as_control() -> None:
+    """With one full-batch step a round c_i becomes the client's own gradient where the round began (Karimireddy et al. 2020,
+    option II: c_i - c + (x - y) / (K rate), where the step was along the gradient plus c - c_i)."""
+    rows = small(60)
+    learner = LogisticRegression(4, 3, penalty=0.1)
+    people = clients(rows, dirichlet(rows.targets, 2, 0.5, 0, 5), held_out=0)
+    models = []
+
+    class Watched(Scaffold):
+        def step(self, state, total, clients):
+            models.append(state.model)
+            return super().step(state, total, clients)
+
+    Federation(learner, Watched(), Schedule(4, 60, FULL)).run(Simulation(people))
+    for client in people:
+        gradient = np.zeros(15)
+        views = learner.layout.views
+        learner.gradient(views(models[-1]), views(gradient), client.training.features, client.training.targets)
+        np.testing.assert_allclose(client.control, gradient, atol=1e-12)
 
 
 def test_scaffold_cancels_the_drift_that_averaging_keeps() -> None:
