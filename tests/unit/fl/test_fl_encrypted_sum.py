@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from tallystick_node.engines.channel import ProtocolViolation, local_sessions
+from tallystick_node.engines.fl.aggregation.ckks import CkksSum
 from tallystick_node.engines.fl.aggregation.encrypted import _send
 from tallystick_node.engines.fl.aggregation.paillier import PaillierSum
 
@@ -120,3 +121,33 @@ def test_the_statement_says_who_must_not_collude() -> None:
         112,
     )
     assert "must not collude" in statement.learns["holder and adder together"]
+
+
+def test_a_sum_under_ckks_is_close_and_the_same_at_every_party() -> None:
+    members, size = [0, 2], 5000  # two blocks
+    vectors = np.random.default_rng(5).uniform(-1, 1, (3, size))
+    vectors[:, 0] = 1
+
+    with ThreadPoolExecutor(3) as pool:
+        sums = list(pool.map(lambda s: CkksSum(0, 1).total(s, vectors[s.index], members, 0), local_sessions(3)))
+    assert all((total == sums[0]).all() for total in sums)
+    assert np.abs(sums[0]).max() <= 2
+    noise = sums[0] - vectors[members].sum(axis=0)
+    assert np.abs(noise).max() < 7 * 2.5e-4
+    assert noise.std() > 2e-4  # what the release adds
+    assert CkksSum(0, 1).security(3).computational_bits == 128
+
+
+def test_a_member_without_a_ckks_ciphertext_is_named() -> None:
+    def party(session):
+        scheme = CkksSum(0, 1)
+        if session.index == 2:
+            scheme._keys(session)
+            _send(session, 1, (100).to_bytes(4, "big") + bytes(100))
+        else:
+            scheme.total(session, np.zeros(3), [0, 2], 0)
+
+    with ThreadPoolExecutor(3) as pool:
+        _, adder, _ = [pool.submit(party, session) for session in local_sessions(3, seconds=3)]
+        with pytest.raises(ProtocolViolation, match="party 2: encrypted sum: sent no encrypted vector"):
+            adder.result()
