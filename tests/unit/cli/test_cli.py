@@ -73,6 +73,18 @@ def test_verify_reads_the_aggregate_of_projections(tmp_path: Path) -> None:
         assert done.exit_code == (0 if verdict == "ok" else 30)
 
 
+def test_verify_checks_the_files_beside_the_result(bundle: tuple[World, Path], tmp_path: Path) -> None:
+    world, path = bundle
+    result, model = tmp_path / "result.json", tmp_path / "model.bin"
+    result.write_bytes(world.results[PARTIES[2]])
+    for content, code in ((b"model", 0), (b"nodel", 30)):
+        model.write_bytes(content)
+        done = RUNNER.invoke(cli.app, ["--json", "verify", str(path), "--result", str(result)])
+        assert done.exit_code == code
+        assert "model.bin" in done.stderr or code == 0
+        assert ("with 1 of the 1 files" in done.stdout) == (code == 0)
+
+
 def test_verify_of_a_changed_result_names_the_rule_and_exits_30(bundle: tuple[World, Path], tmp_path: Path) -> None:
     world, path = bundle
     result = tmp_path / "result.json"

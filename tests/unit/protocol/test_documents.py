@@ -47,7 +47,7 @@ def test_round_trip(name: str) -> None:
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     found = [path] if path else []
-    if isinstance(value, dict) and path[-1:] not in [("parameters",), ("values",)]:
+    if isinstance(value, dict) and path[-1:] not in [("parameters",), ("values",), ("files",)]:
         return found + [place for key in value for place in places(value[key], (*path, key))]
     if isinstance(value, list):
         return found + [place for index, item in enumerate(value) for place in places(item, (*path, index))]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tallystick.protocol import canonical, events
 from tallystick.protocol.bundle import Bundle
-from tallystick.protocol.errors import VerificationFailed
+from tallystick.protocol.errors import MalformedDocument, VerificationFailed
 from tallystick.protocol.facts import BlockEvidence, BundleFacts, ChainEvidence
 from tallystick.protocol.fields import order
 from tallystick.protocol.identity import issue_authority, issue_certificate
@@ -28,6 +28,7 @@ from unit.protocol.world import (
     CHAIN,
     DAY,
     DEPLOYED,
+    FILES,
     PARTIES,
     REQUESTER,
     START,
@@ -100,6 +101,31 @@ def test_an_honest_bundle_passes_every_rule(kind: str) -> None:
 def test_it_also_verifies_against_online_facts(world: World) -> None:
     facts = BundleFacts(ChainEvidence.parse(world.bundle().chain), [world.head()])
     assert check(world, trusted=facts, trusted_blocks=()).ok
+
+
+def test_files_beside_the_result_file_are_bound_by_rule_18(world: World) -> None:
+    def verdict(files: dict[str, str]) -> str:
+        rule = check(world, files=files).rules[17]
+        assert rule.number == 18
+        return f"{rule.verdict}: {rule.detail}"
+
+    other = canonical.text(OTHER)
+    assert verdict(dict(FILES)) == f"ok: the file of {PARTIES[2]}, with 1 of the 1 files that it names"
+    assert verdict({"model.bin": other}) == "failed: model.bin: not a file that the result file names, or changed"
+    assert verdict({**FILES, "more.bin": other}).startswith("failed: more.bin")
+    world.results[PARTIES[2]] = b"{}"
+    world.agree(outputs=(StatementOutput(PARTIES[2], file_digest(b"{}")),))
+    report = check(world, files=FILES)
+    assert report.rules[17].detail.endswith("(rule 19)") and report.failed == (19,)
+
+
+@pytest.mark.parametrize(
+    "files", [{"../x": "sha256:" + "0" * 64}, {"result.json": "sha256:" + "0" * 64}, {"x": "sha256:0"}, {"": 1}, []]
+)
+def test_names_and_digests_of_files_are_read_strictly(world: World, files: Any) -> None:
+    value = canonical.decode(world.results[PARTIES[2]], 1 << 20) | {"files": files}
+    with pytest.raises(MalformedDocument, match="files"):
+        ResultFile.parse(canonical.encode(value))
 
 
 def test_what_is_not_given_is_skipped_with_a_reason(world: World) -> None:

@@ -46,6 +46,7 @@ START = 1_800_000_000
 DAY = 86400
 VECTORS = ((3, 5, 2**40, 0, 9), (4, 6, 2**33, 1, 0))
 AGGREGATE = tuple(map(sum, zip(*VECTORS, strict=True)))
+FILES = {"model.bin": canonical.text(hashlib.sha256(b"model").digest())}
 DEPLOYED = {name: to_checksum_address(hashlib.sha256(name.encode()).digest()[:20]) for name in CONTRACTS}
 
 
@@ -344,7 +345,7 @@ def make(kind: str = "sum-verified") -> World:
         "projection-verified": [canonical.text(projection.root([projection.encode(each)])) for each in VECTORS],
     }[kind]
     opening = Opening((7, -1), 77 + 1234) if kind == "sum-verified" else None
-    result = ResultFile(canonical.hex32(task), 1, receiver, "statistics", {"mean": "3.5"}, opening, salt("result"))
+    result = ResultFile(canonical.hex32(task), 1, receiver, "statistics", {"mean": "3.5"}, FILES, opening, salt("result"))
     stated_inputs = tuple(
         StatementInput(given.party, given.dataset, canonical.text(rows[index]), given.grant, commitments[index])
         for index, given in enumerate(inputs)

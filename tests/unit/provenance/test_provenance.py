@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from prov.model import ProvDocument
 from tallystick.protocol import canonical, events
 from tallystick.protocol.errors import NotFound, VerificationFailed
-from tallystick.provenance import Edge, Graph, Kind, Node, Strength, prov_json, query, svg, table
-from unit.protocol.world import PARTIES, START, World, make
-from unit.provenance.conftest import graph_of
+from tallystick.provenance import Edge, Graph, Kind, Node, Strength, build, prov_json, query, svg, table
+from unit.protocol.world import CHAIN, PARTIES, START, World, make
+from unit.provenance.conftest import graph_of, history
 
 WORLD = make()
 GRAPH = graph_of(WORLD)
@@ -27,7 +27,7 @@ def kinds(graph: Graph) -> dict[str, int]:
 def test_counts_of_the_whole_history(graph: Graph) -> None:
     assert kinds(graph) == {
         "certificate": 3, "participant": 4, "dataset": 2, "grant": 2, "task": 1, "attempt": 1, "statement": 1,
-        "result": 1,
+        "result": 1, "file": 0,
     }  # fmt: skip
 
 
@@ -38,6 +38,22 @@ def test_file_leads_back_to_every_certificate_that_stands_behind_it(world: World
     assert kinds(found)["dataset"] == 2
     with pytest.raises(NotFound):
         query.by_file(graph, "00" * 32)
+
+
+def test_a_file_beside_a_result_leads_back_through_it(world: World) -> None:
+    content, digest = world.results[PARTIES[2]], hashlib.sha256(b"model").hexdigest()
+    loose = build(history(world), chain_id=CHAIN, block=1, block_hash="0x", bundles=[world.bundle()], results=[content])
+    bundled = build(history(world), chain_id=CHAIN, block=1, block_hash="0x", bundles=[world.bundle(results={"a.json": content})])
+    for graph in (loose, bundled):
+        found = query.by_file(graph, digest)
+        assert kinds(found) == kinds(query.by_file(graph, hashlib.sha256(content).hexdigest())) | {"file": 1}
+        assert found.of(Kind.FILE)[0].label == "model.bin"
+        assert "with model.bin" in svg.draw(found)
+        assert "ts:file-sha256-" in json.dumps(prov_json.document(found))
+    forged = content.replace(b"3.5", b"9.5")  # no statement has this digest: nothing that it names is believed
+    graph = build(history(world), chain_id=CHAIN, block=1, block_hash="0x", bundles=[world.bundle()], results=[forged])
+    with pytest.raises(NotFound):
+        query.by_file(graph, digest)
 
 
 def test_file_is_unknown_without_its_bundle(world: World) -> None:

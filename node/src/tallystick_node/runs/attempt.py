@@ -7,6 +7,7 @@ the last needs the chain.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import secrets
 import time
@@ -21,7 +22,7 @@ from tallystick.protocol import canonical
 from tallystick.protocol.errors import ChainUnreachable, InvalidData, RunFailed
 from tallystick.protocol.proof.subject import context_of, result_of
 from tallystick.protocol.reasons import Reason
-from tallystick.protocol.result import Opening, ResultFile, file_digest
+from tallystick.protocol.result import NAME, Opening, ResultFile, file_digest
 from tallystick.protocol.statement import Link, Statement
 from tallystick.protocol.task import TaskSpec, proposal_of
 from tallystick.signing import Signer
@@ -107,7 +108,7 @@ class Attempt:
         elapsed = int(1000 * (time.monotonic() - began))
         store.remember(task, measured=json.dumps(_measured(outcome, elapsed)).encode())
         await asyncio.to_thread(store.advance, task, "proving", phase="agreeing on the statement")
-        words = await self._exchange_words(self._word(outcome, self._write_result(outcome), elapsed))
+        words = await self._exchange_words(self._word(outcome, await asyncio.to_thread(self._write_result, outcome), elapsed))
         agreement.check_commitments(spec, words, outcome["commitments"])
         statement, content = agreement.build(spec, self._run.attempt, words, datasets, self._me.chain.deployment.contracts)
         self._queue(statement, content, words, await self._exchange_signatures(statement))
@@ -171,12 +172,13 @@ class Attempt:
             receiver=self._me.account,
             workload=self._spec.workload,
             values=outcome["values"],
+            files={name: _digest(Path(source)) for name, source in outcome["files"].items()},
             opening=Opening(tuple(int(t) for t in opening["totals"]), int(opening["blinding"])) if opening else None,
             salt=canonical.hex32(secrets.token_bytes(32)),
         ).to_bytes()
         for name, source in outcome["files"].items():
             Path(source).replace(folder / name)
-        (folder / "result.json").write_bytes(content)
+        (folder / NAME).write_bytes(content)
         for path in folder.iterdir():
             path.chmod(0o600)
         return file_digest(content)
@@ -231,6 +233,11 @@ class Attempt:
             stated=str(attempt).encode(),
             write=Write(f"submit:{task}:{attempt}", "ProofRegistry", "submit", arguments, delay),
         )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return canonical.text(hashlib.file_digest(file, "sha256").digest())
 
 
 def _measured(outcome: dict[str, Any], elapsed_ms: int) -> dict[str, Any]:

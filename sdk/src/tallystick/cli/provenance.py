@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tallystick.cli.session import Session, of, read
+from tallystick.cli.session import Session, of
+from tallystick.client import result_files
 from tallystick.protocol.bundle import Bundle
 from tallystick.protocol.errors import MalformedDocument, NotFound
-from tallystick.provenance import Graph, build, prov_json, query, svg, table
+from tallystick.provenance import Graph, Kind, Node, build, prov_json, query, svg, table
 
 app = typer.Typer(name="provenance", help="Trace data, tasks and results.", no_args_is_help=True)
 
@@ -55,10 +56,15 @@ def task(context: typer.Context, task: str, format: Format = Form.TABLE, bundle:
 
 @app.command("file")
 def file(context: typer.Context, file: Path, format: Format = Form.TABLE, bundle: Bundles = None) -> None:
-    """From a result file back to the certificates."""
+    """From a result file, or a model or other file that came with one, back to the certificates. A changed file is refused."""
     session = of(context)
-    digest = hashlib.sha256(read(file)).hexdigest()
-    answer(session, query.by_file(graph_of(session, bundle), digest), format, f"Origin of {file.name}")
+    bundled = [content for path in bundle or () for content in read_bundle(path).results.values()]
+    source = result_files.source_of(file, bundled)
+    graph = query.by_file(graph_of(session, bundle, [source]), result_files.digest_of(file))
+    if format is Form.TABLE and not session.terminal.json_output:
+        for statement in graph.of(Kind.STATEMENT):
+            session.terminal.record(_origin(graph, statement), title=f"Where {file.name} comes from")
+    answer(session, graph, format, f"Origin of {file.name}")
 
 
 @app.command("purpose")
@@ -76,8 +82,8 @@ def period(context: typer.Context, first: str, last: str, format: Format = Form.
     answer(session, found, format, f"From {first} to {last}")
 
 
-def graph_of(session: Session, bundles: list[Path] | None) -> Graph:
-    """The graph of the configured chain at its head, with the documents of the bundles."""
+def graph_of(session: Session, bundles: list[Path] | None, results: Sequence[bytes] = ()) -> Graph:
+    """The graph of the configured chain at its head, with the documents of the bundles and of result files."""
     chain = session.chain()
     head = chain.head()
     events = list(chain.events(0, head))
@@ -89,6 +95,7 @@ def graph_of(session: Session, bundles: list[Path] | None) -> Graph:
         block_hash=str(chain.block(head)["hash"]),
         times=times,
         bundles=[read_bundle(path) for path in bundles or ()],
+        results=results,
     )
 
 
@@ -111,6 +118,23 @@ def answer(session: Session, graph: Graph, form: Form, title: str) -> None:
     else:
         rows = [dict(zip(table.COLUMNS, row, strict=True)) for row in table.rows(graph)]
         session.terminal.table(table.COLUMNS, rows, caption=table.caption(graph))
+
+
+def _origin(whole: Graph, statement: Node) -> dict[str, object]:
+    """What led to a statement, in a few lines."""
+    graph = whole.within(whole.ancestors([statement.id]))
+    task = graph.nodes[f"{Kind.TASK}:{statement.attributes['task']}"].attributes
+    parties = {graph.nodes[edge.source].label: None for edge in graph.edges if edge.relation == "accepted"}
+    return {
+        "task": task["task"],
+        "workload": task["workload"],
+        "purpose": task["purpose"],
+        "parties": list(parties),
+        "datasets": [f"{each.attributes['dataset']} version {each.attributes['version']}" for each in graph.of(Kind.DATASET)],
+        "grants": [each.attributes["grant"] for each in graph.of(Kind.GRANT)],
+        "proof": statement.attributes["proof"],
+        "proved_at_block": statement.block,
+    }
 
 
 def _seconds(text: str) -> int:

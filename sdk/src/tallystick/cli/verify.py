@@ -14,6 +14,7 @@ from tallystick.chain.facts import OnlineFacts
 from tallystick.chain.profile import profile_named
 from tallystick.cli.provenance import read_bundle
 from tallystick.cli.session import hex32, of, read, read_pieces
+from tallystick.client.result_files import beside
 from tallystick.protocol.statement import CONTRACTS
 from tallystick.protocol.verify import verify_bundle
 
@@ -21,7 +22,9 @@ from tallystick.protocol.verify import verify_bundle
 def verify(
     context: typer.Context,
     bundle: Annotated[Path, typer.Argument(help="A bundle: a folder or a .zip.")],
-    result: Annotated[Path | None, typer.Option(help="A receiver's result file, for rules 18 and 19.")] = None,
+    result: Annotated[
+        Path | None, typer.Option(help="A receiver's result file, for rules 18 and 19, with the files beside it.")
+    ] = None,
     aggregate: Annotated[Path | None, typer.Option(help="The file with the aggregate, for rule 19 of projection-verified.")] = None,
     rpc: Annotated[str, typer.Option(help="Ask this node of the chain instead of the bundle.")] = "",
     trusted_block: Annotated[list[str] | None, typer.Option(help="A block hash that you trust; repeatable.")] = None,
@@ -36,12 +39,14 @@ def verify(
         contracts = {name: trusted.contracts[name] for name in CONTRACTS}
         if rpc:
             facts = OnlineFacts(Chain(rpc, trusted, profile=profile_named(session.setting("profile"))))
+    content = read(result) if result else None
     report = verify_bundle(
         read_bundle(bundle),
         trusted=facts,
         trusted_blocks=[hex32(each) for each in trusted_block or ()],
         contracts=contracts,
-        result_file=read(result) if result else None,
+        result_file=content,
+        files=beside(result, content) if result and content else {},
         aggregate=read_pieces(aggregate) if aggregate else None,
     )
     rows = [

@@ -6,7 +6,7 @@ A lookup that another rule answers for raises :class:`Blocked`, so that one brok
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -46,6 +46,7 @@ class Case:
     facts: ChainFacts
     contracts: Mapping[str, str] | None = None
     result_file: bytes | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
     aggregate: Iterable[bytes] | None = None
     at: int | None = None
 
@@ -58,6 +59,7 @@ class Case:
         trusted_blocks: Collection[bytes],
         contracts: Mapping[str, str] | None,
         result_file: bytes | None,
+        files: Mapping[str, str],
         aggregate: Iterable[bytes] | None,
         at: int | None,
     ) -> Case:
@@ -83,6 +85,7 @@ class Case:
             facts=trusted or evidence,
             contracts=contracts,
             result_file=result_file,
+            files=files,
             aggregate=aggregate,
             at=at,
         )

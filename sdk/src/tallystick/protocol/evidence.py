@@ -116,14 +116,25 @@ def proof_on_chain(case: Case) -> str:
 
 
 def result_digest_matches(case: Case) -> str:
-    """Rule 18: the result file has the digest that the statement gives for one of its receivers."""
+    """Rule 18: the result file has the digest that the statement gives for one of its receivers, and each file beside it has
+    the digest that the result file gives."""
     if case.result_file is None:
         raise Blocked("no result file was given")
     digest = file_digest(case.result_file)
     receivers = [each.receiver for each in case.statement.outputs if each.sha256 == digest]
     if not receivers:
         fail(18, "the result file is not an output of this task")
-    return f"the file of {', '.join(receivers)}"
+    words = f"the file of {', '.join(receivers)}"
+    if not case.files:
+        return words
+    try:
+        named = ResultFile.parse(case.result_file).files
+    except MalformedDocument:
+        raise Blocked("the result file does not parse (rule 19)") from None
+    for name, found in case.files.items():
+        if named.get(name) != found:
+            fail(18, f"{name}: not a file that the result file names, or changed")
+    return f"{words}, with {len(case.files)} of the {len(named)} files that it names"
 
 
 def result_opening(case: Case) -> str:

@@ -1,7 +1,8 @@
 """The result file that a receiver gets: values, a salt that hides them behind the file's hash, and the opening of the
 proof.
 
-Its plain SHA-256 is the statement's output for that receiver. Numbers with a fraction are decimal strings.
+Its plain SHA-256 is the statement's output for that receiver. It names every file beside it by its digest, so the statement
+binds those too. Numbers with a fraction are decimal strings.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from tallystick.protocol.task import MAX_ATTEMPTS
 TYPE = "tallystick.result/1"
 LIMIT = 1 << 28
 MAX_TOTALS = 1 << 16
+MAX_FILES = 64
+NAME = "result.json"
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,99}")
 
 
@@ -46,7 +50,8 @@ class Opening:
 class ResultFile:
     """One receiver's result.
 
-    ``task`` and ``salt`` are ``0x…``; ``opening`` is there exactly for sum-verified results.
+    ``task`` and ``salt`` are ``0x…``; ``files`` maps the names of the files beside it to their plain SHA-256, ``sha256:…``;
+    ``opening`` is there exactly for sum-verified results.
     """
 
     task: str
@@ -54,6 +59,7 @@ class ResultFile:
     receiver: str
     workload: str
     values: Mapping[str, Any]
+    files: Mapping[str, str]
     opening: Opening | None
     salt: str
 
@@ -67,6 +73,7 @@ class ResultFile:
                 "receiver": self.receiver,
                 "workload": self.workload,
                 "values": self.values,
+                "files": self.files,
                 "opening": self.opening.to_json() if self.opening else None,
                 "salt": self.salt,
             }
@@ -77,7 +84,7 @@ class ResultFile:
     @classmethod
     def parse(cls, data: bytes) -> ResultFile:
         """Read a result file strictly. Raises :class:`MalformedDocument`."""
-        keys = ("type", "task", "attempt", "receiver", "workload", "values", "opening", "salt")
+        keys = ("type", "task", "attempt", "receiver", "workload", "values", "files", "opening", "salt")
         value = canonical.decode(data, LIMIT)
         fields = Fields(value, keys, "result")
         fields.constant("type", TYPE)
@@ -87,6 +94,7 @@ class ResultFile:
             receiver=fields.address("receiver"),
             workload=fields.string("workload", 64),
             values=MappingProxyType(fields.object("values")),
+            files=_files(fields.object("files")),
             opening=None if value["opening"] is None else Opening.from_json(value["opening"]),
             salt=fields.hex32("salt"),
         )
@@ -100,6 +108,16 @@ def file_digest(data: bytes) -> str:
 def opening_of(totals: Sequence[int], blinding: int) -> Opening:
     """An opening from integers."""
     return Opening(tuple(int(total) for total in totals), int(blinding))
+
+
+def _files(value: dict[str, Any]) -> Mapping[str, str]:
+    if len(value) > MAX_FILES:
+        raise MalformedDocument(f"result.files: more than {MAX_FILES}")
+    for name in value:
+        if not _FILE.fullmatch(name) or name == NAME:
+            raise MalformedDocument("result.files: a name is no plain name of a file beside the result file")
+    fields = Fields(value, tuple(value), "result.files")
+    return MappingProxyType({name: fields.digest(name) for name in value})
 
 
 def _integer(value: Any, where: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from tallystick.protocol import authorisation, evidence
 from tallystick.protocol.bundle import Bundle
@@ -113,6 +114,7 @@ def verify_bundle(
     trusted_blocks: Collection[bytes] = (),
     contracts: Mapping[str, str] | None = None,
     result_file: bytes | None = None,
+    files: Mapping[str, str] = MappingProxyType({}),
     aggregate: Iterable[bytes] | None = None,
     at: int | None = None,
 ) -> Report:
@@ -121,7 +123,8 @@ def verify_bundle(
     ``trusted`` answers for the chain (online); without it the bundle's own chain evidence is used, anchored at
     ``trusted_blocks`` (hashes that the verifier has from elsewhere). ``contracts`` are the deployment's addresses by
     name: give them whenever ``trusted`` is not given, or the bundle may be about contracts of the forger's own.
-    ``result_file`` is a receiver's file, for rules 18 and 19; ``aggregate`` the bytes of the file with the aggregate, in
+    ``result_file`` is a receiver's file, for rules 18 and 19; ``files`` maps the names of files that came with it to their
+    digests, ``sha256:…``, for rule 18; ``aggregate`` the bytes of the file with the aggregate, in
     pieces, for rule 19 where the proof kind has one. ``at``, in seconds: no evidence may be from after this
     time.
     """
@@ -132,6 +135,7 @@ def verify_bundle(
             trusted_blocks=trusted_blocks,
             contracts=contracts,
             result_file=result_file,
+            files=files,
             aggregate=aggregate,
             at=at,
         )

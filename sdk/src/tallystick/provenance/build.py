@@ -15,6 +15,7 @@ from tallystick.protocol.errors import VerificationFailed
 from tallystick.protocol.grant import GrantTerms
 from tallystick.protocol.identity import Certificate, role_names
 from tallystick.protocol.reasons import reason_words
+from tallystick.protocol.result import ResultFile, file_digest
 from tallystick.protocol.statement import Envelope, Statement
 from tallystick.protocol.task import PROOFS, TaskSpec
 from tallystick.provenance.graph import Edge, Graph, Kind, Node, Strength
@@ -30,18 +31,22 @@ def build(
     block_hash: str,
     times: Mapping[int, int] = MappingProxyType({}),
     bundles: Sequence[Bundle] = (),
+    results: Sequence[bytes] = (),
 ) -> Graph:
     """The graph of everything that ``events`` (all of ours, in the order of the chain, up to ``block``) record.
 
-    ``times`` gives the time of blocks in seconds. Raises VerificationFailed or MalformedDocument for a bundle that is
-    not about a result in ``events``. Trusted: the source of ``events``; a bundle is believed only where its digests are
-    on chain.
+    ``times`` gives the time of blocks in seconds. ``results`` are result files besides those in the bundles: they say which files
+    came with them, and are passed over unless a bundle's statement has their digest. Raises VerificationFailed or
+    MalformedDocument for a bundle that is not about a result in ``events``. Trusted: the source of ``events``; a bundle is
+    believed only where its digests are on chain.
     """
     builder = _Builder(times)
     for event in events:
         builder.take(event)
     for bundle in bundles:
         builder.add_bundle(bundle)
+    for content in (*results, *(each for bundle in bundles for each in bundle.results.values())):
+        builder.add_files(content)
     return Graph(chain_id, block, block_hash, builder.nodes, tuple(dict.fromkeys(builder.edges)))
 
 
@@ -222,6 +227,17 @@ class _Builder:
                 self.edges.append(Edge(receiver, result.id, "received", Strength.DOCUMENT, proved.block))
         self._name_grants(bundle)
         self._name_certificates(bundle)
+
+    def add_files(self, content: bytes) -> None:
+        """Add what a result file names, if a statement has the file's digest."""
+        result = self.nodes.get(f"{Kind.RESULT}:{file_digest(content)}")
+        if result is None:
+            return
+        for file, digest in ResultFile.parse(content).files.items():
+            attributes = {"sha256": digest, "task": result.attributes["task"]}
+            node = Node(f"{Kind.FILE}:{digest}", Kind.FILE, file, result.block, result.at, attributes)
+            self.nodes.setdefault(node.id, node)
+            self.edges.append(Edge(result.id, node.id, "names", Strength.DOCUMENT, result.block))
 
     def _name_grants(self, bundle: Bundle) -> None:
         by_root = {node.attributes["terms"]: node.id for node in self.nodes.values() if node.kind is Kind.GRANT}

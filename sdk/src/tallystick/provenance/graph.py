@@ -19,6 +19,7 @@ class Kind(StrEnum):
     ATTEMPT = "attempt"
     STATEMENT = "statement"
     RESULT = "result"  # one receiver's result file
+    FILE = "file"  # a file beside it, such as a model
 
 
 class Strength(StrEnum):

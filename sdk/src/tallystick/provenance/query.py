@@ -31,15 +31,17 @@ def by_task(graph: Graph, task: str) -> Graph:
 
 
 def by_file(graph: Graph, sha256: str) -> Graph:
-    """Back from a result file, by its plain hash, to the certificates. Needs its task's bundle. Raises NotFound."""
-    start = f"{Kind.RESULT}:sha256:{sha256.lower().removeprefix('sha256:').removeprefix('0x')}"
-    if start not in graph.nodes:
+    """Back from a result file or a file beside it, by its plain hash, to the certificates. Needs its task's bundle, and for a
+    file beside it the result file. Raises NotFound."""
+    digest = sha256.lower().removeprefix("sha256:").removeprefix("0x")
+    starts = {f"{kind}:sha256:{digest}" for kind in (Kind.RESULT, Kind.FILE)} & graph.nodes.keys()
+    if not starts:
         raise NotFound(
             "no known task has this result file",
             party=sha256,
             remedy="give the bundle of its task: the chain itself holds only a hiding digest",
         )
-    return graph.within(graph.ancestors([start]))
+    return graph.within(graph.ancestors(starts))
 
 
 def by_purpose(graph: Graph, purpose: str) -> Graph:

@@ -1,8 +1,8 @@
 """A self-contained SVG drawing of a graph: six columns from participants to result files, edges coloured by their proof.
 
-Certificates stand in their participant's card, attempts in their task's. Only edges between neighbouring columns are drawn;
-who asked and who received stands in the cards, so no line crosses a column. Labels come from certificates and bundles and
-are hostile: control characters go, text is cut and escaped, and each card clips what it holds.
+Certificates stand in their participant's card, attempts in their task's, files in that of the result that names them. Only edges
+between neighbouring columns are drawn; who asked and who received stands in the cards, so no line crosses a column. Labels come
+from certificates and bundles and are hostile: control characters go, text is cut and escaped, and each card clips what it holds.
 """
 
 from __future__ import annotations
@@ -100,14 +100,14 @@ def _cards(graph: Graph) -> tuple[dict[str, str], dict[str, _Card]]:
     for edge in graph.edges:
         inner = graph.nodes[edge.target if edge.source in cards else edge.source]
         outer = edge.source if inner.id == edge.target else edge.target
-        nested = {Kind.CERTIFICATE: Kind.PARTICIPANT, Kind.ATTEMPT: Kind.TASK}.get(inner.kind)
+        nested = {Kind.CERTIFICATE: Kind.PARTICIPANT, Kind.ATTEMPT: Kind.TASK, Kind.FILE: Kind.RESULT}.get(inner.kind)
         if nested is None or outer not in cards or graph.nodes[outer].kind is not nested:
             continue
         home[inner.id] = outer
         cards[outer].lines += _nested_lines(inner)
     for node in graph.nodes.values():
         if node.id not in home:  # its card is not part of this answer: it stands for itself
-            column = {Kind.CERTIFICATE: 0, Kind.ATTEMPT: 3}[node.kind]
+            column = {Kind.CERTIFICATE: 0, Kind.ATTEMPT: 3, Kind.FILE: 5}[node.kind]
             home[node.id] = node.id
             cards[node.id] = _Card(column, f"{node.kind} {node.label}")
     return home, cards
@@ -146,6 +146,8 @@ def _said(graph: Graph, node: Node) -> list[str]:
 def _nested_lines(node: Node) -> list[str]:
     if node.kind is Kind.CERTIFICATE:
         return [f"certificate {node.label}"]
+    if node.kind is Kind.FILE:
+        return [f"with {node.label}"]
     return [f"{node.label}: {node.attributes.get('state', 'accepting')}"]
 
 
