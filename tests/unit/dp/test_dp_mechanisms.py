@@ -28,6 +28,14 @@ def test_vectors_within_the_bound_stay():
     assert np.ldexp(clip(long, 1.0, 30, 2), -30) == pytest.approx(np.full(10_000, 0.01), abs=1e-8)
 
 
+@pytest.mark.parametrize("norm", [1, 2])
+def test_a_norm_computed_too_small_is_corrected(monkeypatch, norm):
+    true_norm = np.linalg.norm
+    monkeypatch.setattr(np.linalg, "norm", lambda *arguments: true_norm(*arguments) * (1 - 1e-9))
+    steps = clip(np.array([3.0, 4.0]), 1.0, 31, norm)
+    assert sum(abs(int(step)) ** norm for step in steps) <= (2**31) ** norm
+
+
 def test_what_cannot_be_clipped_is_refused():
     for vector, bound, bits in (
         ([math.nan], 1, 8), ([math.inf], 1, 8), ([[1.0]], 1, 8), ([1.0], 0, 8),

@@ -7,9 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from tallystick_node.engines.channel import ProtocolViolation, local_sessions
+from tallystick_node.engines.fl.aggregation import paillier as paillier_sum
 from tallystick_node.engines.fl.aggregation.ckks import CkksSum
 from tallystick_node.engines.fl.aggregation.encrypted import _send
 from tallystick_node.engines.fl.aggregation.paillier import PaillierSum
+from tallystick_node.engines.he.paillier.keys import generate
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_key():
+    """One key for all tests, so that no deadline waits for primes."""
+    key = generate(2048)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paillier_sum, "generate", lambda bits: key)
+        yield
 
 
 def paillier(holder=0, adder=1):
@@ -62,7 +73,7 @@ def spoiled(bad, cheat_as, size=2, members=(0, 1, 2)):
             faults[session.index] = error
 
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(party, local_sessions(3, seconds=2)))
+        list(pool.map(party, local_sessions(3, seconds=3)))
     return faults
 
 

@@ -203,9 +203,13 @@ class PrivateContext(PublicContext):
         return data
 
     def decrypt(self, vector: CkksVector) -> NDArray[np.float64]:
-        """The numbers, with noise that depends on the key: for the holder's eyes only."""
-        vector.raw.link_context(self._raw)
-        return np.array(vector.raw.decrypt()[: vector.size])
+        """The numbers, with noise that depends on the key: for the holder's eyes only. Raises :class:`InvalidCiphertext` where the
+        library cannot decrypt."""
+        try:
+            vector.raw.link_context(self._raw)
+            return np.array(vector.raw.decrypt()[: vector.size])
+        except Exception as error:  # noqa: BLE001 - whatever the C++ library throws for hostile ciphertexts
+            raise InvalidCiphertext(f"a vector that cannot be decrypted: {type(error).__name__}") from None
 
     def release(self, vector: CkksVector, error: float) -> NDArray[np.float64]:
         """The numbers with discrete Gaussian noise of standard deviation 2^``FLOOD_BITS`` x ``error``, where ``error`` bounds the
