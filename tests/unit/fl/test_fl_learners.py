@@ -220,18 +220,20 @@ def test_the_solver_of_an_estimator_starts_anew_in_a_round() -> None:
     assert ends[0].parameters.digest() == ends[1].parameters.digest()  # one step, and no velocity before it
 
 
-def torch_learner(kind="float32", **options):
+def torch_learner(kind="float32", drop=0.0, **options):
     torch = pytest.importorskip("torch")
     from tallystick_node.engines.fl.learners.torch import TorchClassifier
 
     def make():
-        return torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 3)).to(getattr(torch, kind))
+        return torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Dropout(drop), torch.nn.Linear(6, 3)).to(
+            getattr(torch, kind)
+        )
 
     return TorchClassifier(make, (4,), 3, "small", **options)
 
 
 def test_a_module_of_pytorch_trains_in_all_modes() -> None:
-    learner, rows = torch_learner(), small()
+    learner, rows = torch_learner(drop=0.1), small()
     assert [entry.kind for entry in learner.layout.entries] == ["float32"] * 4
     for strategy in (FedAvg(), FedProx(), Scaffold()):
         federation = Federation(learner, strategy, Schedule(4, 64, Instructions(epochs=2, batch=8, rate=0.1)))
@@ -245,11 +247,11 @@ def test_a_module_of_pytorch_takes_the_steps_of_the_same_model_in_numpy() -> Non
     learner, rows = torch_learner("float64"), small()
     numpy = Perceptron(4, 3, (6,))
     first = numpy.initial(0)
-    held = {"0.weight": first["weight0"].T, "0.bias": first["bias0"], "2.weight": first["weight1"].T, "2.bias": first["bias1"]}
+    held = {"0.weight": first["weight0"].T, "0.bias": first["bias0"], "3.weight": first["weight1"].T, "3.bias": first["bias1"]}
     instructions = Instructions(epochs=3, batch=None, rate=0.2, momentum=0.5, proximal=0.1)
     ours = numpy.train(first, rows, instructions, np.random.default_rng(0))
     theirs = learner.train(Parameters(held), rows, instructions, np.random.default_rng(0))
-    np.testing.assert_allclose(theirs.parameters["2.weight"].T, ours.parameters["weight1"], atol=1e-12)
+    np.testing.assert_allclose(theirs.parameters["3.weight"].T, ours.parameters["weight1"], atol=1e-12)
     assert theirs.loss == pytest.approx(ours.loss) and theirs.steps == ours.steps
     np.testing.assert_allclose(learner.evaluate(theirs.parameters, rows), numpy.evaluate(ours.parameters, rows), rtol=1e-9)
 

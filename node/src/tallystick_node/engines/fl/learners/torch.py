@@ -6,7 +6,9 @@ Training repeats to the bit on one kind of machine as far as the module's operat
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ import numpy as np
 from tallystick_node.engines.fl.learner import Instructions, Learner, Measure, Rows, Trained
 from tallystick_node.engines.fl.metrics import Classification
 from tallystick_node.engines.fl.parameters import Entry, Layout, Parameters, Vector
+
+_GENERATOR = threading.Lock()  # PyTorch has one generator a process: parties in threads take turns
 
 
 class TorchClassifier(Learner):
@@ -30,7 +34,8 @@ class TorchClassifier(Learner):
         self._torch = importlib.import_module("torch")
         self._make, self._shape, self._name, self._device = make, shape, name, device
         self._quality = Classification(classes, bins)
-        module = self._module(0)
+        with self._seeded(0):
+            module = self._make()
         if buffers := [key for key, _ in module.named_buffers()]:
             raise ValueError(f"the module has the buffer {buffers[0]}: use layers without, such as group normalisation")
         self._kind = next(module.parameters()).dtype
@@ -50,7 +55,8 @@ class TorchClassifier(Learner):
 
     def initial(self, seed: int) -> Parameters:
         """What ``make`` gives with PyTorch's generator at this seed."""
-        return self._read(self._module(seed))
+        with self._seeded(seed):
+            return self._read(self._make())
 
     def accept(self, instructions: Instructions) -> None:
         """Any instructions can be followed."""
@@ -63,8 +69,12 @@ class TorchClassifier(Learner):
 
     def train(self, parameters: Parameters, rows: Rows, instructions: Instructions, generator: np.random.Generator) -> Trained:
         """See :meth:`Learner.train`."""
+        with self._seeded(int(generator.integers(1 << 31))):
+            return self._descend(parameters, rows, instructions, generator)
+
+    def _descend(self, parameters: Parameters, rows: Rows, instructions: Instructions, generator: np.random.Generator) -> Trained:
         torch = self._torch
-        module = self._write(self._module(int(generator.integers(1 << 31))), parameters).train()
+        module = self._write(self._make(), parameters).train()
         weights = list(module.parameters())
         start = [weight.detach().clone() for weight in weights]
         velocity = [torch.zeros_like(weight) for weight in weights]
@@ -98,8 +108,8 @@ class TorchClassifier(Learner):
     def evaluate(self, parameters: Parameters, rows: Rows) -> Vector:
         """See :meth:`Learner.evaluate`."""
         torch = self._torch
-        module = self._write(self._module(0), parameters).eval()
-        with torch.no_grad():
+        with self._seeded(0), torch.no_grad():
+            module = self._write(self._make(), parameters).eval()
             logarithms = torch.log_softmax(module(self._tensors(rows)[0]).double(), dim=1)
         return self._quality.sums(logarithms.cpu().numpy(), rows.targets)
 
@@ -116,9 +126,12 @@ class TorchClassifier(Learner):
             "quality": repr(self._quality),
         }
 
-    def _module(self, seed: int) -> Any:
-        self._torch.manual_seed(seed)
-        return self._make().to(self._device)
+    @contextmanager
+    def _seeded(self, seed: int) -> Iterator[None]:
+        """PyTorch's generator at this seed, for this thread alone; then as it was."""
+        with _GENERATOR, self._torch.random.fork_rng():
+            self._torch.manual_seed(seed)
+            yield
 
     def _tensors(self, rows: Rows) -> tuple[Any, Any]:
         features = self._torch.tensor(rows.features, dtype=self._kind, device=self._device)
@@ -131,4 +144,4 @@ class TorchClassifier(Learner):
         with self._torch.no_grad():
             for key, held in module.named_parameters():
                 held.copy_(self._torch.tensor(parameters[key]))
-        return module
+        return module.to(self._device)
