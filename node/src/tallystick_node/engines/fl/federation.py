@@ -1,7 +1,8 @@
 """The loop of rounds, written once: the same for a simulation in one process, a local network and a real one.
 
 In a round the members evaluate the global model on their held-out rows, train it on theirs, and say both in one vector; whoever
-gets the sum takes the strategy's step. At the end all clients evaluate the model that is kept.
+gets the sum takes the strategy's step. At the end all clients evaluate the model that is kept. In private training they say one
+noisy step instead, and nothing is evaluated.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ import numpy as np
 
 from tallystick_node.engines.channel import ChannelError
 from tallystick_node.engines.fl.carrier import Carrier
+from tallystick_node.engines.fl.client import Client
 from tallystick_node.engines.fl.learner import Learner, Rows
+from tallystick_node.engines.fl.learners.gradient import GradientLearner
 from tallystick_node.engines.fl.parameters import Parameters, Vector
+from tallystick_node.engines.fl.privacy import Privacy, PrivateRounds
 from tallystick_node.engines.fl.progress import Best, Progress, Record
 from tallystick_node.engines.fl.schedule import Schedule
 from tallystick_node.engines.fl.strategies.base import Strategy
@@ -45,8 +49,8 @@ class Outcome:
 @dataclass(frozen=True)
 class Federation:
     """A learner, a strategy and a schedule, the same at all parties. ``first``: where training starts instead of the learner's
-    own first model; ``public``: rows that every party has, to evaluate every model on. Raises ValueError when the parts do not
-    fit one another.
+    own first model; ``public``: rows that every party has, to evaluate every model on; ``privacy``: what training may tell of a
+    row, None without a bound. Raises ValueError when the parts do not fit one another.
     """
 
     learner: Learner
@@ -54,11 +58,13 @@ class Federation:
     schedule: Schedule
     first: Parameters | None = None
     public: Rows | None = None
+    privacy: Privacy | None = None
 
     def __post_init__(self) -> None:
         state = self.strategy.start(np.zeros(self.learner.layout.size))
         self.strategy.accept(self.schedule.instructions)
-        self.learner.accept(self.strategy.instruct(self.schedule.instructions, state, state.model))
+        told = self.strategy.instruct(self.schedule.instructions, state, state.model)
+        self.learner.accept(told)
         if self.first is not None and self.first.layout != self.learner.layout:
             raise ValueError("the first model is not of the learner's layout")
         if self.public is not None:
@@ -66,6 +72,8 @@ class Federation:
         stopping = self.schedule.stopping
         if stopping is not None and stopping.rows == "public" and not (self.public and len(self.public)):
             raise ValueError("to stop by public rows, give some")
+        if self.privacy is not None:
+            self.privacy.accept(self.learner, self.strategy, self.schedule, told)
 
     @cached_property
     def packing(self) -> Packing:
@@ -84,7 +92,8 @@ class Federation:
     @cached_property
     def digest(self) -> bytes:
         """SHA-256 of everything that the parties must have in common but the clients' number."""
-        document = [self.learner.describe(), self.strategy.describe(), self.schedule.describe()]
+        privacy = None if self.privacy is None else self.privacy.describe()
+        document = [self.learner.describe(), self.strategy.describe(), self.schedule.describe(), privacy]
         state = hashlib.sha256(_DOMAIN)
         for part in (
             json.dumps(document, sort_keys=True).encode(),
@@ -93,6 +102,13 @@ class Federation:
         ):
             state.update(len(part).to_bytes(8, "little") + part)
         return state.digest()
+
+    def private_rounds(self, clients: int) -> PrivateRounds | None:
+        """How so many clients train privately, where they do. Raises ValueError when they cannot."""
+        if self.privacy is None:
+            return None
+        assert isinstance(self.learner, GradientLearner)
+        return PrivateRounds(self.privacy, self.schedule, self.learner, clients)
 
     def run(self, carrier: Carrier, resume: bytes | None = None, keep: Keep | None = None) -> Outcome:
         """Train. After every round ``keep(round, checkpoint)`` gets what ``resume`` takes, in a new session, to go on from there:
@@ -104,6 +120,9 @@ class Federation:
         """
         for client in carrier.local:
             client.check(self.learner, self.schedule.rows)
+            if self.privacy is not None and client.held_out is not None and len(client.held_out):
+                raise ValueError(f"client {client.number} holds rows out: private training evaluates nothing")
+        private = self.private_rounds(carrier.clients)
         binding = hashlib.sha256(self.digest + carrier.clients.to_bytes(8, "little")).digest()
         layout = self.learner.layout
         progress = Progress(self.strategy.start(layout.flatten(self._start())))
@@ -112,7 +131,7 @@ class Federation:
         if silent := carrier.agree(progress.digest(binding), "settings"):
             raise ChannelError(silent[0], "said nothing when the parties compared their settings")
         while progress.state.round < self.schedule.rounds and not progress.stopped:
-            progress = self._round(carrier, progress)
+            progress = self._round(carrier, progress, private)
             if keep is not None:
                 keep(progress.state.round, progress.save(binding, carrier.local))
         return self._finish(carrier, progress)
@@ -120,16 +139,17 @@ class Federation:
     def _start(self) -> Parameters:
         return self.learner.initial(self.schedule.seed) if self.first is None else self.first
 
-    def _round(self, carrier: Carrier, progress: Progress) -> Progress:
-        schedule, state, packing = self.schedule, progress.state, self.packing
+    def _round(self, carrier: Carrier, progress: Progress, private: PrivateRounds | None) -> Progress:
+        schedule, state = self.schedule, progress.state
         members = schedule.members(state.round, carrier.clients)
-        added = carrier.total(
-            lambda client: client.train(self.learner, self.strategy, schedule.instructions, packing, state, schedule.seed),
-            packing.length,
-            members,
-            state.round,
-        )
-        total = packing.unpack(added, len(members))
+        packing = private or self.packing
+
+        def say(client: Client) -> Vector:
+            if private is not None:
+                return private.contribution(state.model, client.training)
+            return client.train(self.learner, self.strategy, schedule.instructions, self.packing, state, schedule.seed)
+
+        total = packing.unpack(carrier.total(say, packing.length, members, state.round), len(members))
         parameters = self.learner.layout.unflatten(state.model)
         record = Record(
             round=state.round,
@@ -171,6 +191,8 @@ class Federation:
         if best is not None and best.round != rounds:
             model, rounds, validation = best.model, best.round, None
         parameters = layout.unflatten(model)
+        if self.privacy is not None:
+            validation = {}
         if validation is None:
             validation = self._evaluate(carrier, parameters, self.schedule.rounds + 1)
         digest = parameters.digest()

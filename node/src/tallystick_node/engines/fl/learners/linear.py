@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from tallystick_node.engines.fl.learner import Measure, Rows
+from tallystick_node.engines.fl.learners.clipped import Layer, Loss
 from tallystick_node.engines.fl.learners.gradient import GradientLearner
 from tallystick_node.engines.fl.metrics import Classification, Regression
 from tallystick_node.engines.fl.parameters import Entry, Layout, Parameters, Vector
@@ -18,6 +20,7 @@ class LinearRegression(GradientLearner):
     """y = x w + b for ``features`` columns; loss (y - t)^2 / 2 and ``penalty`` |w|^2 / 2. Targets lie within
     [-``bound``, ``bound``], a power of two."""
 
+    loss: ClassVar[Loss] = "squared"
     features: int
     bound: float
     penalty: float = 0.0
@@ -40,6 +43,10 @@ class LinearRegression(GradientLearner):
         """See :meth:`Learner.check`."""
         check_columns(rows, self.features)
         Regression(self.bound).check(rows)
+
+    def layers(self, views: Mapping[str, Vector]) -> list[Layer]:
+        """One, with one output."""
+        return [(views["weight"].reshape(-1, 1), views["bias"].reshape(1))]
 
     def gradient(self, weights: Mapping[str, Vector], slots: Mapping[str, Vector], features: Vector, targets: Vector) -> float:
         """See :meth:`GradientLearner.gradient`."""
@@ -85,6 +92,10 @@ class LogisticRegression(GradientLearner):
         """See :meth:`Learner.check`."""
         check_columns(rows, self.features)
         Classification(self.classes).check(rows)
+
+    def layers(self, views: Mapping[str, Vector]) -> list[Layer]:
+        """One."""
+        return [(views["weight"], views["bias"])]
 
     def gradient(self, weights: Mapping[str, Vector], slots: Mapping[str, Vector], features: Vector, targets: Vector) -> float:
         """See :meth:`GradientLearner.gradient`."""

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from tallystick_node.engines.fl.learner import Measure, Rows
+from tallystick_node.engines.fl.learners.clipped import Layer
 from tallystick_node.engines.fl.learners.gradient import GradientLearner
 from tallystick_node.engines.fl.learners.linear import check_columns, cross_entropy, log_softmax
 from tallystick_node.engines.fl.metrics import Classification
@@ -55,6 +56,10 @@ class Perceptron(GradientLearner):
         """See :meth:`Learner.check`."""
         check_columns(rows, self.features)
         Classification(self.classes).check(rows)
+
+    def layers(self, views: Mapping[str, Vector]) -> list[Layer]:
+        """As many as hidden ones, and one."""
+        return [(views[f"weight{number}"], views[f"bias{number}"]) for number in range(len(self.hidden) + 1)]
 
     def gradient(self, weights: Mapping[str, Vector], slots: Mapping[str, Vector], features: Vector, targets: Vector) -> float:
         """By back-propagation; see :meth:`GradientLearner.gradient`."""
