@@ -133,13 +133,31 @@ def test_specs_that_break_a_rule_have_no_bytes(changes: dict[str, Any]) -> None:
 
 
 def test_a_proposal_has_the_parties_in_the_order_of_their_numbers() -> None:
-    proposal = proposal_of(WORLD.spec, {PARTIES[0]: 5})
+    proposal = proposal_of(WORLD.spec)
     assert list(proposal.accounts) == PARTIES
-    assert [party.epsilon_micros for party in proposal.parties] == [5, 0, 0]
     assert proposal.parties[2].grant == bytes(32)
-    for wrong in ({PARTIES[2]: 1}, {PARTIES[0]: -1}, {PARTIES[0]: 2**64}):
-        with pytest.raises(MalformedDocument):
-            proposal_of(WORLD.spec, wrong)
+
+
+@pytest.mark.parametrize(
+    ("privacy", "micros"),
+    [
+        (None, 0), ({"epsilon": "0"}, 0), ({"epsilon": "3", "delta": "0.00001"}, 3_000_000), ({"epsilon": "0.25"}, 250_000),
+        ({"epsilon": "0.000000000000001"}, 1), ({"epsilon": "1.0000001"}, 1_000_001),
+        ({"epsilon": "9999999999999.999999999999999"}, 10**19),
+    ],
+)  # fmt: skip
+def test_every_grant_is_debited_the_epsilon_of_the_parameters_rounded_up(privacy: Any, micros: int) -> None:
+    spec = TaskSpec.parse(replace(WORLD.spec, parameters={"privacy": privacy}).to_bytes())
+    assert [party.epsilon_micros for party in proposal_of(spec).parties] == [micros, micros, 0]
+    assert spec.epsilon_micros == micros < 2**64
+
+
+@pytest.mark.parametrize(
+    "privacy", [{}, 3, "3", [], {"epsilon": 3}, {"epsilon": "-1"}, {"epsilon": "1e3"}, {"epsilon": "03"}, {"epsilon": "1."}]
+)
+def test_privacy_without_an_epsilon_that_can_be_debited_is_no_spec(privacy: Any) -> None:
+    with pytest.raises(MalformedDocument, match="every input's grant is debited it"):
+        replace(WORLD.spec, parameters={"privacy": privacy}).to_bytes()
 
 
 @pytest.mark.parametrize(

@@ -234,6 +234,7 @@ TAMPERS: list[tuple[int, str, Tamper]] = [
     (3, "another ledger", lambda w: repropose(w, replace(w.spec, task_ledger=REQUESTER))),
     (4, "other attempts than the spec's", lambda w: reproposed(w, attempts=9)),
     (4, "another requester than the spec's", lambda w: reproposed(w, requester=PARTIES[0])),
+    (4, "a grant is debited less than the spec says", lambda w: reproposed(w, parties=(replace(proposal_of(w.spec).parties[0], epsilon_micros=249_999), *proposal_of(w.spec).parties[1:]))),
     (4, "a party is left out", lambda w: reproposed(w, parties=proposal_of(w.spec).parties[:2])),
     (5, "another authority of the same name", other_ca),
     (5, "a certificate that had expired", lambda w: short_certificate(w, (START - DAY, START - 1))),

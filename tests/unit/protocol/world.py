@@ -300,7 +300,7 @@ def make(kind: str = "sum-verified") -> World:
         task_ledger=DEPLOYED["TaskLedger"],
         requester=REQUESTER,
         workload="statistics",
-        parameters={"measures": ["mean"], "minimum_group": 5},
+        parameters={"measures": ["mean"], "minimum_group": 5, "privacy": {"epsilon": "0.25"}},
         purpose="quality of care",
         inputs=tuple(inputs),
         receivers=(receiver,),
@@ -312,7 +312,7 @@ def make(kind: str = "sum-verified") -> World:
         attempts=2,
         salt=salt("task"),
     )
-    proposal = proposal_of(spec, {providers[0]: 250_000})
+    proposal = proposal_of(spec)
     task = proposal.id()
     chain.append(
         (
@@ -322,7 +322,7 @@ def make(kind: str = "sum-verified") -> World:
     )
     chain += [(events.ACCEPTED, {"task": task, "party": party, "attempt": 1}) for party in PARTIES]
     for grant in grants:
-        chain.append((events.DEBITED, {"grant": grant.id(), "task": task, "attempt": 1, "used": 1, "spentMicros": 0}))
+        chain.append((events.DEBITED, {"grant": grant.id(), "task": task, "attempt": 1, "used": 1, "spentMicros": 250_000}))
     chain.append((events.STARTED, {"task": task, "attempt": 1, "runBy": START + 700}))
     chain.append(
         (

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from tallystick.protocol import canonical, events, task
 from tallystick.protocol.case import Blocked, Case
-from tallystick.protocol.errors import MalformedDocument, Refused, VerificationFailed
+from tallystick.protocol.errors import Refused, VerificationFailed
 from tallystick.protocol.grant import Grant, GrantTerms
 from tallystick.protocol.identity import Certificate, verify_chain
 from tallystick.protocol.task import TaskInput
@@ -42,17 +42,11 @@ def task_identity(case: Case) -> str:
 
 
 def proposal_derivation(case: Case) -> str:
-    """Rule 4: the proposal is the one that the spec stands for; only the debits of epsilon are the requester's
-    choice."""
+    """Rule 4: the proposal is the one that the spec stands for, with the debits of epsilon."""
     proposal = case.proposal
     if proposal.spec != canonical.digest("task", case.spec_bytes):
         raise Blocked("the proposal is for another spec (rule 2)")
-    debits = {each.account: each.epsilon_micros for each in proposal.parties if each.epsilon_micros}
-    try:
-        derived = task.proposal_of(case.spec, debits)
-    except MalformedDocument as error:
-        fail(4, error.message)
-    if derived != proposal:
+    if task.proposal_of(case.spec) != proposal:
         fail(4, "the proposal on chain is not derived from the spec")
     return f"{len(proposal.parties)} parties"
 

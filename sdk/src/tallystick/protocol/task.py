@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, Decimal
 from types import MappingProxyType
 from typing import Any
 
@@ -25,6 +27,7 @@ PROJECTION_VERIFIED = "projection-verified"
 PROOFS = (SIGNED_BY_ALL, SUM_VERIFIED, PROJECTION_VERIFIED)
 ADVERSARIES = ("semi-honest", "malicious-with-abort", "malicious-with-identifiable-abort")
 ZERO32 = bytes(32)
+EPSILON = re.compile(r"(0|[1-9][0-9]{0,12})(\.[0-9]{1,15})?")
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,7 @@ class TaskSpec:
         )
         if len(spec.parties) > MAX_PARTIES:
             raise MalformedDocument(f"task: {len(spec.parties)} parties, more than {MAX_PARTIES}")
+        _epsilon_micros(spec.parameters)
         return spec
 
     def digest(self) -> bytes:
@@ -181,6 +185,12 @@ class TaskSpec:
             return (self.workload,)
         return self.workload, f"{self.workload}:{canonical.text(canonical.digest('plan', canonical.encode(plan)))}"
 
+    @property
+    def epsilon_micros(self) -> int:
+        """What the grant of every input is debited for an attempt, in millionths of epsilon: where the parameters hold ``privacy``,
+        its ``epsilon``, rounded up; else 0."""
+        return _epsilon_micros(self.parameters)
+
     def roles_of(self, party: str) -> tuple[str, ...]:
         """The roles that ``party`` must hold on chain for its part in the task."""
         own = ["data-provider"] if self.input_of(party) else ["result-receiver"] if party in self.receivers else []
@@ -189,6 +199,19 @@ class TaskSpec:
     def input_of(self, party: str) -> TaskInput | None:
         """The input of ``party``, or None when it only receives or takes no part."""
         return next((each for each in self.inputs if each.party == party), None)
+
+
+def _epsilon_micros(parameters: Mapping[str, Any]) -> int:
+    privacy = parameters.get("privacy")
+    if privacy is None:
+        return 0
+    text = privacy.get("epsilon") if isinstance(privacy, dict) else None
+    if not isinstance(text, str) or not EPSILON.fullmatch(text):
+        raise MalformedDocument(
+            "task.parameters.privacy: must be null or hold an epsilon, a decimal text of at most 13 digits before the point and 15 "
+            "after it: every input's grant is debited it"
+        )
+    return int((Decimal(text) * 1_000_000).to_integral_value(ROUND_CEILING))
 
 
 @dataclass(frozen=True)
@@ -240,15 +263,8 @@ class Proposal:
         return tuple(party.account for party in self.parties)
 
 
-def proposal_of(spec: TaskSpec, epsilon: Mapping[str, int] = MappingProxyType({})) -> Proposal:
-    """The proposal that stands for ``spec`` on chain. ``epsilon`` gives what each party's grant is debited, in micros
-    (default 0).
-
-    Raises :class:`MalformedDocument` when ``epsilon`` names an account that brings no input, or a budget out of range.
-    """
-    for account, micros in epsilon.items():
-        if spec.input_of(account) is None or not 0 <= micros < 2**64:
-            raise MalformedDocument(f"epsilon of {account}: not an input party, or not from 0 to 2^64 - 1")
+def proposal_of(spec: TaskSpec) -> Proposal:
+    """The proposal that stands for ``spec`` on chain: a function of the spec alone, so that all parties derive the same."""
     parties = []
     for account in spec.parties:
         given = spec.input_of(account)
@@ -256,7 +272,7 @@ def proposal_of(spec: TaskSpec, epsilon: Mapping[str, int] = MappingProxyType({}
             parties.append(Party(account))
         else:
             dataset, grant = canonical.unhex32(given.dataset), canonical.unhex32(given.grant)
-            parties.append(Party(account, dataset, grant, epsilon.get(account, 0)))
+            parties.append(Party(account, dataset, grant, spec.epsilon_micros))
     return Proposal(
         requester=spec.requester,
         spec=spec.digest(),
