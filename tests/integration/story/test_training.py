@@ -11,9 +11,11 @@ import pytest
 from integration.story.conftest import PURPOSE, Story
 from integration.story.test_story import anchor
 from sklearn.linear_model import LogisticRegression
+from tallystick.client.result_files import beside, source_of, task_in
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import VerificationFailed
 from tallystick.protocol.proof.projection_verified import Projections
+from tallystick.protocol.result import ResultFile
 from tallystick.protocol.task import PROJECTION_VERIFIED
 from tallystick.protocol.verify import verify_bundle
 from tallystick_node.engines.fl.parameters import Parameters as Model
@@ -33,6 +35,7 @@ def parameters() -> dict[str, Any]:
             "rounds": 10, "rows": 200, "epochs": 2, "batch": 16, "rate": "0.3", "momentum": "0", "seed": 1, "stop": None,
             "norm": "64", "entry": 3,
         },
+        "privacy": None,
         "held_out": 20,
         "minimum_group": 50,
     }  # fmt: skip
@@ -53,14 +56,21 @@ def test_a_model_is_trained_proved_and_verified_with_its_sums(story: Story, tmp_
     task, state = story.run(spec, grants)
     assert state == "Proved"
     paths = {path.name: path for path in story.patiently(lambda: story.alder.result(task, tmp_path / "result"))}
-    assert paths.keys() == {"result.json", "model.safetensors", "aggregate.bin"}
+    assert paths.keys() == {"result.json", "model.safetensors", "model-card.md", "aggregate.bin"}
     bundle = story.bundle(task, tmp_path / "bundle")
     content, sums = paths["result.json"].read_bytes(), paths["aggregate.bin"].read_bytes()
     contracts = story.network.deployment.contracts
 
+    assert beside(paths["result.json"], content) == ResultFile.parse(content).files
+
     def verify(aggregate: bytes) -> None:
         verify_bundle(
-            bundle, trusted_blocks=[anchor(story, task)], contracts=contracts, result_file=content, aggregate=[aggregate]
+            bundle,
+            trusted_blocks=[anchor(story, task)],
+            contracts=contracts,
+            result_file=content,
+            files=beside(paths["result.json"], content),
+            aggregate=[aggregate],
         ).require(complete=True)
 
     verify(sums)
@@ -68,6 +78,9 @@ def test_a_model_is_trained_proved_and_verified_with_its_sums(story: Story, tmp_
     changed[8 * 5] ^= 1
     with pytest.raises(VerificationFailed, match="19"):
         verify(bytes(changed))
+
+    assert task_in(paths["model.safetensors"]) == task and task in paths["model-card.md"].read_text()
+    assert source_of(paths["model.safetensors"]) == content
 
     model = Model.load(paths["model.safetensors"].read_bytes(), Parameters.parse(spec.parameters).federation.learner.layout)
     card = canonical.decode(content, 1 << 20)["values"]

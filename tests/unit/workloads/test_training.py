@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,10 +16,13 @@ from tallystick.commitments.projection import challenge, points, project_content
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick.protocol.proof.projection_verified import Contribution, Projections
-from tallystick.protocol.task import PROJECTION_VERIFIED, Security
+from tallystick.protocol.task import PROJECTION_VERIFIED, Security, proposal_of
 from tallystick_node.engines.channel import ChannelError, ProtocolViolation, local_sessions
 from tallystick_node.engines.fl.parameters import Parameters as Model
+from tallystick_node.engines.fl.parameters import load_header
+from tallystick_node.workloads import model_card
 from tallystick_node.workloads.checkpoints import Checkpoints, Mark
+from tallystick_node.workloads.model_card import CARD
 from tallystick_node.workloads.training import AGGREGATE, MODEL, Training
 from tallystick_node.workloads.training_parameters import Parameters
 from unit.workloads.conftest import ACCOUNTS, make_spec
@@ -54,6 +58,7 @@ def asked(**changes):
             "rounds": 8, "rows": 200, "epochs": 2, "batch": 16, "rate": "0.2", "momentum": "0", "seed": 7, "stop": None,
             "norm": "64", "entry": 3,
         },
+        "privacy": None,
         "held_out": 20,
         "minimum_group": 20,
     }  # fmt: skip
@@ -89,6 +94,13 @@ def test_three_owners_train_one_model_and_prove_its_sums(run_workload) -> None:
         assert project_content([content], at) == (said[0].aggregate_root, said[0].aggregate)
 
     card = outcomes[3].result
+    assert load_header(outcomes[3].files[MODEL].read_bytes()) == {
+        "task": canonical.hex32(proposal_of(spec).id()),
+        "digest": card["model"]["digest"],
+        "layout": card["model"]["layout"],
+    }
+    assert card["rows"] == sum(len(rows) - len(rows) // 5 for rows in TABLES.values())
+    assert [outcomes[number].files[CARD].read_text() for number in (0, 3)] == [model_card.card(spec, card)] * 2
     layout = Parameters.parse(spec.parameters).federation.learner.layout
     model = Model.load(outcomes[3].files[MODEL].read_bytes(), layout)
     assert card == outcomes[0].result and model.digest() == card["model"]["digest"]
@@ -191,7 +203,8 @@ def test_a_second_attempt_goes_on_from_the_last_round_that_all_kept(run_workload
 
     again = run_workload(Watched(), spec, TABLES).outcomes[0]
     assert again.result == whole.result
-    assert steps.count("going on after round 4 of 8") == 3 and "round 4 of 8" not in steps
+    assert sum(bool(re.fullmatch(r"round 5 of 8: loss 0\.\d+, accuracy 0\.\d+, auc 0\.\d+", step)) for step in steps) == 3
+    assert steps.count("going on after round 4 of 8") == 3 and not any(step.startswith("round 4 of 8") for step in steps)
 
 
 def test_only_points_that_all_keep_are_gone_on_from(tmp_path) -> None:

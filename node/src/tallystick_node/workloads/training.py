@@ -18,7 +18,7 @@ from tallystick.commitments import projection
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick.protocol.proof.projection_verified import Contribution
-from tallystick.protocol.task import PROJECTION_VERIFIED, TaskSpec
+from tallystick.protocol.task import PROJECTION_VERIFIED, TaskSpec, proposal_of
 
 from tallystick_node.engines.channel import ChannelError, ProtocolViolation, Session
 from tallystick_node.engines.fl.aggregation.journal import Journal
@@ -27,11 +27,13 @@ from tallystick_node.engines.fl.client import Client
 from tallystick_node.engines.fl.federation import Outcome as Trained
 from tallystick_node.engines.fl.learner import Rows
 from tallystick_node.engines.fl.network import Network
+from tallystick_node.engines.fl.progress import Record, last_record
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.base import Cost, Outcome, require_owners_compute
 from tallystick_node.workloads.categories import Category
 from tallystick_node.workloads.checkpoints import Checkpoints, Mark
 from tallystick_node.workloads.features import scaled
+from tallystick_node.workloads.model_card import CARD, card, rounded
 from tallystick_node.workloads.training_parameters import Parameters
 
 MODEL, AGGREGATE = "model.safetensors", "aggregate.bin"
@@ -106,7 +108,7 @@ class Training:
 
         def keep(round_: int, content: bytes) -> None:
             checkpoints.keep(Mark(round_, journal.entries), content)
-            session.progress(f"round {round_} of {rounds}", round_ / (rounds + 1))
+            session.progress(f"round {round_} of {rounds}{_quality(last_record(content))}", round_ / (rounds + 1))
 
         begun = checkpoints.agree(session)
         journal.rewind(begun.entries if begun else 0)
@@ -124,12 +126,13 @@ class Training:
         roots, contribution = _prove(session, owners, journal)
         commitments = ["" if root == bytes(ROOT) else canonical.text(root) for root in roots]
         receives = party in spec.receivers
+        values = _words(spec, parameters, trained)
         return Outcome(
             commitment=commitments[session.index],
             all_commitments=commitments,
             contribution=contribution.to_text(),
-            result=_words(parameters, trained) if receives else None,
-            files=_files(trained, journal, scratch) if receives else {},
+            result=values if receives else None,
+            files=_files(spec, trained, values, journal, scratch) if receives else {},
         )
 
 
@@ -179,23 +182,27 @@ def _prove(session: Session, owners: Sequence[int], journal: Journal) -> tuple[l
     return ordered, Contribution(sent if session.index in owners else projection.ZERO, sums, aggregate)
 
 
-def _files(trained: Trained, journal: Journal, scratch: Path) -> dict[str, Path]:
-    model, aggregate = scratch / MODEL, scratch / AGGREGATE
-    model.write_bytes(trained.parameters.save())
-    journal.move_sums(aggregate)
-    return {MODEL: model, AGGREGATE: aggregate}
+def _files(spec: TaskSpec, trained: Trained, values: Mapping[str, Any], journal: Journal, scratch: Path) -> dict[str, Path]:
+    files = {name: scratch / name for name in (MODEL, AGGREGATE, CARD)}
+    files[MODEL].write_bytes(trained.parameters.save({"task": canonical.hex32(proposal_of(spec).id())}))
+    files[CARD].write_text(card(spec, values), encoding="utf-8")
+    journal.move_sums(files[AGGREGATE])
+    return files
 
 
-def _words(parameters: Parameters, trained: Trained) -> dict[str, Any]:
-    """The model card: what the model is, how it was trained, and how good it is."""
-    federation = parameters.federation
+def _words(spec: TaskSpec, parameters: Parameters, trained: Trained) -> dict[str, Any]:
+    """What the model is, how it was trained, and how good it is: with the spec, all that its card says."""
+    federation, first = parameters.federation, trained.history[0]
+    counted = federation.strategy.weighting == "examples" and first.loss is not None
     return {
         "model": {
             "digest": trained.digest,
             "layout": federation.learner.layout.document,
-            "features": [each.column for each in parameters.features],
-            "target": parameters.target.column,
+            "kind": spec.parameters["model"],
+            "features": spec.parameters["features"],
+            "target": spec.parameters["target"],
         },
+        "rows": round(first.weight) if counted else None,
         "rounds": trained.rounds,
         "validation": _numbers(trained.validation),
         "history": [
@@ -209,6 +216,12 @@ def _words(parameters: Parameters, trained: Trained) -> dict[str, Any]:
             for each in trained.history
         ],
     }
+
+
+def _quality(record: Record) -> str:
+    """What a round showed, in words: the quality of the model that it began with, else the loss of its training."""
+    shown = record.validation or ({} if record.loss is None else {"training loss": record.loss})
+    return (": " if shown else "") + ", ".join(f"{name} {rounded(value)}" for name, value in shown.items())
 
 
 def _numbers(found: Mapping[str, float]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
 from math import prod
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -127,9 +128,9 @@ class Parameters(Mapping[str, NDArray[Any]]):
             state.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
         return f"sha256:{state.hexdigest()}"
 
-    def save(self) -> bytes:
-        """The parameters as a safetensors file."""
-        return save_arrays(self, {"layout": self.layout.document})
+    def save(self, said: Mapping[str, Any] = MappingProxyType({})) -> bytes:
+        """The parameters as a safetensors file, whose header has their layout, their digest and what else is to be said."""
+        return save_arrays(self, {**said, "layout": self.layout.document, "digest": self.digest()})
 
     @classmethod
     def load(cls, content: bytes, layout: Layout) -> Parameters:
@@ -156,14 +157,23 @@ def load_arrays(content: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, Any]
     such file or its arrays are not of float32 or float64."""
     try:
         arrays = load(content)  # checks lengths and offsets
-        length = int.from_bytes(content[:8], "little")
-        metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-        header = json.loads(metadata.get("header", "{}"))
-    except (SafetensorError, KeyError, TypeError, RecursionError, ValueError, AttributeError) as error:
+        header = load_header(content)
+    except (SafetensorError, KeyError, TypeError) as error:
         raise ValueError(f"no safetensors file: {error}") from None
-    if not isinstance(header, dict):
-        raise ValueError("no safetensors file of ours: its header is no JSON object")
     for name, array in arrays.items():
         if array.dtype.name not in KINDS:
             raise ValueError(f"{name}: holds {array.dtype.name}, not one of {', '.join(KINDS)}")
     return arrays, header
+
+
+def load_header(content: bytes) -> dict[str, Any]:
+    """The header of a safetensors file, empty where it has none of ours; no array is read. Raises ValueError."""
+    try:
+        length = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+        header = json.loads(metadata.get("header", "{}"))
+    except (TypeError, RecursionError, ValueError, AttributeError) as error:
+        raise ValueError(f"no safetensors file: {error}") from None
+    if not isinstance(header, dict):
+        raise ValueError("no safetensors file of ours: its header is no JSON object")
+    return header

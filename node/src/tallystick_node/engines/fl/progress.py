@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tallystick_node.engines.fl.client import Client
-from tallystick_node.engines.fl.parameters import Vector, load_arrays, save_arrays
+from tallystick_node.engines.fl.parameters import Vector, load_arrays, load_header, save_arrays
 from tallystick_node.engines.fl.strategies.base import State
 
 _BEST = "best"
@@ -106,6 +106,12 @@ class Progress:
         for client in clients:
             client.control = held.get(client.number)
         return progress
+
+
+def last_record(content: bytes) -> Record:
+    """The latest round in a file of progress that this party saved itself."""
+    record = load_header(content)["history"][-1]
+    return Record(**{**record, "members": tuple(record["members"])})
 
 
 def _vector(arrays: Mapping[str, NDArray[Any]], name: str, size: int) -> Vector:

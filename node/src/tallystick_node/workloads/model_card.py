@@ -1,0 +1,153 @@
+"""The card of a trained model, for people: what it is, what it is for, from whose rows, how good, and how to check that.
+
+The headings follow Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019), section 4. Everything in it stands in the task's
+spec or in the result file, which has the numbers in full; here they are rounded to three digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+from tallystick.protocol import canonical
+from tallystick.protocol.task import TaskSpec, proposal_of
+
+CARD = "model-card.md"
+_KINDS = {"linear": "linear regression", "logistic": "logistic regression", "perceptron": "a perceptron with hidden layers of"}
+_MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>|#&~"})
+
+
+def card(spec: TaskSpec, values: Mapping[str, Any]) -> str:
+    """The card in Markdown, from the spec of a task of the workload `training` and the values of its result."""
+    sections = {
+        "Model details": _details(values),
+        "Intended use": _use(spec),
+        "Training and evaluation data": _data(spec, values),
+        "Training procedure": _procedure(spec, values),
+        "Metrics": _metrics(values),
+        "Privacy": _privacy(spec),
+        "Caveats and recommendations": _caveats(),
+        "Provenance": _provenance(spec, values),
+    }
+    lines = [f"# Model card: {_plain(values['model']['target']['column'])}"]
+    for heading, content in sections.items():
+        lines += ["", f"## {heading}", *content]
+    return "\n".join([*lines, ""])
+
+
+def rounded(number: float) -> str:
+    """A number as people read it: three significant digits."""
+    return f"{number:.3g}"
+
+
+def _details(values: Mapping[str, Any]) -> list[str]:
+    model = values["model"]
+    kind, target = model["kind"], model["target"]
+    hidden = ", ".join(map(str, kind.get("hidden", ())))
+    size = sum(prod(shape) for _, _, shape in model["layout"])
+    answers = target.get("values")
+    gives = (
+        f"one of {', '.join(map(_plain, answers))}" if answers else f"a number; (x - {target['center']}) / {target['scale']} of it"
+    )
+    return [
+        f"- Kind: {_KINDS[kind['name']]}{f' {hidden} units' if hidden else ''}; {size} numbers in `model.safetensors`.",
+        f"- It takes (x - center) / scale of these columns, and gives {_plain(target['column'])}: {gives}.",
+        "",
+        "| column | center | scale |",
+        "|---|---|---|",
+        *(f"| {_plain(each['column'])} | {each['center']} | {each['scale']} |" for each in model["features"]),
+    ]
+
+
+def _use(spec: TaskSpec) -> list[str]:
+    return [
+        f"The owners granted their data for the purpose: {_plain(spec.purpose)}.",
+        "Another use is none of what they agreed to. Who may use the model is for them and the receivers to settle.",
+    ]
+
+
+def _data(spec: TaskSpec, values: Mapping[str, Any]) -> list[str]:
+    held_out = spec.parameters["held_out"]
+    rows = "All owners' rows together are not stated" if values["rows"] is None else f"{values['rows']} rows of all owners together"
+    return [
+        f"{rows} trained it. Each owner held out {held_out} percent of its rows, drawn by the task's seed, to judge it by.",
+        "",
+        "| owner | dataset | grant |",
+        "|---|---|---|",
+        *(f"| {each.party} | {each.dataset} | {each.grant} |" for each in spec.inputs),
+    ]
+
+
+def _procedure(spec: TaskSpec, values: Mapping[str, Any]) -> list[str]:
+    said, rounds = spec.parameters, f"{values['rounds']} of at most {spec.parameters['schedule']['rounds']} rounds"
+    return [
+        f"Federated: {rounds} made this model. In a round every owner trains on its own rows, and only the sum of the masked",
+        "changes is seen; the task's proof shows that the sums used are those of what the owners committed to.",
+        f"- Strategy: {_settings(said['strategy'])}.",
+        f"- Schedule: {_settings(said['schedule'])}.",
+        f"- Model: {_settings(said['model'])}.",
+    ]  # fmt: skip
+
+
+def _metrics(values: Mapping[str, Any]) -> list[str]:
+    if not values["validation"]:
+        return ["None: no rows were held out."]
+    return [
+        "On all owners' held-out rows:",
+        *(f"- {name}: {rounded(float(value))}" for name, value in values["validation"].items()),
+    ]
+
+
+def _privacy(spec: TaskSpec) -> list[str]:
+    stated, asked = spec.parameters.get("privacy"), spec.security
+    bound = (
+        f"The training was differentially private: {_settings(stated)}."
+        if stated
+        else "It was not differentially private: nothing bounds what the model tells of a single row."
+    )
+    return [
+        f"- The task asked for protection against {asked.corruptions} colluding parties that are {asked.adversary}.",
+        "- No owner's rows or changes of the model left it unmasked. Every party of the task knows the model after each round.",
+        f"- {bound}",
+    ]
+
+
+def _caveats() -> list[str]:
+    return [
+        "- Nothing shows that an owner's rows are true or were trained on honestly; what it could do in a round was bounded.",
+        "- The held-out rows are the same owners': elsewhere the model may do worse. Judge it on rows of where it shall be used.",
+        "- Groups of people were not told apart: compare the metrics for each group that matters before use.",
+    ]
+
+
+def _provenance(spec: TaskSpec, values: Mapping[str, Any]) -> list[str]:
+    task = canonical.hex32(proposal_of(spec).id())
+    return [
+        f"- Task: {task}, asked for by {spec.requester}",
+        f"- Chain: {spec.chain_id}, task ledger {spec.task_ledger}",
+        f"- Proof: {spec.proof}",
+        f"- Parties: {', '.join(spec.parties)}",
+        f"- Digest of the model's numbers: {values['model']['digest']}",
+        "",
+        "Check it with `tally verify BUNDLE --result result.json --aggregate aggregate.bin` and",
+        "`tally provenance file model.safetensors --bundle BUNDLE`.",
+    ]
+
+
+def _settings(value: Mapping[str, Any]) -> str:
+    """A table of the task's parameters in one line."""
+    return ", ".join(f"{_plain(name)} {_setting(each)}" for name, each in value.items())
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"({_settings(value)})"
+    if isinstance(value, list):
+        return " and ".join(_plain(str(each)) for each in value)
+    return "none" if value is None else _plain(str(value))
+
+
+def _plain(text: str) -> str:
+    """Text of the spec as Markdown that shows exactly it: nothing in it is markup, and it stays in its line."""
+    return "".join(character if character.isprintable() else " " for character in text).translate(_MARKS)
