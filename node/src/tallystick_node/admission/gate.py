@@ -12,11 +12,13 @@
  9 terms           the grant's terms are known and open the grant on chain
 10 grant-...       the terms permit the task (grantee, purpose, algorithm, columns, receivers)
 11 grant-state     the grant is on chain, valid now, not revoked, not used up
-12 minimum-group   the task's minimum group is at least this node's
+12 privacy-budget  the task's proposal debits what the run spends of epsilon, and the grant has as much left
+13 minimum-group   the task's minimum group is at least this node's
 """
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from eth_abi.abi import encode as abi_encode
@@ -57,6 +59,7 @@ class Gate:
             self._dataset_rule(part)
             self._terms_rule(spec, part)
             self._grant_rule(spec, part)
+            self._budget_rule(spec, part, workload)
         self._minimum_rule(spec)
 
     def _chain_rule(self, spec: TaskSpec) -> None:
@@ -191,6 +194,25 @@ class Gate:
             if failed:
                 raise Refused(message, rule="grant-state", party=spec.requester, remedy="ask the dataset's owner for a new grant")
 
+    def _budget_rule(self, spec: TaskSpec, part: TaskInput, workload: Workload) -> None:
+        debit, spent, grant = spec.epsilon_micros, workload.epsilon_micros(spec), self._grant(part)
+        if debit < spent:
+            raise Refused(
+                f"the run spends {_epsilon(spent)} of epsilon and the proposal debits {_epsilon(debit)}",
+                rule="privacy-budget",
+                party=spec.requester,
+                remedy="state what the run spends as the epsilon of parameters.privacy",
+            )
+        left = grant["epsilonMicros"] - grant["spentMicros"]
+        if debit > left:
+            raise Refused(
+                f"the task spends {_epsilon(debit)} of epsilon and the grant has {_epsilon(left)} left of "
+                f"{_epsilon(grant['epsilonMicros'])}",
+                rule="privacy-budget",
+                party=spec.requester,
+                remedy="spend less epsilon, or ask the dataset's owner for a new grant",
+            )
+
     def _minimum_rule(self, spec: TaskSpec) -> None:
         asked = spec.parameters.get("minimum_group")
         if spec.input_of(self._account) is not None and (type(asked) is not int or asked < self._policy.minimum_group):
@@ -203,3 +225,7 @@ class Gate:
 
     def _grant(self, part: TaskInput) -> dict[str, Any]:
         return dict(self._chain.grants.account_of(canonical.unhex32(part.grant)))
+
+
+def _epsilon(micros: int) -> str:
+    return f"{Decimal(micros) / 1_000_000:f}"

@@ -44,7 +44,7 @@ def require_owners_compute(spec: TaskSpec) -> None:
 
 
 class Workload(Protocol):
-    """One kind of task."""
+    """One kind of task. Workloads inherit from it, for what it says of those without differential privacy."""
 
     name: str
     proofs: tuple[str, ...]  # the proof kinds it can give
@@ -60,6 +60,11 @@ class Workload(Protocol):
 
     def cost(self, spec: TaskSpec, rows: Mapping[str, int]) -> Cost:
         """Predict for one party, from public facts: the spec and each input party's registered row count."""
+
+    def epsilon_micros(self, spec: TaskSpec) -> int:
+        """What the run spends of every owner's privacy budget, in millionths of epsilon, rounded up. None, for a workload that says
+        nothing of differential privacy; it is asked only for specs that :meth:`check` accepts."""
+        return 0
 
     def run(self, spec: TaskSpec, party: str, table: pa.Table | None, session: Session, scratch: Path) -> Outcome:
         """Run one party's side in a worker process. ``table`` holds exactly :meth:`columns`; None for a pure receiver.

@@ -34,7 +34,7 @@ from tallystick_node.engines.mpc.plan.roles import Part
 from tallystick_node.engines.mpc.ring import OutOfRange, Ring, decode_integers
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.engines.store import MEMORY, Store
-from tallystick_node.workloads.base import Cost, Outcome
+from tallystick_node.workloads.base import Cost, Outcome, Workload
 from tallystick_node.workloads.protocols import Choice, protocol_of
 from tallystick_node.workloads.reading import TaskParameters
 
@@ -68,7 +68,7 @@ def _cached(document: bytes) -> Parameters:
     return Parameters(plan, protocol_of(fields), fields.integer("minimum_group", 2, MAX_MINIMUM))
 
 
-class Computation:
+class Computation(Workload):
     """The workload `computation`."""
 
     name = "computation"

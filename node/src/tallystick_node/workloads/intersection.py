@@ -25,7 +25,7 @@ from tallystick_node.engines.channel import Session
 from tallystick_node.engines.psi.curve25519 import POINT
 from tallystick_node.engines.psi.ecdh import intersect, tag_bytes
 from tallystick_node.engines.security import SecurityStatement
-from tallystick_node.workloads.base import Cost, Outcome, require_owners_compute
+from tallystick_node.workloads.base import Cost, Outcome, Workload, require_owners_compute
 from tallystick_node.workloads.keys import KeyRules, distinct, key_columns
 from tallystick_node.workloads.reading import TaskParameters
 
@@ -54,7 +54,7 @@ class Parameters(TaskParameters):
         return cls(keys, rules, mode, fields.integer("minimum_group", 2, 1000))
 
 
-class Intersection:
+class Intersection(Workload):
     """The workload `intersection`."""
 
     name = "intersection"

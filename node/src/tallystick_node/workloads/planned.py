@@ -34,14 +34,14 @@ from tallystick_node.engines.mpc.plan.roles import Part
 from tallystick_node.engines.mpc.ring import OutOfRange, Ring
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.engines.store import MEMORY
-from tallystick_node.workloads.base import Cost, Outcome
+from tallystick_node.workloads.base import Cost, Outcome, Workload
 from tallystick_node.workloads.protocols import Choice
 
 MAX_ROWS = 50_000_000
 Numbers = Mapping[str, NDArray[Any]]
 
 
-class Planned(ABC):
+class Planned(Workload, ABC):
     """A workload that derives a plan. Subclasses say how parameters are read, tables prepared, and results put in words."""
 
     name: str

@@ -26,7 +26,7 @@ from tallystick_node.engines.moments import Moments, SingularMoments
 from tallystick_node.engines.mpc.additive import MAX_LENGTH, secure_sum
 from tallystick_node.engines.mpc.threshold import at_least
 from tallystick_node.engines.security import SecurityStatement
-from tallystick_node.workloads.base import Cost, Outcome, require_owners_compute
+from tallystick_node.workloads.base import Cost, Outcome, Workload, require_owners_compute
 from tallystick_node.workloads.statistics_parameters import Condition, Parameters, fixed
 
 COMPARE = {
@@ -39,7 +39,7 @@ COMPARE = {
 }
 
 
-class Statistics:
+class Statistics(Workload):
     """The workload `statistics`."""
 
     name = "statistics"

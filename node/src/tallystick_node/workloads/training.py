@@ -27,9 +27,10 @@ from tallystick_node.engines.fl.client import Client
 from tallystick_node.engines.fl.federation import Outcome as Trained
 from tallystick_node.engines.fl.learner import Rows
 from tallystick_node.engines.fl.network import Network
+from tallystick_node.engines.fl.privacy import PrivateRounds
 from tallystick_node.engines.fl.progress import Record, last_record
 from tallystick_node.engines.security import SecurityStatement
-from tallystick_node.workloads.base import Cost, Outcome, require_owners_compute
+from tallystick_node.workloads.base import Cost, Outcome, Workload, require_owners_compute
 from tallystick_node.workloads.categories import Category
 from tallystick_node.workloads.checkpoints import Checkpoints, Mark
 from tallystick_node.workloads.features import scaled
@@ -39,9 +40,10 @@ from tallystick_node.workloads.training_parameters import Parameters
 MODEL, AGGREGATE = "model.safetensors", "aggregate.bin"
 FEWEST_OWNERS = 3  # of two owners each would find the other's change by subtraction
 ROOT = 32  # bytes
+NOISE = 3e-6  # seconds for one number's
 
 
-class Training:
+class Training(Workload):
     """The workload `training`."""
 
     name = "training"
@@ -63,6 +65,10 @@ class Training:
                     party=part.party,
                     remedy=f"list exactly {', '.join(parameters.columns)}",
                 )
+        try:
+            _private(spec)
+        except ValueError as error:
+            raise InvalidTask(f"parameters.privacy: {error}", remedy="see docs/reference/workloads.md") from None
 
     def columns(self, spec: TaskSpec, party: str) -> Sequence[str]:
         """Every owner reads the same columns."""
@@ -70,8 +76,9 @@ class Training:
 
     def security(self, spec: TaskSpec) -> SecurityStatement:
         """That of the secure sum, and what the models of the rounds say."""
-        Parameters.parse(spec.parameters)
-        promised = _sum().security(len(spec.inputs))
+        promised, private = _sum().security(len(spec.inputs)), _private(spec)
+        if private is not None:
+            return _promise(promised, private)
         return replace(
             promised,
             learns={
@@ -84,9 +91,9 @@ class Training:
 
     def cost(self, spec: TaskSpec, rows: Mapping[str, int]) -> Cost:
         """Of an owner: four bytes for each number to the coordinator of a round, six to each party when it coordinates itself."""
-        federation = Parameters.parse(spec.parameters).federation
-        schedule, length = federation.schedule, federation.packing.length
-        owners, peers, rounds = len(spec.inputs), len(spec.parties) - 1, schedule.rounds + 1
+        federation, private = Parameters.parse(spec.parameters).federation, _private(spec)
+        schedule, length = federation.schedule, (private or federation.packing).length
+        owners, peers, rounds = len(spec.inputs), len(spec.parties) - 1, schedule.rounds + (private is None)
         coordinated = -(-rounds // owners)
         each = 400 * owners + 4 * length
         most = min(max(rows.values(), default=0), schedule.rows)
@@ -94,9 +101,14 @@ class Training:
         return Cost(
             bytes_sent=coordinated * peers * (6 * length + 500 * owners) + (rounds - coordinated) * each,
             rounds=8 * rounds,
-            seconds=2.0 + rounds * (0.01 * owners + length * owners * 4e-8) + steps * 1e-9,
+            seconds=2.0 + rounds * (0.01 * owners + length * owners * 4e-8 + (length * NOISE if private else 0)) + steps * 1e-9,
             memory_bytes=200_000_000 + 40 * length * owners + 16 * most * len(Parameters.parse(spec.parameters).columns),
         )
+
+    def epsilon_micros(self, spec: TaskSpec) -> int:
+        """What the accountant finds, no more than the parameters state."""
+        private = _private(spec)
+        return 0 if private is None else private.spend.epsilon_micros
 
     def run(self, spec: TaskSpec, party: str, table: pa.Table | None, session: Session, scratch: Path) -> Outcome:
         """Run one party's side. Raises OutputRefused where an owner has too few rows."""
@@ -115,7 +127,7 @@ class Training:
         if begun:
             session.progress(f"going on after round {begun.round} of {rounds}", begun.round / (rounds + 1))
         try:
-            trained = parameters.federation.run(
+            trained = parameters.towards(spec.security.corruptions).run(
                 Network(session, owners, client, _sum(journal)), checkpoints.read(begun) if begun else None, keep
             )
         except ValueError as error:
@@ -139,6 +151,31 @@ class Training:
 def _sum(journal: Journal | None = None) -> SecureSum:
     """Nobody may drop out: every owner signs the statement, so a round without one would prove nothing."""
     return SecureSum(dropped=0.0, journal=journal)
+
+
+def _private(spec: TaskSpec) -> PrivateRounds | None:
+    """How a private training goes; None for one that is not. Raises ValueError when it cannot."""
+    return Parameters.parse(spec.parameters).towards(spec.security.corruptions).private_rounds(len(spec.inputs))
+
+
+def _promise(promised: SecurityStatement, private: PrivateRounds) -> SecurityStatement:
+    """What a private training says: the sums are of noisy steps."""
+    privacy = private.privacy
+    bound = f"differentially private for every row with epsilon {privacy.epsilon:g} and delta {privacy.delta:g} over all rounds"
+    return replace(
+        promised,
+        corruptions=privacy.colluding,
+        learns={
+            "owner": f"the model after every round: {bound}, towards {privacy.colluding} colluding owners",
+            "receiver": "the same, and the masked sums that prove them",
+            "public": "the spec, who took part, how many rows each has, and digests and projections of masked numbers",
+        },
+        references=(
+            *promised.references,
+            "Kairouz, Liu and Steinke, The distributed discrete Gaussian mechanism for federated learning, ICML 2021",
+            "docs/explanation/training.md",
+        ),
+    )
 
 
 def _client(parameters: Parameters, table: pa.Table, number: int) -> Client:

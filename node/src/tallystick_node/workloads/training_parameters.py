@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +15,7 @@ from tallystick_node.engines.fl.federation import Federation
 from tallystick_node.engines.fl.learner import Instructions, Learner
 from tallystick_node.engines.fl.learners.linear import LinearRegression, LogisticRegression
 from tallystick_node.engines.fl.learners.perceptron import Perceptron
+from tallystick_node.engines.fl.privacy import Privacy
 from tallystick_node.engines.fl.schedule import Schedule, Stopping
 from tallystick_node.engines.fl.strategies import FedAdam, FedAvg, FedProx, FedYogi, Scaffold
 from tallystick_node.engines.fl.strategies.base import Strategy
@@ -32,7 +33,8 @@ Read = Callable[[Any, str], Any]
 
 @dataclass(frozen=True)
 class Parameters:
-    """``held_out``: the share of each owner's rows, in percent, that is evaluated on and not trained on."""
+    """``held_out``: the share of each owner's rows, in percent, that is evaluated on and not trained on. The federation's privacy
+    protects from one owner; :meth:`towards` says from how many that collude."""
 
     features: tuple[Feature, ...]
     target: Feature | Category
@@ -48,6 +50,13 @@ class Parameters:
         except MalformedDocument as error:
             raise InvalidTask(error.message, remedy=error.remedy or "see docs/reference/workloads.md") from None
 
+    def towards(self, colluding: int) -> Federation:
+        """The federation, private towards so many colluding owners where it is private."""
+        privacy = self.federation.privacy
+        if privacy is None:
+            return self.federation
+        return replace(self.federation, privacy=replace(privacy, colluding=max(1, colluding)))
+
     @property
     def columns(self) -> list[str]:
         """The columns that every owner reads."""
@@ -57,7 +66,7 @@ class Parameters:
 @lru_cache(maxsize=8)
 def _read(document: bytes) -> Parameters:
     value = canonical.decode(document, len(document))
-    keys = ("features", "target", "model", "strategy", "schedule", "held_out", "minimum_group")
+    keys = ("features", "target", "model", "strategy", "schedule", "privacy", "held_out", "minimum_group")
     fields = Fields(value, keys, "parameters")
     features = fields.items("features", 1, MAX_FEATURES, _feature)
     target = _target(value["target"], "parameters.target")
@@ -71,8 +80,12 @@ def _read(document: bytes) -> Parameters:
     schedule = _schedule(value["schedule"], "parameters.schedule")
     if schedule.stopping is not None and not held_out:
         raise MalformedDocument("parameters.schedule.stop: needs rows to judge by: hold some out")
+    strategy = _strategy(value["strategy"], "parameters.strategy")
+    if value["privacy"] is not None and held_out:
+        raise MalformedDocument("parameters.held_out: must be 0 in private training: measures of these rows would tell of them")
     try:
-        federation = Federation(learner, _strategy(value["strategy"], "parameters.strategy"), schedule)
+        privacy = None if value["privacy"] is None else _privacy(value["privacy"], "parameters.privacy")
+        federation = Federation(learner, strategy, schedule, privacy=privacy)
     except ValueError as error:
         raise MalformedDocument(f"parameters: {error}") from None
     return Parameters(features, target, federation, held_out, fields.integer("minimum_group", 2, 1_000_000))
@@ -160,6 +173,12 @@ def _stopping(value: Any, where: str) -> Stopping:
     fields = Fields(value, ("metric", "patience", "improvement"), where)
     metric = fields.choice("metric", ("loss", "accuracy", "auc", "r2", "mse"))
     return Stopping(metric, fields.integer("patience", 1, MAX_ROUNDS), _positive(value, "improvement", where, 1e6, zero=True))
+
+
+def _privacy(value: Any, where: str) -> Privacy:
+    Fields(value, ("epsilon", "delta", "norm"), where)
+    epsilon, delta, norm = (decimal(value[name], f"{where}.{name}") for name in ("epsilon", "delta", "norm"))
+    return Privacy(epsilon, delta, norm)
 
 
 def _positive(value: Mapping[str, Any], key: str, where: str, most: float, *, zero: bool = False) -> float:

@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from contextlib import nullcontext
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -269,6 +270,9 @@ def _brings(each: planning.PartyPlan) -> list[str]:
     said = [f"reads {', '.join(each.reads)}"] if each.reads else []
     if grant := each.grant:
         left = f"{grant.left} of {grant.uses} uses left"
+        if grant.epsilon_micros:
+            budget, spent = (Decimal(micros) / 1_000_000 for micros in (grant.epsilon_micros, grant.spent_micros))
+            left += f", {budget - spent:f} of epsilon {budget:f} left"
         said.append(f"grant {grant.grant[:10]}…: {left}, valid until {moment(grant.not_after)}")
     return said
 

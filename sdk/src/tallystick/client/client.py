@@ -100,8 +100,12 @@ class Client:
         receivers: Sequence[str],
         uses: int,
         days: int = 30,
+        epsilon_micros: int = 0,
     ) -> GrantFile:
-        """Allow a use of an own dataset: signed, recorded on chain, and answered as the file to hand to the grantee."""
+        """Allow a use of an own dataset: signed, recorded on chain, and answered as the file to hand to the grantee.
+
+        ``epsilon_micros``: the privacy budget for tasks that spend of one, in millionths of epsilon.
+        """
         now = self.chain.now()
         salts = Salts(*(canonical.hex32(secrets.token_bytes(32)) for _ in range(4)))
         terms = GrantTerms(
@@ -118,7 +122,7 @@ class Client:
             grantee=grantee,
             terms=terms.root(),
             uses=uses,
-            epsilon_micros=0,
+            epsilon_micros=epsilon_micros,
             not_before=now,
             not_after=now + days * DAY,
             salt=secrets.token_bytes(32),

@@ -208,6 +208,10 @@ def _grant_obstacles(spec: TaskSpec, given: TaskInput, used: GrantUse | None, ch
         (used.left == 0, f"{name} is used up"),
         (now < used.not_before, f"{name} is not valid yet"),
         (now > used.not_after, f"{name} has ended"),
+        (
+            spec.epsilon_micros > used.epsilon_micros - used.spent_micros,
+            f"{name} has less of its privacy budget left than an attempt spends",
+        ),
     )
     return [message for broken, message in rules if broken]
 

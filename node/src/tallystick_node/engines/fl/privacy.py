@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from tallystick_node.engines.dp import accountant
 from tallystick_node.engines.dp.mechanisms import GaussianMechanism
 from tallystick_node.engines.dp.sampling import discrete_gaussian, uniform_below
+from tallystick_node.engines.dp.spend import Spend
 from tallystick_node.engines.fl.aggregation.quantisation import levels
 from tallystick_node.engines.fl.learner import Instructions, Learner, Rows
 from tallystick_node.engines.fl.learners.gradient import GradientLearner
@@ -140,6 +141,11 @@ class PrivateRounds:
     def event(self) -> accountant.Gaussian:
         """What a round is to the accountant."""
         return self.mechanism.event(self.length, self._sampling)
+
+    @property
+    def spend(self) -> Spend:
+        """What all rounds spend of a budget of every row's: no more than :attr:`privacy` states, but for the unit of rounding."""
+        return accountant.spend([(self.event, self.schedule.rounds)], self.privacy.delta)
 
     def contribution(self, model: Vector, rows: Rows) -> Vector:
         """What the owner of these checked rows, ``rows`` of the schedule at most, says: a vector within [-1, 1] on the grid, noise
