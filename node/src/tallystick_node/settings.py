@@ -33,6 +33,7 @@ class Policy(BaseModel):
             "ranking",
             "prediction",
             "training",
+            "boosting",
         ),
         description="kinds of task that this node runs",
     )

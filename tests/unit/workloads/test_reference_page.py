@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from tallystick_node.engines.fl.vertical import binning, parts
 from tallystick_node.engines.mpc.additive import MAX_LENGTH
 from tallystick_node.engines.mpc.models import group_tests
 from tallystick_node.engines.mpc.models.answers import LINKS, OUTPUTS
@@ -13,6 +14,7 @@ from tallystick_node.workloads import (
     aggregation,
     alignment,
     architecture,
+    boosting_parameters,
     categories,
     column_parameters,
     computation,
@@ -40,6 +42,7 @@ PARSE = {
     "ranking": ranking.Parameters.parse,
     "prediction": prediction_parameters.Parameters.parse,
     "training": training_parameters.Parameters.parse,
+    "boosting": boosting_parameters.Parameters.parse,
 }
 
 
@@ -100,6 +103,10 @@ def test_the_bounds_of_the_joint_tables_are_the_codes():
         "training": (
             f"1 to {training_parameters.MAX_FEATURES} of", f"1 to {training_parameters.MAX_ROUNDS} `rounds`",
             f"{training_parameters.MAX_PARAMETERS:,} numbers", f"2 to {categories.MAX_CATEGORIES} different",
+        ),
+        "boosting": (
+            f"1 to {features.MAX_FEATURES} of", f"1 to {boosting_parameters.MAX_TREES} |", f"1 to {parts.MAX_DEPTH} |",
+            f"2 to {binning.MAX_BINS} |", f"2 to {categories.MAX_CATEGORIES} different",
         ),
         "regression": (f"1 to {features.MAX_FEATURES} of", f"{regression.ROWS_PER_COEFFICIENT} rows", *regression.FAMILIES),
     }.items():  # fmt: skip

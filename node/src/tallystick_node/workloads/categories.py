@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +27,7 @@ class Category:
     values: tuple[str, ...]
 
     @classmethod
-    def read(cls, value: Any, where: str) -> Category:
+    def read(cls, value: Any, where: str) -> Self:
         """From ``{party, column, values}``; party may be null. Raises MalformedDocument."""
         fields = Fields(value, ("party", "column", "values"), where)
         party = "" if value["party"] is None else fields.address("party")

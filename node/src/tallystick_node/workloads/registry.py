@@ -16,6 +16,7 @@ GROUP = "tallystick.workloads"
 def workloads() -> dict[str, Workload]:
     """Every workload by its name: ours, then those that installed packages register."""
     from tallystick_node.workloads.aggregation import Aggregation
+    from tallystick_node.workloads.boosting import Boosting
     from tallystick_node.workloads.column_statistics import ColumnStatistics
     from tallystick_node.workloads.computation import Computation
     from tallystick_node.workloads.intersection import Intersection
@@ -27,7 +28,7 @@ def workloads() -> dict[str, Workload]:
     from tallystick_node.workloads.training import Training
 
     joint: tuple[Workload, ...] = (Regression(), Scorecard(), ColumnStatistics(), Aggregation(), Ranking(), Prediction())
-    ours: tuple[Workload, ...] = (Statistics(), Intersection(), Computation(), *joint, Training())
+    ours: tuple[Workload, ...] = (Statistics(), Intersection(), Computation(), *joint, Training(), Boosting())
     found = {each.name: each for each in ours}
     for point in entry_points(group=GROUP):
         workload = point.load()()
