@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from tallystick.cli.provenance import Bundles, graph_of
-from tallystick.cli.session import address, hex32, of, read
+from tallystick.cli.session import address, hex32, of, read, write
+from tallystick.client import learning_curve
 from tallystick.protocol import canonical
 from tallystick.protocol.result import ResultFile, file_digest
 from tallystick.provenance import Kind, query
@@ -62,6 +63,18 @@ def show(context: typer.Context, file: File) -> None:
     )
     for line in [] if terminal.json_output else json.dumps(dict(found.values), indent=2, ensure_ascii=False).splitlines():
         terminal.line(line)
+
+
+@app.command("curve")
+def curve(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The result file of a training.")],
+    out: Annotated[Path, typer.Option(help="Where the picture goes, an SVG.")],
+) -> None:
+    """Draw the learning curves of a training: losses and scores over its rounds. Nothing is verified."""
+    found = ResultFile.parse(read(file))
+    write(out, learning_curve.draw(found.values, f"Learning curves of task {found.task[:10]}…").encode())
+    of(context).terminal.record({"task": found.task, "picture": str(out)})
 
 
 @app.command("whence")
