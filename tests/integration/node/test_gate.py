@@ -14,6 +14,7 @@ from tallystick.protocol.task import Security, TaskSpec
 from tallystick_node.admission.gate import Gate
 from tallystick_node.engines.mpc import array as sa
 from tallystick_node.settings import Policy
+from tallystick_node.workloads.training import Training
 
 
 def check(consortium: Consortium, spec: TaskSpec, policy: Policy | None = None) -> None:
@@ -224,6 +225,46 @@ def test_a_grant_outside_its_time(consortium: Consortium) -> None:
         assert "not valid now" in refused(consortium, spec, "grant-state").message
     finally:
         chain.request("evm_revert", snapshot)
+
+
+def private_training(consortium: Consortium, made: dict[str, GrantFile], epsilon: str) -> TaskSpec:
+    columns = ["mean radius", "diagnosis"]
+    parameters = {
+        "features": [{"column": "mean radius", "center": "14", "scale": "4"}],
+        "target": {"column": "diagnosis", "values": ["benign", "malignant"]},
+        "model": {"name": "logistic", "penalty": "0"},
+        "strategy": {"name": "fedavg", "weighting": "examples", "rate": "1"},
+        "schedule": {
+            "rounds": 5, "rows": 200, "epochs": 1, "batch": 200, "rate": "1", "momentum": "0", "seed": 1, "stop": None,
+            "norm": "64", "entry": 3,
+        },
+        "privacy": {"epsilon": epsilon, "delta": "0.00001", "norm": "1"},
+        "held_out": 0,
+        "minimum_group": 10,
+    }  # fmt: skip
+    return consortium.alder.draft(
+        "training", parameters, made, dict.fromkeys(made, columns), proof="projection-verified",
+        receivers=[consortium.alder.account], purpose=PURPOSE,
+    )  # fmt: skip
+
+
+def test_a_task_that_spends_more_epsilon_than_the_grant_has_left(consortium: Consortium) -> None:
+    made = granted(consortium, algorithms=["training"], epsilon_micros=2_500_000)
+    check(consortium, private_training(consortium, made, "2.5"))
+    refusal = refused(consortium, private_training(consortium, made, "2.500001"), "privacy-budget")
+    assert "spends 2.500001 of epsilon and the grant has 2.5 left of 2.5" in refusal.message
+    assert "new grant" in refusal.remedy
+    none = granted(consortium, algorithms=["training"])
+    assert "has 0 left" in refused(consortium, private_training(consortium, none, "1"), "privacy-budget").message
+
+
+def test_a_run_that_spends_more_epsilon_than_its_proposal_debits(consortium: Consortium, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = granted(consortium, algorithms=["training"], epsilon_micros=10_000_000)
+    spec = private_training(consortium, made, "1")
+    check(consortium, spec)
+    monkeypatch.setattr(Training, "epsilon_micros", lambda self, spec: 1_000_001)
+    refusal = refused(consortium, spec, "privacy-budget")
+    assert "spends 1.000001 of epsilon and the proposal debits 1" in refusal.message and "parameters.privacy" in refusal.remedy
 
 
 def test_the_nodes_own_minimum(consortium: Consortium, grants: dict[str, GrantFile]) -> None:
