@@ -258,7 +258,9 @@ def _words(spec: TaskSpec, parameters: Parameters, trained: Trained) -> dict[str
 def _quality(record: Record) -> str:
     """What a round showed, in words: the quality of the model that it began with, else the loss of its training."""
     shown = record.validation or ({} if record.loss is None else {"training loss": record.loss})
-    return (": " if shown else "") + ", ".join(f"{name} {rounded(value)}" for name, value in shown.items())
+    return (": " if shown else "") + ", ".join(
+        f"{name} {rounded(shown[name])}" for name in sorted(shown, key=lambda name: name != "loss")
+    )
 
 
 def _numbers(found: Mapping[str, float]) -> dict[str, str]:
