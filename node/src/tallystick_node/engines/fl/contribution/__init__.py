@@ -1,0 +1,1 @@
+"""What each party contributed to a model, and the shares by which it can be paid."""

@@ -1,0 +1,390 @@
+"""Contributions: the axioms of the Shapley value, shares to pay by, and who gets least among real clients."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import permutations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tallystick_node.engines.channel import local_sessions
+from tallystick_node.engines.fl.aggregation.plain import PlainSum
+from tallystick_node.engines.fl.aggregation.ring import RingSum
+from tallystick_node.engines.fl.aggregation.secure import SecureSum
+from tallystick_node.engines.fl.client import Client
+from tallystick_node.engines.fl.contribution import attribution
+from tallystick_node.engines.fl.contribution.attribution import Attribution, Unsettled, mean_gradient
+from tallystick_node.engines.fl.contribution.games import WHOLE, leave_one_out, sampled_shapley, shapley, shares
+from tallystick_node.engines.fl.contribution.simulated import accuracy, less_loss, reconstructed, retrained
+from tallystick_node.engines.fl.federation import Federation
+from tallystick_node.engines.fl.learner import Instructions, Rows
+from tallystick_node.engines.fl.learners.linear import LogisticRegression
+from tallystick_node.engines.fl.learners.perceptron import Perceptron
+from tallystick_node.engines.fl.network import Network
+from tallystick_node.engines.fl.partition import iid
+from tallystick_node.engines.fl.schedule import Schedule, Stopping
+from tallystick_node.engines.fl.simulation import Simulation
+from tallystick_node.engines.fl.strategies import FedAdam, FedAvg, FedProx, Scaffold
+from unit.fl.fl_world import breast_cancer, digits, small
+
+# -- games
+
+
+@st.composite
+def games(draw, most=5):
+    """Players, and the worth of each coalition of them, the empty one among them."""
+    players = draw(st.lists(st.integers(0, 99), min_size=1, max_size=most, unique=True))
+    worths = draw(st.lists(st.integers(-1000, 1000), min_size=1 << len(players), max_size=1 << len(players)))
+    return players, lambda coalition: worths[sum(1 << players.index(player) for player in coalition)] / 8
+
+
+def close(one, two) -> bool:
+    return one.keys() == two.keys() and all(abs(one[player] - two[player]) < 1e-9 for player in one)
+
+
+@given(games())
+def test_the_shapley_value_is_the_mean_gain_over_all_orders(game) -> None:
+    players, worth = game
+    gains = {player: [] for player in players}
+    for order in permutations(players):
+        for place, player in enumerate(order):
+            gains[player].append(worth(frozenset(order[: place + 1])) - worth(frozenset(order[:place])))
+    assert close(shapley(players, worth), {player: float(np.mean(each)) for player, each in gains.items()})
+
+
+@given(games())
+def test_efficiency(game) -> None:
+    players, worth = game
+    assert abs(sum(shapley(players, worth).values()) - (worth(frozenset(players)) - worth(frozenset()))) < 1e-9
+    estimated = sampled_shapley(players, worth, 3, 0)
+    assert abs(sum(estimated.values.values()) - (worth(frozenset(players)) - worth(frozenset()))) < 1e-9
+
+
+@given(games(), games(), st.integers(-5, 5))
+def test_additivity(one, two, factor) -> None:
+    (players, first), (others, second) = one, two
+    count = min(len(players), len(others))
+    players, renamed = players[:count], dict(zip(players[:count], others[:count], strict=True))
+
+    def both(coalition):
+        return first(coalition) + factor * second(frozenset(renamed[player] for player in coalition))
+
+    separate, scaled = shapley(players, first), shapley(others[:count], second)
+    assert close(shapley(players, both), {player: separate[player] + factor * scaled[renamed[player]] for player in players})
+
+
+@given(games(4))
+def test_symmetry_and_dummy(game) -> None:
+    """One more player, either the equal of the first one (of both together no more than of one), or one that adds nothing."""
+    players, worth = game
+    more, first = 100, players[0]
+    twin = shapley([*players, more], lambda each: worth(frozenset(first if player == more else player for player in each)))
+    assert abs(twin[first] - twin[more]) < 1e-9
+    idle = shapley([*players, more], lambda each: worth(each - {more}))
+    assert idle[more] == 0
+    assert close({player: idle[player] for player in players}, shapley(players, worth))
+
+
+@given(st.lists(st.floats(-9, 9), min_size=1, max_size=6))
+def test_every_value_of_an_additive_game_is_what_the_player_adds(gains) -> None:
+    players = range(len(gains))
+
+    def worth(coalition) -> float:
+        return 3 + sum(gains[player] for player in coalition)
+
+    due = dict(enumerate(gains))
+    assert close(shapley(players, worth), due)
+    assert close(leave_one_out(players, worth), due)
+    assert close(sampled_shapley(players, worth, 2, 1).values, due)
+
+
+def test_sampled_orders_come_near_and_say_how_near() -> None:
+    worths = np.random.default_rng(4).normal(size=256)
+
+    def worth(coalition) -> float:
+        return float(worths[sum(1 << player for player in coalition)])
+
+    exact, found = shapley(range(8), worth), sampled_shapley(range(8), worth, 2000, 0)
+    assert all(abs(found.values[player] - exact[player]) < 5 * found.errors[player] < 0.3 for player in range(8))
+    assert found.evaluated <= 256
+
+
+def test_truncation_saves_coalitions_at_a_bounded_bias() -> None:
+    def worth(coalition) -> float:
+        return 1 - 0.1 ** len(coalition)
+
+    full, cut = sampled_shapley(range(10), worth, 10, 0), sampled_shapley(range(10), worth, 10, 0, 0.005)
+    assert cut.evaluated < full.evaluated / 2
+    assert all(abs(cut.values[player] - full.values[player]) <= 0.01 for player in range(10))
+
+
+def test_games_that_cannot_be_valued() -> None:
+    for players in ([], [1, 1]):
+        with pytest.raises(ValueError, match="each once"):
+            shapley(players, len)
+    with pytest.raises(ValueError, match="17 players have too many coalitions"):
+        shapley(range(17), len)
+    for orders, tolerance in ((1, 0.0), (2, -1.0)):
+        with pytest.raises(ValueError, match="two or more orders"):
+            sampled_shapley([1], len, orders, 0, tolerance)
+
+
+# -- shares
+
+
+@given(st.dictionaries(st.integers(0, 50), st.floats(-1e6, 1e6), min_size=1, max_size=12))
+def test_shares_are_whole_add_up_and_follow_the_values(values) -> None:
+    if max(values.values()) <= 0:
+        with pytest.raises(ValueError, match="nothing to pay by"):
+            shares(values)
+        return
+    rows = shares(values)
+    whole = sum(max(value, 0) for value in values.values())
+    assert [row["party"] for row in rows] == sorted(values)
+    assert sum(row["share"] for row in rows) == WHOLE
+    for row in rows:
+        assert abs(row["share"] - max(values[row["party"]], 0) / whole * WHOLE) < 1 + 1e-6
+        assert type(row["share"]) is int
+        assert row["share"] >= 0
+        assert values[row["party"]] > 0 or row["share"] == 0
+
+
+def test_what_is_left_goes_to_the_largest_remainders() -> None:
+    assert [row["share"] for row in shares({0: 1, 1: 1, 2: 1})] == [333_334, 333_333, 333_333]
+    assert [row["share"] for row in shares({7: 2, 3: 1, 5: -4})] == [333_333, 0, 666_667]
+    for bad in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="not finite"):
+            shares({0: bad, 1: 1.0})
+
+
+# -- clients
+
+FREE, FLIPPED = 3, 4  # who sends nothing, and who has wrong labels
+
+
+def nothing(packed, packing, round_) -> np.ndarray:
+    """What a free rider sends: no change, but the counts of one that trained."""
+    return np.concatenate([np.zeros(packing.size), packed[packing.size :]])
+
+
+def five(rows: Rows, classes: int) -> list[Client]:
+    """Three honest clients, a free rider and one whose labels are shifted by one class."""
+    found = [Client(number, rows.pick(part)) for number, part in enumerate(iid(len(rows), 5, 1))]
+    found[FREE].protect = nothing
+    wrong = found[FLIPPED].training
+    found[FLIPPED].training = Rows(wrong.features, (wrong.targets + 1) % classes)
+    return found
+
+
+def federation(source=breast_cancer, rounds=6, strategy=None, **schedule) -> tuple[Federation, list[Client]]:
+    rows = source()
+    classes = int(rows.targets.max()) + 1
+    learner = LogisticRegression(rows.features.shape[1], classes, 1e-3)
+    apart, public = rows.pick(np.arange(0, 500)), rows.pick(np.arange(500, min(len(rows), 700)))
+    plan = Schedule(rounds, 128, Instructions(epochs=2, batch=16, rate=0.05), **schedule)
+    return Federation(learner, strategy or FedAvg(), plan, public=public), five(apart, classes)
+
+
+def attributed(training, people, carrier=None):
+    follower = Attribution(training, carrier or Simulation(people))
+    return follower, training.run(follower)
+
+
+def values_of(method, training, people) -> dict:
+    players = range(len(people))
+    if method == "attribution":
+        return dict(attributed(training, people)[0].settle())
+    if method == "reconstructed":
+        return dict(shapley(players, reconstructed(training, people)))
+    if method == "reconstructed, sampled":
+        return dict(sampled_shapley(players, reconstructed(training, people, tolerance=1e-3), 300, 0, 1e-4).values)
+    if method == "one left out":
+        return dict(leave_one_out(players, retrained(training, people)))
+    return dict(shapley(players, retrained(training, people)))
+
+
+@pytest.mark.parametrize("source", [breast_cancer, digits])
+@pytest.mark.parametrize("method", ["attribution", "reconstructed", "reconstructed, sampled", "one left out", "retrained"])
+def test_free_riders_and_wrong_labels_get_least(method, source) -> None:
+    training, people = federation(source, 3 if method in ("one left out", "retrained") else 6)
+    values = values_of(method, training, people)
+    honest = min(values[number] for number in (0, 1, 2))
+    assert max(values[FREE], values[FLIPPED]) < honest
+    paid = {row["party"]: row["share"] for row in shares(values)}
+    assert min(paid[number] for number in (0, 1, 2)) > max(paid[FREE], paid[FLIPPED])
+    if method == "attribution":
+        assert values[FREE] == 0
+        assert values[FLIPPED] < 0
+
+
+def test_the_games_of_a_simulation_are_worth_what_they_say() -> None:
+    training, people = federation()
+    everyone = frozenset(range(5))
+    first = training.learner.summary(training.learner.evaluate(training.learner.initial(0), training.public))
+    whole = training.run(Simulation(five(breast_cancer().pick(np.arange(500)), 2)))
+    anew = retrained(training, people)
+    assert anew(frozenset()) == -first["loss"]
+    assert anew(everyone) == -whole.public["loss"]
+    assert retrained(training, people, accuracy)(everyone) == whole.public["accuracy"]
+    assert people[0].own == []  # the clients of a study stay as they were
+    rebuilt = reconstructed(training, people)
+    assert abs(rebuilt(everyone) - (first["loss"] - whole.public["loss"])) < 1e-12
+    assert rebuilt(frozenset()) == 0
+    assert reconstructed(training, people, tolerance=1e9)(everyone) == 0
+
+
+def test_with_few_members_a_round_a_client_gets_nothing_for_rounds_without_it() -> None:
+    training, people = federation(rounds=1, cohort=2)
+    members = training.schedule.members(0, 5)
+    worth = reconstructed(training, people)
+    follower, _ = attributed(training, people)
+    values = follower.settle()
+    for number in set(range(5)) - set(members):
+        assert worth(frozenset({number})) == 0 == values[number]
+
+
+@pytest.mark.parametrize(
+    "strategy", [FedAvg(rate=0.7), FedProx(), Scaffold(), FedAvg("uniform")], ids=lambda each: type(each).__name__
+)
+def test_attributed_contributions_add_up_to_what_the_loss_fell_by(strategy) -> None:
+    training, people = federation(strategy=strategy)
+    follower, outcome = attributed(training, people)
+    start = training.learner.summary(training.learner.evaluate(training.learner.initial(0), training.public))["loss"]
+    assert abs(sum(follower.settle().values()) - (start - outcome.public["loss"])) < 1e-6
+
+
+def test_attribution_is_near_the_shapley_value_of_small_rounds() -> None:
+    """One round of small steps of equal clients, whose coalition models average over all clients: the two values meet."""
+    training, people = federation(rounds=1)
+    training = replace(training, schedule=replace(training.schedule, instructions=Instructions(batch=None, rate=1e-3)))
+    follower, _ = attributed(training, people)
+    values, learner = follower.settle(), training.learner
+    start = learner.layout.flatten(learner.initial(0))
+    packing, state = training.packing, training.strategy.start(start)
+    said = [each.train(learner, training.strategy, training.schedule.instructions, packing, state, 0) for each in people]
+
+    def worth(coalition) -> float:
+        moved = start + sum(packing.unpack(said[number], 5).change for number in coalition) / 500
+        return -learner.summary(learner.evaluate(learner.layout.unflatten(moved), training.public))["loss"]
+
+    exact = shapley(range(5), worth)
+    scale = max(exact.values())
+    assert all(abs(values[number] - exact[number]) < 1e-3 * scale for number in range(5))
+
+
+@pytest.mark.parametrize("learner", [LogisticRegression(4, 3, 0.1), Perceptron(4, 3, (5,), 0.1)])
+def test_the_mean_gradient_is_that_of_the_loss_along_the_segment(learner) -> None:
+    rows, generator = small(), np.random.default_rng(2)
+    one, two = (0.3 * generator.normal(size=learner.layout.size) for _ in range(2))
+    losses = [learner.summary(learner.evaluate(learner.layout.unflatten(point), rows))["loss"] for point in (one, two)]
+    found = mean_gradient(learner, rows, one, two) @ (two - one)
+    assert abs(found - (losses[1] - losses[0])) < (1e-6 if isinstance(learner, LogisticRegression) else 1e-2)
+
+
+# -- across a network
+
+
+def settle_across(training, people, aggregation, tamper=None) -> list:
+    """What each party settles on, the last one without rows; an error is returned in its place. ``tamper(follower)`` makes party 0
+    lie before it settles."""
+    sessions = local_sessions(len(people) + 1, seconds=5)
+
+    def party(session):
+        mine = people[session.index] if session.index < len(people) else None
+        follower = Attribution(training, Network(session, range(len(people)), mine, aggregation()))
+        training.run(follower)
+        try:
+            if tamper and session.index == 0:
+                tamper(follower)
+            return follower.settle()
+        except ValueError as error:
+            return error
+
+    with ThreadPoolExecutor(len(sessions)) as pool:
+        return list(pool.map(party, sessions))
+
+
+@pytest.mark.parametrize("aggregation", [PlainSum, RingSum, lambda: SecureSum(dropped=0)], ids=["plain", "ring", "secure"])
+def test_parties_settle_on_the_same_values_as_a_simulation(aggregation) -> None:
+    training, people = federation(rounds=2)
+    alone = attributed(training, five(breast_cancer().pick(np.arange(500)), 2))[0].settle()
+    found = settle_across(training, people, aggregation)
+    assert all(each == found[0] for each in found)
+    assert all(abs(found[0][number] - alone[number]) < 1e-6 for number in alone)
+    assert shares(found[0]) == shares(found[5])
+
+
+def lie(follower) -> None:
+    follower._own[0] += 0.01
+
+
+def test_a_false_claim_settles_nothing_at_any_party() -> None:
+    training, people = federation(rounds=2)
+    found = settle_across(training, people, RingSum, lie)
+    assert all(isinstance(each, Unsettled) and "miss what the rounds' sums give by 0.01" in str(each) for each in found)
+
+
+def test_liars_together_only_move_shares_among_themselves() -> None:
+    training, people = federation(rounds=2)
+    follower, _ = attributed(training, people)
+    honest = attributed(training, five(breast_cancer().pick(np.arange(500)), 2))[0].settle()
+    follower._own[0] += 0.01
+    follower._own[1] -= 0.01
+    moved = follower.settle()
+    assert abs(moved[0] + moved[1] - honest[0] - honest[1]) < 1e-6
+    assert all(moved[number] == honest[number] for number in (2, 3, 4))
+
+
+@pytest.mark.parametrize(("entry", "rule"), [(attribution._BYTES, "client 1 was changed"), (0, "no claim")])
+def test_who_writes_into_anothers_place_is_noticed(entry, rule, monkeypatch) -> None:
+    training, people = federation(rounds=1)
+    place = attribution._placed
+
+    def placed(claim, number, clients) -> np.ndarray:
+        out = place(claim, number, clients)
+        if number == 0:
+            out[entry + attribution._BYTES - 1] += 1 / 256 if entry else 0.5 / 256
+        return out
+
+    monkeypatch.setattr(attribution, "_placed", placed)
+    follower, _ = attributed(training, people)
+    with pytest.raises(Unsettled, match=rule):
+        follower.settle()
+
+
+@given(st.lists(st.integers(-(1 << 47), (1 << 47) - 1), min_size=1, max_size=5))
+def test_claims_come_back_as_they_were_placed(claims) -> None:
+    added = sum(attribution._placed(claim, number, len(claims)) for number, claim in enumerate(claims))
+    assert attribution._read(added) == claims
+
+
+def test_a_contribution_beyond_what_can_be_told_is_refused() -> None:
+    for value in (2.0**15, -(2.0**15), float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="beyond what can be told"):
+            attribution._whole(value)
+
+
+def test_trainings_whose_contributions_cannot_be_followed() -> None:
+    training, people = federation(rounds=2)
+    carrier = Simulation(people)
+    for changed, rule in (
+        (replace(training, public=None), "on public rows"),
+        (replace(training, strategy=FedAdam()), "federated averaging"),
+        (replace(training, schedule=replace(training.schedule, stopping=Stopping())), "rule to stop"),
+    ):
+        with pytest.raises(ValueError, match=rule):
+            Attribution(changed, carrier)
+    for game in (retrained, reconstructed):
+        with pytest.raises(ValueError, match="public rows"):
+            game(replace(training, public=None), people, less_loss)
+    with pytest.raises(ValueError, match="cannot be replayed"):
+        reconstructed(replace(training, schedule=replace(training.schedule, stopping=Stopping())), people)
+    with pytest.raises(ValueError, match="after the last round"):
+        Attribution(training, carrier).settle()
+    kept = {}
+    training.run(carrier, keep=kept.__setitem__)
+    with pytest.raises(ValueError, match="from its first round"):
+        training.run(Attribution(training, carrier), resume=kept[1])
