@@ -12,6 +12,7 @@ from integration.story.conftest import PURPOSE, Story
 from integration.story.test_story import anchor
 from integration.story.test_training import COLUMNS, FEATURES, parameters
 from tallystick.client import GrantFile
+from tallystick.client import plan as planning
 from tallystick.protocol import canonical, typed
 from tallystick.protocol.errors import ContractRefused, Refused
 from tallystick.protocol.task import PROJECTION_VERIFIED, TaskSpec, proposal_of
@@ -66,6 +67,8 @@ def test_a_budget_for_one_training_pays_one_and_refuses_the_second(story: Story,
     found = (features @ model["weight"] + model["bias"]).argmax(axis=1) == 1
     assert (found == (people["diagnosis"] == "malignant").to_numpy()).mean() > 0.85
 
+    foretold = planning.plan(drafted(story, grants), story.alder.chain).obstacles
+    assert len(foretold) == 3 and all("less of its privacy budget left" in each for each in foretold)
     with pytest.raises(Refused, match="spends 3 of epsilon and the grant has 1 left of 4") as caught:
         story.alder.submit(drafted(story, grants), grants.values())
     assert caught.value.remedy and "new grant" in caught.value.remedy

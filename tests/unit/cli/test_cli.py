@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 from tallystick.cli import main as cli
+from tallystick.cli import task
 from tallystick.client import GrantFile
+from tallystick.client.plan import GrantUse, PartyPlan
 from tallystick.commitments.projection import encode
 from tallystick.protocol.errors import TABLE
 from typer.testing import CliRunner
@@ -167,3 +170,12 @@ def test_ca_init_and_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_folder_without_records_is_no_clean_log(tmp_path: Path) -> None:
     done = RUNNER.invoke(cli.app, ["audit", "log", PARTIES[0], "--folder", str(tmp_path / "none")])
     assert done.exit_code == 70
+
+
+def test_a_plan_shows_what_is_left_of_a_privacy_budget() -> None:
+    use = GrantUse(
+        "0x" + "ab" * 32, 5, 1, 4, revoked=False, not_before=0, not_after=0, epsilon_micros=4_000_000, spent_micros=2_500_000
+    )
+    party = PartyPlan(PARTIES[0], "data-provider", active=True, reads=(), dataset="", grant=use, receives=False)
+    assert "4 of 5 uses left, 1.5 of epsilon 4 left, valid until" in task._brings(party)[0]
+    assert "epsilon" not in task._brings(replace(party, grant=replace(use, epsilon_micros=0, spent_micros=0)))[0]
