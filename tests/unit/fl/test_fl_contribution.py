@@ -162,6 +162,7 @@ def test_what_is_left_goes_to_the_largest_remainders() -> None:
 
 # -- clients
 
+ANY = float("inf")  # the floor of claims that nobody is paid by
 FREE, FLIPPED = 3, 4  # who sends nothing, and who has wrong labels
 
 
@@ -196,7 +197,7 @@ def attributed(training, people, carrier=None):
 def values_of(method, training, people) -> dict:
     players = range(len(people))
     if method == "attribution":
-        return dict(attributed(training, people)[0].settle())
+        return dict(attributed(training, people)[0].settle(ANY))
     if method == "reconstructed":
         return dict(shapley(players, reconstructed(training, people)))
     if method == "reconstructed, sampled":
@@ -241,7 +242,7 @@ def test_with_few_members_a_round_a_client_gets_nothing_for_rounds_without_it() 
     members = training.schedule.members(0, 5)
     worth = reconstructed(training, people)
     follower, _ = attributed(training, people)
-    values = follower.settle()
+    values = follower.settle(ANY)
     for number in set(range(5)) - set(members):
         assert worth(frozenset({number})) == 0 == values[number]
 
@@ -253,7 +254,7 @@ def test_attributed_contributions_add_up_to_what_the_loss_fell_by(strategy) -> N
     training, people = federation(strategy=strategy)
     follower, outcome = attributed(training, people)
     start = training.learner.summary(training.learner.evaluate(training.learner.initial(0), training.public))["loss"]
-    assert abs(sum(follower.settle().values()) - (start - outcome.public["loss"])) < 1e-6
+    assert abs(sum(follower.settle(ANY).values()) - (start - outcome.public["loss"])) < 1e-6
 
 
 def test_attribution_is_near_the_shapley_value_of_small_rounds() -> None:
@@ -261,7 +262,7 @@ def test_attribution_is_near_the_shapley_value_of_small_rounds() -> None:
     training, people = federation(rounds=1)
     training = replace(training, schedule=replace(training.schedule, instructions=Instructions(batch=None, rate=1e-3)))
     follower, _ = attributed(training, people)
-    values, learner = follower.settle(), training.learner
+    values, learner = follower.settle(ANY), training.learner
     start = learner.layout.flatten(learner.initial(0))
     packing, state = training.packing, training.strategy.start(start)
     said = [each.train(learner, training.strategy, training.schedule.instructions, packing, state, 0) for each in people]
@@ -299,7 +300,7 @@ def settle_across(training, people, aggregation, tamper=None) -> list:
         try:
             if tamper and session.index == 0:
                 tamper(follower)
-            return follower.settle()
+            return follower.settle(ANY)
         except ValueError as error:
             return error
 
@@ -310,7 +311,7 @@ def settle_across(training, people, aggregation, tamper=None) -> list:
 @pytest.mark.parametrize("aggregation", [PlainSum, RingSum, lambda: SecureSum(dropped=0)], ids=["plain", "ring", "secure"])
 def test_parties_settle_on_the_same_values_as_a_simulation(aggregation) -> None:
     training, people = federation(rounds=2)
-    alone = attributed(training, five(breast_cancer().pick(np.arange(500)), 2))[0].settle()
+    alone = attributed(training, five(breast_cancer().pick(np.arange(500)), 2))[0].settle(ANY)
     found = settle_across(training, people, aggregation)
     assert all(each == found[0] for each in found)
     assert all(abs(found[0][number] - alone[number]) < 1e-6 for number in alone)
@@ -330,12 +331,27 @@ def test_a_false_claim_settles_nothing_at_any_party() -> None:
 def test_liars_together_only_move_shares_among_themselves() -> None:
     training, people = federation(rounds=2)
     follower, _ = attributed(training, people)
-    honest = attributed(training, five(breast_cancer().pick(np.arange(500)), 2))[0].settle()
+    honest = attributed(training, five(breast_cancer().pick(np.arange(500)), 2))[0].settle(ANY)
     follower._own[0] += 0.01
     follower._own[1] -= 0.01
-    moved = follower.settle()
+    moved = follower.settle(ANY)
     assert abs(moved[0] + moved[1] - honest[0] - honest[1]) < 1e-6
     assert all(moved[number] == honest[number] for number in (2, 3, 4))
+
+
+def test_a_claim_below_the_floor_names_its_party() -> None:
+    """As low as the floor, it counts; a pair that sinks one claim to raise the other is found out."""
+    training, people = federation(rounds=2)
+    follower, _ = attributed(training, people)
+    low = follower._own[FLIPPED]
+    assert follower.settle(1e-9 - low)[FLIPPED] < 0
+    follower._own[0] += 5
+    follower._own[1] -= 5
+    with pytest.raises(Unsettled, match=r"client 1 claims -4\.\d+, more than .* below 0: train again without it"):
+        follower.settle(1e-9 - low)
+    for floor in (-1.0, float("nan")):
+        with pytest.raises(ValueError, match="not negative"):
+            follower.settle(floor)
 
 
 @pytest.mark.parametrize(("entry", "rule"), [(attribution._BYTES, "client 1 was changed"), (0, "no claim")])
@@ -352,7 +368,7 @@ def test_who_writes_into_anothers_place_is_noticed(entry, rule, monkeypatch) -> 
     monkeypatch.setattr(attribution, "_placed", placed)
     follower, _ = attributed(training, people)
     with pytest.raises(Unsettled, match=rule):
-        follower.settle()
+        follower.settle(ANY)
 
 
 @given(st.lists(st.integers(-(1 << 47), (1 << 47) - 1), min_size=1, max_size=5))
@@ -383,7 +399,7 @@ def test_trainings_whose_contributions_cannot_be_followed() -> None:
     with pytest.raises(ValueError, match="cannot be replayed"):
         reconstructed(replace(training, schedule=replace(training.schedule, stopping=Stopping())), people)
     with pytest.raises(ValueError, match="after the last round"):
-        Attribution(training, carrier).settle()
+        Attribution(training, carrier).settle(ANY)
     kept = {}
     training.run(carrier, keep=kept.__setitem__)
     with pytest.raises(ValueError, match="from its first round"):

@@ -15,10 +15,13 @@ What it reveals: of each client, that one number, a linear function of its updat
 training tells.
 
 What it catches. The claims must add up to what the sums of the rounds give, which every party computes itself. So no set of
-parties that lie together can raise what they get together by more than ``slack``, which covers quantisation, if the others tell the
-truth: it is what is left of a known total. They can only move shares among themselves. A claim that does not fit leaves the
-training unsettled, and no liar is named; a party can veto payment so, but not gain by it. A member that writes into
-another's place in the sum is noticed by the other.
+parties that lie together can raise the sum of its claims by more than ``slack``, which covers quantisation, if the others tell the
+truth: it is what is left of a known total. They can only move value among themselves. As nobody is paid less than nothing
+(:func:`.games.shares`), two could let one claim far below 0 and the other as far above; so a claim may be at most ``floor``
+below 0, and k who collude are paid for at most (k - 1) ``floor`` more than they are due. Who claims less is named: it does harm or
+it lies, and the others train again without it. A sum of claims that does not fit leaves the training unsettled, and no liar is
+named: a party can veto payment so, but not gain by it. A member that writes into another's place in the sum is noticed by the
+other.
 
 What it does not catch, as these are updates, not claims: a client that trains on the public rows, which are the measure: keep
 them for this and change them from task to task; one that states more rows than it has (weight clients uniformly); one that repeats
@@ -50,7 +53,7 @@ _FLOATING = 2.0**-40  # what the parties' processors may round differently
 
 
 class Unsettled(ValueError):  # noqa: N818 - a verdict
-    """The claims are not what the sums of the rounds give: somebody lies, or was not heard in a sum that it took part in."""
+    """The claims are no contributions to be paid by: somebody lies, does harm, or was not heard in a sum that it took part in."""
 
 
 class Attribution(Carrier):
@@ -122,11 +125,14 @@ class Attribution(Carrier):
         self._due += float(added[: packing.size] @ each)
         self.slack += (quantisation.error(members) + members * _FLOATING) * float(np.abs(each).sum())
 
-    def settle(self) -> Values:
+    def settle(self, floor: float) -> Values:
         """Every client's contribution, by number, in units of the loss on the public rows, the same at all parties. Costs one sum.
 
-        Raises Unsettled when claims do not add up or this party's own was changed, and ValueError before the last round.
+        ``floor``, agreed on before: how far below 0 a claim may be; infinity where nobody is paid by the values. Raises Unsettled
+        when claims do not add up, one is lower, or this party's own was changed, and ValueError before the last round.
         """
+        if not floor >= 0:
+            raise ValueError("how far below 0 a claim may be is a number that is not negative")
         rounds, everyone = self._federation.schedule.rounds, range(self.clients)
         if self._state.round != rounds:
             raise ValueError("contributions are settled after the last round")
@@ -147,6 +153,9 @@ class Attribution(Carrier):
                 f"the claims miss what the rounds' sums give by {off:.3g} where {self.slack:.1g} is allowed: a party claims what "
                 "it did not contribute, or dropped out of a sum"
             )
+        for number, claim in enumerate(claims):
+            if claim * UNIT < -floor:
+                raise Unsettled(f"client {number} claims {claim * UNIT:.3g}, more than {floor:g} below 0: train again without it")
         return {number: claims[number] * UNIT for number in everyone}
 
 

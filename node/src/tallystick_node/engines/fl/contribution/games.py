@@ -101,7 +101,8 @@ def sampled_shapley(players: Sequence[int], worth: Worth, orders: int, seed: int
 def shares(values: Values) -> list[dict[str, int]]:
     """``{"party": p, "share": s}`` for every player, by number: whole millionths that add up to exactly ``WHOLE``.
 
-    In proportion to the values above 0; a player of none or less gets 0. Rounded down, and what is left goes by one each to the
+    In proportion to the values above 0; a player of none or less gets 0, and what it lacks is charged to nobody: whoever states
+    values for others to pay by must bound how low one may be. Rounded down, and what is left goes by one each to the
     largest remainders, of equal ones to the lower number: in exact arithmetic, so that equal values give equal bytes everywhere.
     Raises ValueError when a value is not finite or none is above 0: then there is nothing to pay by.
     """
