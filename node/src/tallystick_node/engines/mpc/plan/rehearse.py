@@ -1,8 +1,9 @@
 """What each primitive of a protocol costs, learnt by doing it once on a few elements, all parties in this process.
 
 So a prediction needs no table that somebody keeps in step with the protocols. Eight more elements make a primitive's messages
-longer by the same, however many there are (bits travel eight in a byte, so one more need not), and by what a word of 64 bits takes
-where bits are kept in words; and the order in which a party sends and receives does not depend on the number.
+longer by the same, however many there are (bits travel eight in a byte, so one more need not; two more do as the two before), and
+by what a word of 64 bits takes where bits are kept in words; and the order in which a party sends and receives does not depend on
+the number.
 """
 
 from __future__ import annotations
@@ -71,14 +72,14 @@ def price(offer: Offer, parties: int, primitive: str, width: int = 64, seats: tu
         once = _observe(offer, parties, primitive, step, _START)
         nothing = (0,) * len(once)
         return Price(tuple((size,) * 8 for size, _ in once), nothing, nothing, tuple(pattern for _, pattern in once))
-    seen = [_observe(offer, parties, primitive, step, count) for count in range(_START, _START + 10)]
-    sent = [[each[party][0] for each in seen] for party in range(offer.members(parties))]
-    eight = tuple(of[9] - of[1] for of in sent)
-    word = tuple(of[8] - of[0] - more for of, more in zip(sent, eight, strict=True))  # the second begins at 65
-    start = tuple(
-        tuple(size - begun * (1 + (rest > 0)) for rest, size in enumerate(of[:8])) for of, begun in zip(sent, word, strict=True)
-    )
-    return Price(start, eight, word, tuple(pattern for _, pattern in seen[0]))
+    seen = [_observe(offer, parties, primitive, step, _START + more) for more in (0, 1, 2, 3, 8, 9)]
+    start, eight, word = [], [], []
+    for none, one, two, three, byte, more in zip(*([size for size, _ in each] for each in seen), strict=True):
+        eight.append(more - one)
+        word.append(byte - none - eight[-1])  # the second begins at 65
+        beyond = [one + pair * (three - one) + odd * (two - one) for pair in range(4) for odd in range(2)][:7]
+        start.append((none - word[-1], *(size - 2 * word[-1] for size in beyond)))
+    return Price(tuple(start), tuple(eight), tuple(word), tuple(pattern for _, pattern in seen[0]))
 
 
 def _checked(many: list[tuple[int, str]], few: list[tuple[int, str]]) -> Price:
