@@ -12,12 +12,24 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import chain_records, commitments, fl_round, garbling, joint_statistics, mpc, paillier, psi_ecdh, transport
+from benchmarks import (
+    chain_records,
+    commitments,
+    fl_round,
+    fl_trees,
+    garbling,
+    joint_statistics,
+    mpc,
+    paillier,
+    psi_ecdh,
+    transport,
+)
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "chain": chain_records.run,
     "commitments": commitments.run,
     "fl-round": fl_round.run,
+    "fl-trees": fl_trees.run,
     "mpc-2pc": mpc.run_two,
     "mpc-garble": garbling.run,
     "mpc-less": mpc.run_less,

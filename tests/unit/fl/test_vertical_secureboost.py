@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tallystick_node.engines.channel import ChannelError, ProtocolViolation, local_sessions
 from tallystick_node.engines.fl.vertical import helper, secureboost
 from tallystick_node.engines.fl.vertical.binning import Binned
-from tallystick_node.engines.fl.vertical.boosting import Settings, fit
+from tallystick_node.engines.fl.vertical.boosting import FRACTION, Settings, fit
 from tallystick_node.engines.fl.vertical.encrypted import Histograms, Layout
 from tallystick_node.engines.fl.vertical.parts import Part
 from tallystick_node.engines.fl.vertical.prediction import predict, score
@@ -160,7 +160,7 @@ def test_encrypted_sums_are_those_of_the_clear(data) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     columns = np.column_stack([rng.integers(0, width, rows) for width in widths]).astype(float)
     binned, layout = Binned(columns, 4), Layout(rows, BITS)
-    first, second = rng.integers(-(1 << 30), (1 << 30) + 1, rows), rng.integers(1, (1 << 28) + 1, rows)
+    first, second = rng.integers(-(1 << FRACTION), (1 << FRACTION) + 1, rows), rng.integers(1, (1 << FRACTION - 2) + 1, rows)
     encryptor = _encryptor()
     histograms = Histograms(binned, encryptor.encrypt(layout.join(first, second)))
     part = np.flatnonzero(rng.random(rows) < 0.6)
@@ -187,7 +187,7 @@ def _encryptor() -> Encryptor:
 
 def test_the_largest_sums_fit_and_larger_plaintexts_do_not() -> None:
     layout = Layout(5, BITS)
-    sums = [((-1) ** place * (5 << 30), 5 << 28) for place in range(layout.slots)]
+    sums = [((-1) ** place * (5 << FRACTION), 5 << FRACTION - 2) for place in range(layout.slots)]
     plain = layout.join(*(np.array(each) for each in zip(*sums, strict=True)))
     total = sum(each << place * layout.width for place, each in enumerate(plain))
     assert abs(total) < key().public.largest

@@ -93,7 +93,7 @@ def test_the_scores_are_those_of_a_naive_search(seed) -> None:
     columns, labels = people(rows=80, features=4, seed=seed)
     wanted = Settings(4, 3, 6, 0.3, 1.0, 1.5, 4)
     part = fit(columns, labels, wanted, names(4))
-    assert np.allclose(score(part, columns), naive(columns, labels, wanted), atol=1e-6)
+    assert np.allclose(score(part, columns), naive(columns, labels, wanted), atol=1e-4)
     for tree in part.ensemble.trees:
         assert any(isinstance(node, Branch) for node in tree)
 
@@ -127,7 +127,7 @@ def test_strange_columns_are_refused() -> None:
     with pytest.raises(ValueError, match="not of one table"):
         fit(columns, labels, SETTINGS, names(5))
     constant = fit(np.ones((120, 2)), labels, SETTINGS, names(2))
-    assert all(tree == (Leaf(pytest.approx(0, abs=1e-6)),) for tree in constant.ensemble.trees)
+    assert all(tree == (Leaf(pytest.approx(0, abs=1e-4)),) for tree in constant.ensemble.trees)
 
 
 # -- documents

@@ -4,7 +4,7 @@ Loss and split finding are those of XGBoost (Chen and Guestrin, KDD 2016, sectio
 of first and second derivatives over a node's rows, a cut is worth G_l^2/(H_l + penalty) + G_r^2/(H_r + penalty) less
 G^2/(H + penalty), and a leaf adds -rate G/(H + penalty).
 
-Derivatives are rounded to multiples of 2^-30 before anything is summed, so that sums are whole numbers and come out the same,
+Derivatives are rounded to multiples of 2^-20 before anything is summed, so that sums are whole numbers and come out the same,
 however the columns are split among owners: the federated model is that of :func:`fit`.
 """
 
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from tallystick_node.engines.fl.vertical.binning import MAX_BINS, Binned, Floats, Integers
 from tallystick_node.engines.fl.vertical.parts import MAX_DEPTH, MAX_TREES, Branch, Ensemble, Leaf, Part, Split, Tree
 
-FRACTION = 30  # bits after the point of a derivative
-MAX_ROWS = 1 << 22  # so that sums stay below 2^53, where float64 is exact
+FRACTION = 20  # bits after the point of a derivative
+MAX_ROWS = 1 << 24  # sums stay below 2^53, where float64 is exact, and those over all features below 2^63
 Bits = NDArray[np.bool_]
 
 
@@ -51,7 +51,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Sums:
-    """For each candidate cut of a node, the sums of both derivatives over the rows that it sends left, in steps of 2^-30."""
+    """For each candidate cut of a node, the sums of both derivatives over the rows that it sends left, in steps of 2^-20."""
 
     first: Integers
     second: Integers
@@ -120,7 +120,7 @@ class Local:
 
 
 def derivatives(scores: Floats, labels: Bits) -> tuple[Integers, Integers]:
-    """First and second derivatives of the logistic loss in steps of 2^-30; the second is at least one step."""
+    """First and second derivatives of the logistic loss in steps of 2^-20; the second is at least one step."""
     chance = _chance(scores)
     first = np.rint(np.ldexp(chance - labels, FRACTION)).astype(np.int64)
     second = np.rint(np.ldexp(chance * (1 - chance), FRACTION)).astype(np.int64)

@@ -37,10 +37,11 @@ class Helper:
             open_, _ = split_open(level, self._settings.child_rows)
             if not open_:
                 return
+            self._announce(open_)
             cells: dict[int, Cells] = {}
-            for node in open_:
+            for node, order in zip(open_, self._orders, strict=True):
                 self._add(histograms, node, cells, whole)
-            self._offer(histograms, open_, cells)
+                self._offer(histograms, cells[node.place], order)
             own = self._answer(open_)
             if depth + 1 == self._settings.depth:
                 return
@@ -75,19 +76,24 @@ class Helper:
         rest = self._columns.counts(node.rows)
         cells[node.place] = histograms.without(whole[node.place], cells[other.place], rest)
 
-    def _offer(self, histograms: Histograms, nodes: Sequence[Node], cells: dict[int, Cells]) -> None:
-        """Send the sums on the left of each node's cuts, shuffled and re-randomised."""
-        self._orders, sums = [], list[int]()
+    def _announce(self, nodes: Sequence[Node]) -> None:
+        """Draw an order of each node's cuts, and tell how many they are."""
+        self._orders = []
         for node in nodes:
             cuts = self._columns.cuts(node.rows, self._settings.child_rows)
-            found = histograms.cumulative(cells[node.place], cuts)
             order = list(range(len(cuts)))
             secrets.SystemRandom().shuffle(order)
             self._orders.append(cuts[order])
-            sums += [found[place] for place in order]
         send_array(self._session, self._label, np.array([len(order) for order in self._orders], np.uint32))
-        packed = self._encryptor.refresh(self._layout.pack(self._encryptor.key, sums))
-        send_block(self._session.channels[self._label], packed.to_bytes())
+
+    def _offer(self, histograms: Histograms, cells: Cells, order: Integers) -> None:
+        """Send the sums on the left of one node's cuts, in their order and re-randomised.
+
+        The owner of the label decrypts them while the next node's are added up here.
+        """
+        sums = dict(zip(sorted(order.tolist()), histograms.cumulative(cells, order), strict=True))
+        packed = self._layout.pack(self._encryptor.key, [sums[cell] for cell in order.tolist()])
+        send_block(self._session.channels[self._label], self._encryptor.refresh(packed).to_bytes())
 
     def _answer(self, nodes: Sequence[Node]) -> dict[int, Bits]:
         """Keep the splits that are chosen among this owner's cuts, and tell which rows go left: returned by the node's place."""

@@ -155,24 +155,22 @@ class Remote:
         counts = receive_array(session, peer, (len(nodes),), "candidates", np.uint32).astype(np.int64)
         if counts.max() > MAX_CANDIDATES:
             raise self._violation("candidates", f"announces more than {MAX_CANDIDATES} cuts of one node")
-        total = int(counts.sum())
-        size = self._seal.layout.blocks(total) * self._seal.key.public.size
-        data = receive_block(session.channels[peer], size, "candidates")
-        try:
-            sums = self._seal.open(data, total)
-        except HomomorphicError:  # no more is said: what decrypts to what is nobody's business
-            raise self._violation("candidates", "sent what are no sums of the encrypted derivatives") from None
-        ends = np.cumsum(counts)[:-1]
-        found = [Sums(*pair) for pair in zip(np.split(sums.first, ends), np.split(sums.second, ends), strict=True)]
-        for node, each in zip(nodes, found, strict=True):
-            whole = int(self._second[node.rows].sum())
-            most = len(node.rows) << FRACTION
-            if len(each.first) and not (
-                int(np.abs(each.first).max()) <= most and each.second.min() >= 1 and each.second.max() < whole
-            ):
-                raise self._violation("candidates", "sent sums that are not those of some of a node's rows")
+        found = [self._opened(node, count) for node, count in zip(nodes, counts.tolist(), strict=True)]
         self._nodes, self._sums = nodes, {node.place: each for node, each in zip(nodes, found, strict=True)}
         return found
+
+    def _opened(self, node: Node, count: int) -> Sums:
+        """One node's sums, decrypted and checked."""
+        size = self._seal.layout.blocks(count) * self._seal.key.public.size
+        data = receive_block(self._session.channels[self._peer], size, "candidates")
+        try:
+            sums = self._seal.open(data, count)
+        except HomomorphicError:  # no more is said: what decrypts to what is nobody's business
+            raise self._violation("candidates", "sent what are no sums of the encrypted derivatives") from None
+        most, whole = len(node.rows) << FRACTION, int(self._second[node.rows].sum())
+        if count and not (np.abs(sums.first).max() <= most and sums.second.min() >= 1 and sums.second.max() < whole):
+            raise self._violation("candidates", "sent sums that are not those of some of a node's rows")
+        return sums
 
     def split(self, wanted: Sequence[tuple[Node, Integers]]) -> list[tuple[str, Bits]]:
         """See :class:`Owner`."""
