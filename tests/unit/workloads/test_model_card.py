@@ -65,7 +65,7 @@ def test_a_number_without_held_out_rows_or_known_counts() -> None:
     values = {**VALUES, "model": {**VALUES["model"], "kind": parameters["model"], "target": target}, "rows": None, "validation": {}}
     text = card(replace(SPEC, parameters=parameters), values)
     assert "linear regression" in text and "(x - 2) / 10" in text
-    assert "None: no rows were held out." in text and "together are not stated" in text
+    assert "None: no rows were held out." in text and "Rows of all owners trained it." in text
     assert "was differentially private: epsilon 1." in text and "not differentially" not in text
 
 

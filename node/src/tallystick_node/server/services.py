@@ -98,7 +98,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         """Take a task's documents. The requester."""
         caller = await self._door.caller(context)
         run = await asyncio.to_thread(self._runs.submit, caller, request.spec, list(request.grants))
-        return await asyncio.to_thread(self._status, run)
+        return await asyncio.to_thread(self._status, run, caller)
 
     @answers
     async def PlanTask(self, request: Any, context: Any) -> node_pb2.Plan:  # noqa: N802
@@ -117,7 +117,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         """How a task stands here. Those who take part in it, and regulators."""
         caller = await self._door.caller(context)
         run = await asyncio.to_thread(self._visible_run, caller, request.task)
-        return await asyncio.to_thread(self._status, run)
+        return await asyncio.to_thread(self._status, run, caller)
 
     async def WatchTask(self, request: Any, context: Any) -> AsyncIterator[node_pb2.TaskStatus]:  # noqa: N802
         """Every change of a task until it is final."""
@@ -126,7 +126,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             last = None
             while True:
                 run = await asyncio.to_thread(self._visible_run, caller, request.task)
-                status = await asyncio.to_thread(self._status, run)
+                status = await asyncio.to_thread(self._status, run, caller)
                 if status != last:
                     yield status
                     last = status
@@ -228,13 +228,15 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 return run
         raise NotFound("this node knows no such task, or the caller takes no part in it", party=task)
 
-    def _status(self, run: RunRecord) -> node_pb2.TaskStatus:
+    def _status(self, run: RunRecord, caller: str) -> node_pb2.TaskStatus:
+        # After a phase's colon stands what the run has measured so far: that is for this node's own account.
+        phase = run.phase if caller == self._signer.address else run.phase.partition(":")[0]
         known = {key: run.problem.get(key, "") for key in ("code", "message", "party", "remedy")}
         return node_pb2.TaskStatus(
             task=run.task,
             state=run.state,
             attempt=run.attempt,
-            phase=run.phase,
+            phase=phase,
             progress=run.progress,
             problem=node_pb2.Problem(**known) if run.problem else None,
             cost=json.dumps(self._runs.cost(run.task)),

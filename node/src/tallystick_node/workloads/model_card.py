@@ -69,7 +69,7 @@ def _use(spec: TaskSpec) -> list[str]:
 
 def _data(spec: TaskSpec, values: Mapping[str, Any]) -> list[str]:
     held_out = spec.parameters["held_out"]
-    rows = "All owners' rows together are not stated" if values["rows"] is None else f"{values['rows']} rows of all owners together"
+    rows = "Rows of all owners" if values["rows"] is None else f"{values['rows']} rows of all owners together"
     return [
         f"{rows} trained it. Each owner held out {held_out} percent of its rows, drawn by the task's seed, to judge it by.",
         "",

@@ -97,7 +97,7 @@ class Session:
         return self._password
 
     def _ask(self, *, confirm: bool) -> str:
-        path = self.password_file or _named(os.environ.get("TALLY_PASSWORD_FILE"))
+        path = self._password_path()
         if path is not None:
             try:
                 require_private(path)
@@ -110,6 +110,9 @@ class Session:
         if confirm and getpass.getpass("Again: ") != given:
             raise SignerLocked("the two passwords differ", remedy="run it again")
         return given
+
+    def _password_path(self) -> Path | None:
+        return self.password_file or _named(os.environ.get("TALLY_PASSWORD_FILE"))
 
     def signer(self) -> Signer:
         """The configured signer."""
@@ -126,8 +129,9 @@ class Session:
         """The chain's events of these names (all without any), from the first block to the head."""
         return [event for event in chain.events(0, chain.head()) if not names or event.name in names]
 
-    def nodes(self) -> Nodes:
-        """The nodes in the settings, and the certificate to call them with. Raises Configuration or SignerLocked."""
+    def nodes(self, *, prompt: bool = True) -> Nodes:
+        """The nodes in the settings, and the certificate to call them with; without ``prompt`` nobody is asked for a password.
+        Raises Configuration or SignerLocked."""
         paths = {name: Path(self.setting(name)) for name in ("certificate", "key", "authority")}
         if paths["key"].exists():
             require_private(paths["key"])
@@ -136,7 +140,7 @@ class Session:
             certificate=paths["certificate"],
             key=paths["key"],
             authority=paths["authority"],
-            password=self.password,
+            password=self.password if prompt or self._password is not None or self._password_path() is not None else None,
         )
 
     def addresses(self) -> dict[str, str]:

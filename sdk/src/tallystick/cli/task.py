@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from tallystick.chain.connection import Chain
+from tallystick.cli import phases
 from tallystick.cli.session import Session, address, hex32, of, read, read_json, read_toml, write
 from tallystick.cli.terminal import Terminal, moment
 from tallystick.client import GrantFile, follow
@@ -153,7 +154,7 @@ def watch(
     task: Task,
     seconds: Annotated[float, typer.Option(min=0, help="How long to wait at most.")] = 600,
 ) -> None:
-    """Wait until a task is final. One that ended without a result is an error that says why."""
+    """Wait until a task is final, and tell how it goes where the own node can be asked. One without a result is an error."""
     session = of(context)
     chain = session.chain()
     shows = session.terminal.progress.status("waiting") if session.terminal.interactive else nullcontext()
@@ -163,7 +164,8 @@ def watch(
             if status is not None:
                 status.update(f"{found.state.lower()}, attempt {found.attempt}")
 
-        found = follow.wait(chain, _id(task), seconds, each)
+        with phases.shown(session, _id(task), seconds):
+            found = follow.wait(chain, _id(task), seconds, each)
     session.terminal.record(_row(found))
     problem = follow.history_of(chain, _id(task)).problem(found)
     if problem is not None:

@@ -66,6 +66,11 @@ class Terminal:
         if not self.json_output:
             self._out.print(Text(_one_line(text)))
 
+    def step(self, text: str) -> None:
+        """Print a line about work that goes on, on standard error, for people."""
+        if not self.json_output:
+            self.progress.print(Text(_one_line(text)))
+
     def raw(self, text: str) -> None:
         """Print a document as it is."""
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
