@@ -249,8 +249,10 @@ def private_training(consortium: Consortium, made: dict[str, GrantFile], epsilon
 
 
 def test_a_task_that_spends_more_epsilon_than_the_grant_has_left(consortium: Consortium) -> None:
-    made = granted(consortium, algorithms=["training"], epsilon_micros=2_500_000)
-    check(consortium, private_training(consortium, made, "2.5"))
+    made = granted(consortium, algorithms=["training:private"], epsilon_micros=2_500_000)
+    spec = private_training(consortium, made, "2.5")
+    check(consortium, spec)
+    refused(consortium, replace(spec, parameters={**spec.parameters, "privacy": None}), "grant.algorithm")
     refusal = refused(consortium, private_training(consortium, made, "2.500001"), "privacy-budget")
     assert "spends 2.500001 of epsilon and the grant has 2.5 left of 2.5" in refusal.message
     assert "new grant" in refusal.remedy

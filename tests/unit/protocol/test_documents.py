@@ -152,6 +152,17 @@ def test_every_grant_is_debited_the_epsilon_of_the_parameters_rounded_up(privacy
     assert spec.epsilon_micros == micros < 2**64
 
 
+def test_a_grant_may_allow_a_workloads_private_tasks_alone() -> None:
+    private = replace(WORLD.spec, parameters={"privacy": {"epsilon": "1"}})
+    assert private.algorithms == ("statistics", "statistics:private")
+    given, terms = private.inputs[0], replace(WORLD.terms[0], algorithms=("statistics:private",))
+    given = replace(given, terms=canonical.hex32(terms.root()))
+    terms.permits(replace(private, inputs=(given, *private.inputs[1:])), given)
+    for privacy in ({}, {"privacy": None}):
+        with pytest.raises(Refused, match=r"'statistics' is not allowed"):
+            terms.permits(replace(private, parameters=privacy), given)
+
+
 @pytest.mark.parametrize(
     "privacy", [{}, 3, "3", [], {"epsilon": 3}, {"epsilon": "-1"}, {"epsilon": "1e3"}, {"epsilon": "03"}, {"epsilon": "1."}]
 )

@@ -178,12 +178,15 @@ class TaskSpec:
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """The names by which a grant may allow this task: the workload's, which allows all its tasks; and where the parameters hold
-        a ``plan``, ``<workload>:sha256:<digest of the plan>``, which allows this plan alone."""
-        plan = self.parameters.get("plan")
-        if plan is None:
-            return (self.workload,)
-        return self.workload, f"{self.workload}:{canonical.text(canonical.digest('plan', canonical.encode(plan)))}"
+        """The names by which a grant may allow this task: the workload's, which allows all its tasks; where the parameters hold
+        ``privacy``, so that the task is debited, ``<workload>:private``; and where they hold a ``plan``,
+        ``<workload>:sha256:<digest of the plan>``, which allows this plan alone."""
+        plan, names = self.parameters.get("plan"), [self.workload]
+        if self.parameters.get("privacy") is not None:
+            names.append(f"{self.workload}:private")
+        if plan is not None:
+            names.append(f"{self.workload}:{canonical.text(canonical.digest('plan', canonical.encode(plan)))}")
+        return tuple(names)
 
     @property
     def epsilon_micros(self) -> int:
