@@ -19,10 +19,10 @@ _QUOTIENT = 20  # fraction bits of its reciprocal
 def scale(protocol: Protocol, secret: Shares, *, factor: ArrayLike, bits: int = 44) -> Shares:
     """Integers or fixed-point numbers times public ones, which broadcast to their shape.
 
-    The error is at most 1.6 ulps where 2^bits times the largest factor is at most 2^54, else 2.6, and 2^-53 of the product; none for
-    whole factors. Domain: |x| below 2^bits ulps, ``bits`` at most 56, and the product below 2^60. A factor is applied in pieces of
-    60 - bits bits, so that no product passes 2^62: one truncation for each piece, which is three for the default and a factor near
-    1. Raises ValueError for a factor that is too large or none.
+    The error is at most 1.6 ulps where 2^bits times the largest factor is at most 2^54, else 2.6, and 2^-53 of the product; none
+    for whole factors. Domain: |x| below 2^bits ulps, ``bits`` at most 56, and the product below 2^60. A factor is applied in
+    pieces of 60 - bits bits, so that no product passes 2^62: one truncation for each piece, which is three for the default and a
+    factor near 1. Raises ValueError for a factor that is too large or none.
     """
     if not 1 <= bits <= 56:
         raise ValueError("a factor is applied to numbers of 1 to 56 bits")
