@@ -3,6 +3,7 @@
 ``check`` opens everything that ``run`` would, says what is wrong, and ends; ``migrate`` brings the store to this release.
 ``warm-up`` compiles what the engines need, which a node else does after its first start, before it accepts a task that needs it.
 ``import-model MODEL.onnx FOLDER`` makes files of a trained model, to publish and to predict with.
+``export-model FOLDER MODEL.onnx`` writes the model of a training, whose result files are in the folder, as ONNX.
 """
 
 from __future__ import annotations
@@ -203,11 +204,17 @@ def main() -> None:
     importing.add_argument(
         "folder", type=Path, metavar="FOLDER", help="a new folder for weights.csv, architecture.json, features.json"
     )
+    exporting = commands.add_parser("export-model", help="the model of a task of the workload training, as ONNX")
+    exporting.add_argument("folder", type=Path, metavar="FOLDER", help="its result files")
+    exporting.add_argument("model", type=Path, metavar="MODEL.onnx", help="a new file")
     arguments = parser.parse_args()
     logs.write_json()
     try:
         if arguments.command == "import-model":
             _import_model(arguments.model, arguments.folder)
+            return
+        if arguments.command == "export-model":
+            _export_model(arguments.folder, arguments.model)
             return
         if arguments.command == "warm-up":
             _warm_up()
@@ -233,6 +240,18 @@ def _import_model(model: Path, folder: Path) -> None:
     written = write_model(imported, folder)
     public = ", ".join(each.name for each in written[1:])
     sys.stdout.write(f"{len(imported.weights)} weights in {written[0]}, which is secret; public: {public}\n")
+
+
+def _export_model(folder: Path, model: Path) -> None:
+    from tallystick_node.data.onnx_export import export_model  # here: as in _import_model
+
+    content = export_model(folder)
+    try:
+        with model.open("xb") as file:
+            file.write(content)
+    except OSError as error:
+        raise Configuration(f"{model} cannot be written: {error.strerror}", remedy="name a new file") from None
+    sys.stdout.write(f"{len(content)} bytes in {model}\n")
 
 
 def _warm_up() -> None:

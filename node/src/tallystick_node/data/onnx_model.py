@@ -16,7 +16,7 @@ from tallystick.protocol.errors import MalformedDocument
 
 from tallystick_node.data.onnx_graph import ML, Operation, bad, read_graph
 from tallystick_node.data.onnx_layers import Chain
-from tallystick_node.data.onnx_trees import class_names, read_trees
+from tallystick_node.data.onnx_trees import class_names, distinct, read_trees
 from tallystick_node.engines.mpc.models.network import Dense, Network, Sigmoid, WrongShape
 from tallystick_node.workloads.architecture import Architecture
 
@@ -85,6 +85,10 @@ def _require_tail(chain: Chain, rest: Sequence[Operation]) -> None:
             raise bad(f"operator {each.name!r} is not taken, or not in this place")
         if each.name == f"{ML}.ZipMap" and not chain.classes:
             chain.classes = class_names(each)
+        if each.name == f"{ML}.ArrayFeatureExtractor" and not chain.classes:
+            listed = chain.graph.constants.get(each.inputs[0]) if each.inputs else None
+            if listed is not None and listed.ndim == 1 and listed.dtype.kind in "OUi":
+                chain.classes = distinct(each, listed)
 
 
 def _assembled(chain: Chain) -> Imported:

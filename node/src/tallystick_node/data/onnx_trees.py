@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,11 +60,16 @@ def class_names(operation: Operation) -> tuple[str, ...]:
     for name in ("classlabels_strings", "classlabels_int64s", "classlabels_ints"):
         labels = operation.attribute(name, [])
         if labels:
-            found = tuple(str(each) for each in labels)
-            if len(found) > MAX_CLASSES or len(set(found)) != len(found) or any(not 1 <= len(each) <= 128 for each in found):
-                raise bad(f"{operation.name}: its classes are not different texts of 1 to 128 characters")
-            return found
+            return distinct(operation, labels)
     return ()
+
+
+def distinct(operation: Operation, labels: Iterable[Any]) -> tuple[str, ...]:
+    """Labels as the names of classes. Raises InvalidData."""
+    found = tuple(str(each) for each in labels)
+    if len(found) > MAX_CLASSES or len(set(found)) != len(found) or any(not 1 <= len(each) <= 128 for each in found):
+        raise bad(f"{operation.name}: its classes are not different texts of 1 to 128 characters")
+    return found
 
 
 def read_trees(operation: Operation, features: int) -> TreeModel:

@@ -68,15 +68,8 @@ def _read(document: bytes) -> Parameters:
     value = canonical.decode(document, len(document))
     keys = ("features", "target", "model", "strategy", "schedule", "privacy", "held_out", "minimum_group")
     fields = Fields(value, keys, "parameters")
-    features = fields.items("features", 1, MAX_FEATURES, _feature)
-    target = _target(value["target"], "parameters.target")
-    named = [each.column for each in (*features, target)]
-    if len(set(named)) != len(named):
-        raise MalformedDocument("parameters.features: name a column twice, or the target among them")
+    features, target, learner = read_model(value["model"], value["features"], value["target"], "parameters")
     held_out = fields.integer("held_out", 0, 50)
-    learner = _learner(value["model"], "parameters.model", len(features), target)
-    if learner.layout.size > MAX_PARAMETERS:
-        raise MalformedDocument(f"parameters.model: has {learner.layout.size} numbers, more than {MAX_PARAMETERS}")
     schedule = _schedule(value["schedule"], "parameters.schedule")
     if schedule.stopping is not None and not held_out:
         raise MalformedDocument("parameters.schedule.stop: needs rows to judge by: hold some out")
@@ -89,6 +82,19 @@ def _read(document: bytes) -> Parameters:
     except ValueError as error:
         raise MalformedDocument(f"parameters: {error}") from None
     return Parameters(features, target, federation, held_out, fields.integer("minimum_group", 2, 1_000_000))
+
+
+def read_model(model: Any, columns: Any, answers: Any, where: str) -> tuple[tuple[Feature, ...], Feature | Category, Learner]:
+    """What goes into a model, what comes out of it, and what learns it, as a task says it. Raises MalformedDocument."""
+    features = Fields({"features": columns}, ("features",), where).items("features", 1, MAX_FEATURES, _feature)
+    target = _target(answers, f"{where}.target")
+    named = [each.column for each in (*features, target)]
+    if len(set(named)) != len(named):
+        raise MalformedDocument(f"{where}.features: name a column twice, or the target among them")
+    learner = _learner(model, f"{where}.model", len(features), target)
+    if learner.layout.size > MAX_PARAMETERS:
+        raise MalformedDocument(f"{where}.model: has {learner.layout.size} numbers, more than {MAX_PARAMETERS}")
+    return features, target, learner
 
 
 def _feature(value: Any, where: str) -> Feature:
