@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -152,6 +154,12 @@ def test_other_strategies_and_models(run_workload, strategy, model) -> None:
 def test_what_a_task_may_not_say(changes, rule) -> None:
     with pytest.raises(InvalidTask, match=rule):
         Training().check(spec_of(asked(**changes)))
+
+
+def test_the_how_to_says_parameters_of_a_task() -> None:
+    page = (Path(__file__).parents[3] / "docs/how-to/train-a-model.md").read_text()
+    (said,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    assert Parameters.parse(json.loads(said)).columns == ["mean radius", "mean texture", "diagnosis"]
 
 
 def test_two_owners_and_strange_columns_are_refused() -> None:
