@@ -34,6 +34,7 @@ class Policy(BaseModel):
             "prediction",
             "training",
             "boosting",
+            "shared-boosting",
         ),
         description="kinds of task that this node runs",
     )

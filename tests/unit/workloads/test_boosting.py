@@ -1,8 +1,9 @@
-"""The workload `boosting` on the German credit data: the bank knows account and outcome, another party the person."""
+"""`boosting` and `shared-boosting` on the German credit data: the bank knows account and outcome, another party the person."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from tallystick_node.engines.fl.vertical.parts import Branch, Part
 from tallystick_node.engines.fl.vertical.prediction import score
 from tallystick_node.workloads.boosting import PART, Boosting
 from tallystick_node.workloads.keys import KeyRules, distinct
+from tallystick_node.workloads.shared_boosting import SharedBoosting
 from unit.workloads.conftest import ACCOUNTS, frame_table, join_of, make_spec
 
 BANK = ["status_of_existing_checking_account", "duration_in_month", "credit_amount", "credit_history"]
@@ -65,17 +67,22 @@ def test_the_model_is_that_of_the_pooled_rows(run_workload, people) -> None:
     assert person.result["splits"] == bank.result["nodes"][1]["nodes"] > 0
     assert bank.commitment.startswith("sha256:") and bank.commitment != person.commitment
 
-    joint, labels = pooled(people.iloc[50:950])
-    order = np.random.default_rng(7).permutation(900)
     assert float(bank.result["history"][-1]["auc"]) > 0.8
-    found = float(bank.result["validation"]["auc"])
-    train, test = np.sort(order[180:]), np.sort(order[:180])
-    one = fit(joint[train], labels[train], Settings(6, 3, 16, 0.3, 1.0, 0.0, 10), [*BANK, *PERSON])
+    one, auc = pooled_model(people, Settings(6, 3, 16, 0.3, 1.0, 0.0, 10))
     assert named(parts) == named([one])
-    assert found == pytest.approx(quality(score(one, joint[test]), labels[test])["auc"], abs=1e-9) and found > 0.6
+    assert float(bank.result["validation"]["auc"]) == pytest.approx(auc, abs=1e-9) and auc > 0.6
 
     predicted = Boosting().cost(spec, {ACCOUNTS[0]: 900, ACCOUNTS[1]: 900})
     assert 0.8 * ran.most_sent() <= predicted.bytes_sent <= 1.3 * ran.most_sent()
+
+
+def pooled_model(people, wanted):
+    """What one owner of all joint columns trains, and its area under the ROC curve on the rows held out."""
+    joint, labels = pooled(people.iloc[50:950])
+    order = np.random.default_rng(7).permutation(900)
+    train, test = np.sort(order[180:]), np.sort(order[:180])
+    one = fit(joint[train], labels[train], wanted, [*BANK, *PERSON])
+    return one, quality(score(one, joint[test]), labels[test])["auc"]
 
 
 def pooled(frame):
@@ -101,6 +108,56 @@ def named(parts):
             else:
                 found.append(node)
     return found
+
+
+def test_the_model_on_shares_is_as_good_as_that_of_the_pooled_rows(run_workload, people) -> None:
+    """Account 2 computes and gets nothing; owners get their parts, the bank how good the model is."""
+    spec = shared_spec(people, trees=4)
+    ran = run_workload(SharedBoosting(), spec, tables(people))
+    bank, person = ran.outcomes[0], ran.outcomes[1]
+    assert not isinstance(bank, Exception), ran.outcomes
+    parts = [Part.from_json(json.dumps(each.result["part"]).encode()) for each in (bank, person)]
+    assert [part.features for part in parts] == [tuple(BANK), tuple(PERSON)] and parts[1].ensemble is None
+    assert bank.result["rows"] == person.result["rows"] == 720 and bank.result["held_out"] == 180
+    assert "validation" not in person.result
+    assert len(parts[1].splits) == bank.result["nodes"][1]["nodes"]
+    one, auc = pooled_model(people, Settings(4, 3, 8, 0.3, 1.0, 0.0, 10))
+    assert float(bank.result["validation"]["auc"]) >= auc - 0.005
+    same = np.mean([left[:2] == right[:2] for left, right in zip(branches(parts), branches([one]), strict=False)])
+    assert same > 0.8
+    assert ran.outcomes[2].result is None
+    predicted = SharedBoosting().cost(spec, {ACCOUNTS[0]: 900, ACCOUNTS[1]: 900})
+    assert 0.8 * ran.most_sent() <= predicted.bytes_sent <= 1.2 * ran.most_sent()
+
+
+def shared_spec(people, **changes):
+    parameters = asked(people, bins=8, protocol="replicated", fraction=20)
+    del parameters["key_bits"]
+    columns = {0: ["id", *BANK, "outcome"], 1: ["id", *PERSON]}
+    return make_spec("shared-boosting", parameters | changes, columns, [0, 1], (0, 1, 2))
+
+
+def branches(parts):
+    return [node for node in named(parts) if isinstance(node, tuple)]
+
+
+def test_what_a_task_on_shares_may_not_say(people) -> None:
+    for changes, rule in (
+        ({"penalty": "0"}, "penalty"),
+        ({"fraction": 30}, "fraction"),
+        ({"protocol": "two-party"}, "computing parties"),
+    ):
+        with pytest.raises(InvalidTask, match=rule):
+            SharedBoosting().check(shared_spec(people, **changes))
+    promised = SharedBoosting().security(shared_spec(people))
+    assert "scores" in promised.learns["receiver"] and "rows" in promised.learns["owner"]
+
+
+def test_rows_that_a_task_on_shares_does_not_allow_end_it(run_workload, people) -> None:
+    few = run_workload(SharedBoosting(), shared_spec(people, minimum_group=400), tables(people), seconds=3.0)
+    assert all(isinstance(each, OutputRefused) for each in few.outcomes.values())
+    same = run_workload(SharedBoosting(), shared_spec(people), tables(people.assign(outcome="good")), seconds=1.0)
+    assert isinstance(same.outcomes[0], InvalidData) and "both classes" in str(same.outcomes[0])
 
 
 def test_three_owners_in_one_order_without_rows_held_out(run_workload, people) -> None:

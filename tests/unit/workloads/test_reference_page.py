@@ -43,6 +43,7 @@ PARSE = {
     "prediction": prediction_parameters.Parameters.parse,
     "training": training_parameters.Parameters.parse,
     "boosting": boosting_parameters.Parameters.parse,
+    "shared-boosting": boosting_parameters.SharedParameters.parse,
 }
 
 

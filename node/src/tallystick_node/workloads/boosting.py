@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from tallystick.protocol import canonical
-from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
+from tallystick.protocol.errors import InvalidData, InvalidTask
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.engines.channel import Session
@@ -50,15 +50,7 @@ class Boosting(Workload):
         """Raise InvalidTask unless the spec is a boosting that can run."""
         parameters = Parameters.parse(spec.parameters)
         require_owners_compute(spec)
-        if len(spec.inputs) < 2:
-            raise InvalidTask("a joint table has two or more owners", remedy="name a second input")
-        parameters.split.check(spec, parameters.used)
-        if set(spec.receivers) != {part.party for part in spec.inputs}:
-            raise InvalidTask(
-                "each owner keeps its part of the model, and nobody else gets one", remedy="name exactly the owners as receivers"
-            )
-        if {each.party for each in parameters.features} <= {parameters.target.party}:
-            raise InvalidTask("nobody but the owner of the label brings features", remedy="train on its own, or name others'")
+        parameters.check(spec)
 
     def columns(self, spec: TaskSpec, party: str) -> Sequence[str]:
         """The party's features, and the label where it has that, and its keys."""
@@ -100,15 +92,15 @@ class Boosting(Workload):
         parameters = Parameters.parse(spec.parameters)
         session.progress("matching the rows", 0.01)
         table = parameters.split.matched(spec, party, table, session)
-        train, test = _drawn(parameters, table.num_rows)
-        own = parameters.own(party)
-        columns = np.column_stack([each.numbers(table) for each in own]) if own else np.empty((table.num_rows, 0))
-        labels = parameters.target.indicators(table)[:, 1] > 0 if party == parameters.target.party else None
+        parameters.require_rows(table.num_rows)
+        train, test = parameters.drawn(table.num_rows)
+        columns = parameters.matrix(party, table)
+        labels = parameters.labels(table) if party == parameters.target.party else None
         commitment, opening = _commit(columns, labels)
         (scratch / "opening.json").write_text(json.dumps(opening))
-        accounts = _owners(spec, parameters)
+        accounts = parameters.owners(spec)
         owners = [spec.parties.index(account) for account in accounts]
-        names = [each.column for each in own]
+        names = [each.column for each in parameters.own(party)]
         history: list[dict[str, Any]] = []
         if labels is None:
             part = secureboost.assist(session, owners, columns[train], names, parameters.settings, parameters.key_bits)
@@ -116,7 +108,7 @@ class Boosting(Workload):
             trained = labels[train]
 
             def done(tree: int, scores: NDArray[np.float64]) -> None:
-                history.append({"tree": tree, **_words(quality(scores, trained))})
+                history.append({"tree": tree, **quality_words(scores, trained)})
                 session.progress(f"tree {tree} of {parameters.settings.trees}", tree / (parameters.settings.trees + 1))
 
             try:
@@ -132,29 +124,11 @@ class Boosting(Workload):
         if labels is not None:
             values |= {
                 "history": history,
-                "validation": _words(quality(scores, labels[test])) if len(test) else {},
-                "nodes": _nodes(part, accounts),
+                "validation": quality_words(scores, labels[test]),
+                "nodes": nodes(part, accounts),
             }
         unknown = [""] * len(spec.parties)  # each owner's commitment is its own word: the run does not show it to others
         return Outcome(commitment=commitment, all_commitments=unknown, result=values, files={PART: path})
-
-
-def _owners(spec: TaskSpec, parameters: Parameters) -> list[str]:
-    """The owner of the label, then the others in the task's order."""
-    label = parameters.target.party
-    return [label, *(part.party for part in spec.inputs if part.party != label)]
-
-
-def _drawn(parameters: Parameters, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The rows to train on, and those held out: the same at every owner."""
-    out = rows * parameters.held_out // 100
-    if rows - out < 2 * parameters.minimum_group:
-        raise OutputRefused(
-            f"{rows - out} joint rows are too few to be divided into groups of {parameters.minimum_group}",
-            remedy="lower minimum_group, hold out less, or use larger datasets",
-        )
-    order = np.random.default_rng(parameters.seed).permutation(rows)
-    return np.sort(order[out:]), np.sort(order[:out])
 
 
 def _commit(columns: NDArray[np.float64], labels: NDArray[np.bool_] | None) -> tuple[str, dict[str, str]]:
@@ -165,12 +139,13 @@ def _commit(columns: NDArray[np.float64], labels: NDArray[np.bool_] | None) -> t
     return canonical.text(state.digest()), {"salt": salt.hex()}
 
 
-def _nodes(part: Part, accounts: Sequence[str]) -> list[dict[str, Any]]:
+def nodes(part: Part, accounts: Sequence[str]) -> list[dict[str, Any]]:
     """How many nodes each owner's columns split."""
     trees = () if part.ensemble is None else part.ensemble.trees
     counts = Counter(node.owner for tree in trees for node in tree if isinstance(node, Branch))
     return [{"party": account, "nodes": counts[number]} for number, account in enumerate(accounts)]
 
 
-def _words(found: Mapping[str, float]) -> dict[str, str]:
-    return {name: text(value) for name, value in found.items()}
+def quality_words(scores: NDArray[np.float64], labels: NDArray[np.bool_]) -> dict[str, str]:
+    """Loss and area under the ROC curve, where there are rows."""
+    return {name: text(value) for name, value in quality(scores, labels).items()} if len(labels) else {}

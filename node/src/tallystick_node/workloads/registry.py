@@ -24,11 +24,12 @@ def workloads() -> dict[str, Workload]:
     from tallystick_node.workloads.ranking import Ranking
     from tallystick_node.workloads.regression import Regression
     from tallystick_node.workloads.scorecard import Scorecard
+    from tallystick_node.workloads.shared_boosting import SharedBoosting
     from tallystick_node.workloads.statistics import Statistics
     from tallystick_node.workloads.training import Training
 
     joint: tuple[Workload, ...] = (Regression(), Scorecard(), ColumnStatistics(), Aggregation(), Ranking(), Prediction())
-    ours: tuple[Workload, ...] = (Statistics(), Intersection(), Computation(), *joint, Training(), Boosting())
+    ours: tuple[Workload, ...] = (Statistics(), Intersection(), Computation(), *joint, Training(), Boosting(), SharedBoosting())
     found = {each.name: each for each in ours}
     for point in entry_points(group=GROUP):
         workload = point.load()()
