@@ -7,7 +7,7 @@ clear and the other's under encryption; an owner that is no holder does both und
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -97,11 +97,11 @@ class Holder:
         """A share's encryption."""
         return self.peers.encryptors[self.peers.place].encrypt(share).to_bytes()
 
-    def multiply(self, matrix: Matrix, shares: Sequence[Ring], sealed: Sequence[bytes], counts: Sequence[int]) -> list[Ring]:
+    def multiply(self, matrix: Matrix, shares: Sequence[Ring], sealed: Mapping[int, bytes], counts: Sequence[int]) -> list[Ring]:
         """Shares of every owner's matrix times its vector, in the order of the owners.
 
         ``matrix`` is this holder's own, of shape (products, terms); ``shares`` are this holder's of each owner's vector, ``sealed``
-        their encryptions; ``counts`` are the numbers of products. Raises ProtocolViolation naming an owner.
+        the others' encryptions, by their places; ``counts`` are the numbers of products. Raises ProtocolViolation naming an owner.
         """
         peers = self.peers
         peers.mark(STEP)

@@ -177,13 +177,14 @@ class _Descent:
         holder, batch = self._holder, self._matrix[rows]
         count = len(batch)
         weights = self._parted(self._weights)
-        products = holder.multiply(batch, weights, [holder.seal(each) for each in weights], [count] * len(weights))
+        sealed = {place: holder.seal(weights[place]) for place in holder.peers.linked}
+        products = holder.multiply(batch, weights, sealed, [count] * len(weights))
         residual = self._pair.mean(np.sum(products, axis=0, dtype=np.uint64), self._settings.family)
         if self._targets is not None:
             residual = residual - self._targets[rows]
+        sealed = dict.fromkeys(holder.peers.linked, holder.seal(residual))
         across = np.ascontiguousarray(batch.T)
-        parts = len(weights)
-        gradient = np.concatenate(holder.multiply(across, [residual] * parts, [holder.seal(residual)] * parts, self._widths))
+        gradient = np.concatenate(holder.multiply(across, [residual] * len(weights), sealed, self._widths))
         shift = max(1, (count - 1).bit_length())
         factor = round(self._settings.rate * (1 << shift + FACTOR) / count)
         step = self._pair.truncate(gradient, shift) * np.uint64(factor) + self._weights * self._decay
