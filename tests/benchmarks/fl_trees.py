@@ -1,10 +1,10 @@
 """A tree of SecureBoost between two owners, and the same on shares of three parties, beside FATE's published time.
 
-Ours are processes of their own over mutual TLS. FATE is not run here: it needs a cluster of services. Its figure is from its repository,
-in ``doc/2.0/fate/performance/performance_multi_engines.md``: Hetero-SecureBoost of FATE 2.0 takes 2 min 11 s for a tree (there an
-epoch) on the fastest of its engines, with 16 cores of a Xeon Platinum 8255C at each of two owners, 100,000 rows, and 30 columns
-with the label and 300 without. Its depth, bins and key are not said there; ours are FATE's defaults but for the key, which is of
-1024 bits by default there and of 2048 here.
+Ours are processes of their own over mutual TLS. FATE is not run here: it needs a cluster of services. Its figure is from its
+repository, in ``doc/2.0/fate/performance/performance_multi_engines.md``: Hetero-SecureBoost of FATE 2.0 takes 2 min 11 s for a
+tree (there an epoch) on the fastest of its engines, with 16 cores of a Xeon Platinum 8255C at each of two owners, 100,000 rows,
+and 30 columns with the label and 300 without. Its depth, bins and key are not said there; ours are FATE's defaults but for the key,
+which is of 1024 bits by default there and of 2048 here.
 """
 
 from __future__ import annotations
