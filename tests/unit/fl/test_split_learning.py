@@ -163,7 +163,7 @@ def test_the_same_keys_give_the_same_model_with_noise_and_other_keys_another() -
 
 def test_exact_gradients_tell_labels_by_length_and_by_direction() -> None:
     _, length, direction = attacked(rare, math.inf)
-    assert length > 0.85
+    assert length > 0.8
     assert direction > 0.99
 
 
@@ -256,7 +256,7 @@ def test_activations_that_no_bottom_gives_are_refused(bad, rule) -> None:
     def work(session):
         if session.index == 0:
             return lead(session, [0, 1], own, names(own), labels, SMALL, KEYS[0])
-        session.channels[0].send((64).to_bytes(8, "little") + SMALL.digest())
+        session.channels[0].send((64).to_bytes(8, "little") + SMALL.digest(64))
         return send_array(session, 0, bad)
 
     error = together(2, work, seconds=2)[0]
@@ -272,7 +272,7 @@ def test_gradients_that_no_loss_has_are_refused(bad) -> None:
     def work(session):
         if session.index == 1:
             return assist(session, [0, 1], other, names(other), SMALL, KEYS[1])
-        session.channels[1].send((64).to_bytes(8, "little") + SMALL.digest())
+        session.channels[1].send((64).to_bytes(8, "little") + SMALL.digest(64))
         return send_array(session, 1, bad)
 
     error = together(2, work, seconds=2)[1]

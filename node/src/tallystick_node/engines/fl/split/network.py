@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from typing import Protocol
 
 import numpy as np
@@ -63,9 +64,13 @@ class Settings:
                 f" 10, divergence from {LEAST_DIVERGENCE:g}, a seed below 2^63"
             )
 
-    def digest(self) -> bytes:
-        """SHA-256 of the settings: owners compare it."""
-        return hashlib.sha256(b"tallystick split settings v1\0" + json.dumps(asdict(self), sort_keys=True).encode()).digest()
+    def digest(self, rows: int) -> bytes:
+        """SHA-256 of the settings and of the order in which the first epoch takes so many rows: owners compare it, for the order
+        is each one's own computation."""
+        state = hashlib.sha256(b"tallystick split settings v1\0" + json.dumps(asdict(self), sort_keys=True).encode())
+        for _, part in takewhile(lambda batch: batch[0] == 0, self.batches(rows)):
+            state.update(part.astype("<i8").tobytes())
+        return state.digest()
 
     def share(self, others: int) -> float:
         """The divergence of one message, when ``others`` owners get one for each batch: a row is in one batch of each epoch."""

@@ -2,13 +2,15 @@
 
 The gradient of the loss by what an owner's bottom gave for a row goes back to that owner. For the rarer class it is mostly longer,
 and it points the other way than for the other class, so that its length or its direction tells the label (Li, Sun, Gao, Yang, Smith
-and Ren, "Label leakage and protection in two-party split learning", ICLR 2022, section 3: the norm and the cosine attack).
+and Ren, "Label leakage and protection in two-party split learning", ICLR 2022: the norm and the cosine attack). Their heuristic
+max_norm stretches each row's gradient at random, until all have the same expected square: it is about lengths, and its noise
+lies along the gradient, whose direction shows but for a sign. So the noise here is that of their other method.
 
-Marvell (section 4 there) models the gradients of each class in a batch as normal, adds normal noise whose variance along the
-difference of the classes' means differs from that across it, and minimises the sum of the Kullback-Leibler divergences of the two
-noised distributions from each other for a given power. Here the noise is that of Marvell's with one more demand: after it both
-classes have the same covariance, of variance a along the difference D of the means and o across. Their divergences then sum to
-|D|^2 / a, so a is had in closed form from the divergence that is allowed.
+Marvell models the gradients of each class in a batch as normal, adds normal noise whose variance along the difference of the
+classes' means differs from that across it, and minimises the sum of the Kullback-Leibler divergences of the two noised
+distributions from each other for a given power. Here one more demand saves the optimisation: after the noise both classes have the
+same covariance, of variance a along the difference D of the means and o across. Their divergences then sum to |D|^2 / a, so a is
+had in closed form from the divergence that is allowed.
 
 What is promised, for one row after all epochs, in that model: the divergences of what its owner sees, given the one label or the
 other, sum to at most ``divergence``, so that nobody tells the classes apart with an area under the ROC curve above
@@ -33,8 +35,7 @@ Bits = NDArray[np.bool_]
 
 def most_area(divergence: float) -> float:
     """The largest area under the ROC curve of whoever tells two distributions apart whose divergences from each other sum to
-    ``divergence``: 1/2 + t - t^2/2 for a total variation of t = sqrt(divergence)/2 at most, by Pinsker (Li et al. 2022, section
-    4.1)."""
+    ``divergence``: 1/2 + t - t^2/2 for a total variation of t = sqrt(divergence)/2 at most, by Pinsker (Li et al. 2022)."""
     distance = min(math.sqrt(divergence) / 2, 1.0)
     return 0.5 + distance - distance**2 / 2
 

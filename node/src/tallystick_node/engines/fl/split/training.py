@@ -109,7 +109,7 @@ def read_numbers(session: Session, peer: int, shape: tuple[int, ...], step: str,
 
 def _meet(session: Session, peers: Sequence[int], rows: int, settings: Settings) -> None:
     """Compare the numbers of rows and the settings."""
-    own = settings.digest()
+    own = settings.digest(rows)
     for peer in sorted(peers):
         session.channels[peer].mark("split training")
     for peer in peers:
@@ -120,7 +120,9 @@ def _meet(session: Session, peers: Sequence[int], rows: int, settings: Settings)
         if int.from_bytes(theirs[:8], "little") != rows:
             raise ProtocolViolation(peer, HELLO, f"has another number of rows than this party's {rows}: align the rows first")
         if theirs[8:] != own:
-            raise ProtocolViolation(peer, HELLO, "trains under other settings: agree on them first")
+            raise ProtocolViolation(
+                peer, HELLO, "has other settings, or takes rows in another order: agree on settings and on NumPy first"
+            )
 
 
 def security(parties: int, settings: Settings) -> SecurityStatement:
