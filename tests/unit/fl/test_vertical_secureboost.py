@@ -30,6 +30,16 @@ def test_the_trees_are_those_of_the_pooled_columns(cuts) -> None:
     assert joined(parts) == joined([fit(columns, labels, SETTINGS, names(6))])
 
 
+def test_of_cuts_of_equal_worth_the_first_is_taken() -> None:
+    """Two columns of one owner are alike: it resolves the tie in its own order, which the owner of the label does not know."""
+    columns, labels = people(seed=1)
+    columns[:, 3] = columns[:, 5] = columns[:, 1]
+    parts = across(columns, labels, [1])
+    assert joined(parts) == joined([fit(columns, labels, SETTINGS, names(6))])
+    used = {each.feature for each in parts[1].splits.values()}
+    assert 0 in used and not used & {2, 4}
+
+
 def test_an_owner_keeps_its_own_splits_alone() -> None:
     """Names are drawn at random, and the order in which cuts are offered too: two trainings show other ones."""
     columns, labels = people()
