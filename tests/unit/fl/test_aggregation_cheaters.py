@@ -124,20 +124,21 @@ def test_many_members_on_a_sparse_graph() -> None:
 
 def test_keys_that_the_coordinator_changed_are_refused() -> None:
     world = World()
-    adverts = unpack(MIDDLE, "", world.adverts(), ADVERT)
+    adverts = unpack(MIDDLE, "", world.adverts(), ADVERT, 6)
     mine = masks.public_key(bytes(range(32)))
     refused(MIDDLE, "party 2 that it did not sign", world.party[0].share, pack({**adverts, 2: mine + adverts[2][32:]}))
     refused(MIDDLE, "left this party out", world.party[2].share, pack({k: v for k, v in adverts.items() if k != 2}))
     refused(MIDDLE, "3 members where 4", world.party[1].share, pack({k: v for k, v in adverts.items() if k < 3}))
     refused(MIDDLE, "party 7", world.party[3].share, pack({**adverts, 7: adverts[2]}))
     refused(MIDDLE, "ascending", world.watcher.advertised, pack(adverts)[164:] + pack(adverts)[:164])
-    refused(MIDDLE, "ascending", world.watcher.advertised, pack(adverts) + pack({5: adverts[5]}))
+    twice = pack({k: v for k, v in adverts.items() if k < 5}) + pack({4: adverts[4]})
+    refused(MIDDLE, "ascending", world.watcher.advertised, twice)
     refused(MIDDLE, "records of 164", world.party[4].share, pack(adverts) + b"x")
 
 
 def test_keys_of_another_round_are_refused() -> None:
     world = World()
-    old = unpack(MIDDLE, "", world.adverts(), ADVERT)
+    old = unpack(MIDDLE, "", world.adverts(), ADVERT, 6)
     world.begin(1)
     fresh = {member: each.advertise() for member, each in world.party.items()}
     refused(2, "did not sign for this round", world.coordinator.advertise, {**fresh, 2: old[2]})
@@ -160,7 +161,7 @@ def test_shares_that_the_coordinator_changed_are_refused() -> None:
     world = World()
     shares = world.shares()
     refused(MIDDLE, "party 0 did not seal", world.party[3].mask, changed(shares[3], MEMBER), world.vectors[3])
-    mine = unpack(MIDDLE, "", shares[4], SEALED)
+    mine = unpack(MIDDLE, "", shares[4], SEALED, 6)
     refused(MIDDLE, "party 1 did not seal", world.party[4].mask, pack({**mine, 1: mine[2]}), world.vectors[4])
     refused(MIDDLE, "no neighbour", world.party[5].mask, pack({5: mine[1]}), world.vectors[5])
 
@@ -179,6 +180,24 @@ def test_nobody_reveals_when_the_coordinator_tells_two_stories_of_who_survived()
     refused(MIDDLE, "not of these survivors", world.party[0].reveal, pack({**one, **two}))
 
 
+def test_a_member_that_announces_two_secrets_cannot_have_parties_take_off_different_masks() -> None:
+    """Member 5, with the coordinator, signs two adverts and opens each party the secret that it was shown. Both would fit the
+    committed sum, which is masked: the sums that parties read off it would differ."""
+    world = World()
+    one = unpack(MIDDLE, "", world.adverts(), ADVERT, 6)
+    again = Member(world.round, MIDDLE, world.coordinator.signers, 5, world.signing[5])
+    two = pack({**one, 5: again.advertise()})
+    shares = world.coordinator.share(
+        {member: each.share(two if member == 4 else pack(one)) for member, each in world.party.items() if member != 5}
+    )
+    for member in (0, 1, 2, 3, 4):
+        world.coordinator.add(member, *world.party[member].mask(shares[member], world.vectors[member]))
+    announcement = world.coordinator.announce()
+    signatures = {member: world.party[member].confirm(announcement) for member in (0, 1, 2, 3, 4)}
+    refused(MIDDLE, "confirmation of party 0", world.party[4].reveal, pack(signatures))
+    refused(MIDDLE, "confirmation of party 4", world.party[0].reveal, pack(signatures))
+
+
 def test_a_member_reveals_and_confirms_once() -> None:
     world = World()
     announcement = world.announcement()
@@ -193,7 +212,7 @@ def test_a_member_reveals_and_confirms_once() -> None:
 def test_what_a_member_reveals_is_never_both_of_one_peer() -> None:
     world = World()
     certificate = world.certificate(silent=(2, 5))
-    revealed = unpack(0, "", world.party[0].reveal(certificate), SHARE)
+    revealed = unpack(0, "", world.party[0].reveal(certificate), SHARE, 6)
     kept = world.party[0]._shares
     assert revealed.keys() == set(world.members)
     for peer, share in revealed.items():
@@ -285,10 +304,19 @@ def test_an_audit_shows_another_vector_than_was_committed() -> None:
     world = World()
     world.proof(world.opening())
     vector = world.coordinator.vectors[5].copy()
-    assert len(world.party[0].audit(5, vector)) == PROJECTED
     vector[1] += 1
     refused(MIDDLE, "party 5 did not commit to", world.party[0].audit, 5, vector)
+    assert len(world.party[0].audit(5, world.coordinator.vectors[5])) == PROJECTED
     refused(MIDDLE, "not due", world.party[0].audit, 17, vector)
+    refused(MIDDLE, "not due", world.party[0].audit, 5, world.coordinator.vectors[5])  # again: no audits without end
+
+
+def test_lists_of_more_than_all_members_are_refused_before_they_are_read() -> None:
+    world = World()
+    many = b"".join(struct.pack("<I", member) for member in range(1 << 20))
+    refused(MIDDLE, "more records than the 6 members", unpack, MIDDLE, "", many, 0, 6)
+    world.watcher.advertised(world.adverts())
+    refused(MIDDLE, "more records than the 6 members", world.watcher.announced, bytes(4) + many)
 
 
 # -- a member that cheats

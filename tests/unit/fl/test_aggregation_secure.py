@@ -146,5 +146,8 @@ def test_shares_of_members_that_no_round_tolerates_are_refused() -> None:
             SecureSum(**wrong)
     with pytest.raises(ValueError, match="fewer than all"):
         SecureSum(dropped=0.4, corrupted=0.5).plan(10)
+    for exposed in (SecureSum(dropped=0.4), SecureSum(dropped=0, corrupted=0.1)):  # the coordinator is a member itself
+        with pytest.raises(ValueError, match="the coordinator alone"):
+            exposed.plan(5)
     assert SecureSum(dropped=1 / 3).plan(30).corrupted == 9
     assert SecureSum(dropped=1 / 3).security(30).corruptions == 9

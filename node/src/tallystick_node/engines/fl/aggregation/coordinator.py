@@ -49,7 +49,7 @@ class Coordinator(Observer):
         self._stay("share", replies, self.adverts)
         sealed = {}
         for member, message in replies.items():
-            sealed[member] = unpack(member, "share", message, SEALED)
+            sealed[member] = unpack(member, "share", message, SEALED, len(self.round.members))
             if sealed[member].keys() != self.graph[member]:
                 raise ProtocolViolation(member, "share", "sent shares for others than its neighbours")
         self._sharers = set(replies)
@@ -99,7 +99,7 @@ class Coordinator(Observer):
         self._stay("unmask", replies, self.survivors)
         shares: dict[int, dict[int, bytes]] = {member: {} for member in (*self.survivors, *self.dropped)}
         for holder, message in replies.items():
-            revealed = unpack(holder, "unmask", message, sharing.SHARE)
+            revealed = unpack(holder, "unmask", message, sharing.SHARE, len(self.round.members))
             if revealed.keys() != {*self.graph[holder], holder} & shares.keys():
                 raise ProtocolViolation(holder, "unmask", "revealed shares of others than its neighbours")
             for owner, share in revealed.items():
@@ -133,7 +133,8 @@ class Coordinator(Observer):
         except sharing.Unrecoverable as error:
             raise ProtocolViolation(owner, "unmask", f"shared a secret that its neighbours cannot recover: {error}") from None
         if not self.opens(owner, secret):
-            raise ProtocolViolation(owner, "unmask", "shared another secret than it announced")
+            rule = "shared another secret than it announced, or a holder revealed a wrong share of it where none was to spare"
+            raise ProtocolViolation(owner, "unmask", rule)
         self.liars.update(wrong)
         return secret
 

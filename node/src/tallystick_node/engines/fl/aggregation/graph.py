@@ -2,8 +2,8 @@
 
 Bell, Bonawitz, Gascon, Lepoint and Raykova (CCS 2020, section 3) replace the complete graph of Bonawitz et al. (CCS 2017) by the
 Harary graph of degree k under a random order: a ring in which each member is joined to the k / 2 on each side. For n members of
-whom c may collude with the coordinator and d may drop out, k and the threshold t of the shares are the smallest for which, by
-union bounds over the members,
+whom c may collude, the coordinator among them if it is a member, and d may drop out, k and the threshold t of the shares are the
+smallest for which, by union bounds over the members,
 
 - a member has t neighbours that collude with probability at most 2^-80 (hypergeometric tail; drawn from the n - d least that join),
 - fewer than t of a member's neighbours stay with probability at most 2^-40,
@@ -43,7 +43,7 @@ class Plan:
     """The numbers of a round."""
 
     members: int
-    corrupted: int  # members that may collude with the coordinator
+    corrupted: int  # members that may collude; a coordinator that is a member counts among them
     dropped: int  # members that may drop out, over the whole round
     degree: int  # neighbours of a member
     threshold: int  # shares that have a secret

@@ -42,6 +42,7 @@ class Member(Observer):
         self._shares: dict[int, bytes] = {}
         self.masked: Words = np.empty(0, np.uint32)  # what it sent, where sums are verified
         self._advert = b""
+        self._audited: set[int] = set()
         self._done = ""
 
     def advertise(self) -> bytes:
@@ -78,7 +79,7 @@ class Member(Observer):
         if vector.shape != (self.round.length,):
             raise ValueError(f"the vector has another shape than ({self.round.length},)")
         masked = quantisation.encode(vector, len(self.round.members))
-        received = unpack(self.coordinator, "share", shares, SEALED)
+        received = unpack(self.coordinator, "share", shares, SEALED, len(self.round.members))
         if not received.keys() <= self.graph[self.index]:
             raise ProtocolViolation(self.coordinator, "share", "forwarded shares of a party that is no neighbour")
         for sender, sealed in received.items():
@@ -96,7 +97,8 @@ class Member(Observer):
         return masked, root + self._sign(b"root", root)
 
     def confirm(self, announcement: bytes) -> bytes:
-        """To the coordinator, from who it says survived: this member's signature under just that."""
+        """To the coordinator, from who it says survived: this member's signature under just that, for those who
+        advertised."""
         self._step("mask", "confirm")
         self.announced(announcement)
         if self.index not in self.survivors:
@@ -105,7 +107,7 @@ class Member(Observer):
         if self._shares.keys() != holders & {*self.survivors, *self.dropped}:
             rule = "announced that parties took part whose shares it did not forward, or forgot those whose it did"
             raise ProtocolViolation(self.coordinator, "survivors", rule)
-        return self._sign(b"confirm", announcement)
+        return self._sign(b"confirm", self.said(announcement))
 
     def reveal(self, certificate: bytes) -> bytes:
         """To the coordinator, when enough have confirmed: the share of each survivor's own mask, or of each dropped member's
@@ -121,12 +123,13 @@ class Member(Observer):
         return self._vouch(self.index, self.masked)
 
     def audit(self, subject: int, words: Words) -> bytes:
-        """To the coordinator, after :meth:`vouch`, any number of times: the projection of a survivor's masked vector, signed, once
-        it is seen to be the one that the survivor committed to."""
-        if self._done != "vouch" or subject not in self.survivors:
+        """To the coordinator, after :meth:`vouch`, once for a survivor: the projection of its masked vector, signed, when that is
+        the one that the survivor committed to."""
+        if self._done != "vouch" or subject not in self.survivors or subject in self._audited:
             raise ProtocolViolation(self.coordinator, "audit", "asked for an audit that is not due")
         if projection.root(self.round.digest + struct.pack("<I", subject), words) != self.roots[subject]:
             raise ProtocolViolation(self.coordinator, "audit", f"showed a vector that party {subject} did not commit to")
+        self._audited.add(subject)
         return self._vouch(subject, words)
 
     def _vouch(self, subject: int, words: Words) -> bytes:

@@ -78,12 +78,14 @@ def pack(records: Mapping[int, bytes]) -> bytes:
     return b"".join(struct.pack("<I", member) + records[member] for member in sorted(records))
 
 
-def unpack(peer: int, step: str, message: bytes, size: int) -> dict[int, bytes]:
-    """What :func:`pack` packed, from a peer. Raises ProtocolViolation unless the message is records of so many bytes, of members in
-    ascending order."""
+def unpack(peer: int, step: str, message: bytes, size: int, most: int) -> dict[int, bytes]:
+    """What :func:`pack` packed, from a peer. Raises ProtocolViolation unless the message is at most ``most`` records of so many
+    bytes, of members in ascending order."""
     whole = MEMBER + size
     if len(message) % whole:
         raise ProtocolViolation(peer, step, f"sent {len(message)} bytes where records of {whole} were due")
+    if len(message) > most * whole:
+        raise ProtocolViolation(peer, step, f"sent more records than the {most} members can fill")
     records: dict[int, bytes] = {}
     last = -1
     for at in range(0, len(message), whole):

@@ -17,7 +17,7 @@ from tallystick.commitments.projection import POINTS, ZERO, Projection, challeng
 
 from tallystick_node.engines.channel import ProtocolViolation
 from tallystick_node.engines.fl.aggregation import graph, masks, projection, quantisation
-from tallystick_node.engines.fl.aggregation.messages import MEMBER, SIGNATURE, Round, check, unpack
+from tallystick_node.engines.fl.aggregation.messages import MEMBER, SIGNATURE, Round, check, pack, unpack
 from tallystick_node.engines.fl.aggregation.quantisation import Words
 
 ROOT = 32  # bytes
@@ -55,6 +55,7 @@ class Observer:
         self.dropped: tuple[int, ...] = ()  # shared their keys, sent no masked vector
         self.roots: dict[int, bytes] = {}
         self.challenge = b""
+        self._advertised = b""
         self._announcement = b""
         self._aggregate: Projection = ZERO
 
@@ -62,7 +63,7 @@ class Observer:
 
     def advertised(self, message: bytes) -> None:
         """The adverts of all who take part."""
-        adverts = unpack(self.coordinator, "advertise", message, ADVERT)
+        adverts = unpack(self.coordinator, "advertise", message, ADVERT, len(self.round.members))
         self._enough("advertise", len(adverts))
         for member, advert in adverts.items():
             self.check_advert(self.coordinator, member, advert)
@@ -82,9 +83,9 @@ class Observer:
         size = masks.KEY
         for member, advert in adverts.items():
             self.adverts[member] = Advert(advert[:size], advert[size : 2 * size], advert[2 * size : 3 * size])
-        contents = b"".join(adverts[member][:-SIGNATURE] for member in sorted(adverts))
-        seed = hashlib.sha256(self.round.digest + contents).digest()
-        self.graph = graph.draw(sorted(adverts), self.round.plan.degree, seed)
+        contents = pack({member: advert[:-SIGNATURE] for member, advert in adverts.items()})
+        self._advertised = hashlib.sha256(self.round.digest + contents).digest()
+        self.graph = graph.draw(sorted(adverts), self.round.plan.degree, self._advertised)
 
     # -- who survived
 
@@ -92,10 +93,10 @@ class Observer:
         """The coordinator's word on who survived and who dropped out, and the roots of what the survivors sent."""
         step, peer = "survivors", self.coordinator
         count = int.from_bytes(message[:4], "little")
-        size = COMMITTED if self.round.verified else 0
+        size, most = COMMITTED if self.round.verified else 0, len(self.round.members)
         cut = 4 + count * (MEMBER + size)
-        found = unpack(peer, step, message[4:cut], size)
-        gone = unpack(peer, step, message[cut:], 0)
+        found = unpack(peer, step, message[4:cut], size, most)
+        gone = unpack(peer, step, message[cut:], 0, most)
         if len(found) != count or found.keys() & gone.keys() or not (found.keys() | gone.keys()) <= self.adverts.keys():
             raise ProtocolViolation(peer, step, "announced survivors that did not take part, or also dropped out")
         self._enough(step, count)
@@ -119,9 +120,14 @@ class Observer:
         self.roots = {member: committed[:ROOT] for member, committed in found.items()} if self.round.verified else {}
         self._announcement = message
 
+    def said(self, announcement: bytes) -> bytes:
+        """What a survivor confirms: the announcement, and the adverts that it was shown. A member can sign two adverts, whose
+        secrets take off two masks; so parties that were shown different ones must not go on with one another."""
+        return self._advertised + announcement
+
     def certified(self, message: bytes) -> None:
         """The survivors' signatures under the announcement: enough of them that no other announcement has as many."""
-        signatures = unpack(self.coordinator, "confirm", message, SIGNATURE)
+        signatures = unpack(self.coordinator, "confirm", message, SIGNATURE, len(self.round.members))
         for member, signature in signatures.items():
             self.check_confirmation(self.coordinator, member, signature)
         if len(signatures) < self.round.plan.quorum:
@@ -130,15 +136,17 @@ class Observer:
 
     def check_confirmation(self, peer: int, member: int, signature: bytes) -> None:
         """Raise unless it is a survivor's confirmation of the announcement."""
-        if member not in self.survivors or not check(self.signers, self.round, b"confirm", member, self._announcement, signature):
-            raise ProtocolViolation(peer, "confirm", f"sent a confirmation of party {member} that is not of these survivors")
+        said = self.said(self._announcement)
+        if member not in self.survivors or not check(self.signers, self.round, b"confirm", member, said, signature):
+            rule = f"sent a confirmation of party {member} that is not of these survivors, or of other adverts"
+            raise ProtocolViolation(peer, "confirm", rule)
 
     # -- the sum
 
     def opened(self, opening: bytes, whole: Whole) -> Words:
         """The sum modulo 2^32, from the masked sum and the secrets that take off its masks, both checked by what the members
         announced. Fixes the challenge of the projections."""
-        secrets = unpack(self.coordinator, "unmask", opening, masks.KEY)
+        secrets = unpack(self.coordinator, "unmask", opening, masks.KEY, len(self.round.members))
         if secrets.keys() != {*self.survivors, *self.dropped}:
             raise ProtocolViolation(self.coordinator, "unmask", "sent secrets of others than those who sent or dropped out")
         for member, secret in secrets.items():
@@ -193,7 +201,7 @@ class Observer:
 
     def accept(self, message: bytes) -> None:
         """The projections of all survivors' vectors. Raises unless they add up to the aggregate's."""
-        records = unpack(self.coordinator, "projection", message, PROJECTED)
+        records = unpack(self.coordinator, "projection", message, PROJECTED, len(self.round.members))
         if tuple(records) != self.survivors:
             raise ProtocolViolation(self.coordinator, "projection", "sent projections of others than the survivors")
         found = [self.check_projection(self.coordinator, member, record) for member, record in records.items()]

@@ -31,9 +31,9 @@ class SecureSum(Aggregation):
 
     The coordinator of round r is member number r modulo their count. A member that is silent for as long as a channel waits, or
     whose link breaks, drops out; what it already sent counts. ``dropped``: the share of a round's members that may; ``corrupted``:
-    the share that may collude with the coordinator, by default as many as then can (fewer than all less twice the dropping). All
-    messages but the keys that sign them pass through the coordinator: if *it* is lost, the round fails. A round number is used
-    once.
+    the share that may collude, the coordinator among them, by default as many as then can (fewer than all less twice the
+    dropping). All messages but the keys that sign them pass through the coordinator: if *it* is lost, the round fails. A round
+    number is used once.
 
     ``verified``: every member commits to its masked vector before it can know what the coordinator makes of it, takes the masks off
     itself, and accepts the sum only if it is that of what was committed (:mod:`.projection`). Without it the coordinator is trusted
@@ -64,6 +64,11 @@ class SecureSum(Aggregation):
         """The numbers for a round of so many. Raises ValueError when they do not allow the shares that were asked for."""
         dropped = math.floor(members * self._dropped + 1e-9)
         corrupted = members - 2 * dropped - 1 if self._corrupted is None else math.floor(members * self._corrupted + 1e-9)
+        if corrupted < 1:
+            raise ValueError(
+                f"of {members} members {dropped} may drop out and none may collude, so the coordinator alone would have every "
+                "secret: allow fewer to drop out, or one or more to collude"
+            )
         return plan(members, corrupted, dropped)
 
     def total(self, session: Session, vector: NDArray[np.float64], members: Sequence[int], round: int) -> NDArray[np.float64]:  # noqa: A002
@@ -85,9 +90,10 @@ class SecureSum(Aggregation):
 
     def security(self, parties: int) -> SecurityStatement:
         """Private against a coordinator that deviates, with colluding members; correct against one that deviates alone if
-        verified."""
+        verified. Who is named in an abort broke a rule as far as the one that names it can see; a member that seals or reveals a
+        wrong share can have another named, so nobody is convicted."""
         return SecurityStatement(
-            adversary="malicious-with-identifiable-abort" if self._verified else "semi-honest",
+            adversary="malicious-with-abort" if self._verified else "semi-honest",
             corruptions=self.plan(parties).corrupted,
             parties=parties,
             computational_bits=128,
