@@ -47,7 +47,7 @@ def parameters() -> dict[str, Any]:
         },
         "privacy": None,
         "held_out": 20,
-        "minimum_group": 50,
+        "minimum_group": 30,
     }  # fmt: skip
 
 

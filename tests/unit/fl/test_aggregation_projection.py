@@ -148,3 +148,11 @@ def test_a_journal_forgets_a_round_that_was_written_by_half(tmp_path) -> None:
 def test_only_verified_rounds_are_kept(tmp_path) -> None:
     with pytest.raises(ValueError, match="verified"):
         SecureSum(verified=False, journal=Journal(tmp_path))
+
+
+def test_a_journal_does_not_make_up_rounds_that_it_does_not_have(tmp_path) -> None:
+    journal = Journal(tmp_path)
+    journal.append(np.ones(5, np.uint32), np.full(5, 7, np.uint64))
+    with pytest.raises(ValueError, match="5 entries"):
+        journal.rewind(6)
+    assert journal.entries == 5

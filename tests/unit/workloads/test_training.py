@@ -228,3 +228,50 @@ def test_only_points_that_all_keep_are_gone_on_from(tmp_path) -> None:
     other.channels[0].send(b"x" * 11)
     with pytest.raises(ProtocolViolation, match="points of a training"):
         kept[0].agree(one)
+
+
+def test_points_that_the_journal_no_longer_has_are_forgotten(tmp_path) -> None:
+    """Else a later attempt goes on from a round whose sums were thrown away: what stands for them in the proof would be zeros."""
+    kept = Checkpoints(tmp_path)
+    for mark in ((7, 70), (8, 80)):
+        kept.keep(Mark(*mark), b"")
+    kept.rewind(70)
+    assert kept.marks == [Mark(7, 70)]
+    kept.rewind(0)
+    kept.keep(Mark(1, 10), b"anew")  # no point of the attempt before outlives it, or pushes this one out
+    assert kept.marks == [Mark(1, 10)]
+
+
+def test_a_peer_that_denies_its_checkpoints_cannot_have_earlier_sums_left_out_of_the_proof(run_workload, tmp_path) -> None:
+    """Account 1 stops after round 4, claims in the second attempt to keep nothing and stops in round 2, and remembers in the
+    third."""
+    spec = spec_of(asked())
+
+    class Ends(Training):
+        def __init__(self, after: int) -> None:
+            self.after = f"round {after} "
+
+        def run(self, spec, party, table, session, scratch):
+            def stop(phase, fraction):
+                if party == ACCOUNTS[1] and phase.startswith(self.after):
+                    raise RuntimeError("killed")
+
+            return super().run(spec, party, table, replace(session, progress=stop), scratch)
+
+    run_workload(Ends(4), spec, TABLES, seconds=2.0)
+    hidden, shown = tmp_path / "hidden", tmp_path / "1" / "checkpoints"
+    shutil.copytree(shown, hidden)
+    shutil.rmtree(shown)
+    run_workload(Ends(2), spec, TABLES, seconds=2.0)
+    for path in hidden.iterdir():
+        shutil.copy(path, shown)
+    outcome = run_workload(Training(), spec, TABLES).outcomes[0]
+    sums = np.fromfile(outcome.files[AGGREGATE], np.uint64).reshape(-1)
+    length = Parameters.parse(spec.parameters).federation.packing.length
+    assert all(round_.any() for round_ in np.split(sums[: 8 * length], 8))
+
+
+def test_a_few_held_out_rows_are_not_measured(run_workload) -> None:
+    """Measures of one row would show its class and its score."""
+    few = run_workload(Training(), spec_of(asked(held_out=1)), TABLES, seconds=3.0)
+    assert isinstance(few.outcomes[0], OutputRefused) and "hold" in str(few.outcomes[0])

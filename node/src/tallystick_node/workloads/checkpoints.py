@@ -1,7 +1,8 @@
 """Where a party of a training stands, kept from one attempt of a task to the next, and how the parties agree where to go on.
 
 After every round a party keeps its checkpoint. When an attempt fails, parties may have been a round apart, so each keeps the last
-two. The next attempt goes on from the last one that all have, or begins anew.
+two. The next attempt goes on from the last one that all have, or begins anew. What comes after is of rounds that are repeated: it
+is forgotten, with its part of the journal.
 """
 
 from __future__ import annotations
@@ -47,6 +48,12 @@ class Checkpoints:
         draft.replace(self._path(mark))
         for old in self.marks[:-_KEPT]:
             self._path(old).unlink()
+
+    def rewind(self, entries: int) -> None:
+        """Forget the checkpoints that come after so many entries of the journal: without these they stand for nothing."""
+        for mark in self.marks:
+            if mark.entries > entries:
+                self._path(mark).unlink()
 
     def read(self, mark: Mark) -> bytes:
         """One that is kept."""

@@ -82,7 +82,9 @@ class Training(Workload):
         return replace(
             promised,
             learns={
-                "owner": "the model after every round, and so the sum of the owners' changes of it, never one of them",
+                "owner": "the model after every round, and so the sum of the owners' changes of it, never one of them; the sums of "
+                "their losses, how many changes were cut, and what was measured on all held-out rows: of classes how many of each "
+                "were scored how",
                 "receiver": "the same, and the masked sums that prove them",
                 "public": "the spec, who took part, how many rows each has, and digests and projections of masked numbers",
             },
@@ -122,8 +124,11 @@ class Training(Workload):
             checkpoints.keep(Mark(round_, journal.entries), content)
             session.progress(f"round {round_} of {rounds}{_quality(last_record(content))}", round_ / (rounds + 1))
 
+        checkpoints.rewind(journal.entries)
         begun = checkpoints.agree(session)
-        journal.rewind(begun.entries if begun else 0)
+        entries = begun.entries if begun else 0
+        checkpoints.rewind(entries)  # before the journal: a point without its part of it must never be kept
+        journal.rewind(entries)
         if begun:
             session.progress(f"going on after round {begun.round} of {rounds}", begun.round / (rounds + 1))
         try:
@@ -187,10 +192,11 @@ def _client(parameters: Parameters, table: pa.Table, number: int) -> Client:
         answers = scaled(table, [target])[:, 0]
     rows = Rows(features, answers)
     out = len(rows) * parameters.held_out // 100
-    if len(rows) - out < parameters.minimum_group:
+    least = parameters.minimum_group
+    if len(rows) - out < least or (parameters.held_out and out < least):
         raise OutputRefused(
-            f"an owner has fewer than {parameters.minimum_group} rows to train on",
-            remedy="lower minimum_group, hold out less, or leave the owner out",
+            f"an owner has fewer than {least} rows to train on, or to hold out and measure on",
+            remedy="lower minimum_group, hold out another share, or leave the owner out",
         )
     order = np.random.default_rng([parameters.federation.schedule.seed, number]).permutation(len(rows))
     return Client(number, rows.pick(order[: len(rows) - out]), rows.pick(order[len(rows) - out :]) if out else None)

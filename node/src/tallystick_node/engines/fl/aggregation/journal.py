@@ -39,7 +39,10 @@ class Journal:
         return self._sums.stat().st_size // 8
 
     def rewind(self, entries: int) -> None:
-        """Forget what comes after so many entries: rounds that a party repeats after a fault."""
+        """Forget what comes after so many entries: rounds that a party repeats after a fault. Raises ValueError when there are
+        fewer: what is missing would be zeros, and the proof one of other sums than were used."""
+        if entries > self.entries:
+            raise ValueError(f"a journal of {self.entries} entries cannot go back to {entries}")
         os.truncate(self._sums, 8 * entries)
         os.truncate(self._sent, 4 * entries)
 
