@@ -129,7 +129,7 @@ def test_keys_that_the_coordinator_changed_are_refused() -> None:
     refused(MIDDLE, "party 2 that it did not sign", world.party[0].share, pack({**adverts, 2: mine + adverts[2][32:]}))
     refused(MIDDLE, "left this party out", world.party[2].share, pack({k: v for k, v in adverts.items() if k != 2}))
     refused(MIDDLE, "3 members where 4", world.party[1].share, pack({k: v for k, v in adverts.items() if k < 3}))
-    refused(MIDDLE, "party 7", world.party[3].share, pack({**adverts, 7: adverts[2]}))
+    refused(MIDDLE, "party 7", world.party[3].share, pack({7: adverts[2], **{k: v for k, v in adverts.items() if k < 5}}))
     refused(MIDDLE, "ascending", world.watcher.advertised, pack(adverts)[164:] + pack(adverts)[:164])
     twice = pack({k: v for k, v in adverts.items() if k < 5}) + pack({4: adverts[4]})
     refused(MIDDLE, "ascending", world.watcher.advertised, twice)
