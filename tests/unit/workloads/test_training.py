@@ -271,6 +271,16 @@ def test_a_peer_that_denies_its_checkpoints_cannot_have_earlier_sums_left_out_of
     assert all(round_.any() for round_ in np.split(sums[: 8 * length], 8))
 
 
+def test_an_attempt_after_one_that_gave_its_sums_away_begins_anew(run_workload, tmp_path) -> None:
+    """The parties computed, but did not agree on a statement: the receiver's journal is over, the others' are whole."""
+    spec = spec_of(asked())
+    first = run_workload(Training(), spec, TABLES).outcomes[0]
+    again = run_workload(Training(), spec, TABLES).outcomes
+    assert not any(isinstance(each, Exception) for each in again.values()), again
+    assert again[0].result == first.result
+    assert np.fromfile(again[0].files[AGGREGATE], np.uint64).all()
+
+
 def test_a_few_held_out_rows_are_not_measured(run_workload) -> None:
     """Measures of one row would show its class and its score."""
     few = run_workload(Training(), spec_of(asked(held_out=1)), TABLES, seconds=3.0)

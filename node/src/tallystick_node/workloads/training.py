@@ -85,6 +85,7 @@ class Training(Workload):
                 "owner": "the model after every round, and so the sum of the owners' changes of it, never one of them; the sums of "
                 "their losses, how many changes were cut, and what was measured on all held-out rows: of classes how many of each "
                 "were scored how",
+                "owners that collude": "the sum of the other owners' changes and measures: those of one, where all but one collude",
                 "receiver": "the same, and the masked sums that prove them",
                 "public": "the spec, who took part, how many rows each has, and digests and projections of masked numbers",
             },
