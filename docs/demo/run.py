@@ -219,7 +219,7 @@ class Demonstration:
             },
             "privacy": None,
             "held_out": 20,
-            "minimum_group": 50,
+            "minimum_group": 30,
         }  # fmt: skip
         columns = {account: [*ANALYSED, "diagnosis"] for account in self.grants}
         spec = self.alder.draft(
