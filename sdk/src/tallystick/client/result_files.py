@@ -77,11 +77,14 @@ def task_in(path: Path) -> str | None:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             content = file.read(length) if 2 <= length <= MAX_HEADER else b""
-        said = json.loads(json.loads(content)["__metadata__"]["header"])["task"]
+        canonical.require_flat(content)
+        header = json.loads(content)["__metadata__"]["header"]
+        canonical.require_flat(header.encode())
+        said = json.loads(header)["task"]
         return canonical.hex32(canonical.unhex32(said))
     except OSError as error:
         raise _unreadable(path, error) from None
-    except (ValueError, KeyError, TypeError, RecursionError, MalformedDocument):
+    except (ValueError, KeyError, TypeError, AttributeError, MalformedDocument):
         return None
 
 

@@ -52,7 +52,7 @@ def decode(data: bytes, limit: int) -> Any:
     """
     if len(data) > limit:
         raise MalformedDocument(f"{len(data)} bytes, more than the {limit} that this document may have")
-    _check_depth(data)
+    require_flat(data)
     try:
         value = json.loads(
             data.decode("utf-8", "strict"),
@@ -106,8 +106,9 @@ def unhex32(value: str) -> bytes:
     return bytes.fromhex(value[2:])
 
 
-def _check_depth(data: bytes) -> None:
-    # Before the parser runs: CPython's recurses on the C stack, and hostile nesting can kill the process.
+def require_flat(data: bytes) -> None:
+    """Raise :class:`MalformedDocument` for JSON that is nested too deep to be given to a parser: CPython's recurses on the C
+    stack, and hostile nesting can kill the process."""
     depth = 0
     for bracket in _BRACKETS.findall(_STRINGS.sub(b"", data)):
         depth += 1 if bracket in b"[{" else -1

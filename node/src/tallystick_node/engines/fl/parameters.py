@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from tallystick_node.engines import flat_json
+
 Vector = NDArray[np.float64]
 KINDS = ("float32", "float64")
 MAX_ARRAYS = 4096
@@ -170,9 +172,9 @@ def load_header(content: bytes) -> dict[str, Any]:
     """The header of a safetensors file, empty where it has none of ours; no array is read. Raises ValueError."""
     try:
         length = int.from_bytes(content[:8], "little")
-        metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-        header = json.loads(metadata.get("header", "{}"))
-    except (TypeError, RecursionError, ValueError, AttributeError) as error:
+        metadata = flat_json.parse(content[8 : 8 + length]).get("__metadata__", {})
+        header = flat_json.parse(metadata.get("header", "{}").encode())
+    except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"no safetensors file: {error}") from None
     if not isinstance(header, dict):
         raise ValueError("no safetensors file of ours: its header is no JSON object")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tallystick_node.engines import flat_json
 from tallystick_node.engines.fl.vertical.parts import InvalidPart
 
 Family = Literal["linear", "logistic"]
@@ -45,8 +46,8 @@ class Coefficients:
         if len(data) > MAX_BYTES:
             raise InvalidPart(f"the document has more than {MAX_BYTES} bytes")
         try:
-            value = json.loads(data)
-        except (ValueError, RecursionError):
+            value = flat_json.parse(data)
+        except ValueError:
             raise InvalidPart("the document is not JSON") from None
         names = {"format", "family", "owners", "owner", "features", "weights", "intercept"}
         if not isinstance(value, dict) or set(value) != names or value["format"] != FORMAT:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tallystick_node.engines import flat_json
 from tallystick_node.engines.fl.vertical.binning import MAX_FEATURES
 
 FORMAT = "tallystick boosted trees v1"
@@ -94,8 +95,8 @@ class Part:
         if len(data) > MAX_BYTES:
             raise InvalidPart(f"the document has more than {MAX_BYTES} bytes")
         try:
-            value = json.loads(data)
-        except (ValueError, RecursionError):
+            value = flat_json.parse(data)
+        except ValueError:
             raise InvalidPart("the document is not JSON") from None
         fields = _members(value, ("format", "owner", "features", "splits", "ensemble"), "document")
         if fields["format"] != FORMAT:

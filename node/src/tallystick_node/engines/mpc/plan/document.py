@@ -13,7 +13,6 @@ import base64
 import binascii
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +20,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from tallystick_node.engines import flat_json
 from tallystick_node.engines.mpc.plan.kinds import (
     BIT,
     MAX_FRACTION,
@@ -47,8 +47,6 @@ CONSTANT = "constant"
 
 MAX_DEPTH = 8  # of arrays and objects in one another
 
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_BRACKETS = re.compile(rb"[\[\]{}]")
 _DOMAIN = b"tallystick/v1/plan\0"
 
 
@@ -167,11 +165,10 @@ class Plan:
         """Read canonical bytes. Raises InvalidPlan, and nothing else."""
         if len(data) > LIMIT:
             raise InvalidPlan(f"plan: {len(data)} bytes, more than {LIMIT}")
-        _require_flat(data)
         try:
-            value = json.loads(data.decode())
-        except (ValueError, RecursionError):  # ValueError: not UTF-8, not JSON, an integer of thousands of digits
-            raise InvalidPlan("plan: not JSON") from None
+            value = flat_json.parse(data)
+        except ValueError as error:  # not UTF-8, not JSON, an integer of thousands of digits, deep
+            raise InvalidPlan(f"plan: no JSON that is read here: {str(error)[:80]}") from None
         plan = cls.from_json(value)
         if plan.to_bytes() != data:
             raise InvalidPlan("plan: not in canonical form (RFC 8785)")
@@ -329,15 +326,6 @@ def _name(value: Any, where: str) -> str:
     if not isinstance(value, str) or not 1 <= len(value) <= 128 or not value.isprintable():
         raise InvalidPlan(f"{where}: must be printable text of 1 to 128 characters")
     return value
-
-
-def _require_flat(data: bytes) -> None:
-    """Before the parser runs: CPython's recurses on the C stack, and hostile nesting can kill the process."""
-    depth = 0
-    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", data)):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > MAX_DEPTH:
-            raise InvalidPlan(f"plan: nested more than {MAX_DEPTH} deep")
 
 
 def _canonical(value: Any) -> bytes:
