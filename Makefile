@@ -37,7 +37,7 @@ demo: setup ## See the whole product work: chain, three hospitals, two audited c
 test: setup ## Run all tests (Anvil), about ten minutes on two cores
 	@$(BIN)/python -m pytest -n 2 -m "not slow" tests
 
-test-slow: setup ## Run the tests that take minutes: the tutorial, command by command
+test-slow: setup ## Run the tests that take minutes: the tutorial, a two-party task, a node with cold kernels
 	@$(BIN)/python -m pytest -m slow tests
 
 test-ganache: setup ## Run the contract and story tests on Ganache

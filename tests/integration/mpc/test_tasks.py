@@ -108,7 +108,8 @@ def test_the_model_is_traced_to_both_datasets_and_all_three_parties(five: Five, 
 
 
 @pytest.mark.parametrize(
-    ("protocol", "adversary"), [("two-party", "semi-honest"), ("replicated-malicious", "malicious-with-abort")]
+    ("protocol", "adversary"),
+    [pytest.param("two-party", "semi-honest", marks=pytest.mark.slow), ("replicated-malicious", "malicious-with-abort")],
 )
 def test_owners_share_and_are_done_others_compute_and_one_receives(
     five: Five, tmp_path: Path, protocol: str, adversary: str

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.xdist_group("mpc")
 ENGINE = "replicated"
 
 
+@pytest.mark.slow
 def test_a_cold_node_accepts_as_soon_as_it_is_warm(five: Five) -> None:
     dogwood = five.homes[3]
     five.network.halt(dogwood)
