@@ -107,8 +107,8 @@ def test_a_compute_party_that_is_suspended_is_cut_at_once_and_there_is_no_next_a
 
 def test_a_run_that_takes_longer_than_its_task_allows_is_ended(five: Five) -> None:
     """Cedar hangs, and the task's time is over before the others' patience with it."""
-    with computing(five, attempts=1, run_seconds=8) as (task, _):
-        until(lambda: state(five, task) in ("Failed", "Expired"), 30)
+    with computing(five, attempts=1, run_seconds=15) as (task, _):
+        until(lambda: state(five, task) in ("Failed", "Expired"), 45)
         until(lambda: idle(five), 15)
     assert all(each["reason"] in (Reason.WORKER, Reason.PEER_ABORTED, Reason.PEER_SILENT) for each in failures(five, task))
 
