@@ -34,7 +34,7 @@ $(CHAIN_STAMP): ganache-setup/package-lock.json
 demo: setup ## See the whole product work: chain, three hospitals, two audited computations, proofs, refusals
 	@CHAIN=$(CHAIN) $(BIN)/python docs/demo/run.py
 
-test: setup ## Run all tests (Anvil), about ten minutes on two cores
+test: setup ## Run all tests (Anvil), ten to fifteen minutes on two cores
 	@$(BIN)/python -m pytest -n 2 -m "not slow" tests
 
 test-slow: setup ## Run the tests that take minutes: the tutorial, a two-party task, a node with cold kernels

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tallystick_node.engines.channel import ChannelError, ProtocolViolation, local_sessions
-from tallystick_node.engines.fl.vertical import helper, secureboost
+from tallystick_node.engines.fl.vertical import passive, secureboost
 from tallystick_node.engines.fl.vertical.binning import Binned
 from tallystick_node.engines.fl.vertical.boosting import FRACTION, Settings, fit
 from tallystick_node.engines.fl.vertical.encrypted import Histograms, Layout
@@ -114,7 +114,7 @@ CHEATS = {
     "few rows left": (0, 6, lambda message: bytes(len(message)), "fewer than 5 rows"),
     "no partition": (0, 5, lambda message: b"\0", "otherwise than its chosen cut"),
     "bits beyond the last": (0, 5, lambda message: b"\xff", "beyond the last row"),
-    "other rows at the helper": (1, 0, lambda message: (7).to_bytes(8, "little"), "number of rows"),
+    "other rows at the passive party": (1, 0, lambda message: (7).to_bytes(8, "little"), "number of rows"),
     "many candidates": (1, 1, lambda message: b"\xff" * 4, "announces more than"),
     "sums that are none": (1, 2, flip(5), "no sums of the encrypted"),
     "no unit": (1, 2, lambda message: bytes(len(message)), "no sums of the encrypted"),
@@ -125,7 +125,7 @@ CHEATS = {
 
 @pytest.mark.parametrize("cheat", CHEATS)
 def test_a_wrong_message_is_found_out(cheat) -> None:
-    """The label's owner has no columns, so that every split is the helper's; party 0 sends the label's messages."""
+    """The label's owner has no columns, so that every split is the passive party's; party 0 sends the label's messages."""
     sender, number, change, rule = CHEATS[cheat]
     columns, labels = people(rows=60, features=2)
     sessions = local_sessions(2)
@@ -138,10 +138,10 @@ def test_a_wrong_message_is_found_out(cheat) -> None:
 
 
 def test_sums_of_other_rows_than_a_nodes_are_found_out(monkeypatch) -> None:
-    """A helper that adds honest ciphertexts of all rows where only a node's were due."""
+    """A passive party that adds honest ciphertexts of all rows where only a node's were due."""
     columns, labels = people(rows=60, features=2)
     honest = Histograms.of
-    monkeypatch.setattr(helper.Histograms, "of", lambda self, rows: honest(self, np.append(rows, rows)))
+    monkeypatch.setattr(passive.Histograms, "of", lambda self, rows: honest(self, np.append(rows, rows)))
     label, _ = across(columns, labels, [0], sessions=local_sessions(2))
     assert isinstance(label, ProtocolViolation) and ("not those of some" in str(label) or "whose sums" in str(label)), label
 

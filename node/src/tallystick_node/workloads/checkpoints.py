@@ -67,6 +67,7 @@ class Checkpoints:
         session.broadcast(b"".join(_MARK.pack(each.round, each.entries) for each in mine))
         common = set(mine)
         for peer, channel in sorted(session.channels.items()):
+            session.patience(peer)  # it may prepare a long table first
             said = channel.receive()
             if len(said) % _MARK.size or len(said) > _KEPT * _MARK.size:
                 raise ProtocolViolation(peer, "checkpoints", f"named no {_KEPT} points of a training")

@@ -214,6 +214,7 @@ def _prove(session: Session, owners: Sequence[int], journal: Journal) -> tuple[l
     session.broadcast(mine + sums)
     roots = {session.index: mine}
     for peer, channel in sorted(session.channels.items()):
+        session.patience(peer)  # it hashes all rounds first
         said = channel.receive()
         if len(said) != 2 * ROOT or (said[:ROOT] == bytes(ROOT)) == (peer in owners):
             raise ProtocolViolation(peer, "proof", "sent no roots of its updates and of the sums")

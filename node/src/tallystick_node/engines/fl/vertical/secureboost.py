@@ -30,9 +30,9 @@ from tallystick_node.engines.fl.vertical.boosting import (
     require_trainable,
 )
 from tallystick_node.engines.fl.vertical.encrypted import Layout
-from tallystick_node.engines.fl.vertical.helper import Helper
 from tallystick_node.engines.fl.vertical.messages import MAX_CANDIDATES, read_bits, send_bits
 from tallystick_node.engines.fl.vertical.parts import Part
+from tallystick_node.engines.fl.vertical.passive import PassiveParty
 from tallystick_node.engines.he.errors import HomomorphicError
 from tallystick_node.engines.he.paillier import keys
 from tallystick_node.engines.he.paillier.ciphertexts import Ciphertexts, Encryptor, decrypt
@@ -99,10 +99,10 @@ def assist(
     send_array(session, label, np.array([binned.rows], np.uint64))
     if rows != binned.rows:
         raise ProtocolViolation(label, "rows", f"has another number of rows than this party's {binned.rows}")
-    helper = Helper(session, label, binned, settings, Encryptor(key))
+    passive = PassiveParty(session, label, binned, settings, Encryptor(key))
     for _ in range(settings.trees):
-        helper.tree()
-    return Part(owners.index(session.index), tuple(features), helper.local.splits, None)
+        passive.tree()
+    return Part(owners.index(session.index), tuple(features), passive.local.splits, None)
 
 
 def mark(session: Session, owners: Sequence[int], phase: str) -> None:

@@ -18,7 +18,7 @@ from tallystick_node.engines.he.paillier.ciphertexts import Ciphertexts, Encrypt
 SUBTRACTION = 4  # multiplications that a cell takes when it is found as the rest of its parent
 
 
-class Helper:
+class PassiveParty:
     """One owner's side of all trees. ``local`` keeps the splits."""
 
     def __init__(self, session: Session, label: int, columns: Binned, settings: Settings, encryptor: Encryptor) -> None:
