@@ -53,6 +53,7 @@ RUNS = Gauge("tallystick_active_runs", "Runs that are not final")
 REACHABLE = Gauge("tallystick_chain_reachable", "1 when the chain answers")
 GRACE = 5.0
 READY_LAG = 50  # blocks
+UNPROMPTED = 1.0  # seconds after which the outbox is read although nothing was written: for writes whose time has come
 
 
 def release_digest() -> str:
@@ -166,15 +167,18 @@ class Node:
         self.store.append_audit(self.signer, self.chain.deployment.chain_id, now, "refusal", message, party=party, rule=rule)
 
     async def _write(self) -> None:
-        anchored = 0
+        anchored, seen, read_at = 0, -1, 0.0
         while True:
+            await asyncio.sleep(min(0.2, self.chain.profile.poll_seconds * 4))
+            if self.store.changes == seen and time.monotonic() < read_at + UNPROMPTED:
+                continue
+            seen, read_at = self.store.changes, time.monotonic()
             if await asyncio.to_thread(self.store.audit_size) > anchored:
                 root, anchored = await asyncio.to_thread(self.store.audit_head)
                 write = Write(f"anchor:{anchored}", "AuditLog", "anchor", [root, anchored])
                 await asyncio.to_thread(self.store.enqueue, write)
             if self.indexer.reachable:
                 await asyncio.to_thread(self.outbox.flush)
-            await asyncio.sleep(min(0.2, self.chain.profile.poll_seconds * 4))
 
     async def _tick(self) -> None:
         while True:

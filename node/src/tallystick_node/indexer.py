@@ -27,6 +27,7 @@ class Indexer:
         self.head = 0
         self.handled = 0
         self.reachable = True
+        self._seen = ""  # hash of the latest block when there was nothing left to read
 
     async def follow(self) -> None:
         """Run for ever."""
@@ -46,10 +47,12 @@ class Indexer:
 
     async def _advance(self) -> bool:
         """Handle the next page of blocks; whether there was any."""
-        self.head = await asyncio.to_thread(self._chain.head)
+        self.head, latest = await asyncio.to_thread(self._chain.tip)
+        if latest == self._seen:
+            return False
         first = await asyncio.to_thread(self._next)
         if first > self.head:
-            self.handled = self.head
+            self.handled, self._seen = self.head, latest
             return False
         last = min(self.head, first + self._chain.profile.log_page - 1)
         for event in await asyncio.to_thread(lambda: list(self._chain.events(first, last))):

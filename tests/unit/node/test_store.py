@@ -178,6 +178,19 @@ def test_a_write_is_queued_once_and_comes_back_as_it_was(url: str) -> None:
     assert store.due_writes() == []
 
 
+def test_whoever_polls_sees_that_something_was_written_and_only_then(url: str) -> None:
+    store = Store(url)
+    before = store.changes
+    assert (store.due_writes(), store.audit_size(), store.cursor()) == ([], 0, None)
+    assert store.changes == before
+    store.enqueue(write())
+    assert store.changes == before + 1
+    state = store.create_run(TASK, b"spec").state
+    with pytest.raises(IllegalTransition):
+        store.advance(TASK, next(each for each in sorted(TRANSITIONS) if each not in TRANSITIONS[state]))
+    assert store.changes == before + 2
+
+
 def test_a_write_waits_for_its_time(url: str) -> None:
     store = Store(url)
     store.enqueue(write(delay=60.0))

@@ -86,6 +86,7 @@ class Store:
     def __init__(self, url: str) -> None:
         self._engine: Engine = open_engine(url)
         self._lock = threading.Lock()
+        self.changes = 0  # grows with every transaction that writes: who would read again sees whether there can be news
         migrate.require_current(self._engine)
 
     def close(self) -> None:
@@ -94,8 +95,10 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:
-        with self._lock, Session(self._engine) as session, session.begin():
-            yield session
+        with self._lock:
+            with Session(self._engine) as session, session.begin():
+                yield session
+            self.changes += 1
 
     # -- documents and datasets
 

@@ -97,6 +97,12 @@ class Chain:
         """Number of the latest block that counts as final by the profile."""
         return max(0, self._transport.number("eth_blockNumber") - self.profile.confirmations)
 
+    def tip(self) -> tuple[int, str]:
+        """:meth:`head`, and the hash of the latest block, final or not: while it is the same, nothing has happened."""
+        latest = self.block("latest")
+        with self._transport.understood("eth_getBlockByNumber"):
+            return max(0, int(latest["number"], 16) - self.profile.confirmations), str(latest["hash"])
+
     def block(self, number: Block) -> Mapping[str, Any]:
         """Header of a block: ``number``, ``hash``, ``parentHash``, ``timestamp`` and the rest as JSON-RPC gives them."""
         found = self.request("eth_getBlockByNumber", _block(number), False)
