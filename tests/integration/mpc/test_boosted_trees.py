@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +50,7 @@ def parts_of(five: Five, workload: str, parameters: dict[str, Any], computing: t
         )
         contracts = five.network.deployment.contracts
         verify_bundle(bundle, trusted_blocks=[five.anchor(task)], contracts=contracts, result_file=content).require(complete=True)
-        values = json.loads(content)["values"]
-        document = paths["model-part.json"].read_bytes() if "model-part.json" in paths else json.dumps(values["part"]).encode()
-        found.append(Part.from_json(document))
+        found.append(Part.from_json(paths["model-part.json"].read_bytes()))
     return found
 
 

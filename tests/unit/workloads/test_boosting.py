@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +11,9 @@ from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick_node.engines.fl.vertical.boosting import Settings, fit, quality
 from tallystick_node.engines.fl.vertical.parts import Branch, Part
 from tallystick_node.engines.fl.vertical.prediction import score
-from tallystick_node.workloads.boosting import PART, Boosting
+from tallystick_node.workloads.boosting import Boosting
 from tallystick_node.workloads.keys import KeyRules, distinct
+from tallystick_node.workloads.model_kinds import TREES
 from tallystick_node.workloads.shared_boosting import SharedBoosting
 from unit.workloads.conftest import ACCOUNTS, frame_table, join_of, make_spec
 
@@ -60,7 +60,7 @@ def test_the_model_is_that_of_the_pooled_rows(run_workload, people) -> None:
     ran = run_workload(Boosting(), spec, tables(people))
     bank, person = ran.outcomes[0], ran.outcomes[1]
     assert not isinstance(bank, Exception), (bank, person)
-    parts = [Part.from_json(each.files[PART].read_bytes()) for each in (bank, person)]
+    parts = [Part.from_json(each.files[TREES.file].read_bytes()) for each in (bank, person)]
     assert [part.features for part in parts] == [tuple(BANK), tuple(PERSON)]
     assert bank.result["rows"] == person.result["rows"] == 720 and bank.result["held_out"] == 180
     assert "history" not in person.result and "validation" not in person.result
@@ -116,7 +116,7 @@ def test_the_model_on_shares_is_as_good_as_that_of_the_pooled_rows(run_workload,
     ran = run_workload(SharedBoosting(), spec, tables(people))
     bank, person = ran.outcomes[0], ran.outcomes[1]
     assert not isinstance(bank, Exception), ran.outcomes
-    parts = [Part.from_json(json.dumps(each.result["part"]).encode()) for each in (bank, person)]
+    parts = [Part.from_json(each.files[TREES.file].read_bytes()) for each in (bank, person)]
     assert [part.features for part in parts] == [tuple(BANK), tuple(PERSON)] and parts[1].ensemble is None
     assert bank.result["rows"] == person.result["rows"] == 720 and bank.result["held_out"] == 180
     assert "validation" not in person.result

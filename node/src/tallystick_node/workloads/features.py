@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -50,7 +50,7 @@ class Feature:
     scale: float
 
     @classmethod
-    def read(cls, value: Any, where: str) -> Feature:
+    def read(cls, value: Any, where: str) -> Self:
         """From ``{party, column, center, scale}``; party may be null. Raises MalformedDocument."""
         fields = Fields(value, ("party", "column", "center", "scale"), where)
         party = "" if value["party"] is None else fields.address("party")

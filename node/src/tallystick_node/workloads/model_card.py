@@ -6,7 +6,7 @@ spec or in the result file, which has the numbers in full; here they are rounded
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -22,7 +22,7 @@ def card(spec: TaskSpec, values: Mapping[str, Any]) -> str:
     """The card in Markdown, from the spec of a task of the workload `training` and the values of its result."""
     sections = {
         "Model details": _details(values),
-        "Intended use": _use(spec),
+        "Intended use": intended_use(spec),
         "Training and evaluation data": _data(spec, values),
         "Training procedure": _procedure(spec, values),
         "Metrics": _metrics(values),
@@ -30,7 +30,12 @@ def card(spec: TaskSpec, values: Mapping[str, Any]) -> str:
         "Caveats and recommendations": _caveats(),
         "Provenance": _provenance(spec, values),
     }
-    lines = [f"# Model card: {_plain(values['model']['target']['column'])}"]
+    return document(f"Model card: {plain(values['model']['target']['column'])}", sections)
+
+
+def document(title: str, sections: Mapping[str, Sequence[str]]) -> str:
+    """A card with these headings and the lines under them."""
+    lines = [f"# {title}"]
     for heading, content in sections.items():
         lines += ["", f"## {heading}", *content]
     return "\n".join([*lines, ""])
@@ -48,21 +53,22 @@ def _details(values: Mapping[str, Any]) -> list[str]:
     size = sum(prod(shape) for _, _, shape in model["layout"])
     answers = target.get("values")
     gives = (
-        f"one of {', '.join(map(_plain, answers))}" if answers else f"a number; (x - {target['center']}) / {target['scale']} of it"
+        f"one of {', '.join(map(plain, answers))}" if answers else f"a number; (x - {target['center']}) / {target['scale']} of it"
     )
     return [
         f"- Kind: {_KINDS[kind['name']]}{f' {hidden} units' if hidden else ''}; {size} numbers in `model.safetensors`.",
-        f"- It takes (x - center) / scale of these columns, and gives {_plain(target['column'])}: {gives}.",
+        f"- It takes (x - center) / scale of these columns, and gives {plain(target['column'])}: {gives}.",
         "",
         "| column | center | scale |",
         "|---|---|---|",
-        *(f"| {_plain(each['column'])} | {each['center']} | {each['scale']} |" for each in model["features"]),
+        *(f"| {plain(each['column'])} | {each['center']} | {each['scale']} |" for each in model["features"]),
     ]
 
 
-def _use(spec: TaskSpec) -> list[str]:
+def intended_use(spec: TaskSpec) -> list[str]:
+    """What the owners agreed to."""
     return [
-        f"The owners granted their data for the purpose: {_plain(spec.purpose)}.",
+        f"The owners granted their data for the purpose: {plain(spec.purpose)}.",
         "Another use is none of what they agreed to. Who may use the model is for them and the receivers to settle.",
     ]
 
@@ -72,11 +78,14 @@ def _data(spec: TaskSpec, values: Mapping[str, Any]) -> list[str]:
     rows = "Rows of all owners" if values["rows"] is None else f"{values['rows']} rows of all owners together"
     return [
         f"{rows} trained it. Each owner held out {held_out} percent of its rows, drawn by the task's seed, to judge it by.",
-        "",
-        "| owner | dataset | grant |",
-        "|---|---|---|",
-        *(f"| {each.party} | {each.dataset} | {each.grant} |" for each in spec.inputs),
+        *inputs(spec),
     ]
+
+
+def inputs(spec: TaskSpec) -> list[str]:
+    """Whose datasets by which grants, as a table."""
+    rows = (f"| {each.party} | {each.dataset} | {each.grant} |" for each in spec.inputs)
+    return ["", "| owner | dataset | grant |", "|---|---|---|", *rows]
 
 
 def _procedure(spec: TaskSpec, values: Mapping[str, Any]) -> list[str]:
@@ -84,9 +93,9 @@ def _procedure(spec: TaskSpec, values: Mapping[str, Any]) -> list[str]:
     return [
         f"Federated: {rounds} made this model. In a round every owner trains on its own rows, and only the sum of the masked",
         "changes is seen; the task's proof shows that the sums used are those of what the owners committed to.",
-        f"- Strategy: {_settings(said['strategy'])}.",
-        f"- Schedule: {_settings(said['schedule'])}.",
-        f"- Model: {_settings(said['model'])}.",
+        f"- Strategy: {settings(said['strategy'])}.",
+        f"- Schedule: {settings(said['schedule'])}.",
+        f"- Model: {settings(said['model'])}.",
     ]  # fmt: skip
 
 
@@ -102,7 +111,7 @@ def _metrics(values: Mapping[str, Any]) -> list[str]:
 def _privacy(spec: TaskSpec) -> list[str]:
     stated, asked = spec.parameters.get("privacy"), spec.security
     bound = (
-        f"The training was differentially private: {_settings(stated)}."
+        f"The training was differentially private: {settings(stated)}."
         if stated
         else "It was not differentially private: nothing bounds what the model tells of a single row."
     )
@@ -121,13 +130,19 @@ def _caveats() -> list[str]:
     ]
 
 
-def _provenance(spec: TaskSpec, values: Mapping[str, Any]) -> list[str]:
-    task = canonical.hex32(proposal_of(spec).id())
+def task_lines(spec: TaskSpec) -> list[str]:
+    """Which task made the model, and who took part."""
     return [
-        f"- Task: {task}, asked for by {spec.requester}",
+        f"- Task: {canonical.hex32(proposal_of(spec).id())}, asked for by {spec.requester}",
         f"- Chain: {spec.chain_id}, task ledger {spec.task_ledger}",
         f"- Proof: {spec.proof}",
         f"- Parties: {', '.join(spec.parties)}",
+    ]
+
+
+def _provenance(spec: TaskSpec, values: Mapping[str, Any]) -> list[str]:
+    return [
+        *task_lines(spec),
         f"- Digest of the model's numbers: {values['model']['digest']}",
         "",
         "Check it with `tally verify BUNDLE --result result.json --aggregate aggregate.bin` and",
@@ -135,19 +150,19 @@ def _provenance(spec: TaskSpec, values: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _settings(value: Mapping[str, Any]) -> str:
+def settings(value: Mapping[str, Any]) -> str:
     """A table of the task's parameters in one line."""
-    return ", ".join(f"{_plain(name)} {_setting(each)}" for name, each in value.items())
+    return ", ".join(f"{plain(name)} {_setting(each)}" for name, each in value.items())
 
 
 def _setting(value: Any) -> str:
     if isinstance(value, Mapping):
-        return f"({_settings(value)})"
+        return f"({settings(value)})"
     if isinstance(value, list):
-        return " and ".join(_plain(str(each)) for each in value)
-    return "none" if value is None else _plain(str(value))
+        return " and ".join(plain(str(each)) for each in value)
+    return "none" if value is None else plain(str(value))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text of the spec as Markdown that shows exactly it: nothing in it is markup, and it stays in its line."""
     return "".join(character if character.isprintable() else " " for character in text).translate(_MARKS)

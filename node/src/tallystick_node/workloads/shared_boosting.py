@@ -5,8 +5,9 @@ Nothing is shown but the model's parts, each to its owner, and to the owner of t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,17 @@ from tallystick.protocol.task import TaskSpec
 from tallystick_node.engines.channel import Session
 from tallystick_node.engines.fl.vertical.shared import SharedBoosting as Engine
 from tallystick_node.engines.mpc.plan.document import Plan
-from tallystick_node.workloads.boosting import nodes, quality_words
+from tallystick_node.workloads.base import Outcome
+from tallystick_node.workloads.boosting import nodes
 from tallystick_node.workloads.boosting_parameters import SharedParameters
+from tallystick_node.workloads.model_card import CARD
+from tallystick_node.workloads.model_kinds import TREES
 from tallystick_node.workloads.planned import Numbers, Planned
+from tallystick_node.workloads.vertical import measures
+from tallystick_node.workloads.vertical_card import vertical_card
 
 COLUMNS, HELD_OUT = "\0columns", "\0labels held out"  # of an owner, prepared beside the plan's inputs
+PART = "\0part"  # of the model, among the values until it is a file
 
 
 class SharedBoosting(Planned):
@@ -84,15 +91,27 @@ class SharedBoosting(Planned):
     ) -> Mapping[str, Any]:
         """An owner's part of the model, and at the owner of the label how good the model is."""
         engine = _engine(spec, min(rows.values()))
-        names = [each.column for each in _parameters(spec).own(party)]
+        names = _parameters(spec).names(party)
         part = engine.part(party, prepared[COLUMNS], names, shown)
-        values = {**self.words(spec, shown, rows), "part": json.loads(part.to_json())}
+        values = {**self.words(spec, shown, rows), "splits": len(part.splits), PART: part}
         if part.ensemble is not None:
+            scores = shown["scores"] if engine.held_out else np.empty(0)
             values |= {
-                "validation": quality_words(shown["scores"], prepared[HELD_OUT]) if engine.held_out else {},
+                "validation": measures(_parameters(spec), scores, prepared[HELD_OUT].astype(np.float64)),
                 "nodes": nodes(part, list(engine.owners)),
             }
         return values
+
+    def run(self, spec: TaskSpec, party: str, table: pa.Table | None, session: Session, scratch: Path) -> Outcome:
+        """As every plan; an owner's part of the model becomes a file."""
+        outcome = super().run(spec, party, table, session, scratch)
+        if outcome.result is None:
+            return outcome
+        values = dict(outcome.result)
+        files = {TREES.file: scratch / TREES.file, CARD: scratch / CARD}
+        files[TREES.file].write_bytes(TREES.to_bytes(values.pop(PART)))
+        files[CARD].write_text(vertical_card(spec, _parameters(spec), party, values, TREES.file), encoding="utf-8")
+        return replace(outcome, result=values, files=files)
 
 
 def _parameters(spec: TaskSpec) -> SharedParameters:

@@ -1,0 +1,180 @@
+"""The kinds of model that owners of different columns hold in parts: how a part is kept, and how all owners score rows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+from tallystick.protocol.errors import InvalidData
+
+from tallystick_node.engines.channel import Session
+from tallystick_node.engines.fl.split import parts as split_parts
+from tallystick_node.engines.fl.split import prediction as split_prediction
+from tallystick_node.engines.fl.vertical import parts as tree_parts
+from tallystick_node.engines.fl.vertical import prediction as tree_prediction
+from tallystick_node.engines.fl.vertical.coefficients import Coefficients
+from tallystick_node.engines.fl.vertical.scoring import score
+from tallystick_node.workloads.encodings import Encoded, measured, ordinal
+from tallystick_node.workloads.vertical_parameters import Floats
+
+P = TypeVar("P")
+
+
+class ModelKind(ABC, Generic[P]):
+    """One kind; ``P`` is an owner's part. Scores are log-odds, or linear predictors of a number."""
+
+    file: str  # that holds a part, in the result of the task that trained it
+    numbers = False  # whether the target may be a number
+    explains = True  # whether scores can be divided among columns
+    told: ClassVar[Mapping[str, str]]  # what scoring rows tells whom
+
+    @abstractmethod
+    def feature(self, value: Any, where: str) -> Encoded:
+        """A feature as a task says it. Raises MalformedDocument."""
+
+    @abstractmethod
+    def to_bytes(self, part: P) -> bytes:
+        """The file."""
+
+    @abstractmethod
+    def parse(self, data: bytes) -> P:
+        """The part in a file. Raises ValueError."""
+
+    @abstractmethod
+    def names(self, part: P) -> Sequence[str]:
+        """The owner's columns of the model."""
+
+    @abstractmethod
+    def score(self, session: Session, owners: Sequence[int], part: P, columns: Floats) -> Floats:
+        """The scores of rows at the owner of the label, who is the first of ``owners``, numbers in the session; zeros elsewhere.
+        Raises ValueError; ProtocolViolation and ChannelError."""
+
+    @abstractmethod
+    def bytes_for(self, rows: int, columns: int) -> int:
+        """What an owner sends about, for so many rows; ``columns`` of the model are its own."""
+
+    def read(self, data: bytes) -> P:
+        """The part in a file of an earlier result. Raises InvalidData."""
+        try:
+            return self.parse(data)
+        except ValueError as error:
+            raise InvalidData(f"{self.file} is no part of a model: {error}", remedy="put the result's own file back") from None
+
+
+class Trees(ModelKind[tree_parts.Part]):
+    """Boosted trees."""
+
+    file = "model-part.json"
+    told: ClassVar[Mapping[str, str]] = {
+        "owner of the label": "the scores, and each row's way through each tree: on which side of thresholds that it does not know"
+        " the others' values lie",
+        "other owner": "which rows come to which of its own splits",
+    }
+
+    def feature(self, value: Any, where: str) -> Encoded:
+        """See :class:`ModelKind`."""
+        return ordinal(value, where)
+
+    def to_bytes(self, part: tree_parts.Part) -> bytes:
+        """See :class:`ModelKind`."""
+        return part.to_json()
+
+    def parse(self, data: bytes) -> tree_parts.Part:
+        """See :class:`ModelKind`."""
+        return tree_parts.Part.from_json(data)
+
+    def names(self, part: tree_parts.Part) -> Sequence[str]:
+        """See :class:`ModelKind`."""
+        return part.features
+
+    def score(self, session: Session, owners: Sequence[int], part: tree_parts.Part, columns: Floats) -> Floats:
+        """See :class:`ModelKind`."""
+        return tree_prediction.predict(session, owners, part, columns)
+
+    def bytes_for(self, rows: int, columns: int) -> int:
+        """As if 20 trees of depth 4 asked for every row at each level."""
+        return 400 * rows
+
+
+class Linear(ModelKind[Coefficients]):
+    """Linear and logistic regression."""
+
+    file = "model-part.json"
+    numbers = True
+    told: ClassVar[Mapping[str, str]] = {
+        "owner of the label": "the scores, and of the others' shares in them the sum alone: with one other owner, that owner's. As"
+        " many rows as an owner has weights give these to whoever knows the rows",
+        "other owner": "nothing",
+    }
+
+    def feature(self, value: Any, where: str) -> Encoded:
+        """See :class:`ModelKind`."""
+        return measured(value, where)
+
+    def to_bytes(self, part: Coefficients) -> bytes:
+        """See :class:`ModelKind`."""
+        return part.to_json()
+
+    def parse(self, data: bytes) -> Coefficients:
+        """See :class:`ModelKind`."""
+        return Coefficients.from_json(data)
+
+    def names(self, part: Coefficients) -> Sequence[str]:
+        """See :class:`ModelKind`."""
+        return part.features
+
+    def score(self, session: Session, owners: Sequence[int], part: Coefficients, columns: Floats) -> Floats:
+        """See :class:`ModelKind`."""
+        found = score(session, owners, part, columns)
+        return np.zeros(len(columns)) if found is None else found
+
+    def bytes_for(self, rows: int, columns: int) -> int:
+        """A ring element of each row."""
+        return 8 * rows
+
+
+class Network(ModelKind[split_parts.Part]):
+    """Split networks."""
+
+    file = "model-part.safetensors"
+    explains = False
+    told: ClassVar[Mapping[str, str]] = {
+        "owner of the label": "the scores, and for each row what each other owner's bottom gives, from which columns can be"
+        " guessed",
+        "other owner": "nothing",
+    }
+
+    def feature(self, value: Any, where: str) -> Encoded:
+        """See :class:`ModelKind`."""
+        return measured(value, where)
+
+    def to_bytes(self, part: split_parts.Part) -> bytes:
+        """See :class:`ModelKind`."""
+        return part.to_bytes()
+
+    def parse(self, data: bytes) -> split_parts.Part:
+        """See :class:`ModelKind`."""
+        return split_parts.Part.from_bytes(data)
+
+    def names(self, part: split_parts.Part) -> Sequence[str]:
+        """See :class:`ModelKind`."""
+        return part.features
+
+    def score(self, session: Session, owners: Sequence[int], part: split_parts.Part, columns: Floats) -> Floats:
+        """See :class:`ModelKind`."""
+        return split_prediction.predict(session, owners, part, columns)
+
+    def bytes_for(self, rows: int, columns: int) -> int:
+        """Eight numbers of each row: the width of the cut is the model's."""
+        return 64 * rows
+
+
+TREES, LINEAR, NETWORK = Trees(), Linear(), Network()
+KINDS: Mapping[str, ModelKind[Any]] = {
+    "boosting": TREES,
+    "shared-boosting": TREES,
+    "vertical-regression": LINEAR,
+    "split-training": NETWORK,
+}
