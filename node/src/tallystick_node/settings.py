@@ -35,6 +35,8 @@ class Policy(BaseModel):
             "training",
             "boosting",
             "shared-boosting",
+            "vertical-regression",
+            "split-training",
         ),
         description="kinds of task that this node runs",
     )

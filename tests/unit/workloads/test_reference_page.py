@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
+from tallystick_node.engines.fl.split import network
 from tallystick_node.engines.fl.vertical import binning, parts
+from tallystick_node.engines.fl.vertical import regression as regression_engine
 from tallystick_node.engines.mpc.additive import MAX_LENGTH
 from tallystick_node.engines.mpc.models import group_tests
 from tallystick_node.engines.mpc.models.answers import LINKS, OUTPUTS
@@ -25,8 +27,10 @@ from tallystick_node.workloads import (
     ranking,
     regression,
     scorecard,
+    split_training,
     statistics_parameters,
     training_parameters,
+    vertical_regression,
 )
 from tallystick_node.workloads.registry import workloads
 
@@ -44,6 +48,8 @@ PARSE = {
     "training": training_parameters.Parameters.parse,
     "boosting": boosting_parameters.Parameters.parse,
     "shared-boosting": boosting_parameters.SharedParameters.parse,
+    "vertical-regression": vertical_regression.Parameters.parse,
+    "split-training": split_training.Parameters.parse,
 }
 
 
@@ -108,6 +114,15 @@ def test_the_bounds_of_the_joint_tables_are_the_codes():
         "boosting": (
             f"1 to {features.MAX_FEATURES} of", f"1 to {boosting_parameters.MAX_TREES} |", f"1 to {parts.MAX_DEPTH} |",
             f"2 to {binning.MAX_BINS} |", f"2 to {categories.MAX_CATEGORIES} different",
+        ),
+        "vertical-regression": (
+            f"1 to {features.MAX_FEATURES} of", f"1 to {vertical_regression.MAX_EPOCHS} |",
+            f"2 to {regression_engine.MAX_BATCH:,} |", f"{vertical_regression.ROWS_PER_WEIGHT} rows for each",
+            f"below {regression_engine.LIMIT:g} in",
+        ),
+        "split-training": (
+            f"0 to {network.MAX_LAYERS} of 1 to {network.MAX_WIDTH} |", f"1 to {split_training.MAX_EPOCHS} |",
+            f"1 to {network.MAX_ROWS:,} |", f"to {split_training.MAX_DIVERGENCE:,.0f} |",
         ),
         "regression": (f"1 to {features.MAX_FEATURES} of", f"{regression.ROWS_PER_COEFFICIENT} rows", *regression.FAMILIES),
     }.items():  # fmt: skip

@@ -25,11 +25,14 @@ def workloads() -> dict[str, Workload]:
     from tallystick_node.workloads.regression import Regression
     from tallystick_node.workloads.scorecard import Scorecard
     from tallystick_node.workloads.shared_boosting import SharedBoosting
+    from tallystick_node.workloads.split_training import SplitTraining
     from tallystick_node.workloads.statistics import Statistics
     from tallystick_node.workloads.training import Training
+    from tallystick_node.workloads.vertical_regression import VerticalRegression
 
     joint: tuple[Workload, ...] = (Regression(), Scorecard(), ColumnStatistics(), Aggregation(), Ranking(), Prediction())
-    ours: tuple[Workload, ...] = (Statistics(), Intersection(), Computation(), *joint, Training(), Boosting(), SharedBoosting())
+    vertical: tuple[Workload, ...] = (Boosting(), SharedBoosting(), VerticalRegression(), SplitTraining())
+    ours: tuple[Workload, ...] = (Statistics(), Intersection(), Computation(), *joint, Training(), *vertical)
     found = {each.name: each for each in ours}
     for point in entry_points(group=GROUP):
         workload = point.load()()
