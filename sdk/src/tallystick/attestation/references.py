@@ -1,0 +1,97 @@
+"""Reference values: which code may be behind evidence. Evidence is accepted if one of them matches; without any, none is.
+
+A reference names everything that decides what runs. In particular a signer alone is never enough: an SGX signer comes with product
+and minimal version, and a trust domain with all its run-time registers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tallystick.attestation.dcap import DcapFacts
+from tallystick.attestation.quote import SgxReport, TdReport
+
+_ZERO_48 = bytes(48)
+
+
+@dataclass(frozen=True)
+class SgxEnclave:
+    """One enclave, by its measurement."""
+
+    mrenclave: bytes
+    minimum_isv_svn: int = 0
+
+    def matches(self, facts: object) -> bool:
+        """Whether ``facts`` are of this enclave."""
+        report = facts.report if isinstance(facts, DcapFacts) else None
+        return isinstance(report, SgxReport) and report.mrenclave == self.mrenclave and report.isv_svn >= self.minimum_isv_svn
+
+
+@dataclass(frozen=True)
+class SgxProduct:
+    """Every enclave of one product of one signer, from a version on."""
+
+    mrsigner: bytes
+    isv_prod_id: int
+    minimum_isv_svn: int
+
+    def matches(self, facts: object) -> bool:
+        """Whether ``facts`` are of this product."""
+        report = facts.report if isinstance(facts, DcapFacts) else None
+        return (
+            isinstance(report, SgxReport)
+            and (report.mrsigner, report.isv_prod_id) == (self.mrsigner, self.isv_prod_id)
+            and report.isv_svn >= self.minimum_isv_svn
+        )
+
+
+@dataclass(frozen=True)
+class TrustDomain:
+    """One TDX guest: firmware (MRTD), boot chain (RTMR 0 to 2), what was loaded since (RTMR 3), and its owner's settings.
+
+    RTMR 3 is zero where nothing extends it; otherwise give the value that the expected events lead to (:func:`extended`).
+    """
+
+    mr_td: bytes
+    rtmr0: bytes
+    rtmr1: bytes
+    rtmr2: bytes
+    rtmr3: bytes = _ZERO_48
+    mr_config_id: bytes = _ZERO_48
+    mr_owner: bytes = _ZERO_48
+    mr_owner_config: bytes = _ZERO_48
+
+    def matches(self, facts: object) -> bool:
+        """Whether ``facts`` are of this guest."""
+        report = facts.report if isinstance(facts, DcapFacts) else None
+        return (
+            isinstance(report, TdReport)
+            and report.mr_td == self.mr_td
+            and report.rtmr == (self.rtmr0, self.rtmr1, self.rtmr2, self.rtmr3)
+            and (report.mr_config_id, report.mr_owner, report.mr_owner_config)
+            == (self.mr_config_id, self.mr_owner, self.mr_owner_config)
+        )
+
+
+def extended(events: Iterable[bytes], register: bytes = _ZERO_48) -> bytes:
+    """The value of a run-time register after extending it by the SHA-384 digests ``events``, in order."""
+    for event in events:
+        register = hashlib.sha384(register + event).digest()
+    return register
+
+
+Reference = SgxEnclave | SgxProduct | TrustDomain
+"""One reference value of any family."""
+
+
+@dataclass(frozen=True)
+class ReferenceValues:
+    """What a relying party expects to run, from a reference value provider that it trusts."""
+
+    accepted: tuple[Reference, ...]
+
+    def matches(self, facts: object) -> bool:
+        """Whether any of the values matches."""
+        return any(reference.matches(facts) for reference in self.accepted)

@@ -1,0 +1,119 @@
+"""Appraisal: evidence and endorsements in, an attestation result out, or a refusal by a numbered rule.
+
+Security: what is trusted are the vendor's root (or, for a simulation, whoever holds its key), the vendor's statements about TCBs
+until they expire, SHA-2 (SM3), ECDSA, RSA-PSS and SM2, and the caller's clock, reference values and policy. Neither evidence nor
+endorsements are trusted. Every step is bounded by the size limits of its input; nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tallystick.attestation import result as ear
+from tallystick.attestation.collateral import DcapCollateral
+from tallystick.attestation.dcap import DcapFacts, verify_dcap
+from tallystick.attestation.policy import AppraisalPolicy, check_dcap
+from tallystick.attestation.quote import SgxReport
+from tallystick.attestation.references import ReferenceValues
+from tallystick.attestation.result import AttestationResult, TrustVector
+from tallystick.attestation.roots import Authority
+from tallystick.attestation.rules import EvidenceRefused, Rule, require
+from tallystick.attestation.tcb import TcbStatus
+
+Endorsements = DcapCollateral
+"""What a family of evidence needs beside the evidence. Its type says which family the evidence is of."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """``raw`` bytes of an attester, with the endorsements that came with them or were looked up for them."""
+
+    raw: bytes
+    endorsements: Endorsements
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What every family's facts come down to."""
+
+    kind: str
+    authority: Authority
+    report_data: bytes
+    measurement: bytes
+    signed: bytes
+    expires: int
+    configuration: int
+    hardware: int
+    claims: Mapping[str, str | int]
+
+
+def appraise(
+    evidence: Evidence, references: ReferenceValues, policy: AppraisalPolicy, expected_report_data: bytes, at: int
+) -> AttestationResult:
+    """Apply every rule to ``evidence`` at time ``at`` (seconds since 1970) and say what was found.
+
+    ``expected_report_data`` is compared with all of the evidence's: give what the statement of the task, with a nonce of the
+    verifier's or the chain's, leads to. Raises :class:`EvidenceRefused` by the first rule that fails.
+    """
+    facts, reading = _verify(evidence, policy, at)
+    require(references.matches(facts), Rule.MEASUREMENT, "no reference value matches the measurement")
+    same = hmac.compare_digest(reading.report_data, expected_report_data)
+    require(same, Rule.REPORT_DATA, "the report data are not the expected ones")
+    hardware = reading.authority.hardware
+    vector = TrustVector(
+        configuration=reading.configuration,
+        executables=ear.APPROVED_RUNTIME,
+        hardware=reading.hardware if hardware else ear.UNRECOGNIZED_HARDWARE,
+        runtime_opaque=ear.ENCRYPTED_MEMORY if hardware else ear.VISIBLE_MEMORY,
+    )
+    return AttestationResult(
+        kind=reading.kind,
+        authority=reading.authority,
+        vector=vector,
+        report_data=reading.report_data,
+        measurement=reading.measurement,
+        evidence=ear.digest(reading.signed),
+        endorsements=evidence.endorsements.digest,
+        policy=policy.name,
+        policy_digest=policy.digest,
+        appraised=at,
+        expires=min(reading.expires, at + policy.validity),
+        claims=reading.claims,
+    )
+
+
+def _verify(evidence: Evidence, policy: AppraisalPolicy, at: int) -> tuple[object, _Reading]:
+    endorsements = evidence.endorsements
+    if isinstance(endorsements, DcapCollateral):
+        facts = verify_dcap(evidence.raw, endorsements, at, policy.simulations)
+        check_dcap(facts, policy, at)
+        return facts, _read_dcap(facts)
+    raise EvidenceRefused(Rule.VERSION, "the endorsements are of no family that this verifier knows")
+
+
+def _read_dcap(facts: DcapFacts) -> _Reading:
+    report = facts.report
+    sgx = isinstance(report, SgxReport)
+    current = facts.status in (TcbStatus.UP_TO_DATE, TcbStatus.SW_HARDENING_NEEDED, TcbStatus.CONFIGURATION_NEEDED)
+    current = current or facts.status is TcbStatus.CONFIGURATION_AND_SW_HARDENING_NEEDED
+    return _Reading(
+        kind="sgx" if sgx else "tdx",
+        authority=facts.authority,
+        report_data=facts.report_data,
+        measurement=report.mrenclave if isinstance(report, SgxReport) else report.mr_td,
+        signed=facts.signed,
+        expires=facts.expires,
+        configuration=ear.APPROVED if facts.status is TcbStatus.UP_TO_DATE else ear.UNSAFE_CONFIGURATION,
+        hardware=ear.GENUINE_HARDWARE if current else ear.UNSAFE_HARDWARE,
+        claims={
+            "quote_version": facts.version,
+            "tcb_status": facts.status.value,
+            "tcb_date": facts.tcb_date,
+            "tcb_evaluation": facts.evaluation,
+            "advisories": ",".join(facts.advisories),
+            "fmspc": facts.fmspc.hex(),
+            "platform": facts.platform.hex(),
+        },
+    )

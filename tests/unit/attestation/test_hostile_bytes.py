@@ -1,0 +1,95 @@
+"""Whatever the bytes, a verifier gives a result or :class:`EvidenceRefused`, and no changed evidence gives a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tallystick.attestation.dcap import verify_dcap
+from tallystick.attestation.quote import SGX, TDX, read_quote
+from tallystick.attestation.rules import EvidenceRefused
+from unit.attestation.test_dcap import DATA, DOMAIN, NOW, world
+
+Verify = Callable[[bytes], object]
+
+FEW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def families() -> dict[str, tuple[bytes, Verify]]:
+    """Good evidence of every family, and its verification."""
+    w = world()
+    domain = w.platform.quote_domain(DOMAIN, DATA, 5, extended=True)
+    return {
+        "sgx-3": (w.quote(3), lambda raw: verify_dcap(raw, w.collateral[SGX], NOW, w.roots)),
+        "sgx-5": (w.quote(5), lambda raw: verify_dcap(raw, w.collateral[SGX], NOW, w.roots)),
+        "tdx-5": (domain, lambda raw: verify_dcap(raw, w.collateral[TDX], NOW, w.roots)),
+    }
+
+
+NAMES = list(families())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@FEW
+@given(data=st.data())
+def test_any_one_byte_changed_is_refused(name: str, data: st.DataObject) -> None:
+    good, verify = families()[name]
+    at = data.draw(st.integers(0, len(good) - 1))
+    changed = good[at] ^ data.draw(st.integers(1, 255))
+    with pytest.raises(EvidenceRefused):
+        verify(good[:at] + bytes([changed]) + good[at + 1 :])
+
+
+@pytest.mark.parametrize("name", NAMES)
+@FEW
+@given(data=st.data())
+def test_any_truncation_insertion_or_deletion_is_refused(name: str, data: st.DataObject) -> None:
+    good, verify = families()[name]
+    start = data.draw(st.integers(0, len(good) - 1))
+    end = data.draw(st.integers(start, len(good)))
+    middle = data.draw(st.binary(max_size=40))
+    hostile = good[:start] + middle + good[end:]
+    if hostile.rstrip(b"\0") != good.rstrip(b"\0"):
+        with pytest.raises(EvidenceRefused):
+            verify(hostile)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@FEW
+@given(hostile=st.binary(max_size=2_000), keep=st.integers(0, 700))
+def test_random_bytes_are_refused_wherever_they_begin(name: str, hostile: bytes, keep: int) -> None:
+    good, verify = families()[name]
+    if not hostile.rstrip(b"\0") and keep >= len(good.rstrip(b"\0")):
+        return
+    with pytest.raises(EvidenceRefused):
+        verify(good[:keep] + hostile)
+
+
+@FEW
+@given(data=st.data())
+def test_any_change_to_intels_endorsements_is_refused_or_without_effect(data: st.DataObject) -> None:
+    w = world()
+    good = w.collateral[TDX]
+    member = data.draw(st.sampled_from([field.name for field in fields(good)]))
+    value = getattr(good, member)
+    start = data.draw(st.integers(0, len(value) - 1))
+    end = min(len(value), start + data.draw(st.integers(0, 3)))
+    hostile = replace(good, **{member: value[:start] + data.draw(st.binary(max_size=4)) + value[end:]})
+    quote = w.platform.quote_domain(DOMAIN, DATA)
+    try:
+        facts = verify_dcap(quote, hostile, NOW, w.roots)
+    except EvidenceRefused:
+        return
+    assert member == "signing_chain" or hostile == good
+    assert facts.status.value == "UpToDate"
+
+
+@FEW
+@given(st.binary(max_size=600))
+def test_the_quote_parser_alone_raises_nothing_else(hostile: bytes) -> None:
+    for prefix in (b"", *(good[:60] for good, _ in families().values())):
+        with pytest.raises(EvidenceRefused):
+            read_quote(prefix + hostile)
