@@ -8,21 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tallystick_node.engines.channel import ProtocolViolation, Session
+from tallystick_node.engines.channel import Session
+from tallystick_node.engines.fl.aggregation import quantisation
 from tallystick_node.engines.security import SecurityStatement
 
 
 def check_summand(vector: NDArray[np.float64]) -> None:
     """Raise ValueError unless a party's own vector is flat and finite, with every entry within [-1, 1]."""
-    if vector.ndim != 1 or not (np.abs(vector) <= 1).all():
+    if vector.ndim != 1 or not quantisation.within(vector):
         raise ValueError("a summand is a flat vector of finite numbers within [-1, 1]: scale it by its public bound")
-
-
-def check_received(peer: int, step: str, vector: NDArray[np.float64], summands: int = 1) -> NDArray[np.float64]:
-    """The vector, when it can be a sum of so many summands. Raises ProtocolViolation naming ``peer`` and ``step`` otherwise."""
-    if not (np.abs(vector) <= summands).all():
-        raise ProtocolViolation(peer, step, f"sent a number that is not finite or not within [-{summands}, {summands}]")
-    return vector
 
 
 class Aggregation(ABC):

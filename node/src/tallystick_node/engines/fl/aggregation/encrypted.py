@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tallystick_node.engines.channel import ProtocolViolation, Session, receive_array, receive_block, send_array, send_block
-from tallystick_node.engines.fl.aggregation.base import Aggregation, check_received, check_summand
+from tallystick_node.engines.fl.aggregation.base import Aggregation, check_summand
 from tallystick_node.engines.he.errors import HomomorphicError
 from tallystick_node.engines.security import SecurityStatement
 
@@ -52,7 +52,9 @@ class EncryptedSum(Aggregation):
         if session.index != self.holder:
             session.patience(self.holder)
             received = receive_array(session, self.holder, vector.shape, STEP, np.float64)
-            return check_received(self.holder, STEP, received, terms)
+            if not (np.abs(received) <= terms).all():
+                raise ProtocolViolation(self.holder, STEP, f"sent a number that is not finite or not within [-{terms}, {terms}]")
+            return received
         data = _receive(session, self.adder, self.limit(size, terms))
         try:
             out = self.decrypt(data, size, terms)

@@ -21,6 +21,7 @@ from tallystick_node.engines.mpc.prss import SEED, Stream
 KEY = 32  # bytes of a public or a secret key
 _PIECE = 1 << 15  # elements masked at a time: sum and keystream stay in the cache of one core
 _DOMAIN = b"tallystick/v1/secure-aggregation/"
+_PROBE = X25519PrivateKey.generate()  # any scalar does: all are multiples of eight, which points of small order come to zero by
 
 
 def public_key(secret: bytes) -> bytes:
@@ -31,7 +32,7 @@ def public_key(secret: bytes) -> bytes:
 def is_usable(public: bytes) -> bool:
     """Whether a public key is not of small order: with those, every secret agrees on the same."""
     try:
-        X25519PrivateKey.generate().exchange(X25519PublicKey.from_public_bytes(public))
+        _PROBE.exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError:
         return False
     return True

@@ -2,44 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tallystick_node.engines.channel import Session, receive_array, send_array
-from tallystick_node.engines.fl.aggregation.base import Aggregation, check_received, check_summand
+from tallystick_node.engines.channel import ProtocolViolation, Session, receive_array, send_array
+from tallystick_node.engines.fl.aggregation import quantisation
+from tallystick_node.engines.fl.aggregation.base import Aggregation, check_summand
+from tallystick_node.engines.fl.aggregation.quantisation import OutOfRange, Words
 from tallystick_node.engines.security import SecurityStatement
-
-STEP = "plain sum"
 
 
 class PlainSum(Aggregation):
-    """The members send their vectors to a coordinator, which adds them in the order of the members and sends every party the sum.
+    """The members send their vectors to a coordinator, which adds them and sends every party the sum.
 
-    The coordinator of round r is member number r modulo their count, so that no party sees every round. It learns each member's
-    vector of its rounds, and the others trust its sum: honest parties only.
+    Vectors go as integers of 32 bits (:mod:`.quantisation`), half the bytes of float64: every entry of the sum is off by at most
+    :func:`quantisation.error`, the sum does not depend on the order of adding, and it is to the bit that of a secure sum of the
+    same members. The coordinator of round r is member number r modulo their count, so that no party sees every round. It learns
+    each member's vector of its rounds, and the others trust its sum: honest parties only.
     """
+
+    step = "plain sum"
+    outcome = "the sum"
 
     def total(self, session: Session, vector: NDArray[np.float64], members: Sequence[int], round: int) -> NDArray[np.float64]:  # noqa: A002
         """See :meth:`Aggregation.total`."""
         if session.index in members:
             check_summand(vector)
-        coordinator = members[round % len(members)]
-        session.mark(STEP)
+        coordinator, count = members[round % len(members)], len(members)
+        session.mark(self.step)
         if session.index != coordinator:
             if session.index in members:
-                send_array(session, coordinator, vector)
-            received = receive_array(session, coordinator, vector.shape, STEP, np.float64)
-            return check_received(coordinator, STEP, received, len(members))
-        out = np.zeros_like(vector)
-        for member in members:
-            if member == session.index:
-                out += vector
-            else:
-                out += check_received(member, STEP, receive_array(session, member, vector.shape, STEP, np.float64))
+                send_array(session, coordinator, quantisation.encode(vector, count))
+            session.patience(coordinator)  # it waits for all members first
+            words = receive_array(session, coordinator, vector.shape, self.step, np.uint32)
+            try:
+                return quantisation.decode(words, count, count)
+            except OutOfRange as error:
+                raise ProtocolViolation(coordinator, self.step, str(error)) from None
+        words = self.combine(self._vectors(session, vector, members), len(vector), count)
         for peer in sorted(session.channels):
-            send_array(session, peer, out)
+            send_array(session, peer, words)
+        return quantisation.decode(words, count, count)
+
+    def combine(self, vectors: Iterator[tuple[int, Words]], length: int, count: int) -> Words:
+        """What the coordinator makes of the ``count`` members' vectors of ``length`` words, each with the member that it is from.
+        Raises ProtocolViolation naming a member whose vector is none of numbers within [-1, 1]."""
+        out = np.zeros(length, np.uint32)
+        for member, words in vectors:
+            try:
+                quantisation.add(out, words, count)
+            except OutOfRange as error:
+                raise ProtocolViolation(member, self.step, f"sent what is no summand: {error}") from None
         return out
 
     def security(self, parties: int) -> SecurityStatement:
@@ -53,6 +68,13 @@ class PlainSum(Aggregation):
             trusted=(),
             learns={
                 "coordinator of a round": "the vector of every member of that round",
-                "party": "the sum of the members' vectors of every round",
+                "party": f"{self.outcome} of the members' vectors of every round",
             },
         )
+
+    def _vectors(self, session: Session, vector: NDArray[np.float64], members: Sequence[int]) -> Iterator[tuple[int, Words]]:
+        for member in members:
+            if member == session.index:
+                yield member, quantisation.encode(vector, len(members))
+            else:
+                yield member, receive_array(session, member, vector.shape, self.step, np.uint32)

@@ -15,7 +15,6 @@ pass off any sum as one in which the accomplice's vector is another; :mod:`.comm
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, repeat
 from typing import Any
 
 import numpy as np
@@ -74,10 +73,12 @@ class Projector:
 
     def __init__(self, at: Projection) -> None:
         self._steps = [pow(point, _BLOCK, MODULUS) for point in at]
-        powers = [list(accumulate(repeat(point, _BLOCK), lambda a, b: a * b % MODULUS)) for point in at]
+        powers = np.array(at, np.uint64)[:, None]  # of each point from the first on
+        while powers.shape[1] < _BLOCK:
+            powers = np.concatenate([powers, field.multiply(powers, powers[:, -1:])], axis=1)
         shifts = np.arange(0, _LIMB * _LIMBS, _LIMB, dtype=np.uint64)[:, None]
         mask = np.uint64((1 << _LIMB) - 1)
-        self._limbs = ((np.array(powers, np.uint64)[:, None, :] >> shifts) & mask).astype(np.uint32)
+        self._limbs = ((powers[:, None, :] >> shifts) & mask).astype(np.uint32)
         self._at = at
 
     def project(self, pieces: Iterable[NDArray[Any]]) -> Projection:

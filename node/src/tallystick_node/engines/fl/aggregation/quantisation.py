@@ -43,14 +43,53 @@ def encode(vector: NDArray[np.float64], summands: int) -> Words:
     return out
 
 
+def add(total: Words, words: Words, summands: int) -> None:
+    """Add the words of one of ``summands`` vectors to a sum, in place. Raises OutOfRange for a word that no number within [-1, 1]
+    becomes."""
+    if not _add(total, words, levels(summands)):
+        raise OutOfRange("an entry of the vector is not within [-1, 1]")
+
+
 def decode(total: Words, summands: int, added: int) -> NDArray[np.float64]:
     """The sum that words stand for, when ``added`` of at most ``summands`` vectors went into it. Raises OutOfRange for an entry
     that is more than those can give."""
-    whole = total.view(np.int32)
-    most = levels(summands) * added
-    if whole.size and (int(whole.max()) > most or int(whole.min()) < -most):
+    out = np.empty(total.shape)
+    if not _decode(out, total, levels(summands), added):
         raise OutOfRange(f"an entry of the sum is more than {added} vectors within [-1, 1] can give")
-    return whole / float(levels(summands))
+    return out
+
+
+def within(vector: NDArray[np.float64]) -> bool:
+    """Whether every entry of a flat vector is a number within [-1, 1]."""
+    return bool(_within(np.ascontiguousarray(vector, np.float64)))
+
+
+@compiled
+def _within(vector: NDArray[np.float64]) -> bool:
+    good = True
+    for i in range(len(vector)):
+        good &= np.abs(vector[i]) <= 1.0  # false for what is no number
+    return good
+
+
+@compiled
+def _add(total: Words, words: Words, most: int) -> bool:
+    good = True
+    for i in range(len(total)):
+        word = np.int64(np.int32(words[i]))
+        good &= bool((word <= most) & (word >= -most))
+        total[i] += words[i]
+    return good
+
+
+@compiled
+def _decode(out: NDArray[np.float64], words: Words, scale: int, added: int) -> bool:
+    good, most = True, scale * added
+    for i in range(len(out)):
+        word = np.int64(np.int32(words[i]))
+        good &= bool((word <= most) & (word >= -most))
+        out[i] = word / float(scale)
+    return good
 
 
 @compiled

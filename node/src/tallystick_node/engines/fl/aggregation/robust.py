@@ -12,17 +12,18 @@ count each party once, whatever its number of rows, and treat honest parties who
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tallystick_node.engines.channel import Session, receive_array, send_array
-from tallystick_node.engines.fl.aggregation.base import Aggregation, check_received, check_summand
+from tallystick_node.engines.channel import ProtocolViolation, Session
+from tallystick_node.engines.fl.aggregation import quantisation
+from tallystick_node.engines.fl.aggregation.plain import PlainSum
+from tallystick_node.engines.fl.aggregation.quantisation import OutOfRange, Words
 from tallystick_node.engines.security import SecurityStatement
 
-STEP = "robust mean"
 _PIECE = 1 << 15  # entries worked on at a time
 
 Vectors = NDArray[np.float64]  # of shape (n, k): one vector a row
@@ -66,17 +67,18 @@ def krum(vectors: Vectors, arbitrary: int, chosen: int = 1) -> NDArray[np.float6
 
 
 @dataclass(frozen=True)
-class RobustSum(Aggregation):
+class RobustSum(PlainSum):
     """A robust mean times the number of members, in the place of their sum: members of equal weight only.
 
-    The coordinator of round r, member number r modulo their count, receives all vectors, applies the rule and tells the others: it
-    sees every update and is trusted for the result. ``arbitrary``: how many members the rule is made to stand; a round has at least
-    ``least`` members.
+    The coordinator of a plain sum applies the rule in the place of adding: it sees every update and is trusted for the result.
+    ``arbitrary``: how many members the rule is made to stand; a round has at least ``least`` members.
     """
 
     rule: Rule
     arbitrary: int
     least: int
+    step = "robust mean"
+    outcome = "the robust mean"
 
     @classmethod
     def of(cls, name: str, arbitrary: int) -> RobustSum:
@@ -93,44 +95,27 @@ class RobustSum(Aggregation):
         return cls(rules[name][0], arbitrary, rules[name][1])
 
     def total(self, session: Session, vector: NDArray[np.float64], members: Sequence[int], round: int) -> NDArray[np.float64]:  # noqa: A002
-        """See :meth:`Aggregation.total`."""
+        """See :meth:`Aggregation.total`. Raises ValueError for fewer than ``least`` members."""
         if len(members) < self.least:
             raise ValueError(
                 f"this robust mean stands {self.arbitrary} arbitrary vectors among {self.least} or more, not {len(members)}"
             )
-        if session.index in members:
-            check_summand(vector)
-        coordinator = members[round % len(members)]
-        session.mark(STEP)
-        if session.index != coordinator:
-            if session.index in members:
-                send_array(session, coordinator, vector)
-            received = receive_array(session, coordinator, vector.shape, STEP, np.float64)
-            return check_received(coordinator, STEP, received, len(members))
-        rows = np.empty((len(members), len(vector)))
-        for row, member in zip(rows, members, strict=True):
-            mine = member == session.index
-            row[:] = (
-                vector if mine else check_received(member, STEP, receive_array(session, member, vector.shape, STEP, np.float64))
-            )
-        out = self.rule(rows) * len(members)
-        for peer in sorted(session.channels):
-            send_array(session, peer, out)
-        return out
+        return super().total(session, vector, members, round)
+
+    def combine(self, vectors: Iterator[tuple[int, Words]], length: int, count: int) -> Words:
+        """See :meth:`PlainSum.combine`: the mean by the rule, times ``count``."""
+        rows = np.empty((count, length))
+        for row, (member, words) in zip(rows, vectors, strict=True):
+            try:
+                row[:] = quantisation.decode(words, count, 1)
+            except OutOfRange as error:
+                raise ProtocolViolation(member, self.step, f"sent what is no summand: {error}") from None
+        return quantisation.encode(np.clip(self.rule(rows), -1, 1), count) * np.uint32(count)
 
     def security(self, parties: int) -> SecurityStatement:
         """No privacy against the coordinator of a round, which is also trusted for the result."""
-        return SecurityStatement(
-            adversary="semi-honest",
-            corruptions=0,
-            parties=parties,
-            computational_bits=0,
-            statistical_bits=0,
-            trusted=(),
-            learns={
-                "coordinator of a round": "the vector of every member of that round",
-                "party": "the robust mean of the members' vectors of every round",
-            },
+        return replace(
+            super().security(parties),
             references=(
                 "Yin et al., Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates, ICML 2018",
                 "Blanchard et al., Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent, NIPS 2017",
