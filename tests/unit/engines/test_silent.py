@@ -8,13 +8,25 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tallystick_node.engines.channel import ProtocolViolation, local_sessions, send_array
-from tallystick_node.engines.ot.rows import RowReceiver, RowSender
-from tallystick_node.engines.ot.silent import code, forest
+from tallystick_node.engines.channel import ProtocolViolation, local_sessions, receive_array, send_array
+from tallystick_node.engines.mpc.prss import Stream
+from tallystick_node.engines.ot.silent import checked, code, forest
+from tallystick_node.engines.ot.silent.checked import CHECK, checked_vole_receive, checked_vole_send
 from tallystick_node.engines.ot.silent.code import Code
-from tallystick_node.engines.ot.silent.field import BITS, NIBBLES, WIDE, add_product, multiples, packed, times_x
+from tallystick_node.engines.ot.silent.field import (
+    BITS,
+    BLOCKS,
+    NIBBLES,
+    WORDS,
+    add_block_product,
+    add_product,
+    multiples,
+    packed,
+    polynomial,
+)
 from tallystick_node.engines.ot.silent.forest import Forests, sides
 from tallystick_node.engines.ot.silent.shape import LEAST_DEPTH, MOST, TREES, Shape, shape
+from tallystick_node.engines.ot.silent.sparse import SparseSender
 from tallystick_node.engines.ot.silent.vole import vole_receive, vole_send
 from unit.engines.conftest import run_parties
 
@@ -36,14 +48,16 @@ def some_words(*size: int) -> np.ndarray:
 def product(left: int, right: int, bits: int, poly: int) -> int:
     """In GF(2^bits), as it is written."""
     out = 0
-    for place in range(bits):
-        if right >> place & 1:
-            out ^= left << place
-    for place in range(2 * bits - 2, bits - 1, -1):
-        if out >> place & 1:
-            out ^= (1 << place | poly) << (place - bits)
-            out &= (1 << place) - 1 if bits == 64 else ~0
-    return out & ((1 << bits) - 1)
+    for place in reversed(range(bits)):
+        out <<= 1
+        out ^= (out >> bits) * (1 << bits | poly)
+        out ^= left * (right >> place & 1)
+    return out
+
+
+def numbers(blocks: np.ndarray) -> list[int]:
+    """Blocks as integers."""
+    return [int(low) | int(high) << 64 for low, high in blocks]
 
 
 # -- sizes
@@ -67,17 +81,28 @@ def test_counts_out_of_range_are_refused(count) -> None:
 # -- fields
 
 
-@pytest.mark.parametrize(("field", "poly"), [(WIDE, 0x1B), (NIBBLES, 3), (BITS, 1)])
-def test_times_x(field, poly) -> None:
-    words = some_words(20)
-    found = times_x(field, words)
-    for word, out in zip(words.tolist(), found.tolist(), strict=True):
-        for lane in range(0, 64, field.bits):
-            element = word >> lane & ((1 << field.bits) - 1)
-            doubled = element << 1 if field.bits > 1 else element
-            if doubled >> field.bits:
-                doubled ^= 1 << field.bits | poly
-            assert out >> lane & ((1 << field.bits) - 1) == doubled
+LANES = [(BLOCKS, 0x87), (WORDS, 0x1B), (NIBBLES, 3), (BITS, 1)]
+
+
+def times_x(field, block: int) -> int:
+    """Lane by lane, as it is written; X is 1 in GF(2)."""
+    out, poly = 0, dict(LANES)[field]
+    for lane in range(0, 128, field.bits):
+        element = block >> lane & ((1 << field.bits) - 1)
+        out |= (product(2, element, field.bits, poly) if field.bits > 1 else element) << lane
+    return out
+
+
+@pytest.mark.parametrize("field", [BLOCKS, WORDS, NIBBLES, BITS])
+def test_packing_is_a_polynomial_in_x(field) -> None:
+    rows = some_words(5, field.bits, 2)
+    expected = []
+    for element in rows:
+        value = 0
+        for coefficient in reversed(numbers(element)):
+            value = times_x(field, value) ^ coefficient
+        expected.append(value)
+    assert numbers(packed(field, rows)) == expected
 
 
 def test_products_with_delta() -> None:
@@ -90,13 +115,17 @@ def test_products_with_delta() -> None:
     assert (out == expected).all()
 
 
-@given(count=st.integers(0, 3))
-def test_packing_is_a_polynomial_in_x(count) -> None:
-    delta, elements = some_words(2), some_words(count)
-    bits = np.unpackbits(elements.view(np.uint8), bitorder="little").reshape(count, 64).astype(np.uint64)
-    expected = np.zeros((count, 2), np.uint64)
-    add_product(expected, elements, multiples(delta))
-    assert (packed(WIDE, bits[:, :, None] * delta) == expected).all()
+def test_products_and_polynomials_over_blocks() -> None:
+    delta, factors, out = some_words(2), some_words(50, 2), some_words(50, 2)
+    (point,) = numbers(delta[None])
+    expected = [old ^ product(point, factor, 128, 0x87) for old, factor in zip(numbers(out), numbers(factors), strict=True)]
+    table = multiples(delta, BLOCKS)
+    add_block_product(out, factors, table)
+    assert numbers(out) == expected
+    value = 0
+    for factor in numbers(factors):
+        value = product(value, point, 128, 0x87) ^ factor
+    assert numbers(polynomial(factors, table)[None]) == [value]
 
 
 # -- trees
@@ -111,8 +140,8 @@ def test_punctured_trees_lack_one_leaf_each(depth, trees) -> None:
     holes = ORDER.integers(0, 1 << depth, trees)
     choices = (1 - sides(holes, depth)).astype(np.uint64)
     grown, known = between(
-        lambda s: Forests(s, 1, 0).grow(form, rows, delta),
-        lambda s: Forests(s, 0, 0).puncture(form, rows ^ choices[:, :, None] * delta, holes),
+        lambda s: Forests(s, 1, b"", 0).grow(form, rows, delta),
+        lambda s: Forests(s, 0, b"", 0).puncture(form, rows ^ choices[:, :, None] * delta, holes),
     )
     hole = np.arange(trees) * (1 << depth) + holes
     assert not known[hole].any()
@@ -124,54 +153,42 @@ def test_punctured_trees_lack_one_leaf_each(depth, trees) -> None:
 # -- the code
 
 
-def plain(field, vector: np.ndarray, count: int, context: bytes) -> list[int]:
-    """The code as its module describes it, place by place, over words."""
+def plain(field, vector: list[int], count: int, context: bytes) -> list[int]:
+    """The code as its module describes it, place by place."""
     kept = -(-count // 4) * 4
-    stream = code.Stream(Code(context)._seed)
-
-    def draw(size: int) -> list[int]:
-        pieces = [stream.elements((min(1 << 14, size - start),), np.uint32) for start in range(0, size, 1 << 14)]
-        return np.concatenate(pieces).tolist()
-
-    rest = [int(x) for x in vector[kept:]]
-    state: list[int] = []
-    for _ in range(code.ROUNDS):
-        for i, tap in enumerate(draw(len(rest))):
-            before = lambda back: state[-back] if back <= len(state) else 0  # noqa: E731
-            value = int(times_x(field, np.array([rest[i] ^ before(28)], np.uint64))[0])
-            k = i % 4
-            for block in range(1, 7):
-                for place in range(4):
-                    if tap >> (4 * block + place) & 1:
-                        value ^= before(k + 4 * block - place)
-            for place in range(k):
-                if tap >> place & 1:
-                    value ^= before(k - place)
-            state.append(value)
-            rest[i] = value
-    out = [int(x) for x in vector[:kept]]
+    stream = Stream(Code(context)._seed)
+    rest = vector[kept:]
+    state = [0] * 28
+    for tap in stream.elements((2 * len(rest),), np.uint32).tolist():
+        i = len(state) - 28
+        value = times_x(field, rest[i % len(rest)] ^ state[i])
+        k = i % 4
+        for block, place in itertools.product(range(1, 7), range(4)):
+            value ^= state[i + 28 - 4 * block - k + place] * (tap >> (4 * block + place) & 1)
+        for place in range(k):
+            value ^= state[i + 28 - k + place] * (tap >> place & 1)
+        state.append(value)
+        rest[i % len(rest)] = value
+    out = vector[:kept]
     for segment in range(code.WEIGHT):
         low, high = len(rest) * segment // code.WEIGHT, len(rest) * (segment + 1) // code.WEIGHT
-        for i, word in enumerate(draw(kept)):
+        for i, word in enumerate(stream.elements((kept,), np.uint32).tolist()):
             out[i] ^= rest[low + (word * (high - low) >> 32)]
     return out[:count]
 
 
-@pytest.mark.parametrize("field", [WIDE, NIBBLES, BITS])
+@pytest.mark.parametrize("field", [BLOCKS, WORDS, NIBBLES, BITS])
 def test_the_code_is_as_it_is_described(field) -> None:
-    vector = some_words(960)
-    expected = plain(field, vector, 470, b"c")
-    blocks = np.stack([vector, vector[::-1]], axis=1)
-    reversed_too = plain(field, vector[::-1].copy(), 470, b"c")
-    assert Code(b"c").compress(field, vector, 470).tolist() == expected
-    found = Code(b"c").compress(field, blocks, 470)
-    assert found[:, 0].tolist() == expected
-    assert found[:, 1].tolist() == reversed_too
+    vector = some_words(960, 2)
+    expected = plain(field, numbers(vector), 470, b"c")
+    assert numbers(Code(b"c").compress(field, vector.copy(), 470)) == expected
+    if field is WORDS:
+        assert Code(b"c").compress(field, vector[:, 0].copy(), 470).tolist() == [value % 2**64 for value in expected]
 
 
 def test_codes_of_different_sessions_differ() -> None:
     vector = some_words(960)
-    assert (Code(b"a").compress(WIDE, vector.copy(), 470) != Code(b"b").compress(WIDE, vector.copy(), 470)).any()
+    assert (Code(b"a").compress(WORDS, vector.copy(), 470) != Code(b"b").compress(WORDS, vector.copy(), 470)).any()
 
 
 # -- evaluations
@@ -190,6 +207,15 @@ def test_the_receiver_holds_b_plus_delta_a(count) -> None:
     assert (b == c).all()
 
 
+@pytest.mark.parametrize("count", [1, 5000])
+def test_the_receiver_of_checked_evaluations_holds_b_plus_delta_a(count) -> None:
+    (delta, b), (a, c) = between(lambda s: checked_vole_send(s, 1, count), lambda s: checked_vole_receive(s, 0, count))
+    assert a.shape == b.shape == c.shape == (count, 2)
+    assert len(np.unique(a)) == a.size
+    add_block_product(b, a, multiples(delta, BLOCKS))
+    assert (b == c).all()
+
+
 def test_evaluations_are_uniform_and_fresh() -> None:
     """A distribution test: bits are balanced, neighbours independent, and another run has nothing in common."""
     runs = [between(lambda s: vole_send(s, 1, 50_000), lambda s: vole_receive(s, 0, 50_000)) for _ in range(2)]
@@ -201,29 +227,114 @@ def test_evaluations_are_uniform_and_fresh() -> None:
     assert (runs[0][0][0] != runs[1][0][0]).all()
 
 
-def test_another_length_names_peer_and_step() -> None:
-    def sender(session):
-        extension = RowSender(session, 1, b"silent vole")
-        extension.rows(TREES * (LEAST_DEPTH + 64))
-        send_array(session, 1, np.zeros(5, np.uint64))
+# -- cheaters
 
-    def receiver(session):
-        with pytest.raises(ProtocolViolation) as caught:
-            vole_receive(session, 0, 100)
-        assert caught.value.peer == 0
-        assert caught.value.step == forest.STEP
 
-    between(sender, receiver)
+class Meddling:
+    """A channel that changes the first message of a step, and marks whatever the engine marks."""
+
+    def __init__(self, inner, step, change, number=0) -> None:
+        self.inner, self.peer, self.step, self.change, self.left, self.phase = inner, inner.peer, step, change, number, ""
+
+    def mark(self, phase):
+        self.phase = phase
+        self.inner.mark(phase)
+
+    def send(self, message):
+        message = bytes(message)
+        if self.phase == self.step:
+            if self.left == 0:
+                message = self.change(bytearray(message))
+            self.left -= 1
+        self.inner.send(bytes(message))
+
+    def receive(self):
+        return self.inner.receive()
+
+    def receive_into(self, view):
+        return self.inner.receive_into(view)
+
+
+HONEST = checked_vole_send, checked_vole_receive
+
+
+def outcome(cheater, step, change, number=0, steps=HONEST):
+    """What the party that is cheated ends with."""
+    sessions = local_sessions(2, seconds=1.0)
+    sessions[cheater].channels[1 - cheater] = Meddling(sessions[cheater].channels[1 - cheater], step, change, number)
+    return run_parties(sessions, lambda session: steps[session.index](session, 1 - session.index, 100))[1 - cheater]
+
+
+def brazen(session, peer, count):
+    """A sender that opens whatever it hears, and does not look for what the receiver does."""
+    sender = SparseSender(session, peer, checked._LABEL, BLOCKS)
+    leaves = sender.vector(shape(count))
+    mask = packed(BLOCKS, sender.rows(128)[None])
+    session.channels[peer].mark(CHECK)
+    point, told = receive_array(session, peer, (2, 2), CHECK)
+    value = mask ^ polynomial(leaves, multiples(point, BLOCKS))
+    add_block_product(value, told[None], multiples(sender.delta, BLOCKS))
+    send_array(session, peer, np.frombuffer(checked._commitment(session, bytes(32), value), np.uint8))
+    receive_array(session, peer, (1, 2), CHECK)
+    send_array(session, peer, np.zeros(32, np.uint8))
+
+
+def shorter(message):
+    return message[:-1]
+
+
+def flipped(place):
+    def change(message):
+        message[place] ^= 1
+        return message
+
+    return change
+
+
+def every_sum(message):
+    """Wrong whatever half the noise is in."""
+    return bytes(each ^ 1 for each in message)
+
+
+@pytest.mark.parametrize(
+    ("cheater", "step", "change", "number"),
+    [
+        (0, forest.STEP, every_sum, 0),  # the sums of the trees
+        (0, forest.STEP, flipped(-1), 1),  # what the missing leaf lacks
+        (0, CHECK, flipped(0), 0),  # a commitment to something else
+        (0, CHECK, flipped(0), 1),  # another opening
+        (1, CHECK, flipped(16), 0),  # a lie about the vector
+        (1, CHECK, flipped(0), 1),  # another value of it
+        *((0, forest.STEP, shorter, number) for number in (0, 1)),
+        *((who, CHECK, shorter, number) for who in (0, 1) for number in (0, 1)),
+    ],
+)
+def test_a_cheater_is_named_with_its_step(cheater, step, change, number) -> None:
+    error = outcome(cheater, step, change, number, (brazen, checked_vole_receive) if cheater == 0 else HONEST)
+    assert isinstance(error, ProtocolViolation)
+    assert (error.peer, error.step) == (cheater, step if change is shorter else CHECK)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_without_the_check_lengths_are_checked(number) -> None:
+    error = outcome(0, forest.STEP, shorter, number, (vole_send, vole_receive))
+    assert isinstance(error, ProtocolViolation)
+    assert (error.peer, error.step) == (0, forest.STEP)
+
+
+def test_a_guess_at_the_noise_fails_half_the_time() -> None:
+    """A sum of one tree's last level, changed: noticed exactly when the receiver uses it."""
+
+    def change(message):
+        message[16 * (LEAST_DEPTH - 1)] ^= 1
+        return message
+
+    found = [outcome(0, forest.STEP, change, steps=(brazen, checked_vole_receive)) for _ in range(24)]
+    assert 2 <= sum(isinstance(each, ProtocolViolation) for each in found) <= 22  # outside with probability 3e-6
+    assert all(isinstance(each, ProtocolViolation | tuple) for each in found)
 
 
 def test_choices_of_another_number_are_refused() -> None:
-    def receiver(session):
-        RowReceiver(session, 0, b"silent vole").rows(np.zeros(100, np.uint8))
-
-    def sender(session):
-        with pytest.raises(ProtocolViolation) as caught:
-            vole_send(session, 1, 100)
-        assert (caught.value.peer, caught.value.step) == (1, "ot extension")
-        send_array(session, 1, np.zeros(2, np.uint64))  # whatever: the peer waits for a key
-
-    between(sender, receiver)
+    error = outcome(1, "ot extension", shorter, 0, (vole_send, vole_receive))
+    assert isinstance(error, ProtocolViolation)
+    assert (error.peer, error.step) == (1, "ot extension")

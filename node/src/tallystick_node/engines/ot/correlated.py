@@ -24,7 +24,7 @@ class GlobalSender:
     """Holds ``delta``, two words; its lowest bit is 1. Constructing it makes base transfers with ``peer``."""
 
     def __init__(self, session: Session, peer: int) -> None:
-        self._rows = RowSender(session, peer, _LABEL, odd=True)
+        self._rows = RowSender(session, peer, _LABEL, one=1)
         self.delta = self._rows.delta
 
     def strings(self, count: int) -> Words:

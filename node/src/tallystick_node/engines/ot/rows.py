@@ -57,15 +57,15 @@ def padded(count: int) -> int:
 class RowSender:
     """Holds delta: ``rows(n)`` are the rows q of n choices of the peer."""
 
-    def __init__(self, session: Session, peer: int, label: bytes, *, odd: bool = False) -> None:
-        """Makes the trees with ``peer``; ``odd`` sets the lowest bit of delta."""
+    def __init__(self, session: Session, peer: int, label: bytes, *, one: int = 0) -> None:
+        """Makes the trees with ``peer``. The lowest ``one`` bits of delta, at most ``DEPTH``, are those of the number 1."""
         self._session = session
         self._peer = peer
         self._scratch = _Scratch()
         session.channels[peer].mark(trees.STEP)
         missing = np.frombuffer(secrets.token_bytes(TREES), np.uint8) % np.uint8(LEAVES)
-        if odd:
-            missing[0] |= 1
+        if one:
+            missing[0] = missing[0] >> one << one | 1
         known = trees.puncture(session, peer, missing, DEPTH, label)
         self._bits = ((missing[:, None] >> np.arange(DEPTH, dtype=np.uint8)) & 1).astype(np.uint8)
         self.delta: Words = np.packbits(self._bits.reshape(-1), bitorder="little").view(np.uint64)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from tallystick_node.engines.compiled import compiled
 from tallystick_node.engines.mpc.prss import Stream
-from tallystick_node.engines.ot.silent.field import Field, Words
+from tallystick_node.engines.ot.silent.field import Field, Words, block_times_x, word_times_x
 
 WEIGHT = 21
 ROUNDS = 2
@@ -52,7 +52,7 @@ class Code:
         for _ in range(ROUNDS):
             for start in range(0, len(rest), _PIECE):
                 piece = rest[start : start + _PIECE]
-                convolve(piece, stream.passing(len(piece), np.uint32), sums, done, field.keep, field.high, field.low, field.poly)
+                convolve(field, piece, stream.passing(len(piece), np.uint32), sums, done)
                 done += len(piece) // 4
         for segment in range(WEIGHT):
             source = rest[len(rest) * segment // WEIGHT : len(rest) * (segment + 1) // WEIGHT]
@@ -63,17 +63,7 @@ class Code:
 
 
 @compiled
-def _convolve_blocks(
-    places: Words,
-    taps: NDArray[np.uint32],
-    sums: Words,
-    done: int,
-    keep: np.uint64,
-    high: np.uint64,
-    low: np.uint64,
-    poly: np.uint64,
-) -> None:
-    one = np.uint64(1)
+def _convolve_blocks(field: Field, places: Words, taps: NDArray[np.uint32], sums: Words, done: int) -> None:
     for block in range(len(places) // 4):
         number = done + block
         own = 16 * (number & 7)
@@ -82,10 +72,7 @@ def _convolve_blocks(
         for k in range(4):
             i = 4 * block + k
             tap = np.int64(taps[i])
-            first = places[i, 0] ^ sums[old + (1 << k), 0]
-            second = places[i, 1] ^ sums[old + (1 << k), 1]
-            first = ((first & keep) << one) ^ ((first >> high) & low) * poly
-            second = ((second & keep) << one) ^ ((second >> high) & low) * poly
+            first, second = block_times_x(field, places[i, 0] ^ sums[old + (1 << k), 0], places[i, 1] ^ sums[old + (1 << k), 1])
             for back in range(1, 7):
                 at = 16 * ((number - back) & 7) + ((tap >> (4 * back)) & 15)
                 first ^= sums[at, 0]
@@ -100,17 +87,7 @@ def _convolve_blocks(
 
 
 @compiled
-def _convolve_words(
-    places: Words,
-    taps: NDArray[np.uint32],
-    sums: Words,
-    done: int,
-    keep: np.uint64,
-    high: np.uint64,
-    low: np.uint64,
-    poly: np.uint64,
-) -> None:
-    one = np.uint64(1)
+def _convolve_words(field: Field, places: Words, taps: NDArray[np.uint32], sums: Words, done: int) -> None:
     for block in range(len(places) // 4):
         number = done + block
         own = 16 * (number & 7)
@@ -119,8 +96,7 @@ def _convolve_words(
         for k in range(4):
             i = 4 * block + k
             tap = np.int64(taps[i])
-            value = places[i] ^ sums[old + (1 << k)]
-            value = ((value & keep) << one) ^ ((value >> high) & low) * poly
+            value = word_times_x(field, places[i] ^ sums[old + (1 << k)])
             for back in range(1, 7):
                 value ^= sums[16 * ((number - back) & 7) + ((tap >> (4 * back)) & 15)]
             value ^= sums[own + (tap & ((1 << k) - 1))]

@@ -40,10 +40,10 @@ Holes = NDArray[np.int64]
 class Forests:
     """One party's side of the trees between two parties of a session."""
 
-    def __init__(self, session: Session, peer: int, grower: int) -> None:
-        """``grower`` is the index of the party that has all leaves."""
+    def __init__(self, session: Session, peer: int, label: bytes, grower: int) -> None:
+        """``grower`` is the index of the party that has all leaves; no two trees of one delta have the same ``label`` twice."""
         self._session, self._peer = session, peer
-        domain = session.context + grower.to_bytes(4, "big")
+        domain = session.context + grower.to_bytes(4, "big") + label
         self._hash = Hash(domain, b"silent sums")
         self._inner, self._left, self._right = (_Permutation(domain, label) for label in (_INNER, _LEFT, _RIGHT))
         self._used = 0
