@@ -1,0 +1,136 @@
+"""An oblivious pseudorandom function on Curve25519, F(x) = SHA-512(x, k H(x)): 2HashDH (Jarecki, Kiayias and Krawczyk, ASIACRYPT
+2014) on u-coordinates.
+
+The holder of the key k evaluates many items at once. Whoever does not hold it sends points r H(x) with a secret r of its own, gets
+them back multiplied by k, and takes r away. One r serves a batch: its points are indistinguishable from random ones under
+decisional Diffie-Hellman with the hash a random oracle, as in :mod:`~tallystick_node.engines.psi.ecdh`. On u-coordinates a point
+and its negative are the same, so of r and -r one always has an inverse in the clamped form that multiplication takes, but for a
+negligible part, which is drawn again.
+
+Security for the key's holder against a malicious asker: it knows F only at as many items as it had points evaluated, under the
+one-more gap Diffie-Hellman assumption; points off the curve or of low order are refused. Against a holder who answers under
+another key than it stated: each batch holds, at a secret place, one known item whose output it has committed to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tallystick_node.engines.compiled import compiled
+from tallystick_node.engines.psi import curve25519
+from tallystick_node.engines.psi import field25519 as field
+from tallystick_node.engines.psi.curve25519 import POINT, Points
+from tallystick_node.engines.psi.field25519 import WORDS, Numbers, Row
+
+OUTPUT = 64  # bytes of F
+SECURITY_BITS = 125  # of the group
+
+_ORDER = 2**252 + 27742317777372353535851937790883648493  # of the large subgroup
+_DOMAIN = b"tallystick/v1/pir/oprf\0"
+_KNOWN = b"known item"
+_ITEM = b"item\0"
+_BATCH = 1 << 15
+_CURVE = field.constant(486662)
+_ONE = field.constant(1)
+_ONE_BYTES = np.frombuffer((1).to_bytes(POINT, "little"), np.uint8)
+
+
+def random_key() -> bytes:
+    """A key."""
+    return curve25519.random_scalar()
+
+
+def evaluate(key: bytes, items: Sequence[bytes]) -> NDArray[np.uint8]:
+    """F of each item, shape (items, OUTPUT). About 35 microseconds each."""
+    return _evaluate(key, [_ITEM + item for item in items])
+
+
+def check_of(key: bytes) -> bytes:
+    """What commits to the key: a digest of F at the known item. 32 bytes."""
+    return _check(_evaluate(key, [_KNOWN])[0].tobytes())
+
+
+class Blinding:
+    """The asker's side of one batch. ``points`` is what to send, of one more item than there are."""
+
+    def __init__(self, items: Sequence[bytes]) -> None:
+        self._messages = [_ITEM + item for item in items]
+        self._known = secrets.randbelow(len(items) + 1)
+        self._messages.insert(self._known, _KNOWN)
+        scalar, self._inverse = _invertible()
+        self.points = curve25519.multiply(curve25519.hash_to_curve(self._messages, _DOMAIN), scalar)
+
+    def finish(self, points: Points, check: bytes) -> NDArray[np.uint8]:
+        """F of each item from the evaluated points. Raises ValueError when a point is none, or the key is not that of ``check``."""
+        outputs = _outputs(self._messages, _multiplied(points, self._inverse))
+        if not hmac.compare_digest(_check(outputs[self._known].tobytes()), check):
+            raise ValueError("it evaluates under another key than that of its table")
+        return np.delete(outputs, self._known, axis=0)
+
+
+def evaluate_blinded(key: bytes, points: Points) -> Points:
+    """An asker's points under the key. Raises ValueError when one is none of the curve's large subgroup's."""
+    return _multiplied(points, key)
+
+
+def _multiplied(points: Points, scalar: bytes) -> Points:
+    """Another party's points, which must be on the curve, not on its twist, and not of low order, times a scalar."""
+    squares = field.to_bytes(_on_curve(field.from_bytes(points), _CURVE, _ONE), len(points))
+    multiples = curve25519.multiply(points, scalar)
+    if not (squares == _ONE_BYTES).all() or not multiples.any(axis=1).all():
+        raise ValueError("a point is not on the curve, or of low order")
+    return multiples
+
+
+def _evaluate(key: bytes, messages: Sequence[bytes]) -> NDArray[np.uint8]:
+    found = np.empty((len(messages), OUTPUT), np.uint8)
+    for start in range(0, len(messages), _BATCH):
+        part = messages[start : start + _BATCH]
+        found[start : start + _BATCH] = _outputs(part, curve25519.multiply(curve25519.hash_to_curve(part, _DOMAIN), key))
+    return found
+
+
+def _outputs(messages: Sequence[bytes], points: Points) -> NDArray[np.uint8]:
+    flat = points.tobytes()
+    start = hashlib.sha512(_DOMAIN)
+    digests = bytearray()
+    for number, message in enumerate(messages):
+        state = start.copy()
+        state.update(flat[number * POINT : (number + 1) * POINT] + message)
+        digests += state.digest()
+    return np.frombuffer(bytes(digests), np.uint8).reshape(-1, OUTPUT)
+
+
+def _check(output: bytes) -> bytes:
+    return hashlib.sha256(_DOMAIN + b"check\0" + output).digest()
+
+
+def _invertible() -> tuple[bytes, bytes]:
+    """A random clamped scalar r = 8 m, and a clamped t with t r = 1 or -1 modulo the order."""
+    while True:
+        scalar = curve25519.random_scalar()
+        part = pow(int.from_bytes(scalar, "little") * 8, -1, _ORDER)
+        for each in (part, _ORDER - part):
+            if 1 << 251 <= each < 1 << 252:
+                return scalar, (8 * each).to_bytes(POINT, "little")
+
+
+@compiled
+def _on_curve(points: Numbers, a: Row, one: Row) -> Numbers:
+    """1 where u^3 + A u^2 + u = u (u (u + A) + 1) is a square, -1 where not, 0 for u = 0."""
+    out = np.empty_like(points)
+    s, t = np.empty(WORDS, np.uint64), np.empty(WORDS, np.uint64)
+    for row in range(len(points)):
+        u = points[row]
+        field.carry(s, a, u, np.uint64(1))
+        field.multiply(t, s, u)
+        field.carry(s, one, t, np.uint64(1))
+        field.multiply(t, s, u)
+        field.legendre(out[row], t)
+    return out
