@@ -191,6 +191,7 @@ class Demonstration:
             "fold": False,
             "duplicates": "reject",
             "mode": "ids",
+            "protocol": "automatic",
             "minimum_group": 10,
         }
         columns = dict.fromkeys(self.route_grants, keys)

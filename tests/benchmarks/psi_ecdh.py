@@ -53,6 +53,7 @@ def run() -> dict[str, Any]:
             "fold": False,
             "duplicates": "reject",
             "mode": "ids",
+            "protocol": "ecdh",
             "minimum_group": 10,
         }
         for number in range(REPEATS + 1):  # the first compiles and warms up, and is not counted

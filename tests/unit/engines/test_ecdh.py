@@ -5,7 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tallystick_node.engines.channel import ChannelError, ProtocolViolation, local_sessions
 from tallystick_node.engines.psi import ecdh
-from tallystick_node.engines.psi.ecdh import intersect, tag_bytes
+from tallystick_node.engines.psi.handshake import tag_bytes
+from tallystick_node.engines.psi.items import Items
+from tallystick_node.engines.psi.two_party import intersect
 
 LEFT = [f"id-{i}".encode() for i in range(30)]
 RIGHT = [f"id-{i}".encode() for i in range(20, 70)] + [b""]
@@ -14,7 +16,9 @@ RIGHT = [f"id-{i}".encode() for i in range(20, 70)] + [b""]
 def engine(receivers, mode="ids", sets=(LEFT, RIGHT)):
     def run(session):
         peer = 1 - session.index
-        return intersect(session, sets[session.index], peer=peer, receivers=receivers, mode=mode, context=b"t")
+        return intersect(
+            session, Items.of(sets[session.index]), peer=peer, receivers=receivers, mode=mode, protocol="ecdh", context=b"t"
+        )
 
     return run
 
@@ -80,23 +84,33 @@ def test_each_corrupted_message_names_its_sender_and_step(parties, number, chang
 def test_a_peer_with_another_context_is_noticed(parties):
     def run(session):
         context = b"t" if session.index else b"other"
-        return intersect(session, LEFT, peer=1 - session.index, receivers=(0,), mode="ids", context=context)
+        return intersect(
+            session, Items.of(LEFT), peer=1 - session.index, receivers=(0,), mode="ids", protocol="ecdh", context=context
+        )
 
     assert all(isinstance(each, ChannelError) for each in parties(2, run))
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"receivers": ()}, {"receivers": (2,)}, {"mode": "all"}, {"items": [b"a", b"a"]}, {"peer": 5}]
+    "arguments",
+    [{"receivers": ()}, {"receivers": (2,)}, {"mode": "all"}, {"items": [b"a", b"a"]}, {"peer": 5}, {"protocol": "kkrt"}],
 )
 def test_local_misuse_is_refused(parties, arguments):
     def run(session):
-        arguments_ = {"items": [b"a"], "peer": 1 - session.index, "receivers": (0,), "mode": "ids", "context": b"t"}
+        arguments_ = {
+            "items": [b"a"],
+            "peer": 1 - session.index,
+            "receivers": (0,),
+            "mode": "ids",
+            "protocol": "ecdh",
+            "context": b"t",
+        }
         arguments_ |= arguments
-        return intersect(session, arguments_.pop("items"), **arguments_)
+        return intersect(session, Items.of(arguments_.pop("items")), **arguments_)
 
     assert isinstance(parties(2, run)[0], ValueError)
 
 
 def test_tags_leave_40_bits_against_false_matches():
-    assert tag_bytes(1 << 20, 1 << 20) == 11
+    assert tag_bytes(1 << 20, 1 << 20) == 10
     assert tag_bytes(0, 0) == 5

@@ -23,7 +23,8 @@ from tallystick_node.runs.warm_up import ENGINES
 for run in ENGINES.values():
     run()
 others = {"bits._steps", "circuits._turn", "extension._choose"}  # called by compiled code alone, or by garbled circuits
-for package in ("mpc.matrix", "mpc.permutation", "mpc.replicated", "mpc.malicious", "mpc.beaver", "ot", "psi.curve25519"):
+joint = ("mpc.matrix", "mpc.permutation", "mpc.replicated", "mpc.malicious", "mpc.beaver")
+for package in (*joint, "okvs", "ot", "psi.blake2s", "psi.curve25519", "psi.items", "psi.tags"):
     name = f"tallystick_node.engines.{package}"
     package = importlib.import_module(name)
     found = [each.name for each in pkgutil.walk_packages(getattr(package, "__path__", []), name + ".")]

@@ -24,7 +24,11 @@ DAYS = [dt.date(2020, 1, 1) + dt.timedelta(days=i) for i in range(4)]
 
 def parameters_of(types, **change):
     keys = [{"party": ACCOUNTS[i], "columns": [f"{'ab'[i]}{j}" for j in range(len(types))]} for i in range(2)]
-    return {"keys": keys, "types": types, "fold": False, "duplicates": "group", "mode": "ids", "minimum_group": 2} | change
+    return (
+        {"keys": keys, "types": types, "fold": False, "duplicates": "group"}
+        | {"mode": "ids", "protocol": "automatic", "minimum_group": 2}
+        | change
+    )
 
 
 def spec_of(parameters, receivers=(0,)):
@@ -102,10 +106,10 @@ def test_composite_keys_against_sets(run_workload, mode, receivers):
         if number not in receivers:
             assert (outcome.result, outcome.files) == (None, {})
             continue
-        assert (outcome.result["cardinality"], outcome.result["mode"]) == (3, mode)
+        assert (outcome.result["cardinality"], outcome.result["mode"], outcome.result["protocol"]) == (3, mode, "ecdh")
         if mode == "cardinality":
             assert outcome.files == {}
-            assert set(outcome.result) == {"cardinality", "mode"}
+            assert set(outcome.result) == {"cardinality", "mode", "protocol"}
         else:
             names, rows = read_result(outcome)
             assert names == [f"{'ab'[number]}{j}" for j in range(3)]
@@ -186,9 +190,24 @@ def test_the_commitment_is_of_the_set_and_hides_it(run_workload, tmp_path):
     first, second = (run_workload(Intersection(), spec, tables).outcomes for _ in range(2))
     assert len({each[i].commitment for each in (first, second) for i in range(2)}) == 4
     salt = bytes.fromhex(json.loads((tmp_path / "0/opening.json").read_text())["salt"])
-    items = [b"i\0\0\0\x08" + i.to_bytes(8, "big") for i in (1, 2, 3)]
-    digests = sorted(hashlib.sha256(item).digest() for item in items)
-    assert second[0].commitment == "sha256:" + hashlib.sha256(salt + b"".join(digests)).hexdigest()
+    items = [b"i\0\0\0\x08" + i.to_bytes(8, "big") for i in (3, 1, 2)]
+    ends = b"".join((13 * i).to_bytes(8, "little") for i in (1, 2, 3))
+    content = salt + (3).to_bytes(8, "little") + ends + b"".join(items)
+    assert second[0].commitment == "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("receivers", [[0], [1], [0, 1]])
+def test_rr22_finds_the_same(run_workload, receivers):
+    left = [(f"name {i % 700}", i % 7, DAYS[i % 4]) for i in range(900)]
+    right = [(f"NAME {i % 500} ", i % 7, DAYS[i % 4]) for i in range(1200)]
+    spec = spec_of(parameters_of(COMPOSITE, protocol="rr22", fold=True), receivers)
+    ran = run_workload(Intersection(), spec, {0: table(left, COMPOSITE, 0), 1: table(right, COMPOSITE, 1)})
+    for number, (own, other) in enumerate([(left, right), (right, left)]):
+        if number in receivers:
+            assert ran.outcomes[number].result["protocol"] == "rr22"
+            assert read_result(ran.outcomes[number])[1] == written(matches(own, other, COMPOSITE, fold=True))
+        else:
+            assert ran.outcomes[number].result is None
 
 
 # -- keys
@@ -258,7 +277,7 @@ def test_batches_do_not_show(monkeypatch, batch):
     items, rows = distinct(rules, keys)
     monkeypatch.setattr(module, "BATCH", batch)
     again, same = distinct(rules, pa.concat_tables([keys.slice(0, 3), keys.slice(3)]))
-    assert (items, rows.tolist()) == (again, same.tolist())
+    assert (list(items), rows.tolist()) == (list(again), same.tolist())
     firsts = {}
     for row, cells in enumerate(LEFT):
         firsts.setdefault(meaning(cells, COMPOSITE), row)
@@ -298,6 +317,7 @@ BROKEN = [
     ("types", [], "types"), ("types", "int64", "types"), ("types", ["decimal"], "types"), ("types", [["int64"]], "types"),
     ("types", [{}], "types"), ("types", [None], "types"), ("types", ["int64"] * 17, "types"), ("types", ["int64"] * 2, "keys"),
     ("fold", 1, "fold"), ("fold", None, "fold"), ("duplicates", "keep", "duplicates"), ("duplicates", None, "duplicates"),
+    ("protocol", "kkrt", "protocol"), ("protocol", None, "protocol"),
     ("mode", "shared", "mode"), ("mode", ["ids"], "mode"), ("minimum_group", 1, "minimum_group"),
     ("minimum_group", 1001, "minimum_group"), ("minimum_group", "2", "minimum_group"), ("minimum_group", True, "minimum_group"),
 ]  # fmt: skip
@@ -341,10 +361,27 @@ def test_check_of_owners_receivers_and_columns():
 
 @pytest.mark.parametrize("mode", ["ids", "cardinality"])
 def test_security_statement(mode):
-    statement = Intersection().security(spec_of(parameters_of(["int64"], mode=mode)))
+    statement = Intersection().security(spec_of(parameters_of(["int64"], mode=mode, protocol="ecdh")))
+    assert all("parity" not in each for each in statement.references)
     assert (statement.adversary, statement.corruptions, statement.parties) == ("semi-honest", 1, 2)
     assert (statement.computational_bits, statement.statistical_bits, statement.trusted) == (126, 40, ())
     assert statement.learns["receiver"] == ("which of its own keys match" if mode == "ids" else "how many keys match")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "mode", "assumes"),
+    [("rr22", "ids", ["parity"]), ("automatic", "ids", ["parity", "Diffie"]), ("automatic", "cardinality", ["Diffie"])],
+)
+def test_the_statement_names_what_may_run(protocol, mode, assumes):
+    statement = Intersection().security(spec_of(parameters_of(["int64"], mode=mode, protocol=protocol)))
+    for word in ("parity", "Diffie"):
+        assert (word in " ".join(statement.references)) == (word in assumes)
+    assert statement.computational_bits == (126 if "Diffie" in assumes else 128)
+
+
+def test_rr22_gives_no_cardinality():
+    with pytest.raises(InvalidTask, match=r"parameters\.protocol: rr22 tells which"):
+        Parameters.parse(parameters_of(["int64"], mode="cardinality", protocol="rr22"))
 
 
 @pytest.mark.parametrize("mode", ["ids", "cardinality"])
@@ -358,6 +395,16 @@ def test_cost_predicts_the_bytes(run_workload, mode, receivers, sizes):
     assert predicted.bytes_sent == ran.most_sent()
     assert predicted.seconds > 0
     assert predicted.memory_bytes > 10**8
+
+
+@pytest.mark.parametrize("receivers", [[0], [1], [0, 1]])
+def test_cost_predicts_the_bytes_of_rr22(run_workload, receivers):
+    sizes = (9000, 20_000)
+    spec = spec_of(parameters_of(["int64"]), receivers)
+    ran = run_workload(Intersection(), spec, {i: table([(j,) for j in range(size)], ["int64"], i) for i, size in enumerate(sizes)})
+    predicted = Intersection().cost(spec, dict(zip(ACCOUNTS, sizes, strict=False)))
+    assert ran.outcomes[receivers[0]].result["protocol"] == "rr22"
+    assert abs(predicted.bytes_sent - ran.most_sent()) < 100_000 + ran.most_sent() / 100
 
 
 def test_cost_without_row_counts():

@@ -30,7 +30,8 @@ from tallystick_node.engines.channel import Session, local_sessions
 from tallystick_node.engines.mpc import array as sa
 from tallystick_node.engines.mpc.models.glm import Newton, fit, predict
 from tallystick_node.engines.mpc.plan.offers import OFFERS
-from tallystick_node.engines.psi.ecdh import intersect
+from tallystick_node.engines.psi.items import Items
+from tallystick_node.engines.psi.two_party import intersect
 from tallystick_node.runs.process import environment
 
 LOG = structlog.get_logger()
@@ -39,8 +40,9 @@ DEADLINE = 1800  # seconds for all engines: on an idle core they take a minute o
 
 def _intersect() -> None:
     def party(session: Session) -> None:
-        items = [number.to_bytes(8, "big") for number in range(40)]
-        intersect(session, items, peer=1 - session.index, receivers=[0, 1], mode="ids", context=b"")
+        items = Items.of(number.to_bytes(8, "big") for number in range(40))
+        for protocol in ("ecdh", "rr22"):
+            intersect(session, items, peer=1 - session.index, receivers=[0, 1], mode="ids", protocol=protocol, context=b"")
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(party, local_sessions(2, DEADLINE)))

@@ -1,14 +1,14 @@
 """Bringing the tables of owners who hold different columns of the same people into one order of rows.
 
-``intersection``: two owners match their rows by typed, composite keys with elliptic-curve Diffie-Hellman PSI, of which both are
-receivers; the matched rows, ordered by their keys, are the joint table. Both owners learn which of their own rows the other has
-too: an intersection that stays secret is another kind of task.
+``intersection``: two owners match their rows by typed, composite keys with PSI, by the protocol that fits their sizes, of which
+both are receivers; the matched rows, ordered by their keys, are the joint table. Both owners learn which of their own rows the
+other has too: an intersection that stays secret is another kind of task.
 
 ``order``: the owners say that their tables hold the same people in the same order, row by row. Whether the keys are indeed equal
 is tested without showing them: each owner's keys in their order become one item of a PSI with the first owner. An owner whose
 keys differ learns that, and nothing else of the other's keys.
 
-Security: semi-honest owners, as :mod:`tallystick_node.engines.psi.ecdh` states. What the other parties learn is the number of
+Security: semi-honest owners, as :mod:`tallystick_node.engines.psi` states. What the other parties learn is the number of
 joint rows.
 """
 
@@ -25,7 +25,8 @@ from tallystick.protocol.errors import InvalidData, MalformedDocument
 from tallystick.protocol.fields import Fields
 
 from tallystick_node.engines.channel import Session
-from tallystick_node.engines.psi.ecdh import intersect
+from tallystick_node.engines.psi.items import Items
+from tallystick_node.engines.psi.two_party import intersect
 from tallystick_node.workloads.keys import KeyRules, distinct, key_columns
 
 MODES = ("intersection", "order")
@@ -66,7 +67,8 @@ def align(join: Join, session: Session, party: str, owners: Sequence[int], table
     items, rows = distinct(join.rules, table.select(list(join.keys[party])))
     if join.mode == "intersection":
         (peer,) = (owner for owner in owners if owner != session.index)
-        found = intersect(session, items, peer=peer, receivers=list(owners), mode="ids", context=session.context + b"align")
+        context = session.context + b"align"
+        found = intersect(session, items, peer=peer, receivers=list(owners), mode="ids", protocol="automatic", context=context)
         assert found.positions is not None  # this owner is a receiver
         matched = sorted(found.positions.tolist(), key=lambda position: hashlib.sha256(items[position]).digest())
         return table.take(pa.array(rows[np.array(matched, np.int64)]))
@@ -76,16 +78,14 @@ def align(join: Join, session: Session, party: str, owners: Sequence[int], table
     return table
 
 
-def _require_one_order(session: Session, owners: Sequence[int], items: Sequence[bytes]) -> None:
-    state = hashlib.sha256(session.context)
-    for item in items:
-        state.update(len(item).to_bytes(8, "big") + item)
+def _require_one_order(session: Session, owners: Sequence[int], items: Items) -> None:
+    whole = Items.of([items.commitment(session.context)])
     first, *others = owners
     peers = others if session.index == first else [first]
     for peer in peers:
         pair = sorted((peer, session.index))
         context = session.context + b"order" + bytes(pair)
-        found = intersect(session, [state.digest()], peer=peer, receivers=pair, mode="cardinality", context=context)
+        found = intersect(session, whole, peer=peer, receivers=pair, mode="cardinality", protocol="automatic", context=context)
         if not found.cardinality:
             raise InvalidData(
                 "the owners' tables do not hold the same keys in the same order",

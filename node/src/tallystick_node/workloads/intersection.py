@@ -1,6 +1,6 @@
-"""`intersection`: which keys two owners have in common, or only how many, by elliptic-curve Diffie-Hellman PSI.
+"""`intersection`: which keys two owners have in common, or only how many.
 
-Keys are typed and composite. The output goes to the designated receivers, which are among the two owners: with this protocol
+Keys are typed and composite. The output goes to the designated receivers, which are among the two owners: with these protocols
 the party that learns the matches learns them from its own rows.
 """
 
@@ -22,8 +22,8 @@ from tallystick.protocol.fields import Fields
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.engines.channel import Session
-from tallystick_node.engines.psi.curve25519 import POINT
-from tallystick_node.engines.psi.ecdh import intersect, tag_bytes
+from tallystick_node.engines.psi.items import Items
+from tallystick_node.engines.psi.two_party import PROTOCOLS, Protocol, chosen, intersect, predict
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.base import Cost, Outcome, Workload, require_owners_compute
 from tallystick_node.workloads.keys import KeyRules, distinct, key_columns
@@ -31,7 +31,18 @@ from tallystick_node.workloads.reading import TaskParameters
 
 MODES = ("ids", "cardinality")
 RESULT = "matches.csv"
-BIND_BYTES = 72 + 32  # what the protocol sends before the first key
+#: What each protocol rests on, and where it is from.
+ASSUMES = {
+    "rr22": (
+        "Rindal and Raghuraman, CCS 2022: dual learning parity with noise, AES as an ideal permutation, BLAKE2s as a random oracle",
+        "Guo et al., EUROCRYPT 2023, and Roy, CRYPTO 2022: the evaluations beneath it",
+    ),
+    "ecdh": (
+        "Meadows 1986; Huberman, Franklin and Hogg 1999; De Cristofaro, Gasti and Tsudik 2012",
+        "RFC 7748 and RFC 9380: decisional Diffie-Hellman in Curve25519, the hash to the curve as a random oracle",
+    ),
+}
+START = 1.0  # seconds that the worker processes take to begin
 
 
 @dataclass(frozen=True)
@@ -41,17 +52,21 @@ class Parameters(TaskParameters):
     keys: Mapping[str, tuple[str, ...]]
     rules: KeyRules
     mode: Literal["ids", "cardinality"]
+    protocol: Protocol
     minimum_group: int
 
     @classmethod
     def _read(cls, value: Mapping[str, Any]) -> Parameters:
-        fields = Fields(dict(value), ("keys", "types", "fold", "duplicates", "mode", "minimum_group"), "parameters")
+        fields = Fields(dict(value), ("keys", "types", "fold", "duplicates", "mode", "protocol", "minimum_group"), "parameters")
         keys = dict(fields.items("keys", 2, 2, key_columns))
         rules = KeyRules.read(fields, value["types"], "parameters")
         if any(len(columns) != len(rules.types) for columns in keys.values()):
             raise MalformedDocument("parameters.keys: each owner names one column for each type")
         mode: Any = fields.choice("mode", MODES)
-        return cls(keys, rules, mode, fields.integer("minimum_group", 2, 1000))
+        protocol: Any = fields.choice("protocol", PROTOCOLS)
+        if protocol == "rr22" and mode != "ids":
+            raise MalformedDocument("parameters.protocol: rr22 tells which keys match: for a cardinality say ecdh or automatic")
+        return cls(keys, rules, mode, protocol, fields.integer("minimum_group", 2, 1000))
 
 
 class Intersection(Workload):
@@ -81,34 +96,37 @@ class Intersection(Workload):
         return Parameters.parse(spec.parameters).keys[party]
 
     def security(self, spec: TaskSpec) -> SecurityStatement:
-        """Secure against one owner who follows the protocol, under decisional Diffie-Hellman, hashes as random oracles."""
-        mode = Parameters.parse(spec.parameters).mode
+        """Secure against one owner who follows the protocol. What rests on which assumption depends on the protocol."""
+        parameters = Parameters.parse(spec.parameters)
         return SecurityStatement(
             adversary="semi-honest",
             corruptions=1,
             parties=2,
-            computational_bits=126,
+            computational_bits=126 if _may_run(parameters, "ecdh") else 128,
             statistical_bits=40,
             trusted=(),
             learns={
                 "owner": "how many distinct keys the other owner has",
-                "receiver": "which of its own keys match" if mode == "ids" else "how many keys match",
+                "receiver": "which of its own keys match" if parameters.mode == "ids" else "how many keys match",
                 "public": "the spec and who took part",
             },
-            references=("Meadows 1986", "Huberman, Franklin and Hogg 1999", "De Cristofaro, Gasti and Tsudik 2012"),
+            references=tuple(
+                reference for protocol in ASSUMES if _may_run(parameters, protocol) for reference in ASSUMES[protocol]
+            ),
         )
 
     def cost(self, spec: TaskSpec, rows: Mapping[str, int]) -> Cost:
-        """Of the owner who sends more: a curve point for each own key, and a tag for each of the other's if that one receives."""
-        sizes = {part.party: rows.get(part.party, 0) for part in spec.inputs}
-        total = sum(sizes.values())
-        tag = tag_bytes(*sizes.values())
-        sent = [POINT * own + (total - own) * tag * any(r != party for r in spec.receivers) for party, own in sizes.items()]
+        """That of the owner who sends more, for the protocol that these numbers of rows choose."""
+        parameters = Parameters.parse(spec.parameters)
+        owners = [part.party for part in spec.inputs]
+        sizes = (rows.get(owners[0], 0), rows.get(owners[1], 0))
+        receivers = [owners.index(account) for account in spec.receivers]
+        found = predict(parameters.protocol, parameters.mode, sizes, receivers)
         return Cost(
-            bytes_sent=BIND_BYTES + max(sent),
-            rounds=4,
-            seconds=1.0 + 2 * max(sizes.values(), default=0) * 2.5e-5,  # both mask each key, batch by batch in turn
-            memory_bytes=150_000_000 + 300 * total,
+            bytes_sent=max(found.bytes_sent),
+            rounds=found.rounds,
+            seconds=START + found.seconds + 1.5e-6 * sum(sizes),  # to read, encode and write keys
+            memory_bytes=150_000_000 + found.memory_bytes,
         )
 
     def run(self, spec: TaskSpec, party: str, table: pa.Table | None, session: Session, scratch: Path) -> Outcome:
@@ -133,11 +151,13 @@ class Intersection(Workload):
             peer=1 - session.index,
             receivers=receivers,
             mode=parameters.mode,
+            protocol=parameters.protocol,
             context=session.context,
         )
         if found.cardinality is None:
             return Outcome(commitment=commitment, all_commitments=["", ""])
-        values: dict[str, Any] = {"cardinality": found.cardinality, "mode": parameters.mode}
+        ran = chosen(parameters.protocol, parameters.mode, len(items), found.peer_items)
+        values: dict[str, Any] = {"cardinality": found.cardinality, "mode": parameters.mode, "protocol": ran}
         files = {}
         if found.positions is not None:
             path = scratch / RESULT
@@ -147,13 +167,15 @@ class Intersection(Workload):
         return Outcome(commitment=commitment, all_commitments=["", ""], result=values, files=files)
 
 
-def _commit(items: Sequence[bytes]) -> tuple[str, dict[str, str]]:
-    """A hiding commitment to the set of keys that went in, and its opening, which stays with the owner."""
+def _may_run(parameters: Parameters, protocol: str) -> bool:
+    named = parameters.protocol if parameters.mode == "ids" else "ecdh"
+    return named in ("automatic", protocol)
+
+
+def _commit(items: Items) -> tuple[str, dict[str, str]]:
+    """A hiding commitment to the keys that went in, in the order of their rows, and its opening, which stays with the owner."""
     salt = secrets.token_bytes(32)
-    state = hashlib.sha256(salt)
-    for item in sorted(hashlib.sha256(each).digest() for each in items):
-        state.update(item)
-    return canonical.text(state.digest()), {"salt": salt.hex()}
+    return canonical.text(items.commitment(salt)), {"salt": salt.hex()}
 
 
 def _file_digest(path: Path) -> str:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from tallystick.protocol.errors import InvalidData, MalformedDocument
 from tallystick.protocol.fields import Fields
 
+from tallystick_node.engines.psi.items import Items
+
 TYPES = ("int64", "string", "date")
 DUPLICATES = ("reject", "group")
 ARROW = {"int64": pa.int64(), "string": pa.string(), "date": pa.date32()}
@@ -91,24 +93,32 @@ def _fixed_width(cells: NDArray[np.uint8]) -> pa.Array:
     return pa.Array.from_buffers(pa.large_binary(), len(cells), [None, pa.py_buffer(offsets), pa.py_buffer(cells.tobytes())])
 
 
-def distinct(rules: KeyRules, keys: pa.Table) -> tuple[list[bytes], NDArray[np.int64]]:
+def distinct(rules: KeyRules, keys: pa.Table) -> tuple[Items, NDArray[np.int64]]:
     """The distinct keys, and for each the first row that has it. Rows with an empty key cell have no key. Raises InvalidData."""
     for kind, field in zip(rules.types, keys.schema, strict=True):
         # A decimal is an int64 at its scale: 1.50 would match 150.
         if field.type != ARROW[kind] or int((field.metadata or {}).get(b"scale", b"0")):
             raise InvalidData(f"a key column is not of type {kind}", remedy="name the column's own type in `types`")
-    first: dict[bytes, int] = {}
-    total = 0
-    for start in range(0, keys.num_rows, BATCH):
-        batch = keys.slice(start, BATCH)
-        encoded = encode(rules, [column.combine_chunks() for column in batch.columns]).to_pylist()
-        for row, key in enumerate(encoded, start):
-            if key is not None:
-                total += 1
-                first.setdefault(key, row)
-    if rules.duplicates == "reject" and len(first) != total:
-        raise InvalidData(
-            f"{total - len(first)} rows repeat a key",
-            remedy="clean the data, or let the task group duplicates",
-        )
-    return list(first), np.fromiter(first.values(), np.int64, len(first))
+    encoded = pa.chunked_array(
+        [
+            encode(rules, [column.combine_chunks() for column in keys.slice(start, BATCH).columns])
+            for start in range(0, keys.num_rows, BATCH)
+        ],
+        pa.large_binary(),
+    ).combine_chunks()
+    items = _items(encoded)
+    filled = encoded.is_valid().to_numpy(zero_copy_only=False)
+    first = items.distinct(filled)
+    repeated = int(filled.sum()) - len(first)
+    if rules.duplicates == "reject" and repeated:
+        raise InvalidData(f"{repeated} rows repeat a key", remedy="clean the data, or let the task group duplicates")
+    return items if len(first) == len(items) else items.take(first), first
+
+
+def _items(encoded: pa.Array) -> Items:
+    """Arrow's own memory, without a copy."""
+    _, offsets, content = encoded.buffers()
+    if not len(encoded):
+        return Items.of([])
+    ends = np.frombuffer(offsets, np.int64)[encoded.offset : encoded.offset + len(encoded) + 1]
+    return Items(ends, np.frombuffer(content, np.uint8) if content is not None else np.empty(0, np.uint8))
