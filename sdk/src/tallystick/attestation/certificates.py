@@ -51,7 +51,7 @@ def load_certificate(der: bytes) -> x509.Certificate:
                 f"a certificate has an unknown critical extension {extension.oid.dotted_string}",
             )
         # These are parsed on first access; here a failure is a refusal, later it would be a surprise.
-        _ = certificate.subject, certificate.issuer, certificate.serial_number, certificate.public_key()
+        _ = certificate.subject, certificate.issuer, certificate.public_key()
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         algorithm = certificate.signature_hash_algorithm
         require(algorithm is not None and algorithm.name in _HASHES, Rule.CERTIFICATE, "a certificate is signed with a weak hash")

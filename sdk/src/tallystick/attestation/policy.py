@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
 from tallystick.attestation.dcap import DcapFacts
 from tallystick.attestation.quote import SgxReport, TdReport
-from tallystick.attestation.rules import Rule, require
+from tallystick.attestation.rules import EvidenceRefused, Rule, require
+from tallystick.attestation.snp import SnpFacts
+from tallystick.attestation.snp_report import SnpTcb
 from tallystick.attestation.tcb import TcbStatus
 
 SEPT_VE_DISABLE = 1 << 28
@@ -43,6 +45,10 @@ class AppraisalPolicy:
     advisories that are accepted, each by name. ``minimum_evaluation``: least TCB evaluation data number; raise it, never lower it.
     ``max_age``: seconds that dated evidence may be old. ``validity``: most seconds that a result is good for. ``service_tds``:
     accepted MRSERVICETD values beside none.
+
+    ``snp_minimum``: by AMD product, the least TCB; without one a product is refused, as AMD gives no verdict on TCBs.
+    ``snp_without_list``: products that are accepted without AMD's revocation list. ``vmpls``: privilege levels that may ask for a
+    report. ``smt``: whether a guest may allow simultaneous multithreading.
     """
 
     name: str
@@ -54,6 +60,10 @@ class AppraisalPolicy:
     max_age: int = 300
     validity: int = 86_400
     service_tds: frozenset[bytes] = frozenset()
+    snp_minimum: Mapping[str, SnpTcb] = field(default_factory=dict)
+    snp_without_list: frozenset[str] = frozenset()
+    vmpls: frozenset[int] = frozenset({0})
+    smt: bool = False
 
     def __post_init__(self) -> None:
         if TcbStatus.REVOKED in self.tcb_statuses:
@@ -64,7 +74,7 @@ class AppraisalPolicy:
     @property
     def digest(self) -> bytes:
         """SHA-256 of the policy's canonical JSON."""
-        value = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        value = {member.name: _plain(getattr(self, member.name)) for member in fields(self)}
         text = json.dumps(value, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(b"tallystick/attestation/policy/v1" + text.encode()).digest()
 
@@ -74,6 +84,8 @@ def _plain(value: object) -> Any:
         return value.hex()
     if isinstance(value, Enum):
         return value.value
+    if is_dataclass(value):
+        return {name: _plain(item) for name, item in vars(value).items()}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, frozenset):
@@ -116,3 +128,19 @@ def _check_trust_domain(report: TdReport, policy: AppraisalPolicy) -> None:
     )
     bound = report.mr_service_td
     require(bound is None or not any(bound) or bound in policy.service_tds, Rule.SERVICE_TD, "a service TD is bound")
+
+
+def check_snp(facts: SnpFacts, policy: AppraisalPolicy) -> None:
+    """Apply rules 702 and 712 to 715 to a verified report; rule 310 where the revocation list is missing."""
+    guest = facts.report.policy
+    require(not guest.debug, Rule.DEBUG, "the guest's policy allows debugging")
+    require(not guest.migration_agent, Rule.MIGRATION, "the guest's policy allows a migration agent")
+    require(not guest.smt or policy.smt, Rule.SMT, "the guest's policy allows simultaneous multithreading")
+    require(facts.report.vmpl in policy.vmpls, Rule.VMPL, "the report was asked for at another privilege level")
+    listed = facts.revocation_checked or facts.product in policy.snp_without_list
+    require(listed, Rule.SNP_REVOKED, "AMD's revocation list is missing")
+    minimum = policy.snp_minimum.get(facts.product)
+    if minimum is None:
+        raise EvidenceRefused(Rule.MINIMUM_TCB, f"the policy sets no minimal TCB for {facts.product}")
+    for name, tcb in (("reported", facts.reported), ("committed", facts.committed), ("launch", facts.launch)):
+        require(tcb.reaches(minimum), Rule.MINIMUM_TCB, f"the {name} TCB is below the policy's minimum")

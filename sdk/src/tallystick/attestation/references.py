@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from tallystick.attestation.dcap import DcapFacts
 from tallystick.attestation.quote import SgxReport, TdReport
+from tallystick.attestation.snp import SnpFacts
 
 _ZERO_48 = bytes(48)
 
@@ -75,6 +76,30 @@ class TrustDomain:
         )
 
 
+@dataclass(frozen=True)
+class SnpGuest:
+    """One SEV-SNP guest: launch measurement, what the host was told to bind, and who signed its identity block (zero: nobody)."""
+
+    measurement: bytes
+    host_data: bytes = bytes(32)
+    family_id: bytes = bytes(16)
+    image_id: bytes = bytes(16)
+    id_key_digest: bytes = _ZERO_48
+    author_key_digest: bytes = _ZERO_48
+    minimum_guest_svn: int = 0
+
+    def matches(self, facts: object) -> bool:
+        """Whether ``facts`` are of this guest."""
+        report = facts.report if isinstance(facts, SnpFacts) else None
+        return (
+            report is not None
+            and (report.measurement, report.host_data) == (self.measurement, self.host_data)
+            and (report.family_id, report.image_id) == (self.family_id, self.image_id)
+            and (report.id_key_digest, report.author_key_digest) == (self.id_key_digest, self.author_key_digest)
+            and report.guest_svn >= self.minimum_guest_svn
+        )
+
+
 def extended(events: Iterable[bytes], register: bytes = _ZERO_48) -> bytes:
     """The value of a run-time register after extending it by the SHA-384 digests ``events``, in order."""
     for event in events:
@@ -82,7 +107,7 @@ def extended(events: Iterable[bytes], register: bytes = _ZERO_48) -> bytes:
     return register
 
 
-Reference = SgxEnclave | SgxProduct | TrustDomain
+Reference = SgxEnclave | SgxProduct | TrustDomain | SnpGuest
 """One reference value of any family."""
 
 

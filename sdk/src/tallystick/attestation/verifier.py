@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from tallystick.attestation import result as ear
 from tallystick.attestation.collateral import DcapCollateral
 from tallystick.attestation.dcap import DcapFacts, verify_dcap
-from tallystick.attestation.policy import AppraisalPolicy, check_dcap
+from tallystick.attestation.policy import AppraisalPolicy, check_dcap, check_snp
 from tallystick.attestation.quote import SgxReport
 from tallystick.attestation.references import ReferenceValues
 from tallystick.attestation.result import AttestationResult, TrustVector
 from tallystick.attestation.roots import Authority
 from tallystick.attestation.rules import EvidenceRefused, Rule, require
+from tallystick.attestation.snp import SnpEndorsements, SnpFacts, verify_snp
 from tallystick.attestation.tcb import TcbStatus
 
-Endorsements = DcapCollateral
+Endorsements = DcapCollateral | SnpEndorsements
 """What a family of evidence needs beside the evidence. Its type says which family the evidence is of."""
 
 
@@ -90,6 +91,10 @@ def _verify(evidence: Evidence, policy: AppraisalPolicy, at: int) -> tuple[objec
         facts = verify_dcap(evidence.raw, endorsements, at, policy.simulations)
         check_dcap(facts, policy, at)
         return facts, _read_dcap(facts)
+    if isinstance(endorsements, SnpEndorsements):
+        report = verify_snp(evidence.raw, endorsements, at, policy.simulations)
+        check_snp(report, policy)
+        return report, _read_snp(report)
     raise EvidenceRefused(Rule.VERSION, "the endorsements are of no family that this verifier knows")
 
 
@@ -114,6 +119,28 @@ def _read_dcap(facts: DcapFacts) -> _Reading:
             "tcb_evaluation": facts.evaluation,
             "advisories": ",".join(facts.advisories),
             "fmspc": facts.fmspc.hex(),
+            "platform": facts.platform.hex(),
+        },
+    )
+
+
+def _read_snp(facts: SnpFacts) -> _Reading:
+    report = facts.report
+    return _Reading(
+        kind="snp",
+        authority=facts.authority,
+        report_data=facts.report_data,
+        measurement=report.measurement,
+        signed=report.signed,
+        expires=facts.expires,
+        configuration=ear.APPROVED,
+        hardware=ear.GENUINE_HARDWARE,
+        claims={
+            "report_version": report.version,
+            "product": facts.product,
+            "tcb": "/".join(f"{name}={value}" for name, value in vars(facts.reported).items()),
+            "vmpl": report.vmpl,
+            "guest_svn": report.guest_svn,
             "platform": facts.platform.hex(),
         },
     )
