@@ -22,7 +22,7 @@ from benchmarks import (
     joint_statistics,
     mpc,
     paillier,
-    psi_ecdh,
+    psi_nodes,
     transport,
 )
 
@@ -41,7 +41,9 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "mpc-sigmoid": mpc.run_sigmoid,
     "mpc-sort": mpc.run_sort,
     "paillier": paillier.run,
-    "psi-ecdh": psi_ecdh.run,
+    "psi-1m": psi_nodes.run_million,
+    "psi-65k": psi_nodes.run_small,
+    "psi-ecdh": psi_nodes.run_ecdh,
     "statistics": joint_statistics.run,
     "transport": transport.run,
 }

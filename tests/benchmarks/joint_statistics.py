@@ -15,7 +15,7 @@ import pandas as pd
 from tallystick.protocol.dataset import Column
 from tallystick.testing.network import Network
 
-from benchmarks.psi_ecdh import statement_of
+from benchmarks.psi_nodes import statement_of
 
 ROWS = 1_000_000
 COLUMNS = [f"c{i:02}" for i in range(30)]

@@ -1,8 +1,12 @@
-"""The workloads that this node offers, by name. Others register under the entry point group ``tallystick.workloads``."""
+"""The workloads that this node offers, by name. Others register under the entry point group ``tallystick.workloads``.
+
+A workload is imported when it is asked for: a worker runs one, and needs the libraries of no other.
+"""
 
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
 from importlib.metadata import entry_points
 
 from tallystick.protocol.errors import InvalidTask
@@ -11,29 +15,29 @@ from tallystick_node.workloads.base import Workload
 
 GROUP = "tallystick.workloads"
 
+#: Where ours are: module of this package and class.
+OURS = {
+    "statistics": ("statistics", "Statistics"),
+    "intersection": ("intersection", "Intersection"),
+    "computation": ("computation", "Computation"),
+    "regression": ("regression", "Regression"),
+    "scorecard": ("scorecard", "Scorecard"),
+    "column-statistics": ("column_statistics", "ColumnStatistics"),
+    "aggregation": ("aggregation", "Aggregation"),
+    "ranking": ("ranking", "Ranking"),
+    "prediction": ("prediction", "Prediction"),
+    "training": ("training", "Training"),
+    "boosting": ("boosting", "Boosting"),
+    "shared-boosting": ("shared_boosting", "SharedBoosting"),
+    "vertical-regression": ("vertical_regression", "VerticalRegression"),
+    "split-training": ("split_training", "SplitTraining"),
+}
+
 
 @cache
 def workloads() -> dict[str, Workload]:
     """Every workload by its name: ours, then those that installed packages register."""
-    from tallystick_node.workloads.aggregation import Aggregation
-    from tallystick_node.workloads.boosting import Boosting
-    from tallystick_node.workloads.column_statistics import ColumnStatistics
-    from tallystick_node.workloads.computation import Computation
-    from tallystick_node.workloads.intersection import Intersection
-    from tallystick_node.workloads.prediction import Prediction
-    from tallystick_node.workloads.ranking import Ranking
-    from tallystick_node.workloads.regression import Regression
-    from tallystick_node.workloads.scorecard import Scorecard
-    from tallystick_node.workloads.shared_boosting import SharedBoosting
-    from tallystick_node.workloads.split_training import SplitTraining
-    from tallystick_node.workloads.statistics import Statistics
-    from tallystick_node.workloads.training import Training
-    from tallystick_node.workloads.vertical_regression import VerticalRegression
-
-    joint: tuple[Workload, ...] = (Regression(), Scorecard(), ColumnStatistics(), Aggregation(), Ranking(), Prediction())
-    vertical: tuple[Workload, ...] = (Boosting(), SharedBoosting(), VerticalRegression(), SplitTraining())
-    ours: tuple[Workload, ...] = (Statistics(), Intersection(), Computation(), *joint, Training(), *vertical)
-    found = {each.name: each for each in ours}
+    found = {name: _ours(name) for name in OURS}
     for point in entry_points(group=GROUP):
         workload = point.load()()
         found.setdefault(workload.name, workload)
@@ -42,6 +46,15 @@ def workloads() -> dict[str, Workload]:
 
 def workload_named(name: str) -> Workload:
     """A workload by its name. Raises InvalidTask."""
+    if name in OURS:
+        return _ours(name)
     if name not in workloads():
         raise InvalidTask(f"there is no workload {name!r}", remedy=f"use one of {', '.join(sorted(workloads()))}")
     return workloads()[name]
+
+
+@cache
+def _ours(name: str) -> Workload:
+    module, kind = OURS[name]
+    workload: Workload = getattr(import_module(f"tallystick_node.workloads.{module}"), kind)()
+    return workload

@@ -1,4 +1,4 @@
-"""The workload `intersection` between two nodes, beside SPU's ECDH-PSI on the same files."""
+"""The workload `intersection` between two nodes, beside SPU's PSI on the same files: by ECDH, and by RR22."""
 
 from __future__ import annotations
 
@@ -21,15 +21,27 @@ from tallystick.testing.network import Network
 
 from benchmarks.peers import python_with
 
-LOG_ITEMS = 18
 REPEATS = 3
 SPU = "spu==0.9.5"
 
 
-def run() -> dict[str, Any]:
-    """ECDH-PSI of 2^18 ids a side, half of them common: two nodes over mutual TLS, beside SPU in the same run.
+def run_ecdh() -> dict[str, Any]:
+    """ECDH-PSI of 2^18 ids a side, half of them common: two nodes over mutual TLS, beside SPU in the same run."""
+    return _compare(18, "ecdh", "ECDH-PSI (Curve25519)")
 
-    Ours: the time that the nodes' own statement gives, from the start of the worker processes to their end: reading the CSV
+
+def run_small() -> dict[str, Any]:
+    """RR22-PSI of 2^16 ids a side, half of them common: two nodes over mutual TLS, beside SPU's in the same run."""
+    return _compare(16, "rr22", "RR22-PSI (fast mode)")
+
+
+def run_million() -> dict[str, Any]:
+    """RR22-PSI of 2^20 ids a side, half of them common: two nodes over mutual TLS, beside SPU's in the same run."""
+    return _compare(20, "rr22", "RR22-PSI (fast mode)")
+
+
+def _compare(log_items: int, protocol: str, peer_name: str) -> dict[str, Any]:
+    """Ours: the time that the nodes' own statement gives, from the start of the worker processes to their end: reading the CSV
     files, the protocol, the result file. SPU: ``psi_execute`` on the same files, over plain TCP.
     """
     interpreter = python_with("spu", SPU)
@@ -37,7 +49,7 @@ def run() -> dict[str, Any]:
     peer: list[float] = []
     with tempfile.TemporaryDirectory() as name, Network(Path(name) / "network") as network:
         folder = Path(name)
-        _write(folder, 1 << LOG_ITEMS)
+        _write(folder, 1 << log_items)
         owners = [network.join(each) for each in ("Left", "Right")]
         for rank, owner in enumerate(owners):
             (owner.data / "ids.csv").write_bytes((folder / f"{rank}.csv").read_bytes())
@@ -53,7 +65,7 @@ def run() -> dict[str, Any]:
             "fold": False,
             "duplicates": "reject",
             "mode": "ids",
-            "protocol": "ecdh",
+            "protocol": protocol,
             "minimum_group": 10,
         }
         for number in range(REPEATS + 1):  # the first compiles and warms up, and is not counted
@@ -72,7 +84,7 @@ def run() -> dict[str, Any]:
                 sys.exit(f"the task ended {state}")
             statement = statement_of(receiver, task, folder / f"bundle{number}")
             answer = subprocess.run(
-                [str(interpreter), str(Path(__file__).parent / "peers" / "spu_psi.py"), "ecdh", str(folder)],
+                [str(interpreter), str(Path(__file__).parent / "peers" / "spu_psi.py"), protocol, str(folder)],
                 capture_output=True,
                 text=True,
                 check=True,
@@ -82,17 +94,17 @@ def run() -> dict[str, Any]:
             if number:
                 ours.append(statement.cost.seconds_ms / 1000)
                 peer.append(found["seconds"])
-            if found["intersection"] != 1 << LOG_ITEMS - 1:
+            if found["intersection"] != 1 << log_items - 1:
                 sys.exit("SPU found another intersection")
     middle = statistics.median(ours)
     other = statistics.median(peer)
     return {
         "ours": middle,
         "unit": "s",
-        "peer": f"SPU {SPU.split('==')[1]} ECDH-PSI (Curve25519)",
+        "peer": f"SPU {SPU.split('==')[1]} {peer_name}",
         "peer_value": other,
         "ratio": middle / other,
-        "items": 1 << LOG_ITEMS,
+        "items": 1 << log_items,
         "bytes": statement.cost.bytes,
         "runs": [{"ours": a, "peer_value": b, "ratio": a / b} for a, b in zip(ours, peer, strict=True)],
     }
