@@ -7,8 +7,9 @@ same engine runs over in-memory channels (:func:`local_sessions`) and over the T
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -103,6 +104,8 @@ class Session:
     ``patience(peer)`` waits until there is something from ``peer`` to receive, for as long as the run may take: for parties that
     wait for the end of what others compute, while the deadline of a channel is for those who take turns. It raises ChannelError
     when the link fails. Links without that difference wait for nothing here. ``store`` keeps this party's large arrays.
+    ``versions`` are the 32 bytes that name each input's version as it is registered, by its party; ``kept`` is a folder that
+    outlives the run, for what this party need not make again, None where there is none.
     """
 
     index: int
@@ -112,6 +115,8 @@ class Session:
     meter: Meter = field(default_factory=Meter)
     patience: Callable[[int], None] = field(default=lambda _peer: None)
     store: Store = field(default_factory=Store)
+    versions: Mapping[int, bytes] = field(default_factory=dict)
+    kept: Path | None = None
 
     @property
     def parties(self) -> int:

@@ -29,14 +29,16 @@ async def run_worker(
     links: RunLinks,
     *,
     context: bytes,
+    versions: Mapping[str, bytes],
     data: Mapping[str, Any] | None,
     scratch: Path,
+    kept: Path,
     link_seconds: float,
     run_seconds: float,
     progress: Callable[[str, float], None],
 ) -> dict[str, Any]:
-    """Run one party's side in a process of its own. ``context`` names the attempt; ``data``: path and columns of the party's
-    dataset, None for a receiver.
+    """Run one party's side in a process of its own. ``context`` names the attempt, ``versions`` the registered version of
+    every party's dataset; ``data``: path and columns of this party's, None for a receiver.
 
     The answer is the outcome of ``worker.run``. Raises RunFailed, or the PeerFailed of a link that is over. The worker is killed
     when it outlives ``run_seconds``, when a link is over, and when this coroutine is cancelled. Its connections stay open in this
@@ -50,7 +52,9 @@ async def run_worker(
         "party": account,
         "context": context.hex(),
         "seconds": link_seconds,
+        "versions": {party: version.hex() for party, version in versions.items()},
         "scratch": str(scratch),
+        "kept": str(kept),
         "links": [_link(links.links[name], parties.index(name), each.fileno()) for name, each in connections.items()],
         **(data or {}),
     }

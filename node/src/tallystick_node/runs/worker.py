@@ -75,6 +75,8 @@ def run(job: dict[str, Any], pipe: Pipe) -> dict[str, Any]:
         meter,
         lambda peer: channels[peer].wait(),
         Store(Path(job["scratch"])),
+        versions={spec.parties.index(name): bytes.fromhex(version) for name, version in job["versions"].items()},
+        kept=Path(job["kept"]),
     )
     outcome = workload.run(spec, party, table, session, Path(job["scratch"]))
     return {
