@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any
 
 from tallystick.attestation.dcap import DcapFacts
+from tallystick.attestation.nitro import NitroFacts
 from tallystick.attestation.quote import SgxReport, TdReport
 from tallystick.attestation.rules import EvidenceRefused, Rule, require
 from tallystick.attestation.snp import SnpFacts
@@ -25,6 +26,7 @@ MIGRATABLE = 1 << 29
 _TD_ATTRIBUTES = SEPT_VE_DISABLE | 1 << 30 | 1 << 31  # and PKS, KL: protection keys and key locker, of use inside only
 _XFAM_REQUIRED, _XFAM_ALLOWED = 0x3, 0x6DBE7  # x87 and SSE; with AVX, AVX-512, PKRU, CET, PT, LBR, UINTR, AMX
 _SGX_INIT = 1
+_SKEW = 60  # seconds that an attester's clock may be ahead
 _SGX_FLAGS = 1 | 2 | 4 | 1 << 7 | 1 << 10  # INIT, DEBUG (refused apart), MODE64BIT, KSS, AEXNOTIFY; no provisioning or launch key
 _DATED = frozenset(
     {
@@ -144,3 +146,10 @@ def check_snp(facts: SnpFacts, policy: AppraisalPolicy) -> None:
         raise EvidenceRefused(Rule.MINIMUM_TCB, f"the policy sets no minimal TCB for {facts.product}")
     for name, tcb in (("reported", facts.reported), ("committed", facts.committed), ("launch", facts.launch)):
         require(tcb.reaches(minimum), Rule.MINIMUM_TCB, f"the {name} TCB is below the policy's minimum")
+
+
+def check_nitro(facts: NitroFacts, policy: AppraisalPolicy, at: int) -> None:
+    """Apply rules 702 and 709 to a verified document."""
+    require(not facts.debug, Rule.DEBUG, "the enclave ran in debug mode")
+    age = at - facts.timestamp
+    require(-_SKEW <= age <= policy.max_age, Rule.AGE, "the document is too old, or from the future")

@@ -7,10 +7,11 @@ and minimal version, and a trust domain with all its run-time registers.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from tallystick.attestation.dcap import DcapFacts
+from tallystick.attestation.nitro import NitroFacts
 from tallystick.attestation.quote import SgxReport, TdReport
 from tallystick.attestation.snp import SnpFacts
 
@@ -100,6 +101,21 @@ class SnpGuest:
         )
 
 
+@dataclass(frozen=True)
+class NitroEnclave:
+    """One Nitro enclave: PCR 0 (image), 1 (kernel and boot), 2 (application), and ``others`` (3: role, 4: host, 8: signer)."""
+
+    pcr0: bytes
+    pcr1: bytes
+    pcr2: bytes
+    others: Mapping[int, bytes] = field(default_factory=dict)
+
+    def matches(self, facts: object) -> bool:
+        """Whether ``facts`` are of this enclave."""
+        expected = {**self.others, 0: self.pcr0, 1: self.pcr1, 2: self.pcr2}
+        return isinstance(facts, NitroFacts) and all(facts.pcrs.get(index) == value for index, value in expected.items())
+
+
 def extended(events: Iterable[bytes], register: bytes = _ZERO_48) -> bytes:
     """The value of a run-time register after extending it by the SHA-384 digests ``events``, in order."""
     for event in events:
@@ -107,7 +123,7 @@ def extended(events: Iterable[bytes], register: bytes = _ZERO_48) -> bytes:
     return register
 
 
-Reference = SgxEnclave | SgxProduct | TrustDomain | SnpGuest
+Reference = SgxEnclave | SgxProduct | TrustDomain | SnpGuest | NitroEnclave
 """One reference value of any family."""
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from tallystick.attestation import result as ear
 from tallystick.attestation.collateral import DcapCollateral
 from tallystick.attestation.dcap import DcapFacts, verify_dcap
-from tallystick.attestation.policy import AppraisalPolicy, check_dcap, check_snp
+from tallystick.attestation.nitro import NitroEndorsements, NitroFacts, verify_nitro
+from tallystick.attestation.policy import AppraisalPolicy, check_dcap, check_nitro, check_snp
 from tallystick.attestation.quote import SgxReport
 from tallystick.attestation.references import ReferenceValues
 from tallystick.attestation.result import AttestationResult, TrustVector
@@ -23,7 +24,7 @@ from tallystick.attestation.rules import EvidenceRefused, Rule, require
 from tallystick.attestation.snp import SnpEndorsements, SnpFacts, verify_snp
 from tallystick.attestation.tcb import TcbStatus
 
-Endorsements = DcapCollateral | SnpEndorsements
+Endorsements = DcapCollateral | SnpEndorsements | NitroEndorsements
 """What a family of evidence needs beside the evidence. Its type says which family the evidence is of."""
 
 
@@ -95,6 +96,10 @@ def _verify(evidence: Evidence, policy: AppraisalPolicy, at: int) -> tuple[objec
         report = verify_snp(evidence.raw, endorsements, at, policy.simulations)
         check_snp(report, policy)
         return report, _read_snp(report)
+    if isinstance(endorsements, NitroEndorsements):
+        document = verify_nitro(evidence.raw, policy.simulations)
+        check_nitro(document, policy, at)
+        return document, _read_nitro(document)
     raise EvidenceRefused(Rule.VERSION, "the endorsements are of no family that this verifier knows")
 
 
@@ -142,5 +147,24 @@ def _read_snp(facts: SnpFacts) -> _Reading:
             "vmpl": report.vmpl,
             "guest_svn": report.guest_svn,
             "platform": facts.platform.hex(),
+        },
+    )
+
+
+def _read_nitro(facts: NitroFacts) -> _Reading:
+    return _Reading(
+        kind="nitro",
+        authority=facts.authority,
+        report_data=facts.report_data,
+        measurement=facts.pcrs[0],
+        signed=facts.signed,
+        expires=facts.expires,
+        configuration=ear.APPROVED,
+        hardware=ear.GENUINE_HARDWARE,
+        claims={
+            "module": facts.module,
+            "timestamp": facts.timestamp,
+            "nonce": facts.nonce.hex(),
+            "public_key": facts.public_key.hex(),
         },
     )
