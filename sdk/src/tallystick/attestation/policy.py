@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any
 
 from tallystick.attestation.dcap import DcapFacts
+from tallystick.attestation.hygon import CsvFacts
 from tallystick.attestation.nitro import NitroFacts
 from tallystick.attestation.quote import SgxReport, TdReport
 from tallystick.attestation.rules import EvidenceRefused, Rule, require
@@ -50,7 +51,7 @@ class AppraisalPolicy:
 
     ``snp_minimum``: by AMD product, the least TCB; without one a product is refused, as AMD gives no verdict on TCBs.
     ``snp_without_list``: products that are accepted without AMD's revocation list. ``vmpls``: privilege levels that may ask for a
-    report. ``smt``: whether a guest may allow simultaneous multithreading.
+    report. ``smt``: whether a guest may allow simultaneous multithreading. ``sendable``: whether a CSV guest may be sent elsewhere.
     """
 
     name: str
@@ -66,6 +67,7 @@ class AppraisalPolicy:
     snp_without_list: frozenset[str] = frozenset()
     vmpls: frozenset[int] = frozenset({0})
     smt: bool = False
+    sendable: bool = False
 
     def __post_init__(self) -> None:
         if TcbStatus.REVOKED in self.tcb_statuses:
@@ -153,3 +155,9 @@ def check_nitro(facts: NitroFacts, policy: AppraisalPolicy, at: int) -> None:
     require(not facts.debug, Rule.DEBUG, "the enclave ran in debug mode")
     age = at - facts.timestamp
     require(-_SKEW <= age <= policy.max_age, Rule.AGE, "the document is too old, or from the future")
+
+
+def check_csv(facts: CsvFacts, policy: AppraisalPolicy) -> None:
+    """Apply rules 702 and 714 to a verified report."""
+    require(not facts.debug, Rule.DEBUG, "the guest's policy allows debugging")
+    require(not facts.sendable or policy.sendable, Rule.MIGRATION, "the guest's policy allows sending it to another platform")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tallystick.attestation.dcap import DcapFacts
+from tallystick.attestation.hygon import CsvFacts
 from tallystick.attestation.nitro import NitroFacts
 from tallystick.attestation.quote import SgxReport, TdReport
 from tallystick.attestation.snp import SnpFacts
@@ -116,6 +117,24 @@ class NitroEnclave:
         return isinstance(facts, NitroFacts) and all(facts.pcrs.get(index) == value for index, value in expected.items())
 
 
+@dataclass(frozen=True)
+class CsvGuest:
+    """One Hygon CSV guest: launch measurement, and what its owner set (zero: nothing)."""
+
+    measurement: bytes
+    vm_id: bytes = bytes(16)
+    vm_version: bytes = bytes(16)
+    user_public_key_digest: bytes = bytes(32)
+
+    def matches(self, facts: object) -> bool:
+        """Whether ``facts`` are of this guest."""
+        return (
+            isinstance(facts, CsvFacts)
+            and (facts.measurement, facts.vm_id, facts.vm_version) == (self.measurement, self.vm_id, self.vm_version)
+            and facts.user_public_key_digest == self.user_public_key_digest
+        )
+
+
 def extended(events: Iterable[bytes], register: bytes = _ZERO_48) -> bytes:
     """The value of a run-time register after extending it by the SHA-384 digests ``events``, in order."""
     for event in events:
@@ -123,7 +142,7 @@ def extended(events: Iterable[bytes], register: bytes = _ZERO_48) -> bytes:
     return register
 
 
-Reference = SgxEnclave | SgxProduct | TrustDomain | SnpGuest | NitroEnclave
+Reference = SgxEnclave | SgxProduct | TrustDomain | SnpGuest | NitroEnclave | CsvGuest
 """One reference value of any family."""
 
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from tallystick.attestation import result as ear
 from tallystick.attestation.collateral import DcapCollateral
 from tallystick.attestation.dcap import DcapFacts, verify_dcap
+from tallystick.attestation.hygon import CsvEndorsements, CsvFacts, verify_csv
 from tallystick.attestation.nitro import NitroEndorsements, NitroFacts, verify_nitro
-from tallystick.attestation.policy import AppraisalPolicy, check_dcap, check_nitro, check_snp
+from tallystick.attestation.policy import AppraisalPolicy, check_csv, check_dcap, check_nitro, check_snp
 from tallystick.attestation.quote import SgxReport
 from tallystick.attestation.references import ReferenceValues
 from tallystick.attestation.result import AttestationResult, TrustVector
@@ -24,7 +25,7 @@ from tallystick.attestation.rules import EvidenceRefused, Rule, require
 from tallystick.attestation.snp import SnpEndorsements, SnpFacts, verify_snp
 from tallystick.attestation.tcb import TcbStatus
 
-Endorsements = DcapCollateral | SnpEndorsements | NitroEndorsements
+Endorsements = DcapCollateral | SnpEndorsements | NitroEndorsements | CsvEndorsements
 """What a family of evidence needs beside the evidence. Its type says which family the evidence is of."""
 
 
@@ -100,6 +101,10 @@ def _verify(evidence: Evidence, policy: AppraisalPolicy, at: int) -> tuple[objec
         document = verify_nitro(evidence.raw, policy.simulations)
         check_nitro(document, policy, at)
         return document, _read_nitro(document)
+    if isinstance(endorsements, CsvEndorsements):
+        guest = verify_csv(evidence.raw, endorsements, policy.simulations)
+        check_csv(guest, policy)
+        return guest, _read_csv(guest, at + policy.validity)
     raise EvidenceRefused(Rule.VERSION, "the endorsements are of no family that this verifier knows")
 
 
@@ -167,4 +172,18 @@ def _read_nitro(facts: NitroFacts) -> _Reading:
             "nonce": facts.nonce.hex(),
             "public_key": facts.public_key.hex(),
         },
+    )
+
+
+def _read_csv(facts: CsvFacts, expires: int) -> _Reading:
+    return _Reading(
+        kind="csv",
+        authority=facts.authority,
+        report_data=facts.report_data,
+        measurement=facts.measurement,
+        signed=facts.signed,
+        expires=expires,
+        configuration=ear.APPROVED,
+        hardware=ear.GENUINE_HARDWARE,
+        claims={"policy": facts.policy, "nonce": facts.nonce.hex(), "platform": facts.platform.hex()},
     )
