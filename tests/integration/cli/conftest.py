@@ -116,13 +116,13 @@ class Proved:
     bundle: Path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     with Network(tmp_path_factory.mktemp("town")) as network:
         yield Town(network)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def proved(town: Town, tmp_path_factory: pytest.TempPathFactory) -> Proved:
     """Two datasets published, granted, and one statistic computed over them, by commands alone."""
     folder = tmp_path_factory.mktemp("proved")

@@ -157,7 +157,7 @@ def walked(rounds: int) -> np.ndarray:
     return place
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def five(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Five]:
     with Network(tmp_path_factory.mktemp("five"), kind=os.environ.get("CHAIN", "anvil")) as network:
         yield Five(network)

@@ -87,7 +87,7 @@ class Story:
             time.sleep(0.2)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     with Network(tmp_path_factory.mktemp("network"), kind=os.environ.get("CHAIN", "anvil")) as network:
         yield Story(network)

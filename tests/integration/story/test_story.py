@@ -20,7 +20,7 @@ from tallystick.protocol.verify import verify_bundle
 from tallystick.wire import node_pb2
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def proved(story: Story, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, bytes, Bundle]:
     """One proved statistic: task, result file, bundle."""
     grants = story.grants()
