@@ -245,6 +245,9 @@ class Network:
     def stop(self) -> None:
         """End every process."""
         for institution in self.institutions.values():
+            if institution.process is not None:
+                institution.process.send_signal(signal.SIGTERM)  # to all first: they end side by side
+        for institution in self.institutions.values():
             self.halt(institution)
         self.local.stop()
 
