@@ -21,9 +21,9 @@ TERMS = {"mode": "ids", "protocol": "rr22", "context": b"t"}
 RIGHT = [f"id-{i}".encode() for i in range(20, 70)] + [b""]
 
 
-def engine(receivers, sets=(LEFT, RIGHT)):
+def engine(receivers, sets=(LEFT, RIGHT), **terms):
     def run(session):
-        return intersect(session, Items.of(sets[session.index]), peer=1 - session.index, receivers=receivers, **TERMS)
+        return intersect(session, Items.of(sets[session.index]), peer=1 - session.index, receivers=receivers, **TERMS | terms)
 
     return run
 
@@ -116,7 +116,7 @@ def short(message):
 
 
 @cache
-def messages_of(receivers, sender):
+def messages_of(receivers, sender, protocol="rr22"):
     """The sizes of the messages that ``sender`` sends in a run."""
     sessions = local_sessions(2)
     sizes = []
@@ -132,7 +132,7 @@ def messages_of(receivers, sender):
 
     sessions[sender].channels[1 - sender] = Counting()
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(engine(receivers), sessions))
+        list(pool.map(engine(receivers, protocol=protocol), sessions))
     return sizes
 
 
@@ -164,6 +164,45 @@ def test_each_corrupted_message_names_its_sender_and_step(parties, sender, which
     error = parties(2, engine((0, 1)), corrupt=(sender, 1 - sender, number, change))[1 - sender]
     assert isinstance(error, ProtocolViolation)
     assert (error.peer, error.step) == (sender, step)
+
+
+MALICIOUS = {"protocol": "rr22-malicious"}
+
+
+@pytest.mark.parametrize("receiver", [0, 1])
+def test_the_malicious_variant_finds_the_same(parties, receiver):
+    outcomes = parties(2, engine((receiver,), **MALICIOUS))
+    assert outcomes[receiver].positions.tolist() == (list(range(20, 30)), list(range(10)))[receiver]
+    assert outcomes[1 - receiver].positions is None
+
+
+def test_the_malicious_variant_has_one_receiver(parties):
+    assert all(isinstance(each, ValueError) for each in parties(2, engine((0, 1), **MALICIOUS)))
+
+
+@pytest.mark.parametrize(
+    ("sender", "which", "change", "step"),
+    [
+        (0, "store", lambda message: message[:-8], "store"),
+        (1, "tags", lambda message: message[:-1], "tags"),
+        (1, "pad", lambda message: secrets.token_bytes(32), "pad"),
+    ],
+)
+def test_each_corrupted_message_of_the_malicious_variant(parties, sender, which, change, step):
+    sizes = messages_of((0,), sender, "rr22-malicious")
+    size = {"store": 2 * STORE, "tags": 8 * 51, "pad": 32}[which]
+    number = len(sizes) - 1 - sizes[::-1].index(size)
+    error = parties(2, engine((0,), **MALICIOUS), corrupt=(sender, 1 - sender, number, change))[1 - sender]
+    assert isinstance(error, ProtocolViolation)
+    assert (error.peer, error.step) == (sender, step)
+
+
+def test_an_evaluation_that_is_tampered_with_ends_the_malicious_variant(parties):
+    """One bit of the trees' sums: whoever receives or answers it notices, and nothing is matched."""
+    sizes = messages_of((0,), 1, "rr22-malicious")
+    largest = max(range(3, len(sizes) - 3), key=lambda number: sizes[number])
+    found = parties(2, engine((0,), **MALICIOUS), corrupt=(1, 0, largest, flip))
+    assert any(isinstance(each, ProtocolViolation) for each in found)
 
 
 def test_a_tampered_store_matches_nothing(parties):

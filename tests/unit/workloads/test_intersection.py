@@ -379,9 +379,23 @@ def test_the_statement_names_what_may_run(protocol, mode, assumes):
     assert statement.computational_bits == (126 if "Diffie" in assumes else 128)
 
 
-def test_rr22_gives_no_cardinality():
+@pytest.mark.parametrize("protocol", ["rr22", "rr22-malicious"])
+def test_rr22_gives_no_cardinality(protocol):
     with pytest.raises(InvalidTask, match=r"parameters\.protocol: rr22 tells which"):
-        Parameters.parse(parameters_of(["int64"], mode="cardinality", protocol="rr22"))
+        Parameters.parse(parameters_of(["int64"], mode="cardinality", protocol=protocol))
+
+
+def test_the_malicious_variant(run_workload):
+    left, right = [(i,) for i in range(50)], [(i,) for i in range(40, 400)]
+    spec = spec_of(parameters_of(["int64"], protocol="rr22-malicious"), [1])
+    ran = run_workload(Intersection(), spec, {0: table(left, ["int64"], 0), 1: table(right, ["int64"], 1)})
+    assert read_result(ran.outcomes[1])[1] == written(left[40:])
+    assert ran.outcomes[1].result["protocol"] == "rr22-malicious"
+    assert Intersection().security(spec).adversary == "malicious-with-abort"
+    predicted = Intersection().cost(spec, {ACCOUNTS[0]: 50, ACCOUNTS[1]: 360})
+    assert abs(predicted.bytes_sent - ran.most_sent()) < 200_000
+    with pytest.raises(InvalidTask, match="one receiver"):
+        Intersection().check(spec_of(parameters_of(["int64"], protocol="rr22-malicious"), [0, 1]))
 
 
 @pytest.mark.parametrize("mode", ["ids", "cardinality"])

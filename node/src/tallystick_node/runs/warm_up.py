@@ -30,8 +30,10 @@ from tallystick_node.engines.channel import Session, local_sessions
 from tallystick_node.engines.mpc import array as sa
 from tallystick_node.engines.mpc.models.glm import Newton, fit, predict
 from tallystick_node.engines.mpc.plan.offers import OFFERS
+from tallystick_node.engines.pir.lookup import Offer, ask, serve
+from tallystick_node.engines.pir.table import build
 from tallystick_node.engines.psi.items import Items
-from tallystick_node.engines.psi.two_party import intersect
+from tallystick_node.engines.psi.two_party import PROTOCOLS, intersect
 from tallystick_node.runs.process import environment
 
 LOG = structlog.get_logger()
@@ -42,8 +44,23 @@ def _intersect() -> None:
     def party(session: Session) -> None:
         numbers = Items.of(number.to_bytes(8, "big") for number in range(40))
         items = numbers.take(numbers.distinct())
-        for protocol in ("ecdh", "rr22"):
-            intersect(session, items, peer=1 - session.index, receivers=[0, 1], mode="ids", protocol=protocol, context=b"")
+        for protocol in PROTOCOLS:
+            intersect(session, items, peer=1 - session.index, receivers=[0], mode="ids", protocol=protocol, context=b"")
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(party, local_sessions(2, DEADLINE)))
+
+
+def _look_up() -> None:
+    keys = Items.of(number.to_bytes(8, "big") for number in range(20))
+    items = list(keys.take(keys.distinct()))
+    offer = Offer(bytes(32), build(items, items, 8))
+
+    def party(session: Session) -> None:
+        if session.index == 0:
+            serve(session, 1, offer, 1)
+        else:
+            ask(session, 0, items[:1], 1, bytes(32), 8)
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(party, local_sessions(2, DEADLINE)))
@@ -69,6 +86,7 @@ def _compute(protocol: str) -> None:
 #: What runs once, by the name that a task needs it by; in this order.
 ENGINES: dict[str, Callable[[], None]] = {
     "intersection": _intersect,
+    "lookup": _look_up,
     **{name: partial(_compute, name) for name in OFFERS if name != "clear"},
 }
 
@@ -78,7 +96,7 @@ def needed(spec: TaskSpec) -> frozenset[str]:
     protocol = str(spec.parameters.get("protocol")).partition(":")[0]  # what may follow names a dealer
     if protocol in ENGINES:
         return frozenset({"intersection", protocol})  # owners may match their rows first
-    return frozenset({"intersection"} & {spec.workload})
+    return frozenset({"intersection", "lookup"} & {spec.workload})
 
 
 def warm(engine: str) -> float | None:

@@ -23,7 +23,7 @@ from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.engines.channel import Session
 from tallystick_node.engines.psi.items import Items
-from tallystick_node.engines.psi.two_party import PROTOCOLS, Protocol, chosen, intersect, predict
+from tallystick_node.engines.psi.two_party import PROTOCOLS, VARIANTS, Protocol, chosen, intersect, predict
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.base import Cost, Outcome, Workload, require_owners_compute
 from tallystick_node.workloads.keys import KeyRules, distinct, key_columns
@@ -37,11 +37,17 @@ ASSUMES = {
         "Rindal and Raghuraman, CCS 2022: dual learning parity with noise, AES as an ideal permutation, BLAKE2s as a random oracle",
         "Guo et al., EUROCRYPT 2023, and Roy, CRYPTO 2022: the evaluations beneath it",
     ),
+    "rr22-malicious": (
+        "Rindal and Schoppmann, EUROCRYPT 2021, figure 4, with the store of Rindal and Raghuraman, CCS 2022",
+        "dual learning parity with noise over GF(2^128), AES as an ideal permutation, BLAKE2s and SHA-256 as random oracles",
+        "Weng et al., S&P 2021, and Roy, CRYPTO 2022: the checked evaluation",
+    ),
     "ecdh": (
         "Meadows 1986; Huberman, Franklin and Hogg 1999; De Cristofaro, Gasti and Tsudik 2012",
         "RFC 7748 and RFC 9380: decisional Diffie-Hellman in Curve25519, the hash to the curve as a random oracle",
     ),
 }
+MALICIOUS = "rr22-malicious"
 START = 1.0  # seconds that the worker processes take to begin
 
 
@@ -64,7 +70,7 @@ class Parameters(TaskParameters):
             raise MalformedDocument("parameters.keys: each owner names one column for each type")
         mode: Any = fields.choice("mode", MODES)
         protocol: Any = fields.choice("protocol", PROTOCOLS)
-        if protocol == "rr22" and mode != "ids":
+        if protocol in VARIANTS and mode != "ids":
             raise MalformedDocument("parameters.protocol: rr22 tells which keys match: for a cardinality say ecdh or automatic")
         return cls(keys, rules, mode, protocol, fields.integer("minimum_group", 2, 1000))
 
@@ -87,6 +93,11 @@ class Intersection(Workload):
                 "the receivers of an intersection are among its owners",
                 remedy="let an owner receive; it can pass the result on under its own responsibility",
             )
+        if parameters.protocol == MALICIOUS and len(spec.receivers) != 1:
+            raise InvalidTask(
+                f"{MALICIOUS} has one receiver: one that told the other of the matches could leave some out",
+                remedy="name one receiver, or ask for two tasks",
+            )
         for part in spec.inputs:
             if set(part.columns) != set(parameters.keys[part.party]):
                 raise InvalidTask("an input's columns are not its key columns", party=part.party)
@@ -96,10 +107,10 @@ class Intersection(Workload):
         return Parameters.parse(spec.parameters).keys[party]
 
     def security(self, spec: TaskSpec) -> SecurityStatement:
-        """Secure against one owner who follows the protocol. What rests on which assumption depends on the protocol."""
+        """Against one owner, who follows the protocol unless that is for others. The assumptions are the protocol's."""
         parameters = Parameters.parse(spec.parameters)
         return SecurityStatement(
-            adversary="semi-honest",
+            adversary="malicious-with-abort" if parameters.protocol == MALICIOUS else "semi-honest",
             corruptions=1,
             parties=2,
             computational_bits=126 if _may_run(parameters, "ecdh") else 128,

@@ -38,7 +38,7 @@ _BYTE = np.uint64(255)
 _ONE, _TWO, _THREE, _FOUR, _FIVE = (np.uint64(8 * byte) for byte in range(1, 6))
 
 
-class StoreOverflow(Exception):  # noqa: N818 - chance, or keys that were chosen after the salt
+class StoreOverflow(ValueError):  # noqa: N818 - chance, or equal keys
     """The keys do not fit: less likely than 2^-40 for keys that were fixed before the salt."""
 
 
@@ -167,8 +167,8 @@ def _dense(table: NDArray[np.uint64], bits: np.uint64, word: int) -> np.uint64:
 
 @compiled
 def _peel(digests: Words, segment: np.uint64, order: NDArray[np.uint32], pivots: NDArray[np.uint32]) -> int:
-    """Peel keys that alone have a slot, breadth first; how many were peeled. A slot's state is the number of its keys and the XOR of
-    their indices, and the XOR of their places."""
+    """Peel keys that alone have a slot, breadth first; how many were peeled. A slot's state is the number of its keys with the XOR
+    of their indices, and the XOR of their places."""
     total = 3 * int(segment)
     state = np.zeros((total, 2), np.uint64)
     for index in range(len(digests)):

@@ -38,8 +38,10 @@ BATCH = 1 << 15  # items masked between two messages
 def exchange(run: Bound, receivers: Sequence[int], mode: Mode) -> Intersection:
     """What follows the handshake; both pass the same receivers and mode.
 
-    Raises :class:`ProtocolViolation` naming the peer and the step, ``ChannelError`` for a lost peer.
+    Raises ``ValueError`` for duplicates, :class:`ProtocolViolation` naming the peer and the step, ``ChannelError`` for a lost peer.
     """
+    if len(run.items.distinct()) != len(run.items):
+        raise ValueError("items are unique: remove or group duplicates first")
     exchange_ = _Exchange(run, set(receivers), mode)
     own, theirs = exchange_.points()
     if run.session.index not in receivers:
