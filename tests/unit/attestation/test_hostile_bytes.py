@@ -9,12 +9,14 @@ from dataclasses import fields, replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tallystick.attestation.cca import verify_cca
 from tallystick.attestation.dcap import verify_dcap
 from tallystick.attestation.hygon import verify_csv
 from tallystick.attestation.nitro import verify_nitro
 from tallystick.attestation.quote import SGX, TDX, read_quote
 from tallystick.attestation.rules import EvidenceRefused
 from tallystick.attestation.snp import verify_snp
+from unit.attestation.test_cca import arm
 from unit.attestation.test_csv import endorsements, hygon
 from unit.attestation.test_dcap import DATA, DOMAIN, NOW, world
 from unit.attestation.test_nitro import nitro
@@ -40,6 +42,7 @@ def families() -> dict[str, tuple[bytes, Verify]]:
         "tdx-5": (domain, lambda raw: verify_dcap(raw, w.collateral[TDX], NOW, w.roots)),
         "snp": (report(), lambda raw: verify_snp(raw, amd_endorsements(), NOW, frozenset({amd().root}))),
         "csv": (hygon().report(), lambda raw: verify_csv(raw, endorsements(), frozenset({hygon().fingerprint}))),
+        "cca": (arm().token(), lambda raw: verify_cca(raw, arm().endorsements, frozenset(), frozenset({arm().fingerprint}))),
         "nitro": (nitro().document(NOW), lambda raw: verify_nitro(raw, frozenset({nitro().fingerprint}))),
     }
 

@@ -1,6 +1,6 @@
 """Verification of Hygon CSV attestation reports (version 1): from the pinned HRK to the report, without policy.
 
-Layouts: Hygon's csv-rs (``src/api/guest/types.rs``, ``src/certs``). Certificates of this format have no dates and are never revoked.
+Layouts: Hygon's csv-rs (``src/api/guest/types.rs``, ``src/certs``). Its certificates have no dates and are never revoked.
 Fields of a report are masked by XOR with a nonce of the firmware that the signature does not cover: who changes the nonce changes
 measurement and report data alike, so it is the comparison of both with expected values that fixes it. Policy bits mean nothing
 without that comparison.

@@ -52,6 +52,7 @@ class AppraisalPolicy:
     ``snp_minimum``: by AMD product, the least TCB; without one a product is refused, as AMD gives no verdict on TCBs.
     ``snp_without_list``: products that are accepted without AMD's revocation list. ``vmpls``: privilege levels that may ask for a
     report. ``smt``: whether a guest may allow simultaneous multithreading. ``sendable``: whether a CSV guest may be sent elsewhere.
+    ``cca_platforms``: fingerprints of Arm CCA platform keys that count as hardware, as their makers endorse them.
     """
 
     name: str
@@ -68,6 +69,7 @@ class AppraisalPolicy:
     vmpls: frozenset[int] = frozenset({0})
     smt: bool = False
     sendable: bool = False
+    cca_platforms: frozenset[bytes] = frozenset()
 
     def __post_init__(self) -> None:
         if TcbStatus.REVOKED in self.tcb_statuses:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from tallystick.attestation.cca import CcaFacts
 from tallystick.attestation.dcap import DcapFacts
 from tallystick.attestation.hygon import CsvFacts
 from tallystick.attestation.nitro import NitroFacts
@@ -135,6 +136,29 @@ class CsvGuest:
         )
 
 
+@dataclass(frozen=True)
+class CcaRealm:
+    """One Arm CCA realm on one kind of platform: what the realm measured, and every firmware component (signer id, measurement)."""
+
+    initial: bytes
+    implementation: bytes
+    components: frozenset[tuple[bytes, bytes]]
+    extensible: tuple[bytes, ...] = ()
+    personalisation: bytes = bytes(64)
+    configuration: bytes = b""
+
+    def matches(self, facts: object) -> bool:
+        """Whether ``facts`` are of this realm; without ``extensible`` its four registers must be zero."""
+        if not isinstance(facts, CcaFacts):
+            return False
+        expected = self.extensible or (bytes(len(self.initial)),) * 4
+        return (
+            (facts.initial, facts.extensible, facts.personalisation) == (self.initial, expected, self.personalisation)
+            and (facts.implementation, facts.configuration) == (self.implementation, self.configuration)
+            and facts.components == self.components
+        )
+
+
 def extended(events: Iterable[bytes], register: bytes = _ZERO_48) -> bytes:
     """The value of a run-time register after extending it by the SHA-384 digests ``events``, in order."""
     for event in events:
@@ -142,7 +166,7 @@ def extended(events: Iterable[bytes], register: bytes = _ZERO_48) -> bytes:
     return register
 
 
-Reference = SgxEnclave | SgxProduct | TrustDomain | SnpGuest | NitroEnclave | CsvGuest
+Reference = SgxEnclave | SgxProduct | TrustDomain | SnpGuest | NitroEnclave | CsvGuest | CcaRealm
 """One reference value of any family."""
 
 

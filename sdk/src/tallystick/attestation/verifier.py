@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tallystick.attestation import result as ear
+from tallystick.attestation.cca import CcaEndorsements, CcaFacts, verify_cca
 from tallystick.attestation.collateral import DcapCollateral
 from tallystick.attestation.dcap import DcapFacts, verify_dcap
 from tallystick.attestation.hygon import CsvEndorsements, CsvFacts, verify_csv
@@ -25,7 +26,7 @@ from tallystick.attestation.rules import EvidenceRefused, Rule, require
 from tallystick.attestation.snp import SnpEndorsements, SnpFacts, verify_snp
 from tallystick.attestation.tcb import TcbStatus
 
-Endorsements = DcapCollateral | SnpEndorsements | NitroEndorsements | CsvEndorsements
+Endorsements = DcapCollateral | SnpEndorsements | NitroEndorsements | CsvEndorsements | CcaEndorsements
 """What a family of evidence needs beside the evidence. Its type says which family the evidence is of."""
 
 
@@ -105,6 +106,9 @@ def _verify(evidence: Evidence, policy: AppraisalPolicy, at: int) -> tuple[objec
         guest = verify_csv(evidence.raw, endorsements, policy.simulations)
         check_csv(guest, policy)
         return guest, _read_csv(guest, at + policy.validity)
+    if isinstance(endorsements, CcaEndorsements):
+        token = verify_cca(evidence.raw, endorsements, policy.cca_platforms, policy.simulations)
+        return token, _read_cca(token, at + policy.validity)
     raise EvidenceRefused(Rule.VERSION, "the endorsements are of no family that this verifier knows")
 
 
@@ -186,4 +190,23 @@ def _read_csv(facts: CsvFacts, expires: int) -> _Reading:
         configuration=ear.APPROVED,
         hardware=ear.GENUINE_HARDWARE,
         claims={"policy": facts.policy, "nonce": facts.nonce.hex(), "platform": facts.platform.hex()},
+    )
+
+
+def _read_cca(facts: CcaFacts, expires: int) -> _Reading:
+    return _Reading(
+        kind="cca",
+        authority=facts.authority,
+        report_data=facts.report_data,
+        measurement=facts.initial,
+        signed=facts.signed,
+        expires=expires,
+        configuration=ear.APPROVED,
+        hardware=ear.GENUINE_HARDWARE,
+        claims={
+            "implementation": facts.implementation.hex(),
+            "instance": facts.instance.hex(),
+            "lifecycle": facts.lifecycle,
+            "components": len(facts.components),
+        },
     )
