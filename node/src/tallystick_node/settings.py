@@ -38,7 +38,10 @@ class Policy(BaseModel):
             "vertical-regression",
             "split-training",
         ),
-        description="kinds of task that this node runs",
+        description="kinds of task that this node runs; `lookup`, which releases single rows, only where it is named",
+    )
+    lookups_per_day: int = Field(
+        default=1000, ge=0, description="most lookups in this node's data, by tasks of one requester within 24 hours"
     )
     max_parties: int = Field(default=16, ge=2, le=16, description="largest number of parties of a task")
     adversary: Adversary = Field(default="semi-honest", description="weakest adversary that a task must withstand")

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 from decimal import Decimal
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -14,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick_node.engines.channel import ChannelError, Session, local_sessions
+from tallystick_node.engines.pir.lookup import MAX_LOOKUPS
 from tallystick_node.workloads.lookup import RESULT, Lookup
-from tallystick_node.workloads.lookup_parameters import Parameters
+from tallystick_node.workloads.lookup_parameters import FOUND, MAX_ROW_BYTES, MAX_VALUES, Parameters
 from tallystick_node.workloads.lookup_rows import NotARow, decode_row, encode_rows
 from unit.engines.conftest import run_parties
 from unit.workloads.conftest import ACCOUNTS, make_spec, table_of
@@ -211,7 +213,8 @@ def test_each_rule_of_the_parameters(change, rule):
 
 def test_what_a_task_says_of_itself():
     spec = spec_of()
-    assert Lookup().lookups(spec) == Lookup().epsilon_micros(spec) == spec.epsilon_micros == 8
+    assert Lookup().epsilon_micros(spec) == spec.epsilon_micros == 8
+    assert [Lookup().lookups(spec, ACCOUNTS[party]) for party in (OWNER, ASKER)] == [8, 0]
     assert Lookup().columns(spec, ACCOUNTS[OWNER]) == ("name", "born", *VALUES)
     assert "not which" in Lookup().security(spec).learns["owner"]
     first, second = Parameters.parse(spec.parameters), Parameters.parse(parameters_of(fold=False))
@@ -258,3 +261,10 @@ def test_any_bytes_are_a_row_or_refused(data, cells):
 def test_what_is_no_row(data):
     with pytest.raises(NotARow):
         decode_row(data, 1)
+
+
+def test_the_reference_page_has_the_bounds():
+    page = (Path(__file__).parents[3] / "docs/reference/workloads.md").read_text().split("\n## `lookup`\n")[1].split("\n## `")[0]
+    bounds = (f"1 to {MAX_LOOKUPS} |", f"8 to {MAX_ROW_BYTES} |", f"1 to {MAX_VALUES} others", f"`{RESULT}`", f"`{FOUND}`")
+    for text in bounds:
+        assert text in page, text

@@ -23,6 +23,7 @@ from tallystick_node.workloads import (
     features,
     intersection,
     keys,
+    lookup_parameters,
     prediction_parameters,
     ranking,
     regression,
@@ -38,6 +39,7 @@ PAGE = (Path(__file__).parents[3] / "docs/reference/workloads.md").read_text()
 PARSE = {
     "statistics": statistics_parameters.Parameters.parse,
     "intersection": intersection.Parameters.parse,
+    "lookup": lookup_parameters.Parameters.parse,
     "computation": computation.Parameters.parse,
     "regression": regression.Parameters.parse,
     "scorecard": scorecard.Parameters.parse,

@@ -14,10 +14,12 @@
 11 grant-state     the grant is on chain, valid now, not revoked, not used up
 12 privacy-budget  the task's proposal debits what the run spends of epsilon, and the grant has as much left
 13 minimum-group   the task's minimum group is at least this node's
+14 lookup-rate     the requester has as many lookups in this party's data left of those that the policy allows a day
 """
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -36,6 +38,9 @@ from tallystick_node.settings import Policy
 from tallystick_node.store.database import Store
 from tallystick_node.workloads.base import Workload
 from tallystick_node.workloads.registry import workload_named
+
+DAY = 86_400  # seconds
+MAY_HAVE_READ = ("admitted", "running", "proving", "proved", "failed", "expired")  # states of runs that count as lookups
 
 
 class Gate:
@@ -61,6 +66,7 @@ class Gate:
             self._grant_rule(spec, part)
             self._budget_rule(spec, part, workload)
         self._minimum_rule(spec)
+        self._rate_rule(spec, workload)
 
     def _chain_rule(self, spec: TaskSpec) -> None:
         deployment = self._chain.deployment
@@ -221,6 +227,26 @@ class Gate:
                 rule="minimum-group",
                 party=spec.requester,
                 remedy=f"set minimum_group to at least {self._policy.minimum_group}",
+            )
+
+    def _rate_rule(self, spec: TaskSpec, workload: Workload) -> None:
+        asked = workload.lookups(spec, self._account)
+        if not asked:
+            return
+        runs = [run for run in self._store.runs_since(time.time() - DAY) if run.state in MAY_HAVE_READ]
+        read = [(run.attempt, TaskSpec.parse(run.spec)) for run in runs]
+        used = sum(
+            attempts * workload.lookups(other, self._account)
+            for attempts, other in read
+            if (other.requester, other.workload) == (spec.requester, spec.workload)
+        )
+        if used + asked > self._policy.lookups_per_day:
+            raise Refused(
+                f"with these {asked} lookups and {used} before the requester passes what this node allows in 24 hours, "
+                f"{self._policy.lookups_per_day}",
+                rule="lookup-rate",
+                party=spec.requester,
+                remedy="ask for fewer, or later",
             )
 
     def _grant(self, part: TaskInput) -> dict[str, Any]:

@@ -146,6 +146,11 @@ class Store:
         with Session(self._engine) as session:
             return [_record(row) for row in session.scalars(select(RunRow).where(RunRow.state.in_(ACTIVE)))]
 
+    def runs_since(self, moment: float) -> list[RunRecord]:
+        """Runs that moved since a time, in seconds since 1970."""
+        with Session(self._engine) as session:
+            return [_record(row) for row in session.scalars(select(RunRow).where(RunRow.updated >= moment))]
+
     def advance(
         self,
         task: str,

@@ -66,6 +66,10 @@ class Workload(Protocol):
         nothing of differential privacy; it is asked only for specs that :meth:`check` accepts."""
         return 0
 
+    def lookups(self, spec: TaskSpec, party: str) -> int:
+        """How many single rows of ``party``'s data an attempt reads for another: none, for a workload that says nothing of it."""
+        return 0
+
     def run(self, spec: TaskSpec, party: str, table: pa.Table | None, session: Session, scratch: Path) -> Outcome:
         """Run one party's side in a worker process. ``table`` holds exactly :meth:`columns`; None for a pure receiver.
 

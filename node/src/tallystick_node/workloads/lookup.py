@@ -51,13 +51,14 @@ class Lookup(Workload):
         """The owner's key and value columns, or the asker's key columns."""
         return Parameters.parse(spec.parameters).columns(party)
 
-    def lookups(self, spec: TaskSpec) -> int:
-        """As declared."""
-        return Parameters.parse(spec.parameters).lookups
+    def lookups(self, spec: TaskSpec, party: str) -> int:
+        """Of the table's owner, as many as the task declares."""
+        parameters = Parameters.parse(spec.parameters)
+        return parameters.lookups if party == parameters.owner else 0
 
     def epsilon_micros(self, spec: TaskSpec) -> int:
         """A millionth of the grant's budget for each lookup."""
-        return self.lookups(spec)
+        return Parameters.parse(spec.parameters).lookups
 
     def security(self, spec: TaskSpec) -> SecurityStatement:
         """That of the engine."""
