@@ -37,6 +37,7 @@ class Policy(BaseModel):
             "shared-boosting",
             "vertical-regression",
             "split-training",
+            "joint-prediction",
         ),
         description="kinds of task that this node runs; `lookup`, which releases single rows, only where it is named",
     )
@@ -128,6 +129,11 @@ class Settings(BaseModel):
             if secret is not None:
                 require_private(secret)
         return settings
+
+    @property
+    def results(self) -> Path:
+        """The folder with a folder of result files for each task."""
+        return self.home / "results"
 
     def password(self) -> str:
         """The keystore's password. Raises Configuration when no file is configured."""

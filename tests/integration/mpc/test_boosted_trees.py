@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from integration.mpc.conftest import Five
 from integration.mpc.test_tasks_of_every_kind import MALIGNANT, RADIUS, SYMMETRY, TERMS, TEXTURE, joint, split
@@ -33,8 +34,10 @@ def asked(five: Five, **changes: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def parts_of(five: Five, workload: str, parameters: dict[str, Any], computing: tuple[Any, ...], folder: Path) -> list[Part]:
-    """The parts of the owner of the label and of the other, from results whose bundles verify."""
+def parts_of(
+    five: Five, workload: str, parameters: dict[str, Any], computing: tuple[Any, ...], folder: Path
+) -> tuple[str, list[Part]]:
+    """The task, and the parts of the owner of the label and of the other, from results whose bundles verify."""
     columns = {five.alder.account: ["id", RADIUS, TEXTURE], five.birch.account: ["id", SYMMETRY, MALIGNANT]}
     spec, grants = five.draft(workload, parameters, computing, [five.alder, five.birch], columns)
     task = five.elm.submit(spec, grants.values())
@@ -51,12 +54,12 @@ def parts_of(five: Five, workload: str, parameters: dict[str, Any], computing: t
         contracts = five.network.deployment.contracts
         verify_bundle(bundle, trusted_blocks=[five.anchor(task)], contracts=contracts, result_file=content).require(complete=True)
         found.append(Part.from_json(paths["model-part.json"].read_bytes()))
-    return found
+    return task, found
 
 
-def scored(parts: list[Part]) -> np.ndarray:
-    """The joint people's scores by a walk through both parts."""
-    columns = {name: joint()[name].to_numpy() for name in (RADIUS, TEXTURE, SYMMETRY)}
+def scored_rows(parts: list[Part], people: pd.DataFrame) -> np.ndarray:
+    """People's scores by a walk through both parts."""
+    columns = {name: people[name].to_numpy() for name in (RADIUS, TEXTURE, SYMMETRY)}
     scores = np.full(len(columns[RADIUS]), parts[0].ensemble.base)
     for tree in parts[0].ensemble.trees:
         waiting = [(0, np.arange(len(scores)))]
@@ -72,10 +75,10 @@ def scored(parts: list[Part]) -> np.ndarray:
 
 
 def test_encrypted_and_on_shares(five: Five, tmp_path: Path) -> None:
-    sealed = parts_of(five, "boosting", asked(five, key_bits=2048), (), tmp_path / "sealed")
-    shared = parts_of(
+    _, sealed = parts_of(five, "boosting", asked(five, key_bits=2048), (), tmp_path / "sealed")
+    _, shared = parts_of(
         five, "shared-boosting", {**TERMS, **asked(five, fraction=20)}, (five.alder, five.birch, five.elm), tmp_path / "shared"
     )
-    areas = [roc_auc_score(joint()[MALIGNANT], scored(parts)) for parts in (sealed, shared)]
+    areas = [roc_auc_score(joint()[MALIGNANT], scored_rows(parts, joint())) for parts in (sealed, shared)]
     assert min(areas) > 0.93 and abs(areas[0] - areas[1]) < 0.01
     assert [part.features for part in sealed] == [(SYMMETRY,), (RADIUS, TEXTURE)]

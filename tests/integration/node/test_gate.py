@@ -18,7 +18,8 @@ from tallystick_node.workloads.training import Training
 
 
 def check(consortium: Consortium, spec: TaskSpec, policy: Policy | None = None) -> None:
-    Gate(consortium.birch.account, consortium.birch.chain, consortium.store, policy or consortium.policy).check(spec)
+    birch, results = consortium.birch, consortium.birch_home.folder / "results"
+    Gate(birch.account, birch.chain, consortium.store, policy or consortium.policy, results).check(spec)
 
 
 def refused(consortium: Consortium, spec: TaskSpec, rule: str, policy: Policy | None = None) -> Refused:

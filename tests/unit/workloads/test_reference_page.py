@@ -22,6 +22,7 @@ from tallystick_node.workloads import (
     computation,
     features,
     intersection,
+    joint_prediction_parameters,
     keys,
     lookup_parameters,
     prediction_parameters,
@@ -52,6 +53,7 @@ PARSE = {
     "shared-boosting": boosting_parameters.SharedParameters.parse,
     "vertical-regression": vertical_regression.Parameters.parse,
     "split-training": split_training.Parameters.parse,
+    "joint-prediction": joint_prediction_parameters.Parameters.parse,
 }
 
 

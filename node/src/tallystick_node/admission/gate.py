@@ -13,7 +13,8 @@
 10 grant-...       the terms permit the task (grantee, purpose, algorithm, columns, receivers)
 11 grant-state     the grant is on chain, valid now, not revoked, not used up
 12 privacy-budget  the task's proposal debits what the run spends of epsilon, and the grant has as much left
-13 minimum-group   the task's minimum group is at least this node's
+13 earlier-result  this party has the results of earlier tasks that the run reads, as their statements bind them
+14 minimum-group   the task's minimum group is at least this node's
 14 lookup-rate     the requester has as many lookups in this party's data left of those that the policy allows a day
 """
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import time
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from eth_abi.abi import encode as abi_encode
@@ -34,6 +36,7 @@ from tallystick.protocol.identity import ROLES, roles_mask
 from tallystick.protocol.task import ADVERSARIES, TaskInput, TaskSpec
 
 from tallystick_node.data.attach import require_unchanged
+from tallystick_node.evidence.earlier import require_result
 from tallystick_node.settings import Policy
 from tallystick_node.store.database import Store
 from tallystick_node.workloads.base import Workload
@@ -46,11 +49,12 @@ MAY_HAVE_READ = ("admitted", "running", "proving", "proved", "failed", "expired"
 class Gate:
     """The admission of tasks at one node."""
 
-    def __init__(self, account: str, chain: Chain, store: Store, policy: Policy) -> None:
+    def __init__(self, account: str, chain: Chain, store: Store, policy: Policy, results: Path) -> None:
         self._account = account
         self._chain = chain
         self._store = store
         self._policy = policy
+        self._results = results
 
     def check(self, spec: TaskSpec) -> None:
         """Raise Refused by the first rule that fails."""
@@ -65,6 +69,7 @@ class Gate:
             self._terms_rule(spec, part)
             self._grant_rule(spec, part)
             self._budget_rule(spec, part, workload)
+            self._earlier_rule(spec, workload)
         self._minimum_rule(spec)
         self._rate_rule(spec, workload)
 
@@ -217,6 +222,23 @@ class Gate:
                 rule="privacy-budget",
                 party=spec.requester,
                 remedy="spend less epsilon, or ask the dataset's owner for a new grant",
+            )
+
+    def _earlier_rule(self, spec: TaskSpec, workload: Workload) -> None:
+        for task in workload.earlier(spec):
+            try:
+                require_result(self._results, self._store, self._account, task)
+            except InvalidData as error:
+                raise Refused(error.message, rule="earlier-result", party=self._account, remedy=error.remedy) from None
+
+    def _minimum_rule(self, spec: TaskSpec) -> None:
+        asked = spec.parameters.get("minimum_group")
+        if spec.input_of(self._account) is not None and (type(asked) is not int or asked < self._policy.minimum_group):
+            raise Refused(
+                f"this node releases nothing about fewer than {self._policy.minimum_group} rows",
+                rule="minimum-group",
+                party=spec.requester,
+                remedy=f"set minimum_group to at least {self._policy.minimum_group}",
             )
 
     def _minimum_rule(self, spec: TaskSpec) -> None:

@@ -28,12 +28,13 @@ from tallystick.protocol.task import TaskSpec, proposal_of
 from tallystick.signing import Signer
 
 from tallystick_node.data.attach import require_unchanged
-from tallystick_node.evidence import agreement
+from tallystick_node.evidence import agreement, earlier
 from tallystick_node.evidence.agreement import Registered, Word
 from tallystick_node.peers.links import RunLinks
 from tallystick_node.runs.process import run_worker
 from tallystick_node.settings import Settings
 from tallystick_node.store.database import RunRecord, Store, Write
+from tallystick_node.workloads.registry import workload_named
 
 SUBMIT_STAGGER = 3.0  # seconds between the parties' attempts to submit the same proof
 
@@ -77,7 +78,7 @@ class Institution:
 
 def result_folder(settings: Settings, task: str) -> Path:
     """Where the result files of a task lie."""
-    return settings.home / "results" / task[2:18]
+    return earlier.folder_of(settings.results, task)
 
 
 class Attempt:
@@ -101,7 +102,7 @@ class Attempt:
             context=self._context(),
             versions={part.party: datasets[part.dataset].descriptor for part in spec.inputs},
             data=await asyncio.to_thread(self._data, datasets),
-            scratch=self._scratch(),
+            scratch=await asyncio.to_thread(self._scratch),
             kept=self._me.settings.home / "kept",
             link_seconds=self._me.settings.link_seconds,
             run_seconds=spec.run_seconds,
@@ -150,13 +151,20 @@ class Attempt:
         return context_of(deployment.chain_id, deployment.contracts["ProofRegistry"], task, self._run.attempt)
 
     def _scratch(self) -> Path:
-        """The folder of this attempt, with what the one before left there: a workload may go on from it."""
+        """The folder of this attempt, with what the one before left there, which a workload may go on from, and an owner's results
+        of earlier tasks that its run reads."""
         runs, task, attempt = self._me.settings.home / "runs", self._run.task[2:18], self._run.attempt
         folder = runs / f"{task}-{attempt}"
         before = next((each for n in range(attempt - 1, 0, -1) if (each := runs / f"{task}-{n}").is_dir()), None)
         if before is not None and not folder.exists():
             before.rename(folder)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self._spec.input_of(self._me.account) is not None:
+            for named in workload_named(self._spec.workload).earlier(self._spec):
+                try:
+                    earlier.lay_out(self._me.settings.results, self._me.store, self._me.account, named, folder)
+                except InvalidData as error:
+                    raise RunFailed(error.message, reason=Reason.DATA, remedy=error.remedy) from None
         return folder
 
     # -- after it

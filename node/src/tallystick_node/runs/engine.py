@@ -65,7 +65,7 @@ class Runs:
         self._signer = signer
         self._peers = peers
         self._warming = warming
-        self._gate = Gate(signer.address, chain, store, settings.policy)
+        self._gate = Gate(signer.address, chain, store, settings.policy, settings.results)
         self._admission = threading.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._kept_back: dict[str, tuple[TaskSpec, Callable[[], object]]] = {}  # acceptances that wait for kernels

@@ -14,6 +14,8 @@ from tallystick.protocol.task import TaskSpec
 from tallystick_node.engines.channel import Session
 from tallystick_node.engines.security import SecurityStatement
 
+EARLIER, SPEC = "earlier", "spec.json"
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -60,6 +62,16 @@ class Workload(Protocol):
 
     def cost(self, spec: TaskSpec, rows: Mapping[str, int]) -> Cost:
         """Predict for one party, from public facts: the spec and each input party's registered row count."""
+
+    def earlier(self, spec: TaskSpec) -> Sequence[str]:
+        """The ids of the tasks whose results, which owners received, an owner's run reads: none, for a workload that says nothing
+        of them. Its node puts the files of each into ``scratch / EARLIER / id``, with the task's spec as ``SPEC``."""
+        return ()
+
+    def epsilon_micros(self, spec: TaskSpec) -> int:
+        """What the run spends of every owner's privacy budget, in millionths of epsilon, rounded up. None, for a workload that says
+        nothing of differential privacy; it is asked only for specs that :meth:`check` accepts."""
+        return 0
 
     def epsilon_micros(self, spec: TaskSpec) -> int:
         """What the run spends of every owner's privacy budget, in millionths of epsilon, rounded up. None, for a workload that says

@@ -10,6 +10,8 @@ import numpy as np
 from tallystick.protocol.errors import InvalidData
 
 from tallystick_node.engines.channel import Session
+from tallystick_node.engines.fl.explanation import joint_trees, linear
+from tallystick_node.engines.fl.explanation.joint_trees import Explanation
 from tallystick_node.engines.fl.split import parts as split_parts
 from tallystick_node.engines.fl.split import prediction as split_prediction
 from tallystick_node.engines.fl.vertical import parts as tree_parts
@@ -26,8 +28,9 @@ class ModelKind(ABC, Generic[P]):
     """One kind; ``P`` is an owner's part. Scores are log-odds, or linear predictors of a number."""
 
     file: str  # that holds a part, in the result of the task that trained it
+    row_bytes: int  # that an owner sends another for a row, about
     numbers = False  # whether the target may be a number
-    explains = True  # whether scores can be divided among columns
+    explained: ClassVar[Mapping[str, str]] = {}  # what :meth:`explain` tells whom; empty where scores are not divided among columns
     told: ClassVar[Mapping[str, str]]  # what scoring rows tells whom
 
     @abstractmethod
@@ -51,9 +54,10 @@ class ModelKind(ABC, Generic[P]):
         """The scores of rows at the owner of the label, who is the first of ``owners``, numbers in the session; zeros elsewhere.
         Raises ValueError; ProtocolViolation and ChannelError."""
 
-    @abstractmethod
-    def bytes_for(self, rows: int, columns: int) -> int:
-        """What an owner sends about, for so many rows; ``columns`` of the model are its own."""
+    def explain(self, session: Session, owners: Sequence[int], part: P, columns: Floats) -> Explanation:
+        """The scores divided among owners and columns, after :meth:`score`. Raises as that does; NotImplementedError for a kind
+        without ``explained``."""
+        raise NotImplementedError
 
     def read(self, data: bytes) -> P:
         """The part in a file of an earlier result. Raises InvalidData."""
@@ -66,11 +70,16 @@ class ModelKind(ABC, Generic[P]):
 class Trees(ModelKind[tree_parts.Part]):
     """Boosted trees."""
 
-    file = "model-part.json"
+    file, row_bytes = "model-part.json", 40
     told: ClassVar[Mapping[str, str]] = {
         "owner of the label": "the scores, and each row's way through each tree: on which side of thresholds that it does not know"
         " the others' values lie",
         "other owner": "which rows come to which of its own splits",
+    }
+    explained: ClassVar[Mapping[str, str]] = {
+        "owner of the label": "at every split of the others who of all rows goes which way, which splits ask for the same column,"
+        " and the values of those nameless columns",
+        "other owner": "the values of its own columns",
     }
 
     def feature(self, value: Any, where: str) -> Encoded:
@@ -93,20 +102,25 @@ class Trees(ModelKind[tree_parts.Part]):
         """See :class:`ModelKind`."""
         return tree_prediction.predict(session, owners, part, columns)
 
-    def bytes_for(self, rows: int, columns: int) -> int:
-        """As if 20 trees of depth 4 asked for every row at each level."""
-        return 400 * rows
+    def explain(self, session: Session, owners: Sequence[int], part: tree_parts.Part, columns: Floats) -> Explanation:
+        """See :class:`ModelKind`."""
+        return joint_trees.explain(session, owners, part, columns)
 
 
 class Linear(ModelKind[Coefficients]):
     """Linear and logistic regression."""
 
-    file = "model-part.json"
+    file, row_bytes = "model-part.json", 8
     numbers = True
     told: ClassVar[Mapping[str, str]] = {
         "owner of the label": "the scores, and of the others' shares in them the sum alone: with one other owner, that owner's. As"
         " many rows as an owner has weights give these to whoever knows the rows",
         "other owner": "nothing",
+    }
+    explained: ClassVar[Mapping[str, str]] = {
+        "owner of the label": "every owner's part of every score but for a constant, from which weights follow for whoever knows"
+        " the columns of as many rows",
+        "other owner": "the values of its own columns",
     }
 
     def feature(self, value: Any, where: str) -> Encoded:
@@ -130,16 +144,15 @@ class Linear(ModelKind[Coefficients]):
         found = score(session, owners, part, columns)
         return np.zeros(len(columns)) if found is None else found
 
-    def bytes_for(self, rows: int, columns: int) -> int:
-        """A ring element of each row."""
-        return 8 * rows
+    def explain(self, session: Session, owners: Sequence[int], part: Coefficients, columns: Floats) -> Explanation:
+        """See :class:`ModelKind`."""
+        return linear.explain(session, owners, part, columns)
 
 
 class Network(ModelKind[split_parts.Part]):
     """Split networks."""
 
-    file = "model-part.safetensors"
-    explains = False
+    file, row_bytes = "model-part.safetensors", 64
     told: ClassVar[Mapping[str, str]] = {
         "owner of the label": "the scores, and for each row what each other owner's bottom gives, from which columns can be"
         " guessed",
@@ -165,10 +178,6 @@ class Network(ModelKind[split_parts.Part]):
     def score(self, session: Session, owners: Sequence[int], part: split_parts.Part, columns: Floats) -> Floats:
         """See :class:`ModelKind`."""
         return split_prediction.predict(session, owners, part, columns)
-
-    def bytes_for(self, rows: int, columns: int) -> int:
-        """Eight numbers of each row: the width of the cut is the model's."""
-        return 64 * rows
 
 
 TREES, LINEAR, NETWORK = Trees(), Linear(), Network()

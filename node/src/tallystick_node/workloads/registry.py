@@ -32,6 +32,7 @@ OURS = {
     "shared-boosting": ("shared_boosting", "SharedBoosting"),
     "vertical-regression": ("vertical_regression", "VerticalRegression"),
     "split-training": ("split_training", "SplitTraining"),
+    "joint-prediction": ("joint_prediction", "JointPrediction"),
 }
 
 
