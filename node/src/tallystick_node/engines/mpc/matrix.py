@@ -22,39 +22,43 @@ def add_product(out: Ring, left: Ring, right: Ring) -> None:
 
 @compiled
 def _add_rows(out: Ring, left: Ring, right: Ring) -> None:
-    """Four rows of ``left`` by two rows of ``right`` at a time; 512 columns stay in the first cache, 96 rows of them in the
+    """Four rows of ``left`` by four rows of ``right`` at a time; 512 columns stay in the first cache, 96 rows of them in the
     second."""
     rows, inner, columns = left.shape[0], left.shape[1], right.shape[1]
     for top in range(0, inner, 96):
         bottom = min(top + 96, inner)
-        paired = top + (bottom - top) // 2 * 2
+        full = top + (bottom - top) // 4 * 4
         for start in range(0, columns, 512):
             stop = min(start + 512, columns)
             for row in range(0, rows - 3, 4):
+                x0, x1, x2, x3 = left[row], left[row + 1], left[row + 2], left[row + 3]
                 r0, r1, r2, r3 = out[row, start:stop], out[row + 1, start:stop], out[row + 2, start:stop], out[row + 3, start:stop]
-                for k in range(top, paired, 2):
-                    a0, a1, a2, a3 = left[row, k], left[row + 1, k], left[row + 2, k], left[row + 3, k]
-                    b0, b1, b2, b3 = left[row, k + 1], left[row + 1, k + 1], left[row + 2, k + 1], left[row + 3, k + 1]
-                    even, odd = right[k, start:stop], right[k + 1, start:stop]
+                for k in range(top, full, 4):
+                    a0, b0, c0, d0 = x0[k], x0[k + 1], x0[k + 2], x0[k + 3]
+                    a1, b1, c1, d1 = x1[k], x1[k + 1], x1[k + 2], x1[k + 3]
+                    a2, b2, c2, d2 = x2[k], x2[k + 1], x2[k + 2], x2[k + 3]
+                    a3, b3, c3, d3 = x3[k], x3[k + 1], x3[k + 2], x3[k + 3]
+                    p, q = right[k, start:stop], right[k + 1, start:stop]
+                    s, t = right[k + 2, start:stop], right[k + 3, start:stop]
                     for j in range(stop - start):
-                        r0[j] += a0 * even[j] + b0 * odd[j]
-                        r1[j] += a1 * even[j] + b1 * odd[j]
-                        r2[j] += a2 * even[j] + b2 * odd[j]
-                        r3[j] += a3 * even[j] + b3 * odd[j]
-                for k in range(paired, bottom):
-                    a0, a1, a2, a3 = left[row, k], left[row + 1, k], left[row + 2, k], left[row + 3, k]
-                    even = right[k, start:stop]
+                        r0[j] += a0 * p[j] + b0 * q[j] + c0 * s[j] + d0 * t[j]
+                        r1[j] += a1 * p[j] + b1 * q[j] + c1 * s[j] + d1 * t[j]
+                        r2[j] += a2 * p[j] + b2 * q[j] + c2 * s[j] + d2 * t[j]
+                        r3[j] += a3 * p[j] + b3 * q[j] + c3 * s[j] + d3 * t[j]
+                for k in range(full, bottom):
+                    a0, a1, a2, a3 = x0[k], x1[k], x2[k], x3[k]
+                    p = right[k, start:stop]
                     for j in range(stop - start):
-                        r0[j] += a0 * even[j]
-                        r1[j] += a1 * even[j]
-                        r2[j] += a2 * even[j]
-                        r3[j] += a3 * even[j]
+                        r0[j] += a0 * p[j]
+                        r1[j] += a1 * p[j]
+                        r2[j] += a2 * p[j]
+                        r3[j] += a3 * p[j]
             for row in range(rows // 4 * 4, rows):
                 r0 = out[row, start:stop]
                 for k in range(top, bottom):
-                    a0, even = left[row, k], right[k, start:stop]
+                    a0, p = left[row, k], right[k, start:stop]
                     for j in range(stop - start):
-                        r0[j] += a0 * even[j]
+                        r0[j] += a0 * p[j]
 
 
 @compiled

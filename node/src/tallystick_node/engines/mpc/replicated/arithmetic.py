@@ -42,10 +42,22 @@ def product(seat: Seat, left: tuple[Part, Part], right: tuple[Part, Part]) -> Pa
 
 
 def matrix_product(seat: Seat, left: Pair, right: Pair) -> Ring:
-    """This party's masked part of the matrix product."""
-    out = seat.prss.zero((left[0].shape[0], right[0].shape[1]))
-    for x, y in ((left[0], right[0] + right[1]), (left[1], right[0])):
-        add_product(out, x, y)
+    """This party's masked part of the matrix product.
+
+    The nine products x_i y_j are five matrix products: party 0 takes (x_0 + x_1) (y_0 + y_1), party 1 what x_2 y_2 is part of, and
+    party 2 the two that are left. Four are not enough: of two parties that take one product each, neither could leave x_j y_j to
+    the other. A part that is zero, as one of a fresh input is, takes none."""
+    (x, x_next), (y, y_next) = left, right
+    if seat.index == 0:
+        terms = [(x + x_next, y + y_next)]
+    elif seat.index == 1:
+        terms = [(x, y_next), (x_next, y + y_next)]
+    else:
+        terms = [(x, y_next), (x_next, y)]
+    out = seat.prss.zero((x.shape[0], y.shape[1]))
+    for one, other in terms:
+        if one.any() and other.any():
+            add_product(out, one, other)
     return out
 
 
