@@ -15,7 +15,7 @@
 12 privacy-budget  the task's proposal debits what the run spends of epsilon, and the grant has as much left
 13 earlier-result  this party has the results of earlier tasks that the run reads, as their statements bind them
 14 minimum-group   the task's minimum group is at least this node's
-14 lookup-rate     the requester has as many lookups in this party's data left of those that the policy allows a day
+15 lookup-rate     the requester has as many lookups in this party's data left of those that the policy allows a day
 """
 
 from __future__ import annotations
@@ -230,16 +230,6 @@ class Gate:
                 require_result(self._results, self._store, self._account, task)
             except InvalidData as error:
                 raise Refused(error.message, rule="earlier-result", party=self._account, remedy=error.remedy) from None
-
-    def _minimum_rule(self, spec: TaskSpec) -> None:
-        asked = spec.parameters.get("minimum_group")
-        if spec.input_of(self._account) is not None and (type(asked) is not int or asked < self._policy.minimum_group):
-            raise Refused(
-                f"this node releases nothing about fewer than {self._policy.minimum_group} rows",
-                rule="minimum-group",
-                party=spec.requester,
-                remedy=f"set minimum_group to at least {self._policy.minimum_group}",
-            )
 
     def _minimum_rule(self, spec: TaskSpec) -> None:
         asked = spec.parameters.get("minimum_group")

@@ -73,11 +73,6 @@ class Workload(Protocol):
         nothing of differential privacy; it is asked only for specs that :meth:`check` accepts."""
         return 0
 
-    def epsilon_micros(self, spec: TaskSpec) -> int:
-        """What the run spends of every owner's privacy budget, in millionths of epsilon, rounded up. None, for a workload that says
-        nothing of differential privacy; it is asked only for specs that :meth:`check` accepts."""
-        return 0
-
     def lookups(self, spec: TaskSpec, party: str) -> int:
         """How many single rows of ``party``'s data an attempt reads for another: none, for a workload that says nothing of it."""
         return 0
