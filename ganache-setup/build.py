@@ -28,6 +28,8 @@ CONTRACTS = (
     "TaskLedger",
     "ProofRegistry",
     "AuditLog",
+    "Settlement",
+    "Disputes",
     "SignedByAllVerifier",
     "SumVerifier",
     "ProjectionVerifier",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from tallystick.chain.connection import Chain, Receipt
-from tallystick.chain.deployment import Deployment, deploy
+from tallystick.chain.deployment import deploy
 from tallystick.chain.profile import PROFILES
 from tallystick.protocol import typed
 from tallystick.protocol.errors import ContractRefused
@@ -44,22 +44,18 @@ class Actor:
     def address(self) -> str:
         return self.signer.address
 
-    def send(self, contract: str, function: str, *arguments: Any) -> Receipt:
-        return self.chain.send(contract, function, *arguments)
+    def send(self, contract: str, function: str, *arguments: Any, value: int = 0) -> Receipt:
+        return self.chain.send(contract, function, *arguments, value=value)
 
 
 class World:
-    """The deployed contracts and everybody who acts on them."""
+    """The deployed contracts and everybody who acts on them, each over a connection of its own."""
 
-    def __init__(self, url: str, deployment: Deployment) -> None:
-        self.url = url
-        self.deployment = deployment
-        profile = PROFILES["development" if KIND == "anvil" else "ganache"]
-        everyone = [
-            Actor(Chain(url, deployment, signer=(s := signer_from_uri(f"mnemonic:{i}")), profile=profile), s)  # type: ignore[arg-type]
-            for i in range(9)
-        ]
-        self.governor, *rest = everyone
+    def __init__(self, connections: list[Chain]) -> None:
+        self.url = connections[0].url
+        self.deployment = connections[0].deployment
+        self.everyone = [Actor(chain, chain.signer) for chain in connections]  # type: ignore[arg-type]
+        self.governor, *rest = self.everyone
         self.stranger = rest.pop()
         self.parties = sorted(rest[:3], key=lambda actor: int(actor.address, 16))
         self.requester, self.relayer, self.newcomer, self.regulator = rest[3:7]
@@ -201,19 +197,20 @@ class refused:
 
 
 @pytest.fixture(scope="session")
-def _chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Deployment]]:
+def _connections(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Chain]]:
+    profile = PROFILES["development" if KIND == "anvil" else "ganache"]
+    signers = [signer_from_uri(f"mnemonic:{index}") for index in range(9)]
     with LocalChain(tmp_path_factory.mktemp("chain"), kind=KIND) as chain:
-        yield chain.url, deploy(Web3(HTTPProvider(chain.url)), signer_from_uri("mnemonic:0"))
+        deployment = deploy(Web3(HTTPProvider(chain.url)), signers[0])
+        yield [Chain(chain.url, deployment, signer=signer, profile=profile) for signer in signers]
 
 
 @pytest.fixture
-def empty(_chain: tuple[str, Deployment]) -> Iterator[World]:
+def empty(_connections: list[Chain]) -> Iterator[World]:
     """Contracts deployed, nobody enrolled."""
-    url, deployment = _chain
-    web3 = Web3(HTTPProvider(url))
-    snapshot = web3.provider.make_request("evm_snapshot", [])["result"]  # type: ignore[arg-type]
-    yield World(url, deployment)
-    web3.provider.make_request("evm_revert", [snapshot])  # type: ignore[arg-type]
+    snapshot = _connections[0].request("evm_snapshot")
+    yield World(_connections)
+    _connections[0].request("evm_revert", snapshot)
 
 
 @pytest.fixture

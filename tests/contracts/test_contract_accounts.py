@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-import solcx
 from contracts.conftest import DAY, KIND, Actor, World, refused
+from contracts.foreign import build, create, creation_code, tell
 from cryptography.hazmat.primitives.asymmetric import ec
 from eth_abi import encode as abi_encode
-from eth_utils import keccak, to_checksum_address
 from tallystick.chain import artifacts
 from tallystick.chain.connection import Receipt
 from tallystick.protocol import typed
@@ -21,34 +19,10 @@ from tallystick.protocol.grant import Grant
 from tallystick.protocol.task import Proposal
 from tallystick.signing import Signer
 
-ROOT = Path(__file__).parents[2]
-SOURCE = ROOT / "contracts" / "test" / "Wallet.sol"
 ANSWERS = ["Right", "Refuses", "Reverts", "Nothing", "Short", "RightAligned", "True", "Dirty", "Burns"]
 # Ganache tries an endless loop for longer than a call may take, before it says that it ran out of gas.
 WRONG = ANSWERS[1:] if KIND == "anvil" else ANSWERS[1:-1]
 LEDGER, GRANTS, PROOFS = "TaskLedger", "GrantLedger", "ProofRegistry"
-
-
-def build() -> Any:
-    """ganache-setup/build.py, which is a script and no package."""
-    spec = importlib.util.spec_from_file_location("tallystick_contract_build", ROOT / "ganache-setup" / "build.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def wallet_code() -> bytes:
-    """The wallet's creation code, by the compiler and the settings of the contracts themselves."""
-    tools = build()
-    request = {
-        "language": "Solidity",
-        "sources": {"test/Wallet.sol": {"content": SOURCE.read_text()}},
-        "settings": tools.SETTINGS,
-    }
-    output = solcx.compile_standard(request, solc_binary=tools.HERE / "solc", base_path=tools.MODULES)
-    return bytes.fromhex(output["contracts"]["test/Wallet.sol"]["Wallet"]["evm"]["bytecode"]["object"])
 
 
 @dataclass
@@ -64,38 +38,20 @@ class Wallet:
     def signer(self) -> Signer:
         return self.owner.signer
 
-    def raw(self, signature: str, kinds: list[str], *values: Any) -> Receipt:
-        chain = self.owner.chain
-        data = "0x" + (keccak(text=signature)[:4] + abi_encode(kinds, values)).hex()
-        gas = chain._execute("Wallet", "eth_estimateGas", {"from": self.owner.address, "to": self.address, "data": data})
-        return chain.receipt(chain._sign_and_send(self.owner.address, self.address, data, int.from_bytes(gas, "big")), "Wallet")
-
     def send(self, contract: str, function: str, *arguments: Any) -> Receipt:
         bound = self.owner.chain.contracts[contract]
         call = bytes.fromhex(bound.encode(function, *arguments)[2:])
-        return self.raw("execute(address,bytes)", ["address", "bytes"], bound.address, call)
+        return tell(self.owner, self.address, "execute(address,bytes)", bound.address, call)
 
     def answers(self, how: str) -> None:
-        self.raw("setAnswer(uint8)", ["uint8"], ANSWERS.index(how))
+        tell(self.owner, self.address, "setAnswer(uint8)", ANSWERS.index(how))
 
 
 @pytest.fixture
-def wallet(world: World, wallet_code: bytes) -> Wallet:
+def wallet(world: World) -> Wallet:
     """Enrolled in every role, in the place of the third party."""
-    chain = world.newcomer.chain
-    data = "0x" + (wallet_code + abi_encode(["address"], [world.newcomer.address])).hex()
-    transaction = {
-        "chainId": chain.deployment.chain_id,
-        "nonce": int(chain.request("eth_getTransactionCount", world.newcomer.address, "latest"), 16),
-        "gas": 2_000_000,
-        "gasPrice": int(chain.request("eth_gasPrice"), 16),
-        "value": 0,
-        "data": data,
-    }
-    sent = chain.request("eth_sendRawTransaction", "0x" + world.newcomer.signer.sign_transaction(transaction).hex())
-    chain.receipt(sent)
-    address = chain.request("eth_getTransactionReceipt", sent)["contractAddress"]
-    made = Wallet(world.newcomer, to_checksum_address(address))
+    address = create(world.newcomer, creation_code("Wallet") + abi_encode(["address"], [world.newcomer.address]))
+    made = Wallet(world.newcomer, address)
     world.parties = sorted([*world.parties[:2], made], key=lambda actor: int(actor.address, 16))  # type: ignore[list-item]
     world.enrol(made)  # type: ignore[arg-type]
     return made

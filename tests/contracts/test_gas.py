@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from contracts.bargain import Bargain
 from contracts.conftest import KIND, Case
 from contracts.test_projection_verifier import Training
 from contracts.test_proof_registry import Sum
@@ -20,6 +22,31 @@ SNAPSHOT = Path(__file__).parents[2] / "contracts" / "snapshots" / "gas.json"
 RECORD_LIMIT = 120_000
 TASK_LIMIT = 600_000
 TOLERANCE = 0.02
+
+
+def enforcement(bargain: Bargain) -> dict[str, int]:
+    """Fees, bonds and disputes of a task. Nobody who wants none of them pays for them."""
+    world, parties = bargain.world, bargain.parties
+    bargain.case.propose()
+    used = {"open an agreement (fee in coins)": bargain.open().gas_used}
+    used |= {
+        f"stake {which} bond": bargain.post(actor).gas_used for which, actor in zip(("the first", "another"), parties, strict=False)
+    }
+    bargain.post(parties[2])
+    world.accept(bargain.proposal, bargain.case.grants)
+    result = world.result(bargain.proposal)
+    world.prove(bargain.proposal, result)
+    used["measure (3 signatures)"] = bargain.measure([2000, 3000, 5000], result).gas_used
+    used["prove two statements"] = bargain.two_statements(parties[0], result, replace(result, output=bytes(32))).gas_used
+    raised = parties[1].send("Disputes", "challenge", *bargain.terms, parties[2].address, 5, bytes(32))
+    used["challenge"] = raised.gas_used
+    dispute = raised.event("DisputeRaised")["dispute"]
+    used["judge"] = bargain.rule(world.regulator, dispute, True).gas_used
+    used["judge and decide"] = bargain.rule(world.relayer, dispute, True).gas_used
+    bargain.closed()
+    used["settle"] = bargain.settle().gas_used
+    used["claim"] = parties[1].send("Settlement", "claim", *bargain.terms, parties[1].address).gas_used
+    return used
 
 
 @pytest.mark.skipif(KIND != "anvil", reason="Ganache lacks the P-256 precompile, so enrolment costs more there")
@@ -47,6 +74,7 @@ def test_gas_stays_within_the_limits_and_the_snapshot(case: Case) -> None:
     world.requester.send("TaskLedger", "propose", training.proposal.as_tuple())
     world.accept(training.proposal, case.grants)
     used["prove (projection-verified, 3 parties)"] = training.prove(training.proof()).gas_used
+    used |= enforcement(Bargain.of(Case(world, case.grants, world.proposal(case.grants))))
     task = sum(value for name, value in used.items() if name.startswith(("propose", "accept", "prove (sum")))
     used["whole three-party task"] = task
     if os.environ.get("UPDATE_GAS"):

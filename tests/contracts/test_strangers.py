@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from contracts.bargain import Bargain
 from contracts.conftest import Case, b32, refused
 from cryptography.hazmat.primitives.asymmetric import ec
 from tallystick.chain import artifacts
 from tallystick.protocol import typed
+from tallystick.protocol.agreement import Opening, opening_digest
 from tallystick.protocol.identity import sign_p256
 
 
@@ -66,11 +68,79 @@ def proposal(case: Case) -> list[Any]:
     return [case.proposal.as_tuple()]
 
 
+def opened(case: Case) -> Bargain:
+    """The task's agreement, with the fee deposited."""
+    made = Bargain.of(case)
+    made.open()
+    return made
+
+
+def contributions(case: Case) -> list[Any]:
+    """Of a task that was proved, signed by the stranger for all parties."""
+    made = opened(case)
+    case.world.accept(case.proposal, case.grants)
+    case.world.prove(case.proposal, case.world.result(case.proposal))
+    return [*made.terms, [10000, 0, 0], [case.world.stranger.signer.sign_digest(bytes(32))] * 3]
+
+
+def disputed(case: Case) -> list[Any]:
+    """A dispute between parties, which the stranger would judge."""
+    made = Bargain.of(case)
+    made.open()
+    made.post(made.parties[0])
+    case.world.accept(case.proposal, case.grants)
+    case.world.prove(case.proposal, case.world.result(case.proposal))
+    return [*made.terms, made.challenge(made.parties[0])]
+
+
+def two_statements(case: Case) -> list[Any]:
+    """A party's, signed by the stranger."""
+    made, stranger = opened(case), case.world.stranger
+    signed = [made.signed(stranger, case.world.result(case.proposal)) for _ in range(2)]
+    return [*made.terms, party(case), *signed]
+
+
+def two_digests(case: Case) -> list[Any]:
+    """Of two parties, signed by the stranger."""
+    made, stranger = opened(case), case.world.stranger
+    ends = made.parties[:2]
+    forged = [(link.as_tuple(), end.address, made.signed_link(stranger, link)[2]) for end in ends for link in [made.link(*ends)]]
+    return [*made.terms, *forged]
+
+
+def false_opening(case: Case) -> list[Any]:
+    """Of a party's dataset, signed by the stranger."""
+    made = opened(case)
+    opening = Opening(case.proposal.id(), case.grants[0].dataset, *digests(2), 0, 1, ())
+    signature = case.world.stranger.signer.sign_digest(opening_digest(case.world.domain("Disputes"), opening))
+    return [*made.terms, opening.as_tuple(), signature]
+
+
+def tender(case: Case) -> list[Any]:
+    """The first party's acceptance, signed by the stranger."""
+    return [*proposal(case), party(case), case.world.acceptance(case.world.stranger, case.proposal)]
+
+
+def tendered_result(case: Case) -> list[Any]:
+    """The first party's result, signed by the stranger."""
+    made = Bargain.of(case)
+    return [*proposal(case), party(case), made.signed(case.world.stranger, case.world.result(case.proposal))]
+
+
 ATTEMPTS: dict[str, tuple[Callable[[Case], list[Any]], str]] = {
     "AuditLog.anchor": (lambda _: [*digests(1), 1], "NotActive"),
     "DatasetRegistry.publish": (lambda _: digests(3), "NotActive"),
     "DatasetRegistry.revise": (lambda case: [case.grants[0].dataset, *digests(3)], "NotActive"),
     "DatasetRegistry.withdraw": (lambda case: [case.grants[0].dataset], "NotTheOwner"),
+    "Disputes.challenge": (lambda case: [*disputed(case)[:2], party(case), 5, bytes(32)], "NotAParty"),
+    "Disputes.conclude": (disputed, "TooEarly"),
+    "Disputes.proveFalseOpening": (false_opening, "BadSignature"),
+    "Disputes.proveLateness": (lambda case: [*opened(case).terms], "WrongState"),
+    "Disputes.proveTwoDigests": (two_digests, "BadSignature"),
+    "Disputes.proveTwoStatements": (two_statements, "BadSignature"),
+    "Disputes.rule": (lambda case: [*disputed(case), True, bytes(32)], "NotAnArbiter"),
+    "Disputes.tenderAcceptance": (tender, "BadSignature"),
+    "Disputes.tenderResult": (tendered_result, "BadSignature"),
     "GrantLedger.debit": (debit, "OnlyTaskLedger"),
     "GrantLedger.issue": (grant, "BadOwnerSignature"),
     "GrantLedger.revoke": (lambda case: [case.grants[0].as_tuple()], "NotTheDatasetOwner"),
@@ -85,6 +155,11 @@ ATTEMPTS: dict[str, tuple[Callable[[Case], list[Any]], str]] = {
     "ParticipantRegistry.transferOwnership": (lambda case: [case.world.stranger.address], "OwnableUnauthorizedAccount"),
     "ProofRegistry.addVerifier": (lambda case: [case.world.deployment.contracts["SumVerifier"]], "OnlyGovernor"),
     "ProofRegistry.submit": (result, "BadSignature"),
+    "Settlement.claim": (lambda case: [*opened(case).terms, case.world.stranger.address], "WrongStage"),
+    "Settlement.measure": (contributions, "BadContribution"),
+    "Settlement.open": (lambda case: [*Bargain.of(case).terms], "NotTheRequester"),
+    "Settlement.post": (lambda case: [*opened(case).terms], "NotAParty"),
+    "Settlement.settle": (lambda case: [*opened(case).terms], "TaskNotEnded"),
     "TaskLedger.accept": (acceptance, "BadAcceptance"),
     "TaskLedger.cancel": (proposal, "NotTheRequester"),
     "TaskLedger.expire": (proposal, "TooEarly"),
@@ -92,7 +167,12 @@ ATTEMPTS: dict[str, tuple[Callable[[Case], list[Any]], str]] = {
     "TaskLedger.propose": (proposal, "NotTheRequester"),
     "TaskLedger.prove": (lambda case: [case.proposal.id(), 1, case.proposal.proof_kind, *digests(1)], "OnlyProofRegistry"),
 }
-RUNNING = {"ProofRegistry.submit", "TaskLedger.fail", "TaskLedger.prove"}  # what may be tried of a task that runs
+RUNNING = {
+    "Disputes.tenderResult",
+    "ProofRegistry.submit",
+    "TaskLedger.fail",
+    "TaskLedger.prove",
+}  # what may be tried of a task that runs
 
 
 def changing() -> set[str]:

@@ -287,7 +287,7 @@ def test_the_governor_adds_a_verifier_that_an_older_deployment_lacks(tmp_path: P
             patch.setattr(artifacts, "VERIFIERS", older)
             first = ensure(web3, governor, path)
         kind = typed.proof_kind("projection-verified")
-        assert set(first.contracts) == {*artifacts.LEDGERS, *older}
+        assert set(first.contracts) == {*artifacts.LEDGERS, *artifacts.ENFORCEMENT, *older}
         assert ensure(web3, other, path) == Deployment.load(path) == first
         assert Chain(local.url, first).call("ProofRegistry", "verifierOf", kind) == "0x" + 40 * "0"
         whole = ensure(web3, governor, path)

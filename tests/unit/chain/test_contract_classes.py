@@ -8,7 +8,7 @@ import pytest
 from tallystick.chain import artifacts, contracts
 from tallystick.chain.generate import LEFT_OUT, _snake
 
-CLASSES = artifacts.LEDGERS
+CLASSES = (*artifacts.LEDGERS, *artifacts.ENFORCEMENT)
 
 
 class Note:
@@ -20,8 +20,8 @@ class Note:
     def call(self, contract: str, function: str, *arguments: Any, block: Any = None) -> None:
         self.asked.append(("call", contract, function, arguments, block))
 
-    def send(self, contract: str, function: str, *arguments: Any) -> None:
-        self.asked.append(("send", contract, function, arguments, None))
+    def send(self, contract: str, function: str, *arguments: Any, value: Any = None) -> None:
+        self.asked.append(("send", contract, function, arguments, value))
 
 
 class Struct:
@@ -39,5 +39,6 @@ def test_every_function_goes_to_its_contract(name: str) -> None:
         reads = entry["stateMutability"] in ("view", "pure")
         arguments = [Struct() if member["type"] == "tuple" else index for index, member in enumerate(entry["inputs"])]
         expected = tuple(("struct",) if isinstance(each, Struct) else each for each in arguments)
-        getattr(bound, _snake(entry["name"]))(*arguments, **({"block": 7} if reads else {}))
-        assert note.asked.pop() == ("call" if reads else "send", name, entry["name"], expected, 7 if reads else None)
+        named = {"block": 7} if reads else {"value": 9} if entry["stateMutability"] == "payable" else {}
+        getattr(bound, _snake(entry["name"]))(*arguments, **named)
+        assert note.asked.pop() == ("call" if reads else "send", name, entry["name"], expected, *(named.values() or [None]))

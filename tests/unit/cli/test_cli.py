@@ -22,6 +22,8 @@ NOUNS = (
     "dataset",
     "grant",
     "task",
+    "settlement",
+    "dispute",
     "result",
     "verify",
     "provenance",

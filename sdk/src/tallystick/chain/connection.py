@@ -16,11 +16,21 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from tallystick.chain.contract import Contract, Event, decode_error, decode_log
-from tallystick.chain.contracts import AuditLog, DatasetRegistry, GrantLedger, ParticipantRegistry, ProofRegistry, TaskLedger
+from tallystick.chain.contracts import (
+    AuditLog,
+    DatasetRegistry,
+    Disputes,
+    GrantLedger,
+    ParticipantRegistry,
+    ProofRegistry,
+    Settlement,
+    TaskLedger,
+)
 from tallystick.chain.deployment import Deployment
 from tallystick.chain.profile import PROFILES, ChainProfile
 from tallystick.chain.transport import SECONDS, Transport, message_of, unhex
-from tallystick.protocol.errors import ChainUnreachable, ContractRefused, Deadline, SignerLocked
+from tallystick.protocol import typed
+from tallystick.protocol.errors import ChainUnreachable, ContractRefused, Deadline, NotFound, SignerLocked
 from tallystick.signing import Signer
 
 Block = int | str
@@ -79,6 +89,8 @@ class Chain:
         self.tasks = TaskLedger(self)
         self.proofs = ProofRegistry(self)
         self.audit = AuditLog(self)
+        self.settlement = Settlement(self)
+        self.disputes = Disputes(self)
         self._by_address = {contract.address.lower(): name for name, contract in self.contracts.items()}
         deployment.verify(self._transport)
 
@@ -118,8 +130,8 @@ class Chain:
             return int(latest["timestamp"], 16)
 
     def call(self, contract: str, function: str, *arguments: Any, block: Block = "latest") -> Any:
-        """Read from a contract at a block. Raises ContractRefused."""
-        bound = self.contracts[contract]
+        """Read from a contract at a block. Raises ContractRefused, or NotFound where the deployment lacks the contract."""
+        bound = self._bound(contract)
         message = {"to": bound.address, "data": bound.encode(function, *arguments)}
         returned = self._execute(contract, "eth_call", message, _block(block))
         with self._transport.understood("eth_call"):
@@ -151,32 +163,52 @@ class Chain:
 
     # -- writes --------------------------------------------------------------------------------------------------------
 
-    def send(self, contract: str, function: str, *arguments: Any) -> Receipt:
-        """Try, sign, send, and wait for the receipt. Raises ContractRefused before gas is spent where the rule is known.
+    def send(self, contract: str, function: str, *arguments: Any, value: int = 0) -> Receipt:
+        """Try, sign, send, and wait for the receipt; ``value`` is paid along, in wei. Raises ContractRefused before gas is spent
+        where the rule is known.
 
         A transaction that passed the try and still reverted met another state (the acceptance that turns out to be the last
         debits the grants, for example, and needs more gas): it is tried again, and then works or names its rule.
         """
         for attempt in range(SEND_ATTEMPTS):
             try:
-                return self.receipt(self.submit(contract, function, *arguments), contract)
+                return self.receipt(self.submit(contract, function, *arguments, value=value), contract)
             except ContractRefused as error:
                 if error.error != "reverted" or attempt == SEND_ATTEMPTS - 1:
                     raise
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def submit(self, contract: str, function: str, *arguments: Any) -> str:
+    def submit(self, contract: str, function: str, *arguments: Any, value: int = 0) -> str:
         """Try, sign and send; the transaction's hash."""
+        bound = self._bound(contract)
+        return self.transact(contract, bound.address, bound.encode(function, *arguments), value)
+
+    def own(self) -> Signer:
+        """The signer. Raises SignerLocked when the connection only reads."""
         if self.signer is None:
             raise SignerLocked("this connection only reads", remedy="configure a signer")
-        bound = self.contracts[contract]
-        sender = to_checksum_address(self.signer.address)
-        message = {"from": sender, "to": bound.address, "data": bound.encode(function, *arguments)}
+        return self.signer
+
+    def domain(self, contract: str) -> typed.Domain:
+        """The EIP-712 domain of one of our contracts. Raises NotFound."""
+        return typed.Domain(contract, self.deployment.chain_id, self._bound(contract).address)
+
+    def transact(self, contract: str, to: str, data: str, value: int = 0) -> str:
+        """Try, sign and send call data to any contract, ``contract`` being its name in errors; the transaction's hash."""
+        sender = to_checksum_address(self.own().address)
+        message = {"from": sender, "to": to, "data": data, "value": hex(value)}
         with self._lock:
             gas = int.from_bytes(self._execute(contract, "eth_estimateGas", message), "big")
-            return self._sign_and_send(sender, bound.address, message["data"], gas)
+            return self._sign_and_send(sender, to, data, gas, value)
 
-    def _sign_and_send(self, sender: str, to: str, data: str, gas: int) -> str:
+    def _bound(self, contract: str) -> Contract:
+        if contract not in self.contracts:
+            raise NotFound(
+                f"this deployment has no {contract}", party=self.shown_url, remedy="the governor adds it (`tally chain deploy`)"
+            )
+        return self.contracts[contract]
+
+    def _sign_and_send(self, sender: str, to: str, data: str, gas: int, value: int = 0) -> str:
         """Sign with the account's next nonce. An operator and its node may share an account, so the chain is asked each
         time, and a nonce that somebody else took meanwhile is followed by the next. The very same transaction, sent by both,
         is one transaction."""
@@ -187,7 +219,7 @@ class Chain:
                 "nonce": self._transport.number("eth_getTransactionCount", sender, "pending"),
                 "gas": int(gas * self.profile.gas_margin),
                 "to": to,
-                "value": 0,
+                "value": value,
                 "data": data,
                 **self._fees(),
             }

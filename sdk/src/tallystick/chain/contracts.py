@@ -1,7 +1,9 @@
+# ruff: noqa: FBT001 - the interfaces say where a truth value stands
 """The contracts as classes: what they answer, and what they carry out. Generated from the artefacts by ``generate.py``.
 
 A reading method takes the block to read at. A writing method tries, sends and waits, as :meth:`Chain.send` does. Structs go in
-as the objects of :mod:`tallystick.protocol` (whatever has ``as_tuple``) and come out as typed dictionaries.
+as the objects of :mod:`tallystick.protocol` (whatever has ``as_tuple``) and come out as typed dictionaries. ``value`` is what is
+paid in the chain's own coin, in wei.
 """
 
 from __future__ import annotations
@@ -371,6 +373,258 @@ class AuditLog:
     def participants(self, *, block: Block = "latest") -> str:
         """`participants()`."""
         return cast("str", self._chain.call("AuditLog", "participants", block=block))
+
+
+class EscrowFacts(TypedDict):
+    """What `ISettlement.Escrow` holds."""
+
+    agreement: bytes
+    stage: int
+    measured: bool
+    posted: int
+    lost: int
+    denied: int
+    claimed: int
+    contributions: int
+
+
+class Settlement:
+    """`Settlement` at the address of a connection's deployment."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+
+    def agreement_id(self, agreement: Struct | tuple[Any, ...], *, block: Block = "latest") -> bytes:
+        """`agreementId((bytes32,address,uint128,uint128,uint32,uint32,bool,bool,uint16[],address[]))`."""
+        return cast("bytes", self._chain.call("Settlement", "agreementId", _plain(agreement), block=block))
+
+    def claim(self, proposal: Struct | tuple[Any, ...], agreement: Struct | tuple[Any, ...], to: str) -> Receipt:
+        """Pays the caller what it is owed of a settled task, to an account of its choice."""
+        return self._chain.send("Settlement", "claim", _plain(proposal), _plain(agreement), to)
+
+    def closes_at(self, task: bytes, accept_by: int, attempts: int, dispute_seconds: int, *, block: Block = "latest") -> int:
+        """Until when evidence and challenges are taken; zero while the task can still be proved. `acceptBy` and `attempts` are
+        those of the task's proposal: the caller knows it."""
+        return cast("int", self._chain.call("Settlement", "closesAt", task, accept_by, attempts, dispute_seconds, block=block))
+
+    def contribution_digest(
+        self, task: bytes, attempt: int, result: bytes, shares: Sequence[int], *, block: Block = "latest"
+    ) -> bytes:
+        """`contributionDigest(bytes32,uint8,bytes32,uint16[])`."""
+        return cast("bytes", self._chain.call("Settlement", "contributionDigest", task, attempt, result, shares, block=block))
+
+    def disputes(self, *, block: Block = "latest") -> str:
+        """`disputes()`."""
+        return cast("str", self._chain.call("Settlement", "disputes", block=block))
+
+    def escrow_of(self, task: bytes, *, block: Block = "latest") -> EscrowFacts:
+        """`escrowOf(bytes32)`."""
+        return cast("EscrowFacts", self._chain.call("Settlement", "escrowOf", task, block=block))
+
+    def measure(
+        self,
+        proposal: Struct | tuple[Any, ...],
+        agreement: Struct | tuple[Any, ...],
+        shares: Sequence[int],
+        signatures: Sequence[bytes],
+    ) -> Receipt:
+        """Replaces the declared shares by contributions that every party signed for the proved result. Anyone may relay,
+        once."""
+        return self._chain.send("Settlement", "measure", _plain(proposal), _plain(agreement), shares, signatures)
+
+    def open(self, proposal: Struct | tuple[Any, ...], agreement: Struct | tuple[Any, ...], *, value: int) -> Receipt:
+        """Declares an agreement and deposits its fee. The requester only, before any party accepted; once for each task."""
+        return self._chain.send("Settlement", "open", _plain(proposal), _plain(agreement), value=value)
+
+    def participants(self, *, block: Block = "latest") -> str:
+        """`participants()`."""
+        return cast("str", self._chain.call("Settlement", "participants", block=block))
+
+    def payouts(
+        self, proposal: Struct | tuple[Any, ...], agreement: Struct | tuple[Any, ...], *, block: Block = "latest"
+    ) -> Sequence[int]:
+        """What each party, then the requester, then the consortium is owed of a settled task, claimed or not."""
+        return cast("Sequence[int]", self._chain.call("Settlement", "payouts", _plain(proposal), _plain(agreement), block=block))
+
+    def post(self, proposal: Struct | tuple[Any, ...], agreement: Struct | tuple[Any, ...], *, value: int) -> Receipt:
+        """Stakes the agreement's bond. A party or the requester, for itself, before the first attempt starts. A party that does
+        not, where a bond is asked, gets no share."""
+        return self._chain.send("Settlement", "post", _plain(proposal), _plain(agreement), value=value)
+
+    def proofs(self, *, block: Block = "latest") -> str:
+        """`proofs()`."""
+        return cast("str", self._chain.call("Settlement", "proofs", block=block))
+
+    def settle(self, proposal: Struct | tuple[Any, ...], agreement: Struct | tuple[Any, ...]) -> Receipt:
+        """Divides fee and bonds, for good: after the end of the task, after the time for disputes, when none is pending.
+        Anyone. A task that ended without proof and without bonds is settled at once."""
+        return self._chain.send("Settlement", "settle", _plain(proposal), _plain(agreement))
+
+    def tasks(self, *, block: Block = "latest") -> str:
+        """`tasks()`."""
+        return cast("str", self._chain.call("Settlement", "tasks", block=block))
+
+    def terms_of(self, task: bytes, *, block: Block = "latest") -> bytes:
+        """The id of a task's agreement, zero where none was opened, and who staked a bond under it."""
+        return cast("bytes", self._chain.call("Settlement", "termsOf", task, block=block))
+
+
+class AgreementFacts(TypedDict):
+    """What `Agreement` holds."""
+
+    task: bytes
+    token: str
+    fee: int
+    bond: int
+    disputeSeconds: int
+    rulingSeconds: int
+    measured: bool
+    upheldByDefault: bool
+    shares: Sequence[int]
+    arbiters: Sequence[str]
+
+
+class DisputeFacts(TypedDict):
+    """What `IDisputes.Dispute` holds."""
+
+    task: bytes
+    outcome: int
+    accused: int
+    challenger: int
+    upholding: int
+    dismissing: int
+    voted: int
+    ruleBy: int
+
+
+class VerdictFacts(TypedDict):
+    """What `IDisputes.Verdict` holds."""
+
+    pending: int
+    void: bool
+    atFault: int
+    forfeited: int
+    willing: int
+    reported: int
+    attempt: int
+
+
+class Disputes:
+    """`Disputes` at the address of a connection's deployment."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+
+    def challenge(
+        self, proposal: Struct | tuple[Any, ...], agreement: Struct | tuple[Any, ...], accused: str, reason: int, evidence: bytes
+    ) -> Receipt:
+        """Challenges a party, or with `accused` zero the statement itself. A party or the requester, within the agreement's
+        time; where a bond is asked, only who staked it. Once for each challenger and accused."""
+        return self._chain.send("Disputes", "challenge", _plain(proposal), _plain(agreement), accused, reason, evidence)
+
+    def conclude(self, proposal: Struct | tuple[Any, ...], agreement: Struct | tuple[Any, ...], dispute: bytes) -> Receipt:
+        """Decides a dispute that the arbiters left open, by the agreement's default. Anyone, after the deadline."""
+        return self._chain.send("Disputes", "conclude", _plain(proposal), _plain(agreement), dispute)
+
+    def contradiction_id(self, link: Struct | tuple[Any, ...], accused: str, *, block: Block = "latest") -> bytes:
+        """`contradictionId((bytes32,uint8,address,address,uint64,uint64,bytes32),address)`."""
+        return cast("bytes", self._chain.call("Disputes", "contradictionId", _plain(link), accused, block=block))
+
+    def dispute_at(self, dispute: bytes, *, block: Block = "latest") -> DisputeFacts:
+        """`disputeAt(bytes32)`."""
+        return cast("DisputeFacts", self._chain.call("Disputes", "disputeAt", dispute, block=block))
+
+    def dispute_id(self, task: bytes, challenger: str, accused: str, *, block: Block = "latest") -> bytes:
+        """`disputeId(bytes32,address,address)`."""
+        return cast("bytes", self._chain.call("Disputes", "disputeId", task, challenger, accused, block=block))
+
+    def link_digest(self, link: Struct | tuple[Any, ...], *, block: Block = "latest") -> bytes:
+        """`linkDigest((bytes32,uint8,address,address,uint64,uint64,bytes32))`."""
+        return cast("bytes", self._chain.call("Disputes", "linkDigest", _plain(link), block=block))
+
+    def opening_digest(self, opening: Struct | tuple[Any, ...], *, block: Block = "latest") -> bytes:
+        """`openingDigest((bytes32,bytes32,bytes32,bytes32,uint64,uint64,bytes32[]))`."""
+        return cast("bytes", self._chain.call("Disputes", "openingDigest", _plain(opening), block=block))
+
+    def participants(self, *, block: Block = "latest") -> str:
+        """`participants()`."""
+        return cast("str", self._chain.call("Disputes", "participants", block=block))
+
+    def proofs(self, *, block: Block = "latest") -> str:
+        """`proofs()`."""
+        return cast("str", self._chain.call("Disputes", "proofs", block=block))
+
+    def prove_false_opening(
+        self,
+        proposal: Struct | tuple[Any, ...],
+        agreement: Struct | tuple[Any, ...],
+        opening: Struct | tuple[Any, ...],
+        signature: bytes,
+    ) -> Receipt:
+        """Shows an opening, signed by a dataset's owner, that does not lead to the commitment which it names. Anyone."""
+        return self._chain.send("Disputes", "proveFalseOpening", _plain(proposal), _plain(agreement), _plain(opening), signature)
+
+    def prove_lateness(self, proposal: Struct | tuple[Any, ...], agreement: Struct | tuple[Any, ...]) -> Receipt:
+        """Finds at fault who missed a deadline of an expired task. Anyone. When the first attempt was never accepted by all:
+        who staked a bond and neither accepted nor showed its acceptance in time. When a run ended in silence: who staked a bond
+        and did not show its signed result of the attempt in time."""
+        return self._chain.send("Disputes", "proveLateness", _plain(proposal), _plain(agreement))
+
+    def prove_two_digests(
+        self,
+        proposal: Struct | tuple[Any, ...],
+        agreement: Struct | tuple[Any, ...],
+        one: Struct | tuple[Any, ...],
+        other: Struct | tuple[Any, ...],
+    ) -> Receipt:
+        """Shows two different signed digests of the same messages. Of one signer: a breach. Of the two ends of the link: the
+        contract knows that one of them lies, and opens a dispute about each. Anyone."""
+        return self._chain.send("Disputes", "proveTwoDigests", _plain(proposal), _plain(agreement), _plain(one), _plain(other))
+
+    def prove_two_statements(
+        self,
+        proposal: Struct | tuple[Any, ...],
+        agreement: Struct | tuple[Any, ...],
+        accused: str,
+        one: Struct | tuple[Any, ...],
+        other: Struct | tuple[Any, ...],
+    ) -> Receipt:
+        """Shows that a party signed two different results for one attempt. Anyone."""
+        return self._chain.send(
+            "Disputes", "proveTwoStatements", _plain(proposal), _plain(agreement), accused, _plain(one), _plain(other)
+        )
+
+    def rule(
+        self, proposal: Struct | tuple[Any, ...], agreement: Struct | tuple[Any, ...], dispute: bytes, uphold: bool, reasons: bytes
+    ) -> Receipt:
+        """An arbiter's opinion, until the deadline. The majority of the arbiters decides."""
+        return self._chain.send("Disputes", "rule", _plain(proposal), _plain(agreement), dispute, uphold, reasons)
+
+    def settlement(self, *, block: Block = "latest") -> str:
+        """`settlement()`."""
+        return cast("str", self._chain.call("Disputes", "settlement", block=block))
+
+    def standard_agreement(self, proposal: Struct | tuple[Any, ...], *, block: Block = "latest") -> AgreementFacts:
+        """The terms under which a task without an agreement can be challenged."""
+        return cast("AgreementFacts", self._chain.call("Disputes", "standardAgreement", _plain(proposal), block=block))
+
+    def tasks(self, *, block: Block = "latest") -> str:
+        """`tasks()`."""
+        return cast("str", self._chain.call("Disputes", "tasks", block=block))
+
+    def tender_acceptance(self, proposal: Struct | tuple[Any, ...], party: str, signature: bytes) -> Receipt:
+        """Records in time that a party accepts the first attempt, for when the ledger refuses the acceptance for another's
+        fault (a grant revoked, a dataset withdrawn). Anyone may relay."""
+        return self._chain.send("Disputes", "tenderAcceptance", _plain(proposal), party, signature)
+
+    def tender_result(self, proposal: Struct | tuple[Any, ...], party: str, signed: Struct | tuple[Any, ...]) -> Receipt:
+        """Records in time that a party signed a result of the running attempt, for when another withholds its signature. Anyone
+        may relay."""
+        return self._chain.send("Disputes", "tenderResult", _plain(proposal), party, _plain(signed))
+
+    def verdict_of(self, task: bytes, *, block: Block = "latest") -> VerdictFacts:
+        """`verdictOf(bytes32)`."""
+        return cast("VerdictFacts", self._chain.call("Disputes", "verdictOf", task, block=block))
 
 
 def _plain(value: Struct | tuple[Any, ...]) -> tuple[Any, ...]:

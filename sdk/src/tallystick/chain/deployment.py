@@ -33,7 +33,8 @@ RECEIPT_SECONDS = 120
 class Deployment:
     """The contracts' addresses on one chain, the block that the ledgers were complete at, and who deployed and who governs.
 
-    A deployment of an older release may lack the newest verifiers: tasks cannot ask for their kinds of proof there.
+    A deployment of an older release may lack settlement and disputes, and the newest verifiers: tasks there cannot be paid for, or
+    cannot ask for their kinds of proof.
     """
 
     chain_id: int
@@ -47,7 +48,8 @@ class Deployment:
         """Read a deployment file. Raises NotFound or Configuration."""
         try:
             raw = parse(path.read_bytes())
-            present = (*artifacts.LEDGERS, *(name for name in artifacts.VERIFIERS if name in raw["contracts"]))
+            later = (*artifacts.ENFORCEMENT, *artifacts.VERIFIERS)
+            present = (*artifacts.LEDGERS, *(name for name in later if name in raw["contracts"]))
             contracts = {name: str(to_checksum_address(raw["contracts"][name])) for name in present}
             people = [str(to_checksum_address(raw[name])) for name in ("deployer", "governor")]
             return cls(int(raw["chainId"]), contracts, int(raw["block"]), *people)
@@ -134,9 +136,9 @@ def ensure(web3: Web3, signer: Signer, path: Path) -> Deployment:
     """The deployment in ``path`` when it is whole on this chain, else a new one, saved there.
 
     A development chain is deployed to anew whenever it was reset or the contracts changed. Elsewhere the addresses that a file
-    names are never replaced: they are what a consortium agreed on. A verifier that this release has and the file lacks is deployed
-    and registered when the signer is the governor. Raises WrongChain where code is missing or another release's, and wherever the
-    file is another chain's.
+    names are never replaced: they are what a consortium agreed on. What this release has and the file lacks (settlement, disputes,
+    verifiers) is deployed when the signer is the governor, and verifiers are registered. Raises WrongChain where code is missing
+    or another release's, and wherever the file is another chain's.
     """
     try:
         deployment = Deployment.load(path)
@@ -151,15 +153,18 @@ def ensure(web3: Web3, signer: Signer, path: Path) -> Deployment:
             raise
         deployment = deploy(web3, signer)
         deployment.save(path)
-    if signer.address == deployment.governor and not deployment.contracts.keys() >= set(artifacts.VERIFIERS):
+    if signer.address == deployment.governor and not deployment.contracts.keys() >= {*artifacts.ENFORCEMENT, *artifacts.VERIFIERS}:
         deployment = _complete(web3, signer, deployment)
         deployment.save(path)
     return deployment
 
 
 def _complete(web3: Web3, signer: Signer, deployment: Deployment) -> Deployment:
-    """The deployment with every verifier of this release: those it lacks are deployed, and registered if the signer governs."""
+    """The deployment with all of this release: what it lacks is deployed, and verifiers are registered if the signer governs."""
     chain, chain_id = Transport.of(web3), deployment.chain_id
+    if not deployment.contracts.keys() >= set(artifacts.ENFORCEMENT):
+        enforcing = _enforcement(web3, chain, signer, deployment)
+        deployment = replace(deployment, contracts={**deployment.contracts, **enforcing})
     missing = [name for name in artifacts.VERIFIERS if name not in deployment.contracts]
     added = {name: _create(web3, chain, signer, chain_id, _next_nonce(chain, signer), name, [])[0] for name in missing}
     whole = replace(deployment, contracts={**deployment.contracts, **added})
@@ -171,6 +176,18 @@ def _complete(web3: Web3, signer: Signer, deployment: Deployment) -> Deployment:
             call = registry.encode_abi("addVerifier", [address])
             _send(chain, signer, chain_id, _next_nonce(chain, signer), {"to": at, "data": call})
     return whole
+
+
+def _enforcement(web3: Web3, chain: Transport, signer: Signer, deployment: Deployment) -> dict[str, str]:
+    """Deploy settlement and disputes, which name each other."""
+    first, ledgers = _next_nonce(chain, signer), deployment.contracts
+    at = {name: _create_address(signer.address, first + index) for index, name in enumerate(artifacts.ENFORCEMENT)}
+    shared = [ledgers["ParticipantRegistry"], ledgers["TaskLedger"], ledgers["ProofRegistry"]]
+    for index, (name, other) in enumerate((("Settlement", "Disputes"), ("Disputes", "Settlement"))):
+        landed, _ = _create(web3, chain, signer, deployment.chain_id, first + index, name, [*shared, at[other]])
+        if landed != at[name]:
+            raise WrongChain(f"{name} landed at another address", remedy="let nobody else use the deployer meanwhile")
+    return at
 
 
 def _create(

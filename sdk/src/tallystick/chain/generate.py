@@ -15,10 +15,12 @@ from tallystick.chain.contract import signature_of
 
 TARGET = Path(__file__).resolve().parent / "contracts.py"
 LEFT_OUT = {"eip712Domain", "debit", "prove"}  # the last two are for other contracts alone
-HEADER = '''"""The contracts as classes: what they answer, and what they carry out. Generated from the artefacts by ``generate.py``.
+HEADER = '''# ruff: noqa: FBT001 - the interfaces say where a truth value stands
+"""The contracts as classes: what they answer, and what they carry out. Generated from the artefacts by ``generate.py``.
 
 A reading method takes the block to read at. A writing method tries, sends and waits, as :meth:`Chain.send` does. Structs go in
-as the objects of :mod:`tallystick.protocol` (whatever has ``as_tuple``) and come out as typed dictionaries.
+as the objects of :mod:`tallystick.protocol` (whatever has ``as_tuple``) and come out as typed dictionaries. ``value`` is what is
+paid in the chain's own coin, in wei.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ class Struct(Protocol):
 def module() -> str:
     """The whole file."""
     parts = [HEADER]
-    for name in artifacts.LEDGERS:  # the verifiers are called by contracts alone
+    for name in (*artifacts.LEDGERS, *artifacts.ENFORCEMENT):  # the verifiers are called by contracts alone
         artifact = artifacts.load(name)
         functions = [entry for entry in artifact.abi if entry["type"] == "function" and entry["name"] not in LEFT_OUT]
         structs = {_struct(entry["outputs"][0]): entry["outputs"][0] for entry in functions if _returns_struct(entry)}
@@ -63,12 +65,16 @@ def _method(contract: str, entry: Mapping[str, Any], notices: Mapping[str, str])
     names = [_snake(member["name"]) for member in entry["inputs"]]
     given = [f"{name}: {_python(member)}" for name, member in zip(names, entry["inputs"], strict=True)]
     passed = [f"_plain({name})" if member["type"] == "tuple" else name for name, member in zip(names, entry["inputs"], strict=True)]
-    heading = ["self", *given, *(["*", 'block: Block = "latest"'] if reads else [])]
+    pays = entry["stateMutability"] == "payable"
+    named = ['block: Block = "latest"'] if reads else ["value: int"] if pays else []
+    heading = ["self", *given, *(["*", *named] if named else [])]
     answer = _answer(entry) if reads else "Receipt"
     yield f"    def {_snake(entry['name'])}({', '.join(heading)}) -> {answer}:"
     notice = " ".join(notices.get(signature_of(entry), f"`{signature_of(entry)}`.").split())
     yield textwrap.fill(f'"""{notice}"""', 128, initial_indent=" " * 8, subsequent_indent=" " * 8)
-    arguments = ", ".join([f'"{contract}"', f'"{entry["name"]}"', *passed, *(["block=block"] if reads else [])])
+    arguments = ", ".join(
+        [f'"{contract}"', f'"{entry["name"]}"', *passed, *(["block=block"] if reads else ["value=value"] if pays else [])]
+    )
     if not reads:
         yield f"        return self._chain.send({arguments})"
     elif answer == "None":
@@ -94,7 +100,7 @@ def _answer(entry: Mapping[str, Any]) -> str:
 
 def _struct(member: Mapping[str, Any]) -> str:
     """`struct ITaskLedger.Task` is `TaskFacts`: what the chain holds, beside the protocol's own objects."""
-    return str(member["internalType"].rpartition(".")[2]) + "Facts"
+    return str(member["internalType"].removeprefix("struct ").rpartition(".")[2]) + "Facts"
 
 
 def _python(member: Mapping[str, Any]) -> str:

@@ -10,7 +10,22 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tallystick.cli import audit, ca, chain, dataset, doctor, grant, node, participant, provenance, result, task, verify
+from tallystick.cli import (
+    audit,
+    ca,
+    chain,
+    dataset,
+    dispute,
+    doctor,
+    grant,
+    node,
+    participant,
+    provenance,
+    result,
+    settlement,
+    task,
+    verify,
+)
 from tallystick.cli.session import Session
 from tallystick.cli.terminal import Terminal
 from tallystick.protocol.errors import TallystickError, exit_code
@@ -66,7 +81,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Tallystick: authorise, compute, prove and trace joint computations over private data.",
 )
-for module in (ca, participant, dataset, grant, task, result, provenance, audit, chain, node):
+for module in (ca, participant, dataset, grant, task, settlement, dispute, result, provenance, audit, chain, node):
     app.add_typer(module.app)
 app.command("verify")(verify.verify)
 app.command("doctor")(doctor.doctor)

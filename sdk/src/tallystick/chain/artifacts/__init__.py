@@ -14,7 +14,11 @@ LEDGERS = ("ParticipantRegistry", "DatasetRegistry", "GrantLedger", "TaskLedger"
 VERIFIERS = ("SignedByAllVerifier", "SumVerifier", "ProjectionVerifier")
 """One for each kind of proof. They depend on no other contract: a deployment of an older release may lack the newest."""
 
-CONTRACTS = (*LEDGERS, *VERIFIERS)
+ENFORCEMENT = ("Settlement", "Disputes")
+"""Fees, bonds and who broke the rules. They name each other and the ledgers, and no ledger names them: a deployment of an older
+release may lack them."""
+
+CONTRACTS = (*LEDGERS, *ENFORCEMENT, *VERIFIERS)
 
 
 @dataclass(frozen=True)

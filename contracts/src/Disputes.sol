@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.20;
+
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {IDisputes} from "./interfaces/IDisputes.sol";
+import {IParticipantRegistry} from "./interfaces/IParticipantRegistry.sol";
+import {IProofRegistry} from "./interfaces/IProofRegistry.sol";
+import {ISettlement} from "./interfaces/ISettlement.sol";
+import {ITaskLedger} from "./interfaces/ITaskLedger.sol";
+import {Rfc9162} from "./libraries/Rfc9162.sol";
+import {Signatures} from "./libraries/Signatures.sol";
+import {StructHash} from "./libraries/StructHash.sol";
+import {TermsHash} from "./libraries/TermsHash.sol";
+import {Agreement, LinkDigest, Opening, SignedLink, SignedResult} from "./types/Terms.sol";
+import {Proposal, Result} from "./types/Types.sol";
+
+/// @title Who broke a task's rules: breaches that the contract sees by itself, and challenges that arbiters judge.
+contract Disputes is IDisputes, EIP712 {
+    using StructHash for Proposal;
+    using StructHash for Result;
+    using TermsHash for Agreement;
+    using TermsHash for LinkDigest;
+    using TermsHash for Opening;
+
+    uint8 private constant REQUESTER = 16;
+    uint8 private constant NO_ONE = 255;
+    uint32 private constant STANDARD_DISPUTE = 3 days;
+    uint32 private constant STANDARD_RULING = 14 days;
+
+    IParticipantRegistry public immutable participants;
+    ITaskLedger public immutable tasks;
+    IProofRegistry public immutable proofs;
+    ISettlement public immutable settlement;
+
+    mapping(bytes32 task => Verdict) private _verdicts;
+    mapping(bytes32 dispute => Dispute) private _disputes;
+
+    constructor(
+        IParticipantRegistry participants_,
+        ITaskLedger tasks_,
+        IProofRegistry proofs_,
+        ISettlement settlement_
+    ) EIP712("Tallystick Disputes", "1") {
+        participants = participants_;
+        tasks = tasks_;
+        proofs = proofs_;
+        settlement = settlement_;
+    }
+
+    /* CHALLENGES */
+
+    /// @inheritdoc IDisputes
+    function challenge(
+        Proposal calldata proposal,
+        Agreement calldata agreement,
+        address accused,
+        uint16 reason,
+        bytes32 evidence
+    ) external returns (bytes32 dispute) {
+        (bytes32 task, uint24 posted) = _terms(proposal, agreement);
+        uint8 challenger = _place(proposal, msg.sender);
+        uint8 place = accused == address(0) ? NO_ONE : _party(proposal, accused);
+        uint40 closes = _closes(task, proposal, agreement);
+        if (closes == 0) revert TaskNotEnded(task);
+        if (block.timestamp > closes) revert TooLate(task, closes);
+        if (agreement.bond != 0 && posted >> challenger & 1 == 0) revert BondMissing(msg.sender);
+        uint40 ruleBy = uint40(block.timestamp) + agreement.rulingSeconds;
+        dispute = disputeId(task, msg.sender, accused);
+        _raise(task, dispute, challenger, place, ruleBy);
+        emit DisputeRaised(dispute, task, msg.sender, accused, reason, evidence, ruleBy);
+    }
+
+    /// @inheritdoc IDisputes
+    function rule(
+        Proposal calldata proposal,
+        Agreement calldata agreement,
+        bytes32 dispute,
+        bool uphold,
+        bytes32 reasons
+    ) external {
+        (bytes32 task, Dispute memory found) = _pending(proposal, agreement, dispute);
+        if (block.timestamp > found.ruleBy) revert TooLate(task, found.ruleBy);
+        uint8 bit = uint8(1 << _arbiter(agreement));
+        if (found.voted & bit != 0) revert OpinionIsGiven(msg.sender);
+
+        found.voted |= bit;
+        if (uphold) ++found.upholding;
+        else ++found.dismissing;
+        emit OpinionGiven(dispute, task, msg.sender, uphold, reasons);
+        uint256 arbiters = agreement.arbiters.length == 0 ? 1 : agreement.arbiters.length;
+        _disputes[dispute] = found;
+        if ((uphold ? found.upholding : found.dismissing) * 2 > arbiters) {
+            _decide(proposal, task, dispute, found, uphold, false);
+        }
+    }
+
+    /// @inheritdoc IDisputes
+    function conclude(Proposal calldata proposal, Agreement calldata agreement, bytes32 dispute) external {
+        (bytes32 task, Dispute memory found) = _pending(proposal, agreement, dispute);
+        if (block.timestamp <= found.ruleBy) revert TooEarly(task, found.ruleBy);
+        // Of two ends that contradict one another one is honest: silence must not cost it anything.
+        _decide(proposal, task, dispute, found, agreement.upheldByDefault && found.challenger != NO_ONE, true);
+    }
+
+    /* BREACHES */
+
+    /// @inheritdoc IDisputes
+    function proveTwoStatements(
+        Proposal calldata proposal,
+        Agreement calldata agreement,
+        address accused,
+        SignedResult calldata one,
+        SignedResult calldata other
+    ) external {
+        bytes32 task = _inTime(proposal, agreement);
+        if (one.result.task != task) revert WrongTask(one.result.task);
+        if (other.result.task != task) revert WrongTask(other.result.task);
+        bytes32 first = one.result.structHash();
+        bytes32 second = other.result.structHash();
+        if (one.result.attempt != other.result.attempt || first == second) revert NoContradiction();
+        _requireSigned(accused, proofs.resultDigest(one.result), one.signature);
+        _requireSigned(accused, proofs.resultDigest(other.result), other.signature);
+        _find(task, _party(proposal, accused), accused, Breach.TwoStatements, _pair(first, second));
+    }
+
+    /// @inheritdoc IDisputes
+    function proveTwoDigests(
+        Proposal calldata proposal,
+        Agreement calldata agreement,
+        SignedLink calldata one,
+        SignedLink calldata other
+    ) external {
+        bytes32 task = _inTime(proposal, agreement);
+        if (one.link.task != task) revert WrongTask(one.link.task);
+        uint8 from = _party(proposal, one.link.from);
+        uint8 to = _party(proposal, one.link.to);
+        bytes32 evidence = _contradiction(one, other);
+        if (one.signer == other.signer) {
+            uint8 place = one.signer == one.link.from ? from : to;
+            _find(task, place, one.signer, Breach.TwoDigests, evidence);
+            return;
+        }
+        uint40 ruleBy = uint40(block.timestamp) + agreement.rulingSeconds;
+        _raise(task, contradictionId(one.link, one.link.from), NO_ONE, from, ruleBy);
+        _raise(task, contradictionId(one.link, one.link.to), NO_ONE, to, ruleBy);
+        emit LinkContradicted(task, one.link.from, one.link.to, one.link.attempt, evidence, ruleBy);
+    }
+
+    /// @inheritdoc IDisputes
+    function proveFalseOpening(
+        Proposal calldata proposal,
+        Agreement calldata agreement,
+        Opening calldata opening,
+        bytes calldata signature
+    ) external {
+        bytes32 task = _inTime(proposal, agreement);
+        if (opening.task != task) revert WrongTask(opening.task);
+        uint8 place = _owner(proposal, opening.dataset);
+        address owner = proposal.parties[place].account;
+        _requireSigned(owner, openingDigest(opening), signature);
+        if (Rfc9162.included(opening.rows, opening.leaf, opening.index, opening.size, opening.path)) {
+            revert OpeningHolds(opening.dataset);
+        }
+        _find(task, place, owner, Breach.FalseOpening, opening.structHash());
+    }
+
+    /// @inheritdoc IDisputes
+    function proveLateness(Proposal calldata proposal, Agreement calldata agreement) external {
+        bytes32 id = _inTime(proposal, agreement);
+        (, uint24 posted) = _terms(proposal, agreement);
+        ITaskLedger.Task memory task = tasks.taskAt(id);
+        if (task.state != ITaskLedger.State.Expired) revert WrongState(id, uint8(task.state));
+        Verdict storage verdict = _verdicts[id];
+        uint24 late;
+        Breach breach = Breach.NoReport;
+        if (task.startedAt != 0) {
+            late = verdict.attempt == task.attempt ? ~uint24(verdict.reported) : type(uint24).max;
+        } else if (task.attempt == 1) {
+            late = ~(uint24(task.accepted) | verdict.willing);
+            breach = Breach.NoAcceptance;
+        }
+        late &= posted & ~verdict.atFault & uint24((1 << proposal.parties.length) - 1);
+        if (late == 0) revert NobodyLate(id);
+
+        verdict.atFault |= late;
+        for (uint256 i; i < proposal.parties.length; ++i) {
+            if (late >> i & 1 == 1) emit BreachProved(id, proposal.parties[i].account, breach, bytes32(0), msg.sender);
+        }
+    }
+
+    /* TENDERS */
+
+    /// @inheritdoc IDisputes
+    function tenderAcceptance(Proposal calldata proposal, address party, bytes calldata signature) external {
+        bytes32 id = proposal.structHash();
+        ITaskLedger.Task memory task = tasks.taskAt(id);
+        if (task.state != ITaskLedger.State.Proposed) revert WrongState(id, uint8(task.state));
+        if (task.attempt != 1) revert WrongAttempt(id, task.attempt);
+        if (block.timestamp > proposal.acceptBy) revert TooLate(id, proposal.acceptBy);
+        bytes32 digest = tasks.acceptanceDigest(id, proposal.spec, 1);
+        _requireSigned(party, digest, signature);
+
+        _verdicts[id].willing |= uint16(1 << _party(proposal, party));
+        emit Tendered(id, party, 1, digest);
+    }
+
+    /// @inheritdoc IDisputes
+    function tenderResult(Proposal calldata proposal, address party, SignedResult calldata signed) external {
+        bytes32 id = proposal.structHash();
+        if (signed.result.task != id) revert WrongTask(signed.result.task);
+        ITaskLedger.Task memory task = tasks.taskAt(id);
+        if (task.state != ITaskLedger.State.Running) revert WrongState(id, uint8(task.state));
+        if (task.attempt != signed.result.attempt) revert WrongAttempt(id, signed.result.attempt);
+        if (block.timestamp > task.runBy) revert TooLate(id, task.runBy);
+        _requireSigned(party, proofs.resultDigest(signed.result), signed.signature);
+
+        Verdict storage verdict = _verdicts[id];
+        uint16 bit = uint16(1 << _party(proposal, party));
+        verdict.reported = verdict.attempt == task.attempt ? verdict.reported | bit : bit;
+        verdict.attempt = task.attempt;
+        emit Tendered(id, party, task.attempt, signed.result.structHash());
+    }
+
+    /* VIEWS */
+
+    /// @inheritdoc IDisputes
+    function verdictOf(bytes32 task) external view returns (Verdict memory) {
+        return _verdicts[task];
+    }
+
+    /// @inheritdoc IDisputes
+    function disputeAt(bytes32 dispute) external view returns (Dispute memory) {
+        return _disputes[dispute];
+    }
+
+    /// @inheritdoc IDisputes
+    function disputeId(bytes32 task, address challenger, address accused) public pure returns (bytes32) {
+        return keccak256(abi.encode(task, challenger, accused));
+    }
+
+    /// @inheritdoc IDisputes
+    function contradictionId(LinkDigest calldata link, address accused) public pure returns (bytes32) {
+        return keccak256(abi.encode(link.task, link.from, link.to, accused));
+    }
+
+    /// @inheritdoc IDisputes
+    function standardAgreement(Proposal calldata proposal) public pure returns (Agreement memory standard) {
+        standard.task = proposal.structHash();
+        standard.disputeSeconds = STANDARD_DISPUTE;
+        standard.rulingSeconds = STANDARD_RULING;
+    }
+
+    /// @inheritdoc IDisputes
+    function linkDigest(LinkDigest calldata link) public view returns (bytes32) {
+        return _hashTypedDataV4(link.structHash());
+    }
+
+    /// @inheritdoc IDisputes
+    function openingDigest(Opening calldata opening) public view returns (bytes32) {
+        return _hashTypedDataV4(opening.structHash());
+    }
+
+    /* RULES */
+
+    /// @dev The agreement on record, or the standard one where none is. Who staked a bond under it.
+    function _terms(Proposal calldata proposal, Agreement calldata agreement)
+        private
+        view
+        returns (bytes32 task, uint24 posted)
+    {
+        task = proposal.structHash();
+        bytes32 recorded;
+        (recorded, posted) = settlement.termsOf(task);
+        if (agreement.structHash() != (recorded == 0 ? _standard(task) : recorded)) revert WrongTerms(task);
+    }
+
+    function _closes(bytes32 task, Proposal calldata proposal, Agreement calldata agreement)
+        private
+        view
+        returns (uint40)
+    {
+        return settlement.closesAt(task, proposal.acceptBy, proposal.attempts, agreement.disputeSeconds);
+    }
+
+    function _standard(bytes32 task) private pure returns (bytes32) {
+        return keccak256(
+            abi.encode(
+                TermsHash.AGREEMENT, task, address(0), 0, 0, STANDARD_DISPUTE, STANDARD_RULING, false, false,
+                keccak256(""), keccak256("")
+            )
+        );
+    }
+
+    /// @dev Breaches are proved until the time for disputes is over.
+    function _inTime(Proposal calldata proposal, Agreement calldata agreement) private view returns (bytes32 task) {
+        (task,) = _terms(proposal, agreement);
+        uint40 closes = _closes(task, proposal, agreement);
+        if (closes != 0 && block.timestamp > closes) revert TooLate(task, closes);
+    }
+
+    function _pending(Proposal calldata proposal, Agreement calldata agreement, bytes32 dispute)
+        private
+        view
+        returns (bytes32 task, Dispute memory found)
+    {
+        (task,) = _terms(proposal, agreement);
+        found = _disputes[dispute];
+        if (found.outcome == Outcome.None || found.task != bytes20(task)) revert DisputeUnknown(dispute);
+        if (found.outcome != Outcome.Pending) revert DisputeIsDecided(dispute);
+    }
+
+    function _raise(bytes32 task, bytes32 dispute, uint8 challenger, uint8 accused, uint40 ruleBy) private {
+        if (_disputes[dispute].outcome != Outcome.None) revert DisputeExists(dispute);
+
+        _disputes[dispute] = Dispute(bytes20(task), Outcome.Pending, accused, challenger, 0, 0, 0, ruleBy);
+        ++_verdicts[task].pending;
+    }
+
+    function _decide(
+        Proposal calldata proposal,
+        bytes32 task,
+        bytes32 dispute,
+        Dispute memory found,
+        bool upheld,
+        bool byDefault
+    ) private {
+        Verdict storage verdict = _verdicts[task];
+        --verdict.pending;
+        _disputes[dispute].outcome = upheld ? Outcome.Upheld : Outcome.Dismissed;
+        bool statement = found.accused == NO_ONE;
+        if (upheld && statement) verdict.void = true;
+        if (upheld && !statement) verdict.atFault |= uint24(1 << found.accused);
+        if (!upheld && !byDefault && found.challenger != NO_ONE) verdict.forfeited |= uint24(1 << found.challenger);
+        address accused = statement ? address(0) : proposal.parties[found.accused].account;
+        emit DisputeDecided(dispute, task, accused, upheld, byDefault);
+    }
+
+    function _find(bytes32 task, uint8 place, address accused, Breach breach, bytes32 evidence) private {
+        Verdict storage verdict = _verdicts[task];
+        uint24 bit = uint24(1 << place);
+        if (verdict.atFault & bit != 0) revert AlreadyAtFault(accused);
+
+        verdict.atFault |= bit;
+        emit BreachProved(task, accused, breach, evidence, msg.sender);
+    }
+
+    /// @dev Both are of the same messages of the same link, signed by its ends, and differ.
+    function _contradiction(SignedLink calldata one, SignedLink calldata other) private view returns (bytes32) {
+        LinkDigest calldata a = one.link;
+        LinkDigest calldata b = other.link;
+        bool same = a.task == b.task && a.attempt == b.attempt && a.from == b.from && a.to == b.to
+            && a.messages == b.messages;
+        bool ends = (one.signer == a.from || one.signer == a.to) && (other.signer == a.from || other.signer == a.to);
+        if (!same || !ends || (a.digest == b.digest && a.size == b.size)) revert NoContradiction();
+        _requireSigned(one.signer, linkDigest(a), one.signature);
+        _requireSigned(other.signer, linkDigest(b), other.signature);
+        return _pair(a.structHash(), b.structHash());
+    }
+
+    /// @dev The same whichever comes first.
+    function _pair(bytes32 one, bytes32 other) private pure returns (bytes32) {
+        return one < other ? keccak256(abi.encode(one, other)) : keccak256(abi.encode(other, one));
+    }
+
+    function _requireSigned(address account, bytes32 digest, bytes calldata signature) private view {
+        if (!Signatures.signed(account, digest, signature)) revert BadSignature(account);
+    }
+
+    function _arbiter(Agreement calldata agreement) private view returns (uint256) {
+        for (uint256 i; i < agreement.arbiters.length; ++i) {
+            if (agreement.arbiters[i] == msg.sender) return i;
+        }
+        if (agreement.arbiters.length != 0 || msg.sender != participants.governor()) revert NotAnArbiter(msg.sender);
+        return 0;
+    }
+
+    function _party(Proposal calldata proposal, address account) private pure returns (uint8) {
+        for (uint8 i; i < proposal.parties.length; ++i) {
+            if (proposal.parties[i].account == account) return i;
+        }
+        revert NotAParty(account);
+    }
+
+    /// @dev The place of the party that has its part in the task by this dataset.
+    function _owner(Proposal calldata proposal, bytes32 dataset) private pure returns (uint8) {
+        for (uint8 i; i < proposal.parties.length; ++i) {
+            if (dataset != 0 && proposal.parties[i].dataset == dataset) return i;
+        }
+        revert NotAParty(address(0));
+    }
+
+    function _place(Proposal calldata proposal, address account) private pure returns (uint8) {
+        for (uint8 i; i < proposal.parties.length; ++i) {
+            if (proposal.parties[i].account == account) return i;
+        }
+        if (account == proposal.requester) return REQUESTER;
+        revert NotAParty(account);
+    }
+}

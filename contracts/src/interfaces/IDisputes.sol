@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.20;
+
+import {Agreement, LinkDigest, Opening, SignedLink, SignedResult} from "../types/Terms.sol";
+import {Proposal} from "../types/Types.sol";
+
+/// @title Who broke a task's rules: breaches that the contract sees by itself, and challenges that arbiters judge.
+/// @notice A breach is proved by evidence that no honest participant can be made to produce. Everything else is challenged within
+/// the agreement's time and judged by its arbiters; when they are silent, by its default. A task without an agreement may be
+/// challenged under {standardAgreement}: then only the record is at stake, and the governor judges. What was decided stays decided.
+interface IDisputes {
+    enum Breach {
+        TwoStatements, // signed two results for one attempt
+        TwoDigests, // signed two digests of the same messages
+        FalseOpening, // signed an opening that does not lead to the commitment which it names
+        NoAcceptance, // staked a bond and did not accept in time
+        NoReport // let a run end in silence: neither a signed result nor a failure
+    }
+
+    enum Outcome {
+        None,
+        Pending,
+        Upheld,
+        Dismissed
+    }
+
+    /// @dev Bit i stands for party i, bit 16 for a requester that is no party.
+    struct Verdict {
+        uint16 pending; // challenges without an outcome
+        bool void; // the statement itself was challenged, and that was upheld
+        uint24 atFault; // loses its share and its bond
+        uint24 forfeited; // loses its bond: a challenge of its own was dismissed by the arbiters
+        uint16 willing; // showed its acceptance in time, whether or not the ledger took it
+        uint16 reported; // showed its signed result of `attempt` in time
+        uint8 attempt;
+    }
+
+    struct Dispute {
+        bytes20 task; // the first bytes of its id
+        Outcome outcome;
+        uint8 accused; // a party's place, or 255 for the statement itself
+        uint8 challenger; // a party's place, 16 for the requester, 255 for a contradiction that the contract saw
+        uint8 upholding; // arbiters
+        uint8 dismissing;
+        uint8 voted; // bit i: arbiter i has given its opinion
+        uint40 ruleBy;
+    }
+
+    event DisputeRaised(
+        bytes32 indexed dispute,
+        bytes32 indexed task,
+        address indexed challenger,
+        address accused,
+        uint16 reason,
+        bytes32 evidence,
+        uint40 ruleBy
+    );
+    /// @notice The two ends of a link signed different digests. A dispute is open about each of them ({contradictionId}).
+    event LinkContradicted(
+        bytes32 indexed task, address indexed from, address indexed to, uint8 attempt, bytes32 evidence, uint40 ruleBy
+    );
+    event OpinionGiven(bytes32 indexed dispute, bytes32 indexed task, address indexed arbiter, bool uphold, bytes32 reasons);
+    event DisputeDecided(
+        bytes32 indexed dispute, bytes32 indexed task, address indexed accused, bool upheld, bool byDefault
+    );
+    event BreachProved(
+        bytes32 indexed task, address indexed accused, Breach indexed breach, bytes32 evidence, address prover
+    );
+    event Tendered(bytes32 indexed task, address indexed party, uint8 attempt, bytes32 digest);
+
+    error NotAParty(address account);
+    error WrongTerms(bytes32 task);
+    error WrongTask(bytes32 task);
+    error WrongAttempt(bytes32 task, uint8 attempt);
+    error TaskNotEnded(bytes32 task);
+    error TooLate(bytes32 task, uint40 deadline);
+    error TooEarly(bytes32 task, uint40 deadline);
+    error BondMissing(address challenger);
+    error DisputeExists(bytes32 dispute);
+    error DisputeUnknown(bytes32 dispute);
+    error DisputeIsDecided(bytes32 dispute);
+    error NotAnArbiter(address caller);
+    error OpinionIsGiven(address arbiter);
+    error NoContradiction();
+    error BadSignature(address party);
+    error AlreadyAtFault(address account);
+    error NobodyLate(bytes32 task);
+    error OpeningHolds(bytes32 dataset);
+    error WrongState(bytes32 task, uint8 state);
+
+    /// @notice Challenges a party, or with `accused` zero the statement itself. A party or the requester, within the agreement's time;
+    /// where a bond is asked, only who staked it. Once for each challenger and accused.
+    /// @param evidence a digest of what the arbiters will be shown
+    function challenge(
+        Proposal calldata proposal,
+        Agreement calldata agreement,
+        address accused,
+        uint16 reason,
+        bytes32 evidence
+    ) external returns (bytes32 dispute);
+
+    /// @notice An arbiter's opinion, until the deadline. The majority of the arbiters decides.
+    function rule(Proposal calldata proposal, Agreement calldata agreement, bytes32 dispute, bool uphold, bytes32 reasons)
+        external;
+
+    /// @notice Decides a dispute that the arbiters left open, by the agreement's default. Anyone, after the deadline.
+    function conclude(Proposal calldata proposal, Agreement calldata agreement, bytes32 dispute) external;
+
+    /// @notice Shows that a party signed two different results for one attempt. Anyone.
+    function proveTwoStatements(
+        Proposal calldata proposal,
+        Agreement calldata agreement,
+        address accused,
+        SignedResult calldata one,
+        SignedResult calldata other
+    ) external;
+
+    /// @notice Shows two different signed digests of the same messages. Of one signer: a breach. Of the two ends of the link: the
+    /// contract knows that one of them lies, and opens a dispute about each. Anyone.
+    function proveTwoDigests(
+        Proposal calldata proposal,
+        Agreement calldata agreement,
+        SignedLink calldata one,
+        SignedLink calldata other
+    ) external;
+
+    /// @notice Shows an opening, signed by a dataset's owner, that does not lead to the commitment which it names. Anyone.
+    function proveFalseOpening(
+        Proposal calldata proposal,
+        Agreement calldata agreement,
+        Opening calldata opening,
+        bytes calldata signature
+    ) external;
+
+    /// @notice Finds at fault who missed a deadline of an expired task. Anyone. When the first attempt was never accepted by all: who
+    /// staked a bond and neither accepted nor showed its acceptance in time. When a run ended in silence: who staked a bond and did
+    /// not show its signed result of the attempt in time.
+    function proveLateness(Proposal calldata proposal, Agreement calldata agreement) external;
+
+    /// @notice Records in time that a party accepts the first attempt, for when the ledger refuses the acceptance for another's
+    /// fault (a grant revoked, a dataset withdrawn). Anyone may relay.
+    function tenderAcceptance(Proposal calldata proposal, address party, bytes calldata signature) external;
+
+    /// @notice Records in time that a party signed a result of the running attempt, for when another withholds its signature.
+    /// Anyone may relay.
+    function tenderResult(Proposal calldata proposal, address party, SignedResult calldata signed) external;
+
+    function verdictOf(bytes32 task) external view returns (Verdict memory);
+    function disputeAt(bytes32 dispute) external view returns (Dispute memory);
+    function disputeId(bytes32 task, address challenger, address accused) external view returns (bytes32);
+    function contradictionId(LinkDigest calldata link, address accused) external view returns (bytes32);
+
+    /// @notice The terms under which a task without an agreement can be challenged.
+    function standardAgreement(Proposal calldata proposal) external view returns (Agreement memory);
+    function linkDigest(LinkDigest calldata link) external view returns (bytes32);
+    function openingDigest(Opening calldata opening) external view returns (bytes32);
+}
