@@ -129,6 +129,8 @@ def certificate(
         .not_valid_after(_moment(window[1]))
         .add_extension(x509.BasicConstraints(ca=not leaf, path_length=subject.below), critical=True)
         .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(subject.key), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
     )
     if extension is not None:
         builder = builder.add_extension(x509.UnrecognizedExtension(_SGX_EXTENSION, extension), critical=False)
@@ -266,7 +268,11 @@ def _revocation_list(
     issuer: str, key: EllipticCurvePrivateKey, window: tuple[int, int], revoked: Iterable[x509.Certificate]
 ) -> bytes:
     builder = x509.CertificateRevocationListBuilder().issuer_name(_name(issuer)).last_update(_moment(window[0]))
-    builder = builder.next_update(_moment(window[1]))
+    builder = (
+        builder.next_update(_moment(window[1]))
+        .add_extension(x509.CRLNumber(1), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
+    )
     for item in revoked:
         entry = x509.RevokedCertificateBuilder().serial_number(item.serial_number).revocation_date(_moment(window[0]))
         builder = builder.add_revoked_certificate(entry.build())
