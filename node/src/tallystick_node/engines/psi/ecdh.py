@@ -29,6 +29,7 @@ from tallystick_node.engines.channel import ProtocolViolation, receive_block, se
 from tallystick_node.engines.psi import curve25519
 from tallystick_node.engines.psi.curve25519 import POINT, Points
 from tallystick_node.engines.psi.handshake import Bound, Intersection, tag_bytes
+from tallystick_node.engines.psi.items import Items
 
 Mode = Literal["ids", "cardinality"]
 
@@ -46,7 +47,7 @@ def exchange(run: Bound, receivers: Sequence[int], mode: Mode) -> Intersection:
     own, theirs = exchange_.points()
     if run.session.index not in receivers:
         return Intersection(run.theirs, None, None)
-    matched = np.isin(_keys(own), _keys(theirs))
+    matched = np.isin(keys_of(own), keys_of(theirs))
     if mode == "cardinality":
         return Intersection(run.theirs, None, int(matched.sum()))
     positions = np.sort(exchange_.order[matched])
@@ -66,7 +67,7 @@ class _Exchange:
         self.peer_receives = run.peer in receivers
         self.peer_items = run.theirs
         self.salt = run.salt
-        self.order = _shuffled(len(run.items))
+        self.order = shuffled(len(run.items))
 
     def points(self) -> tuple[Points, Points]:
         """Steps items and tags: own and the peer's doubly masked items, as tags, for a receiver."""
@@ -79,11 +80,10 @@ class _Exchange:
         for start in batches:
             mine = self.order[start : start + BATCH]
             if len(mine):
-                hashed = curve25519.hash_to_curve([self.items[i] for i in mine], self.salt)
-                send_block(self.channel, curve25519.multiply(hashed, scalar).tobytes())
+                send_block(self.channel, masked(self.items, mine, self.salt, scalar))
             due = min(BATCH, max(0, self.peer_items - start))
             if due:
-                theirs.append(self._mask_again(receive_block(self.channel, due * POINT, "items"), scalar, width))
+                theirs.append(masked_again(self.peer, receive_block(self.channel, due * POINT, "items"), scalar, width))
                 if self.peer_receives and self.mode == "ids":
                     send_block(self.channel, theirs[-1].tobytes())
             if len(mine) and self.receives and self.mode == "ids":
@@ -93,19 +93,27 @@ class _Exchange:
         tags = np.concatenate([np.empty((0, width), np.uint8), *theirs])
         if self.mode == "cardinality":
             if self.peer_receives:
-                send_block(self.channel, tags[_shuffled(len(tags))].tobytes())
+                send_block(self.channel, tags[shuffled(len(tags))].tobytes())
             if self.receives:
                 own.append(_tags(receive_block(self.channel, len(self.items) * width, "tags"), width))
         return np.concatenate([np.empty((0, width), np.uint8), *own]), tags
 
-    def _mask_again(self, packed: bytes, scalar: bytes, width: int) -> Points:
-        points = curve25519.multiply(np.frombuffer(packed, np.uint8).reshape(-1, POINT), scalar)
-        if not points.any(axis=1).all():
-            raise ProtocolViolation(self.peer, "items", "it sent a point of low order")
-        return np.ascontiguousarray(points[:, :width])
+
+def masked(items: Items, places: NDArray[np.int64], salt: bytes, scalar: bytes) -> bytes:
+    """The items at these places as points, multiplied by the scalar."""
+    hashed = curve25519.hash_to_curve([items[i] for i in places], salt)
+    return curve25519.multiply(hashed, scalar).tobytes()
 
 
-def _shuffled(number: int) -> NDArray[np.int64]:
+def masked_again(peer: int, packed: bytes, scalar: bytes, width: int) -> Points:
+    """What a peer masked, multiplied by the scalar and cut to ``width`` bytes. Raises ProtocolViolation for low order."""
+    points = curve25519.multiply(np.frombuffer(packed, np.uint8).reshape(-1, POINT), scalar)
+    if not points.any(axis=1).all():
+        raise ProtocolViolation(peer, "items", "it sent a point of low order")
+    return np.ascontiguousarray(points[:, :width])
+
+
+def shuffled(number: int) -> NDArray[np.int64]:
     """A secret uniform permutation: the order of 128 random bits a position (NumPy's own generators are not for secrets)."""
     noise = np.frombuffer(secrets.token_bytes(16 * number), np.uint64).reshape(-1, 2)
     return np.lexsort((noise[:, 0], noise[:, 1])).astype(np.int64)
@@ -115,5 +123,6 @@ def _tags(packed: bytes, width: int) -> Points:
     return np.frombuffer(packed, np.uint8).reshape(-1, width)
 
 
-def _keys(tags: Points) -> NDArray[np.bytes_]:
+def keys_of(tags: Points) -> NDArray[np.bytes_]:
+    """Tags as NumPy's byte strings, to be compared whole."""
     return np.ascontiguousarray(tags).view(f"S{tags.shape[1]}").ravel()
