@@ -3,84 +3,19 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tallystick_node.engines.channel import ProtocolViolation
 from tallystick_node.engines.fl.aggregation import graph, masks, projection, quantisation, simulation
 from tallystick_node.engines.fl.aggregation.coordinator import Coordinator
-from tallystick_node.engines.fl.aggregation.member import SEALED, Member
-from tallystick_node.engines.fl.aggregation.messages import MEMBER, Round, TooFewLeft, pack, sign, unpack
-from tallystick_node.engines.fl.aggregation.observer import ADVERT, PROJECTED, Observer
+from tallystick_node.engines.fl.aggregation.keys import Credential
+from tallystick_node.engines.fl.aggregation.member import Member
+from tallystick_node.engines.fl.aggregation.messages import MEMBER, TooFewLeft, pack, unpack
+from tallystick_node.engines.fl.aggregation.observer import ADVERT, PROJECTED, SHARED, Observer
 from tallystick_node.engines.fl.aggregation.sharing import SHARE
-
-MIDDLE = 99  # the coordinator
-LENGTH = 60
-
-
-class World:
-    """Six members, one of whom may collude and two drop out, and a coordinator between them; step by step."""
-
-    def __init__(self, *, verified: bool = True, members: int = 6, number: int = 0) -> None:
-        self.members = tuple(range(members))
-        self.signing = {member: Ed25519PrivateKey.generate() for member in self.members}
-        self.begin(number, verified=verified)
-        rng = np.random.default_rng(5)
-        self.vectors = {member: rng.uniform(-1, 1, LENGTH) for member in self.members}
-
-    def begin(self, number: int, *, verified: bool = True) -> None:
-        keys = {member: key.public_key() for member, key in self.signing.items()}
-        self.round = Round(b"task", number, self.members, graph.plan(len(self.members), 1, 2), LENGTH, verified)
-        self.coordinator = Coordinator(self.round, MIDDLE, keys)
-        self.party = {member: Member(self.round, MIDDLE, keys, member, self.signing[member]) for member in self.members}
-        self.watcher = Observer(self.round, MIDDLE, keys)
-
-    def adverts(self) -> bytes:
-        return self.coordinator.advertise({member: each.advertise() for member, each in self.party.items()})
-
-    def shares(self) -> dict[int, bytes]:
-        adverts = self.adverts()
-        self.watcher.advertised(adverts)
-        return self.coordinator.share({member: each.share(adverts) for member, each in self.party.items()})
-
-    def announcement(self, silent: tuple[int, ...] = ()) -> bytes:
-        shares = self.shares()
-        for member, each in self.party.items():
-            if member not in silent:
-                self.coordinator.add(member, *each.mask(shares[member], self.vectors[member]))
-        return self.coordinator.announce()
-
-    def alive(self) -> dict[int, Member]:
-        return {member: self.party[member] for member in self.coordinator.survivors}
-
-    def certificate(self, silent: tuple[int, ...] = ()) -> bytes:
-        announcement = self.announcement(silent)
-        self.watcher.announced(announcement)
-        return self.coordinator.certify({member: each.confirm(announcement) for member, each in self.alive().items()})
-
-    def opening(self, silent: tuple[int, ...] = ()) -> bytes:
-        certificate = self.certificate(silent)
-        self.watcher.certified(certificate)
-        return pack(self.coordinator.open({member: each.reveal(certificate) for member, each in self.alive().items()}))
-
-    def proof(self, opening: bytes, whole=None) -> dict[int, bytes]:
-        for each in (self.coordinator, self.watcher, *self.alive().values()):
-            each.opened(opening, self.coordinator.whole if whole is None else whole)
-        return self.coordinator.prove({member: each.vouch() for member, each in self.alive().items()})[0]
-
-
-def changed(message: bytes, at: int = 0) -> bytes:
-    return message[:at] + bytes([message[at] ^ 1]) + message[at + 1 :]
-
-
-def refused(peer: int, rule: str, act: Callable[..., object], *given: object) -> None:
-    with pytest.raises(ProtocolViolation, match=rule) as caught:
-        act(*given)
-    assert caught.value.peer == peer
-
+from unit.fl.secure_world import LENGTH, MIDDLE, World, changed, opened, refused, said
 
 # -- dropping out
 
@@ -125,15 +60,15 @@ def test_many_members_on_a_sparse_graph() -> None:
 def test_keys_that_the_coordinator_changed_are_refused() -> None:
     world = World()
     adverts = unpack(MIDDLE, "", world.adverts(), ADVERT, 6)
-    mine = masks.public_key(bytes(range(32)))
+    mine = masks.public_key(masks.private_key(bytes(range(32))))
     refused(MIDDLE, "party 2 that it did not sign", world.party[0].share, pack({**adverts, 2: mine + adverts[2][32:]}))
     refused(MIDDLE, "left this party out", world.party[2].share, pack({k: v for k, v in adverts.items() if k != 2}))
     refused(MIDDLE, "3 members where 4", world.party[1].share, pack({k: v for k, v in adverts.items() if k < 3}))
     refused(MIDDLE, "party 7", world.party[3].share, pack({7: adverts[2], **{k: v for k, v in adverts.items() if k < 5}}))
-    refused(MIDDLE, "ascending", world.watcher.advertised, pack(adverts)[164:] + pack(adverts)[:164])
+    refused(MIDDLE, "ascending", world.watcher.advertised, pack(adverts)[261:] + pack(adverts)[:261])
     twice = pack({k: v for k, v in adverts.items() if k < 5}) + pack({4: adverts[4]})
     refused(MIDDLE, "ascending", world.watcher.advertised, twice)
-    refused(MIDDLE, "records of 164", world.party[4].share, pack(adverts) + b"x")
+    refused(MIDDLE, "records of 261", world.party[4].share, pack(adverts) + b"x")
 
 
 def test_keys_of_another_round_are_refused() -> None:
@@ -160,9 +95,9 @@ def test_a_replayed_update_is_refused() -> None:
 def test_shares_that_the_coordinator_changed_are_refused() -> None:
     world = World()
     shares = world.shares()
-    refused(MIDDLE, "party 0 did not seal", world.party[3].mask, changed(shares[3], MEMBER), world.vectors[3])
-    mine = unpack(MIDDLE, "", shares[4], SEALED, 6)
-    refused(MIDDLE, "party 1 did not seal", world.party[4].mask, pack({**mine, 1: mine[2]}), world.vectors[4])
+    refused(MIDDLE, "party 0 that it did not sign", world.party[3].mask, changed(shares[3], MEMBER), world.vectors[3])
+    mine = unpack(MIDDLE, "", shares[4], SHARED, 6)
+    refused(MIDDLE, "party 1 that it did not sign", world.party[4].mask, pack({**mine, 1: mine[2]}), world.vectors[4])
     refused(MIDDLE, "no neighbour", world.party[5].mask, pack({5: mine[1]}), world.vectors[5])
 
 
@@ -185,7 +120,7 @@ def test_a_member_that_announces_two_secrets_cannot_have_parties_take_off_differ
     committed sum, which is masked: the sums that parties read off it would differ."""
     world = World()
     one = unpack(MIDDLE, "", world.adverts(), ADVERT, 6)
-    again = Member(world.round, MIDDLE, world.coordinator.signers, 5, world.signing[5])
+    again = Member(world.round, MIDDLE, world.coordinator.signers, 5, Credential(world.signing[5]))
     two = pack({**one, 5: again.advertise()})
     shares = world.coordinator.share(
         {member: each.share(two if member == 4 else pack(one)) for member, each in world.party.items() if member != 5}
@@ -237,7 +172,10 @@ def test_survivors_among_whom_a_sparse_graph_is_cut_are_refused() -> None:
     world.round = replace(world.round, plan=plan, verified=False)
     coordinator = Coordinator(world.round, MIDDLE, world.coordinator.signers)
     watcher = Observer(world.round, MIDDLE, world.coordinator.signers)
-    party = {member: Member(world.round, MIDDLE, coordinator.signers, member, world.signing[member]) for member in world.members}
+    party = {
+        member: Member(world.round, MIDDLE, coordinator.signers, member, Credential(world.signing[member]))
+        for member in world.members
+    }
     watcher.advertised(coordinator.advertise({member: each.advertise() for member, each in party.items()}))
     near = watcher.graph
     far = next(other for other in world.members if other not in near[0] | {0} and not near[other] & near[0])
@@ -272,7 +210,7 @@ def test_an_aggregate_that_could_wrap_around_the_field_is_refused() -> None:
     opening = world.opening()
     whole = world.coordinator.whole.copy()
     whole[0] += np.uint64(projection.MODULUS)
-    refused(MIDDLE, "not below", world.watcher.opened, opening, whole)
+    refused(MIDDLE, "not below", opened, world.watcher, opening, whole)
 
 
 def test_secrets_that_take_off_other_masks_are_refused() -> None:
@@ -280,8 +218,8 @@ def test_secrets_that_take_off_other_masks_are_refused() -> None:
     opening = world.opening(silent=(2,))
     for member in (1, 2):
         at = member * (MEMBER + 32) + MEMBER + 5
-        refused(MIDDLE, f"party {member} did not announce", world.party[0].opened, changed(opening, at), world.coordinator.whole)
-    refused(MIDDLE, "secrets of others", world.party[0].opened, opening[: -MEMBER - 32], world.coordinator.whole)
+        refused(MIDDLE, f"party {member} did not announce", opened, world.party[0], changed(opening, at), world.coordinator.whole)
+    refused(MIDDLE, "secrets of others", opened, world.party[0], opening[: -MEMBER - 32], world.coordinator.whole)
 
 
 def test_the_coordinator_vouches_for_nobody() -> None:
@@ -289,8 +227,8 @@ def test_the_coordinator_vouches_for_nobody() -> None:
     proof = world.proof(world.opening())
     forged = Ed25519PrivateKey.generate()
     content = proof[3][MEMBER:-64]
-    said = world.watcher.challenge + struct.pack("<I", 3) + content
-    record = struct.pack("<I", 3) + content + sign(forged, world.round, b"projection", 3, said)
+    statement = world.watcher.challenge + struct.pack("<I", 3) + content
+    record = struct.pack("<I", 3) + content + said(world, 3, b"projection", statement, forged)[-64:]
     refused(MIDDLE, "party 3 that nobody else vouches for", world.watcher.accept, pack({**proof, 3: record}))
     refused(MIDDLE, "nobody else", world.watcher.accept, pack({**proof, 3: proof[4]}))
     world.watcher.coordinator = 3  # were it the coordinator, its own word would not do
@@ -337,7 +275,7 @@ def test_a_false_projection_names_the_member() -> None:
     world = World()
     opening = world.opening()
     for each in (world.coordinator, *world.party.values()):
-        each.opened(opening, world.coordinator.whole)
+        opened(each, opening, world.coordinator.whole)
     world.party[2].masked = world.party[2].masked + np.uint32(1)
     refused(2, "another projection", world.coordinator.prove, {2: world.party[2].vouch()})
     refused(3, "nobody else vouches", world.coordinator.prove, {3: changed(world.party[3].vouch(), 9)})
@@ -369,8 +307,7 @@ def test_a_member_that_shares_another_secret_than_it_announced_is_named() -> Non
 
 def test_a_key_of_small_order_names_the_member() -> None:
     world = World()
-    content = bytes(32) + world.party[1].advertise()[32:96]
-    forged = content + sign(world.signing[1], world.round, b"advertise", 1, content)
+    forged = said(world, 1, b"advertise", bytes(32) + world.party[1].advertise()[32:-64])
     replies = {member: each.advertise() for member, each in world.party.items() if member != 1}
     refused(1, "every secret agrees", world.coordinator.advertise, {**replies, 1: forged})
 
@@ -411,7 +348,7 @@ def test_messages_of_another_length_name_their_sender(step: str) -> None:
     else:
         opening = world.opening()
         for each in (world.coordinator, *world.party.values()):
-            each.opened(opening, world.coordinator.whole)
+            opened(each, opening, world.coordinator.whole)
         act, count = world.coordinator.prove, {member: each.vouch() for member, each in world.party.items()}
     for cut in (count[4][:-1], count[4] + b"\0", b""):
         refused(4, ".", act, {**count, 4: cut})

@@ -80,7 +80,7 @@ def test_fewer_shares_than_the_threshold_say_nothing() -> None:
 
 
 def test_two_members_agree_on_a_mask_that_cancels() -> None:
-    one, two = secrets.token_bytes(32), secrets.token_bytes(32)
+    one, two = (masks.private_key(secrets.token_bytes(32)) for _ in range(2))
     digest = bytes(32)
     seed = masks.pair_seed(one, masks.public_key(two), digest, 3, 8)
     assert seed == masks.pair_seed(two, masks.public_key(one), digest, 8, 3)
@@ -94,7 +94,7 @@ def test_two_members_agree_on_a_mask_that_cancels() -> None:
 
 
 def test_keys_of_small_order_are_told() -> None:
-    assert masks.is_usable(masks.public_key(secrets.token_bytes(32)))
+    assert masks.is_usable(masks.public_key(masks.private_key(secrets.token_bytes(32))))
     assert not masks.is_usable(bytes(32))
     assert not masks.is_usable((1).to_bytes(32, "little"))
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tallystick_node.engines.store import Store
 
 PART = 32 << 20  # bytes: the longest message of a channel
+VOUCHER = 65  # bytes of an institution's signature
 Buffer = bytes | bytearray | memoryview
 
 
@@ -98,12 +99,25 @@ class Meter:
 
 
 @dataclass(frozen=True)
+class Identity:
+    """What lets a party's word be shown to third parties. ``key``: 32 bytes, an Ed25519 key for this session alone; ``voucher``:
+    ``VOUCHER`` bytes, the institution's signature under the public half and the session; ``check(peer, public, voucher)``: whether
+    a voucher is that of a peer's institution for a public key in this session."""
+
+    key: bytes = field(repr=False)
+    voucher: bytes
+    check: Callable[[int, bytes, bytes], bool]
+
+
+@dataclass(frozen=True)
 class Session:
     """What one party's engine runs with: parties are numbered 0..n-1 in the order of the task's parties.
 
     ``patience(peer)`` waits until there is something from ``peer`` to receive, for as long as the run may take: for parties that
     wait for the end of what others compute, while the deadline of a channel is for those who take turns. It raises ChannelError
     when the link fails. Links without that difference wait for nothing here. ``store`` keeps this party's large arrays.
+    ``beacon``: bytes that all parties know and none chose alone, empty where there are none; ``identity``: None where no
+    institution vouches for keys.
     ``versions`` are the 32 bytes that name each input's version as it is registered, by its party; ``kept`` is a folder that
     outlives the run, for what this party need not make again, None where there is none.
     """
@@ -115,6 +129,8 @@ class Session:
     meter: Meter = field(default_factory=Meter)
     patience: Callable[[int], None] = field(default=lambda _peer: None)
     store: Store = field(default_factory=Store)
+    beacon: bytes = b""
+    identity: Identity | None = None
     versions: Mapping[int, bytes] = field(default_factory=dict)
     kept: Path | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -10,13 +11,31 @@ from numpy.typing import NDArray
 
 from tallystick_node.engines.channel import Session
 from tallystick_node.engines.fl.aggregation import quantisation
+from tallystick_node.engines.mpc.prss import SEED, Stream
 from tallystick_node.engines.security import SecurityStatement
+
+_ORDER = b"tallystick/v1/coordinators\0"
 
 
 def check_summand(vector: NDArray[np.float64]) -> None:
     """Raise ValueError unless a party's own vector is flat and finite, with every entry within [-1, 1]."""
     if vector.ndim != 1 or not quantisation.within(vector):
         raise ValueError("a summand is a flat vector of finite numbers within [-1, 1]: scale it by its public bound")
+
+
+def coordinators(session: Session, members: Sequence[int], round: int) -> list[int]:  # noqa: A002
+    """The members of a round in the order in which they coordinate it: the next takes over from one that is lost.
+
+    Members stand in an order drawn from the session's beacon, so that nobody chooses it, ascending where there is none; and each
+    round begins with the next of them, so that no party sees every round.
+    """
+    order = list(members)
+    if session.beacon:
+        seed = hashlib.sha256(_ORDER + hashlib.sha256(session.context).digest() + session.beacon).digest()[:SEED]
+        drawn = Stream(seed).elements((session.parties,))
+        order.sort(key=lambda member: (int(drawn[member]), member))
+    first = round % len(order)
+    return order[first:] + order[:first]
 
 
 class Aggregation(ABC):

@@ -23,9 +23,9 @@ from typing import Any
 from numpy.typing import NDArray
 from tallystick.commitments import bn254, pedersen
 
-from tallystick_node.engines.fl.aggregation.observer import Whole
 from tallystick_node.engines.fl.aggregation.projection import ENTRY, Accused
 from tallystick_node.engines.fl.aggregation.quantisation import Words
+from tallystick_node.engines.fl.aggregation.whole import Whole
 
 MAX_ENTRIES = 1 << 16
 

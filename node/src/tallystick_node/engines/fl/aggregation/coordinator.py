@@ -10,29 +10,30 @@ import struct
 from collections.abc import Collection, Mapping
 
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from tallystick_node.engines.channel import ProtocolViolation
-from tallystick_node.engines.fl.aggregation import graph, projection, sharing
-from tallystick_node.engines.fl.aggregation.member import SEALED
+from tallystick_node.engines.fl.aggregation import graph, projection, sharing, whole
+from tallystick_node.engines.fl.aggregation.keys import Signers
 from tallystick_node.engines.fl.aggregation.messages import MEMBER, SIGNATURE, Round, TooFewLeft, pack, unpack
-from tallystick_node.engines.fl.aggregation.observer import ADVERT, COMMITTED, PROJECTED, ROOT, Observer, Whole
+from tallystick_node.engines.fl.aggregation.observer import ADVERT, COMMITS, COMMITTED, PROJECTED, ROOT, SEALED, SHARED, Observer
 from tallystick_node.engines.fl.aggregation.quantisation import Words
+from tallystick_node.engines.fl.aggregation.whole import Whole
 
 
 class Coordinator(Observer):
     """The coordinator of one round. Its methods are called in the order in which they stand here.
 
-    ``liars``: members whose shares were wrong, found by the others' and left out.
+    ``liars``: members that revealed other shares than they got, or shared a secret wrongly; what they said was left out.
     """
 
-    def __init__(self, round_: Round, index: int, keys: Mapping[int, Ed25519PublicKey]) -> None:
-        super().__init__(round_, index, keys)
+    def __init__(self, round_: Round, index: int, signers: Signers) -> None:
+        super().__init__(round_, index, signers)
         self.whole: Whole = np.zeros(round_.length, np.uint64 if round_.verified else np.uint32)
         self.liars: set[int] = set()
         self.vectors: dict[int, Words] = {}  # where sums are verified: what each survivor sent
         self._committed: dict[int, bytes] = {}
         self._sharers: set[int] = set()
+        self._promised: dict[tuple[int, int], bytes] = {}  # by owner and holder: the commitments to both shares
 
     def advertise(self, replies: Mapping[int, bytes]) -> bytes:
         """To all: the adverts of those who take part."""
@@ -49,9 +50,12 @@ class Coordinator(Observer):
         self._stay("share", replies, self.adverts)
         sealed = {}
         for member, message in replies.items():
-            sealed[member] = unpack(member, "share", message, SEALED, len(self.round.members))
+            sealed[member] = unpack(member, "share", message, SHARED, len(self.round.members))
             if sealed[member].keys() != self.graph[member]:
                 raise ProtocolViolation(member, "share", "sent shares for others than its neighbours")
+            for holder, record in sealed[member].items():
+                self.check_shares(member, member, holder, record)
+                self._promised[member, holder] = record[SEALED : SEALED + COMMITS]
         self._sharers = set(replies)
         if len(self.adverts) > self.round.plan.degree + 1 and not graph.holds(self.graph, self._sharers, self.round.plan.threshold):
             raise TooFewLeft("share", tuple(sorted(self.adverts.keys() - self._sharers)), self.round.plan.least)
@@ -74,7 +78,10 @@ class Coordinator(Observer):
                 raise ProtocolViolation(member, "mask", "committed to another vector than it sent")
             self.vectors[member] = masked
         self._committed[member] = committed
-        self.whole += masked
+        if self.round.verified:
+            whole.add(self.whole, masked)
+        else:
+            self.whole += masked
 
     def announce(self) -> bytes:
         """To all: who survived, who dropped out after it had shared its secrets, and the roots."""
@@ -104,7 +111,7 @@ class Coordinator(Observer):
                 raise ProtocolViolation(holder, "unmask", "revealed shares of others than its neighbours")
             for owner, share in revealed.items():
                 shares[owner][holder] = share
-        return {owner: self._recover(owner, held) for owner, held in shares.items()}
+        return {owner: self._recover(owner, self._kept(owner, held)) for owner, held in shares.items()}
 
     def prove(self, replies: Mapping[int, bytes]) -> tuple[dict[int, bytes], tuple[int, ...]]:
         """The projections that survivors vouch for, checked, and the survivors for whom another must: this party and who is
@@ -124,6 +131,18 @@ class Coordinator(Observer):
         if record[MEMBER:-SIGNATURE] != self.project(self.vectors[subject]):
             raise ProtocolViolation(auditor, "projection", f"sent another projection than that of the vector of party {subject}")
 
+    def _kept(self, owner: int, held: Mapping[int, bytes]) -> dict[int, bytes]:
+        """The shares that are those that their holders got. Others convict their holders; the owner's own tell of nobody else."""
+        at = COMMITS // 2 if owner in self.survivors else 0
+        kept = {}
+        for holder, share in held.items():
+            promised = self._promised.get((owner, holder), b"")[at : at + COMMITS // 2]
+            if holder == owner or self.promise(owner, holder, share) == promised:
+                kept[holder] = share
+            else:
+                self.liars.add(holder)
+        return kept
+
     def _recover(self, owner: int, held: Mapping[int, bytes]) -> bytes:
         if len(held) < self.round.plan.threshold:
             lost = tuple(sorted({*self.graph[owner], owner} - held.keys()))
@@ -133,9 +152,9 @@ class Coordinator(Observer):
         except sharing.Unrecoverable as error:
             raise ProtocolViolation(owner, "unmask", f"shared a secret that its neighbours cannot recover: {error}") from None
         if not self.opens(owner, secret):
-            rule = "shared another secret than it announced, or a holder revealed a wrong share of it where none was to spare"
-            raise ProtocolViolation(owner, "unmask", rule)
-        self.liars.update(wrong)
+            raise ProtocolViolation(owner, "unmask", "shared another secret than it announced")
+        if wrong:  # its own share, or one that it committed to
+            self.liars.add(owner)
         return secret
 
     def _stay(self, step: str, replies: Collection[int], due: Collection[int], least: int | None = None) -> None:

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tallystick.commitments.projection import Projection, root
 
-from tallystick_node.engines.fl.aggregation.observer import Whole
 from tallystick_node.engines.fl.aggregation.projection import Projector
 from tallystick_node.engines.fl.aggregation.quantisation import Words
+from tallystick_node.engines.fl.aggregation.whole import Whole
 
 _PIECE = 1 << 18  # entries read at a time
 

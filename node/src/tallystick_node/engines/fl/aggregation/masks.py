@@ -24,9 +24,14 @@ _DOMAIN = b"tallystick/v1/secure-aggregation/"
 _PROBE = X25519PrivateKey.generate()  # any scalar does: all are multiples of eight, which points of small order come to zero by
 
 
-def public_key(secret: bytes) -> bytes:
+def private_key(secret: bytes) -> X25519PrivateKey:
+    """The key that 32 secret bytes are."""
+    return X25519PrivateKey.from_private_bytes(secret)
+
+
+def public_key(secret: X25519PrivateKey) -> bytes:
     """The public key of a secret one."""
-    return X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+    return secret.public_key().public_bytes_raw()
 
 
 def is_usable(public: bytes) -> bool:
@@ -38,10 +43,9 @@ def is_usable(public: bytes) -> bool:
     return True
 
 
-def agree(secret: bytes, public: bytes, purpose: bytes, digest: bytes, first: int, second: int) -> bytes:
-    """The key of 16 bytes that two members have in common for a purpose, from a public key that is usable."""
-    shared = X25519PrivateKey.from_private_bytes(secret).exchange(X25519PublicKey.from_public_bytes(public))
-    return derive(shared, purpose, digest, first, second)
+def agree(secret: X25519PrivateKey, public: bytes) -> bytes:
+    """What two members have in common to derive keys from, from a public key that is usable."""
+    return secret.exchange(X25519PublicKey.from_public_bytes(public))
 
 
 def derive(secret: bytes, purpose: bytes, digest: bytes, first: int, second: int) -> bytes:
@@ -50,9 +54,9 @@ def derive(secret: bytes, purpose: bytes, digest: bytes, first: int, second: int
     return HKDF(SHA256(), SEED, salt=None, info=info).derive(secret)
 
 
-def pair_seed(secret: bytes, public: bytes, digest: bytes, mine: int, other: int) -> bytes:
+def pair_seed(secret: X25519PrivateKey, public: bytes, digest: bytes, mine: int, other: int) -> bytes:
     """The seed of the mask that two members share."""
-    return agree(secret, public, b"pair", digest, min(mine, other), max(mine, other))
+    return derive(agree(secret, public), b"pair", digest, min(mine, other), max(mine, other))
 
 
 def self_seed(secret: bytes, digest: bytes, mine: int) -> bytes:

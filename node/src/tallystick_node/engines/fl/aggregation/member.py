@@ -11,34 +11,33 @@ from __future__ import annotations
 
 import secrets
 import struct
-from collections.abc import Mapping
 
 import numpy as np
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from numpy.typing import NDArray
 
 from tallystick_node.engines.channel import ProtocolViolation
 from tallystick_node.engines.fl.aggregation import masks, projection, quantisation, sharing
-from tallystick_node.engines.fl.aggregation.messages import MEMBER, Round, pack, sign, unpack
-from tallystick_node.engines.fl.aggregation.observer import Observer, commitment
+from tallystick_node.engines.fl.aggregation.keys import Credential, Signers
+from tallystick_node.engines.fl.aggregation.messages import MEMBER, Round, pack, unpack
+from tallystick_node.engines.fl.aggregation.observer import COMMITS, SEALED, SECRETS, SHARED, Observer, commitment
 from tallystick_node.engines.fl.aggregation.quantisation import Words
 
-SEALED = 2 * sharing.SHARE + 16  # bytes of a pair of shares, encrypted
 _NONCE = bytes(12)  # each key encrypts one message
 
 
 class Member(Observer):
     """One member in one round. Its methods are called in the order in which they stand here, each once (RuntimeError otherwise)."""
 
-    def __init__(
-        self, round_: Round, coordinator: int, keys: Mapping[int, Ed25519PublicKey], index: int, key: Ed25519PrivateKey
-    ) -> None:
-        super().__init__(round_, coordinator, keys)
+    def __init__(self, round_: Round, coordinator: int, signers: Signers, index: int, credential: Credential) -> None:
+        super().__init__(round_, coordinator, signers)
         self.index = index
-        self._key = key
-        self._channel, self._mask, self._own = (secrets.token_bytes(masks.KEY) for _ in range(3))
+        self._credential = credential
+        self._mask, self._own = (secrets.token_bytes(masks.KEY) for _ in range(2))
+        self._channel, self._masking = X25519PrivateKey.generate(), masks.private_key(self._mask)
+        self._agreed: dict[int, bytes] = {}  # with whom this member exchanges shares
         self._shares: dict[int, bytes] = {}
         self.masked: Words = np.empty(0, np.uint32)  # what it sent, where sums are verified
         self._advert = b""
@@ -48,16 +47,18 @@ class Member(Observer):
     def advertise(self) -> bytes:
         """To the coordinator: this member's keys for the round, signed."""
         self._step("", "advertise")
-        content = masks.public_key(self._channel) + masks.public_key(self._mask) + commitment(self._own)
+        content = masks.public_key(self._channel) + masks.public_key(self._masking) + commitment(self._own)
+        content += self._credential.announced
         self._advert = content + self._sign(b"advertise", content)
         return self._advert
 
     def share(self, adverts: bytes) -> bytes:
-        """To the coordinator, from all adverts: shares of both secrets, encrypted for each neighbour."""
+        """To the coordinator, from all adverts: shares of both secrets, encrypted for each neighbour, with commitments to them by
+        which a neighbour can reveal no others, all signed: who shares wrongly, or says that another did, is found out."""
         self._step("advertise", "share")
         self.advertised(adverts)
         mine = self.adverts.get(self.index)
-        if mine is None or mine.channel + mine.mask + mine.own != self._advert[: 3 * masks.KEY]:
+        if mine is None or mine.channel + mine.mask + mine.own != self._advert[:SECRETS]:
             raise ProtocolViolation(self.coordinator, "advertise", "left this party out, or forwarded other keys of it")
         holders = sorted({*self.graph[self.index], self.index})
         threshold = self.round.plan.threshold
@@ -67,7 +68,9 @@ class Member(Observer):
             if holder == self.index:
                 self._shares[holder] = mask + own
             else:
-                sealed[holder] = self._cipher(self.index, holder).encrypt(_NONCE, mask + own, None)
+                content = self._cipher(self.index, holder).encrypt(_NONCE, mask + own, None)
+                content += self.promise(self.index, holder, mask) + self.promise(self.index, holder, own)
+                sealed[holder] = content + self._sign(b"share", struct.pack("<I", holder) + content)
         return pack(sealed)
 
     def mask(self, shares: bytes, vector: NDArray[np.float64]) -> tuple[Words, bytes]:
@@ -79,16 +82,14 @@ class Member(Observer):
         if vector.shape != (self.round.length,):
             raise ValueError(f"the vector has another shape than ({self.round.length},)")
         masked = quantisation.encode(vector, len(self.round.members))
-        received = unpack(self.coordinator, "share", shares, SEALED, len(self.round.members))
+        received = unpack(self.coordinator, "share", shares, SHARED, len(self.round.members))
         if not received.keys() <= self.graph[self.index]:
             raise ProtocolViolation(self.coordinator, "share", "forwarded shares of a party that is no neighbour")
-        for sender, sealed in received.items():
-            try:
-                self._shares[sender] = self._cipher(sender, self.index).decrypt(_NONCE, sealed, None)
-            except InvalidTag:
-                raise ProtocolViolation(self.coordinator, "share", f"forwarded shares that party {sender} did not seal") from None
+        for sender, record in received.items():
+            self.check_shares(self.coordinator, sender, self.index, record)
+            self._shares[sender] = self._unseal(sender, record)
         digest, me = self.round.digest, self.index
-        pairs = [(masks.pair_seed(self._mask, self.adverts[other].mask, digest, me, other), me < other) for other in received]
+        pairs = [(masks.pair_seed(self._masking, self.adverts[other].mask, digest, me, other), me < other) for other in received]
         masks.add(masked, [(masks.self_seed(self._own, digest, me), False), *pairs])
         if not self.round.verified:
             return masked, b""
@@ -137,12 +138,25 @@ class Member(Observer):
         said = self.challenge + struct.pack("<I", subject) + content
         return self.index.to_bytes(MEMBER, "little") + content + self._sign(b"projection", said)
 
+    def _unseal(self, sender: int, record: bytes) -> bytes:
+        """The shares that a sender signed: it is its fault when they do not open."""
+        try:
+            pair = self._cipher(sender, self.index).decrypt(_NONCE, record[:SEALED], None)
+        except InvalidTag:
+            raise ProtocolViolation(sender, "share", "sealed shares under another key than the one that it announced") from None
+        promised = [self.promise(sender, self.index, pair[at : at + sharing.SHARE]) for at in (0, sharing.SHARE)]
+        if record[SEALED : SEALED + COMMITS] != b"".join(promised):
+            raise ProtocolViolation(sender, "share", "committed to other shares than it sealed")
+        return pair
+
     def _cipher(self, sender: int, holder: int) -> AESGCM:
         other = holder if sender == self.index else sender
-        return AESGCM(masks.agree(self._channel, self.adverts[other].channel, b"share", self.round.digest, sender, holder))
+        if other not in self._agreed:
+            self._agreed[other] = masks.agree(self._channel, self.adverts[other].channel)
+        return AESGCM(masks.derive(self._agreed[other], b"share", self.round.digest, sender, holder))
 
     def _sign(self, kind: bytes, content: bytes) -> bytes:
-        return sign(self._key, self.round, kind, self.index, content)
+        return self._credential.sign(self.round.statement(kind, self.index, content))
 
     def _step(self, after: str, step: str) -> None:
         if self._done != after:

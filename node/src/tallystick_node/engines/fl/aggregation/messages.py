@@ -13,9 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-
 from tallystick_node.engines.channel import ChannelError, ProtocolViolation
 from tallystick_node.engines.fl.aggregation.graph import Plan
 
@@ -43,13 +40,22 @@ class Round:
     plan: Plan
     length: int  # entries of a vector
     verified: bool  # whether members commit to what they send and the sum is checked against it
+    turn: int = 0  # how many coordinators were lost in this round before
 
     @cached_property
     def digest(self) -> bytes:
         """32 bytes that every key, mask and signature of the round is bound to."""
         plan = self.plan
         fixed = struct.pack(
-            "<6QB", self.number, self.length, len(self.members), plan.corrupted, plan.dropped, plan.degree, self.verified
+            "<6Q?I",
+            self.number,
+            self.length,
+            len(self.members),
+            plan.corrupted,
+            plan.dropped,
+            plan.degree,
+            self.verified,
+            self.turn,
         )
         members = struct.pack(f"<{len(self.members)}I", *self.members)
         return hashlib.sha256(_DOMAIN + b"round\0" + hashlib.sha256(self.context).digest() + fixed + members).digest()
@@ -57,20 +63,6 @@ class Round:
     def statement(self, kind: bytes, member: int, content: bytes) -> bytes:
         """The bytes that a member signs."""
         return _DOMAIN + kind + b"\0" + self.digest + struct.pack("<I", member) + content
-
-
-def sign(key: Ed25519PrivateKey, round_: Round, kind: bytes, member: int, content: bytes) -> bytes:
-    """A member's signature under a statement of a kind."""
-    return key.sign(round_.statement(kind, member, content))
-
-
-def check(keys: Mapping[int, Ed25519PublicKey], round_: Round, kind: bytes, member: int, content: bytes, signature: bytes) -> bool:
-    """Whether the signature is the member's under that statement."""
-    try:
-        keys[member].verify(signature, round_.statement(kind, member, content))
-    except (KeyError, InvalidSignature):
-        return False
-    return True
 
 
 def pack(records: Mapping[int, bytes]) -> bytes:

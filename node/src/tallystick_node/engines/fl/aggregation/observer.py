@@ -11,21 +11,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from numpy.typing import NDArray
 from tallystick.commitments.projection import POINTS, ZERO, Projection, challenge, points
 
-from tallystick_node.engines.channel import ProtocolViolation
-from tallystick_node.engines.fl.aggregation import graph, masks, projection, quantisation
-from tallystick_node.engines.fl.aggregation.messages import MEMBER, SIGNATURE, Round, check, pack, unpack
+from tallystick_node.engines.channel import VOUCHER, ProtocolViolation
+from tallystick_node.engines.fl.aggregation import graph, masks, projection, quantisation, sharing
+from tallystick_node.engines.fl.aggregation.keys import KEY, Signers
+from tallystick_node.engines.fl.aggregation.messages import MEMBER, SIGNATURE, Round, pack, unpack
 from tallystick_node.engines.fl.aggregation.quantisation import Words
+from tallystick_node.engines.fl.aggregation.whole import Whole
 
 ROOT = 32  # bytes
-ADVERT = 3 * masks.KEY + SIGNATURE
+SECRETS = 3 * masks.KEY  # bytes of what an advert says of a member's secrets
+ADVERT = SECRETS + KEY + VOUCHER + SIGNATURE
 COMMITTED = ROOT + SIGNATURE
+SEALED = 2 * sharing.SHARE + 16  # bytes of a pair of shares, encrypted
+COMMITS = 64  # bytes of the commitments to both
+SHARED = SEALED + COMMITS + SIGNATURE
 PROJECTED = MEMBER + 8 * POINTS + SIGNATURE
 
-Whole = NDArray[np.uint64]  # sums of words that do not wrap around
+
+_SHARE = b"tallystick/v1/secure-aggregation/share\0"
 
 
 @dataclass(frozen=True)
@@ -45,10 +51,10 @@ def commitment(secret: bytes) -> bytes:
 class Observer:
     """One party's view of a round. Methods raise ProtocolViolation naming whose message breaks which rule."""
 
-    def __init__(self, round_: Round, coordinator: int, keys: Mapping[int, Ed25519PublicKey]) -> None:
+    def __init__(self, round_: Round, coordinator: int, signers: Signers) -> None:
         self.round = round_
         self.coordinator = coordinator
-        self.signers = keys
+        self.signers = signers
         self.adverts: dict[int, Advert] = {}
         self.graph: graph.Graph = {}
         self.survivors: tuple[int, ...] = ()
@@ -72,11 +78,16 @@ class Observer:
     def check_advert(self, peer: int, member: int, advert: bytes) -> None:
         """Raise unless the advert that ``peer`` sent is the member's own."""
         content, signature = advert[:-SIGNATURE], advert[-SIGNATURE:]
-        known = member in self.round.members
-        if not known or not check(self.signers, self.round, b"advertise", member, content, signature):
+        if member in self.round.members:
+            self.signers.check_announced(peer, member, content[SECRETS:])
+        if member not in self.round.members or not self.signed(b"advertise", member, content, signature):
             raise ProtocolViolation(peer, "advertise", f"sent keys of party {member} that it did not sign for this round")
         if not all(masks.is_usable(content[at : at + masks.KEY]) for at in (0, masks.KEY)):
             raise ProtocolViolation(member, "advertise", "announced a key with which every secret agrees on the same")
+
+    def signed(self, kind: bytes, member: int, content: bytes, signature: bytes) -> bool:
+        """Whether the signature is the member's under a statement of a kind in this round."""
+        return self.signers.signed(member, self.round.statement(kind, member, content), signature)
 
     def take_adverts(self, adverts: Mapping[int, bytes]) -> None:
         """Keep the adverts and draw the graph from them."""
@@ -86,6 +97,16 @@ class Observer:
         contents = pack({member: advert[:-SIGNATURE] for member, advert in adverts.items()})
         self._advertised = hashlib.sha256(self.round.digest + contents).digest()
         self.graph = graph.draw(sorted(adverts), self.round.plan.degree, self._advertised)
+
+    def check_shares(self, peer: int, sender: int, holder: int, record: bytes) -> None:
+        """Raise unless the shares for a holder that ``peer`` sent are those that the sender signed."""
+        content, signature = struct.pack("<I", holder) + record[:-SIGNATURE], record[-SIGNATURE:]
+        if not self.signed(b"share", sender, content, signature):
+            raise ProtocolViolation(peer, "share", f"sent shares of party {sender} that it did not sign for party {holder}")
+
+    def promise(self, owner: int, holder: int, share: bytes) -> bytes:
+        """The commitment to a share, which is too long to be guessed: the holder can reveal no other, and the owner deny none."""
+        return hashlib.sha256(_SHARE + self.round.digest + struct.pack("<2I", owner, holder) + share).digest()
 
     # -- who survived
 
@@ -111,7 +132,7 @@ class Observer:
 
     def check_root(self, peer: int, member: int, committed: bytes) -> None:
         """Raise unless the root that ``peer`` sent is the member's own, for this round."""
-        if not check(self.signers, self.round, b"root", member, committed[:ROOT], committed[ROOT:]):
+        if not self.signed(b"root", member, committed[:ROOT], committed[ROOT:]):
             raise ProtocolViolation(peer, "survivors", f"sent a root of party {member} that it did not sign for this round")
 
     def take_announcement(self, message: bytes, found: Mapping[int, bytes], gone: tuple[int, ...]) -> None:
@@ -137,15 +158,15 @@ class Observer:
     def check_confirmation(self, peer: int, member: int, signature: bytes) -> None:
         """Raise unless it is a survivor's confirmation of the announcement."""
         said = self.said(self._announcement)
-        if member not in self.survivors or not check(self.signers, self.round, b"confirm", member, said, signature):
+        if member not in self.survivors or not self.signed(b"confirm", member, said, signature):
             rule = f"sent a confirmation of party {member} that is not of these survivors, or of other adverts"
             raise ProtocolViolation(peer, "confirm", rule)
 
     # -- the sum
 
-    def opened(self, opening: bytes, whole: Whole) -> Words:
-        """The sum modulo 2^32, from the masked sum and the secrets that take off its masks, both checked by what the members
-        announced. Fixes the challenge of the projections."""
+    def opened(self, opening: bytes, whole: Whole, words: Words) -> Words:
+        """The sum modulo 2^32, from the masked sum, ``words`` modulo 2^32, and the secrets that take off its masks, both checked by
+        what the members announced. Fixes the challenge of the projections, and writes over ``words``."""
         secrets = unpack(self.coordinator, "unmask", opening, masks.KEY, len(self.round.members))
         if secrets.keys() != {*self.survivors, *self.dropped}:
             raise ProtocolViolation(self.coordinator, "unmask", "sent secrets of others than those who sent or dropped out")
@@ -153,22 +174,23 @@ class Observer:
             if not self.opens(member, secret):
                 raise ProtocolViolation(self.coordinator, "unmask", f"sent a secret that party {member} did not announce")
         self.commit_to(whole)
-        return self.unmasked(whole.astype(np.uint32), secrets)
+        return self.unmasked(words, secrets)
 
     def opens(self, member: int, secret: bytes) -> bool:
         """Whether it is the secret that a survivor's own mask, or a dropped member's masks with others, come from."""
         advert = self.adverts[member]
         if member in self.survivors:
             return commitment(secret) == advert.own
-        return masks.public_key(secret) == advert.mask
+        return masks.public_key(masks.private_key(secret)) == advert.mask
 
     def unmasked(self, words: Words, secrets: Mapping[int, bytes]) -> Words:
         """Take the masks off a masked sum, in place."""
         survivors, digest = set(self.survivors), self.round.digest
         seeds = [(masks.self_seed(secrets[member], digest, member), True) for member in self.survivors]
         for member in self.dropped:
+            secret = masks.private_key(secrets[member])
             for other in sorted(self.graph[member] & survivors):
-                seed = masks.pair_seed(secrets[member], self.adverts[other].mask, digest, member, other)
+                seed = masks.pair_seed(secret, self.adverts[other].mask, digest, member, other)
                 seeds.append((seed, member < other))  # ``other`` added the mask if its number is the greater
         masks.add(words, seeds)
         return words
@@ -193,7 +215,7 @@ class Observer:
         signer, content = int.from_bytes(record[:MEMBER], "little"), record[MEMBER:-SIGNATURE]
         said = self.challenge + struct.pack("<I", member) + content
         vouched = signer in self.survivors and signer != self.coordinator
-        if not vouched or not check(self.signers, self.round, b"projection", signer, said, record[-SIGNATURE:]):
+        if not vouched or not self.signed(b"projection", signer, said, record[-SIGNATURE:]):
             raise ProtocolViolation(
                 peer, "projection", f"sent a projection for party {member} that nobody else vouches for with this aggregate"
             )

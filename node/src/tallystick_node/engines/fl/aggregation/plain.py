@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tallystick_node.engines.channel import ProtocolViolation, Session, receive_array, send_array
 from tallystick_node.engines.fl.aggregation import quantisation
-from tallystick_node.engines.fl.aggregation.base import Aggregation, check_summand
+from tallystick_node.engines.fl.aggregation.base import Aggregation, check_summand, coordinators
 from tallystick_node.engines.fl.aggregation.quantisation import OutOfRange, Words
 from tallystick_node.engines.security import SecurityStatement
 
@@ -19,8 +19,8 @@ class PlainSum(Aggregation):
 
     Vectors go as integers of 32 bits (:mod:`.quantisation`), half the bytes of float64: every entry of the sum is off by at most
     :func:`quantisation.error`, the sum does not depend on the order of adding, and it is to the bit that of a secure sum of the
-    same members. The coordinator of round r is member number r modulo their count, so that no party sees every round. It learns
-    each member's vector of its rounds, and the others trust its sum: honest parties only.
+    same members. The coordinators take turns, in the order of :func:`.coordinators`. Each learns the members' vectors of its
+    rounds, and the others trust its sum: honest parties only.
     """
 
     step = "plain sum"
@@ -30,7 +30,7 @@ class PlainSum(Aggregation):
         """See :meth:`Aggregation.total`."""
         if session.index in members:
             check_summand(vector)
-        coordinator, count = members[round % len(members)], len(members)
+        coordinator, count = coordinators(session, members, round)[0], len(members)
         session.mark(self.step)
         if session.index != coordinator:
             if session.index in members:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 import struct
 from collections.abc import Sequence
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
-from tallystick_node.engines.channel import ProtocolViolation, Session, receive_array, receive_block, send_array
+from tallystick_node.engines.channel import ProtocolViolation, Session, receive_array, send_array
 from tallystick_node.engines.fl.aggregation import masks, quantisation
-from tallystick_node.engines.fl.aggregation.base import Aggregation, check_summand
+from tallystick_node.engines.fl.aggregation.base import check_summand
+from tallystick_node.engines.fl.aggregation.keys import Keyed
 from tallystick_node.engines.fl.aggregation.quantisation import Words
 from tallystick_node.engines.security import SecurityStatement
 
@@ -25,7 +26,7 @@ class Disagreement(ValueError):  # noqa: N818 - a verdict on a round
     """What the members sent adds up to no sum. The ring cannot say whose fault it is."""
 
 
-class RingSum(Aggregation):
+class RingSum(Keyed):
     """The ring all-reduce (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for clusters of workstations", J. Parallel
     and Distributed Computing 2009) over words modulo 2^32, to which every two members add a mask and its opposite.
 
@@ -43,11 +44,12 @@ class RingSum(Aggregation):
     is used once.
     """
 
+    step = STEP
+
     def __init__(self) -> None:
-        self._secret = secrets.token_bytes(masks.KEY)
+        super().__init__()
+        self._secret = X25519PrivateKey.generate()
         self._keys: dict[int, bytes] = {}
-        self._session: Session | None = None
-        self._last = -1
 
     def total(self, session: Session, vector: NDArray[np.float64], members: Sequence[int], round: int) -> NDArray[np.float64]:  # noqa: A002
         """See :meth:`Aggregation.total`; every entry is off by at most :func:`quantisation.error`. Raises ValueError for fewer than
@@ -57,10 +59,7 @@ class RingSum(Aggregation):
             raise ValueError("a masked sum has two or more members: the sum of one vector hides nothing")
         if session.index in members:
             check_summand(vector)
-        if round <= self._last:
-            raise ValueError("a round's number is above those of the rounds before it")
-        self._meet(session)
-        self._last = round
+        self.enter(session, round, masks.public_key(self._secret))
         words = np.zeros(len(vector) + 1, np.uint32)  # the last word adds up to zero exactly if the masks cancel
         if session.index in members:
             words[:-1] = quantisation.encode(vector, len(members))
@@ -94,21 +93,11 @@ class RingSum(Aggregation):
             ),
         )
 
-    def _meet(self, session: Session) -> None:
-        """Once: exchange public keys with every party, over its own channel."""
-        if self._session is session:
-            return
-        if self._session is not None:
-            raise ValueError("a ring sum stays with one session")
-        session.mark(f"{STEP}/keys")
-        session.broadcast(masks.public_key(self._secret))
-        for peer, channel in sorted(session.channels.items()):
-            session.patience(peer)
-            key = receive_block(channel, masks.KEY, f"{STEP}/keys")
-            if not masks.is_usable(key):
-                raise ProtocolViolation(peer, f"{STEP}/keys", "sent a key of small order, on which anybody could agree")
-            self._keys[peer] = key
-        self._session = session
+    def take(self, session: Session, peer: int, announced: bytes) -> None:
+        """See :meth:`Keyed.take`."""
+        if not masks.is_usable(announced):
+            raise ProtocolViolation(peer, f"{STEP}/keys", "sent a key of small order, on which anybody could agree")
+        self._keys[peer] = announced
 
     def _mask(self, session: Session, words: Words, members: Sequence[int], round: int) -> None:  # noqa: A002
         listed = struct.pack(f"<3Q{len(members)}I", round, len(words), len(members), *members)

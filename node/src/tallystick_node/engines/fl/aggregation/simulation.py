@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 
 from tallystick_node.engines.fl.aggregation.coordinator import Coordinator
 from tallystick_node.engines.fl.aggregation.graph import Plan
+from tallystick_node.engines.fl.aggregation.keys import Credential, Signers
 from tallystick_node.engines.fl.aggregation.member import Member
 from tallystick_node.engines.fl.aggregation.messages import Round, pack
+from tallystick_node.engines.fl.aggregation.observer import Observer
+from tallystick_node.engines.fl.aggregation.quantisation import Words
 
 PHASES = ("advertise", "share", "mask", "confirm", "reveal", "vouch")
 
@@ -37,11 +40,11 @@ def simulate(
     members, gone = tuple(sorted(vectors)), {member: PHASES.index(phase) for member, phase in (drops or {}).items()}
     length = len(vectors[members[0]])
     round_ = Round(b"simulation", 0, members, plan, length, verified)
-    signing = {member: Ed25519PrivateKey.generate() for member in members}
-    keys = {member: key.public_key() for member, key in signing.items()}
+    keys = {member: Ed25519PrivateKey.generate() for member in members}
+    signers = Signers({member: key.public_key() for member, key in keys.items()})
     middle = members[-1] + 1
-    coordinator = Coordinator(round_, middle, keys)
-    parties = {member: Member(round_, middle, keys, member, signing[member]) for member in members}
+    coordinator = Coordinator(round_, middle, signers)
+    parties = {member: Member(round_, middle, signers, member, Credential(keys[member])) for member in members}
 
     def alive(phase: str) -> dict[int, Member]:
         return {index: each for index, each in parties.items() if gone.get(index, len(PHASES)) > PHASES.index(phase)}
@@ -56,9 +59,13 @@ def simulate(
     if not verified:
         words = coordinator.unmasked(coordinator.whole.astype(np.uint32), secrets)
         return Outcome(coordinator.decoded(words), coordinator.survivors, coordinator, secrets)
-    words = coordinator.opened(pack(secrets), coordinator.whole)
+
+    def opened(party: Observer) -> Words:
+        return party.opened(pack(secrets), coordinator.whole, coordinator.whole.astype(np.uint32))
+
+    words = opened(coordinator)
     ready = alive("reveal")
-    sums = {index: each.decoded(each.opened(pack(secrets), coordinator.whole)) for index, each in ready.items()}
+    sums = {index: each.decoded(opened(each)) for index, each in ready.items()}
     proof, missing = coordinator.prove({index: each.vouch() for index, each in alive("vouch").items()})
     for subject in missing:
         auditor, member = next((index, each) for index, each in alive("vouch").items() if index != subject)
