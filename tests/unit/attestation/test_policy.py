@@ -100,6 +100,16 @@ def test_measurements_must_be_reference_values() -> None:
             sgx(references=ReferenceValues((other,)))
 
 
+def test_the_configuration_that_a_host_gives_counts() -> None:
+    config = b"\x08" * 64
+    given = replace(ENCLAVE, config_id=config)
+    with refused(Rule.MEASUREMENT):
+        sgx(enclave=given)
+    assert sgx(enclave=given, references=ReferenceValues((SgxEnclave(ENCLAVE.mrenclave, 0, config),))).kind == "sgx"
+    with refused(Rule.MEASUREMENT):
+        sgx(enclave=given, references=ReferenceValues((SgxProduct(ENCLAVE.mrsigner, ENCLAVE.isv_prod_id, 0),)))
+
+
 def test_every_register_and_setting_of_a_trust_domain_counts() -> None:
     log = extended([b"\x01" * 48, b"\x02" * 48])
     domain = replace(DOMAIN, rtmr=(ZERO, ZERO, ZERO, log))

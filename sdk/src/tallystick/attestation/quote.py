@@ -37,6 +37,7 @@ class SgxReport:
     attributes: bytes
     mrenclave: bytes
     mrsigner: bytes
+    config_id: bytes
     isv_prod_id: int
     isv_svn: int
     report_data: bytes
@@ -48,23 +49,23 @@ class SgxReport:
 
     @classmethod
     def read(cls, raw: bytes) -> SgxReport:
-        """Parse 384 bytes; reserved bytes must be zero where the configuration has none (KSS fields are kept out)."""
+        """Parse 384 bytes. Of the fields of key separation and sharing (KSS) only CONFIGID, which can change what runs, is kept."""
         reader = Reader(raw)
         cpu_svn, misc_select = reader.take(16), reader.take(4)
         reader.zeros(12)
-        reader.take(16)  # ISVEXTPRODID (KSS)
+        reader.take(16)  # ISVEXTPRODID
         attributes, mrenclave = reader.take(16), reader.take(32)
         reader.zeros(32)
         mrsigner = reader.take(32)
         reader.zeros(32)
-        reader.take(64)  # CONFIGID (KSS)
+        config_id = reader.take(64)
         isv_prod_id, isv_svn = reader.integer(2), reader.integer(2)
-        reader.take(2)  # CONFIGSVN (KSS)
+        reader.take(2)  # CONFIGSVN
         reader.zeros(42)
-        reader.take(16)  # ISVFAMILYID (KSS)
+        reader.take(16)  # ISVFAMILYID
         report_data = reader.take(64)
         reader.end()
-        return cls(raw, cpu_svn, misc_select, attributes, mrenclave, mrsigner, isv_prod_id, isv_svn, report_data)
+        return cls(raw, cpu_svn, misc_select, attributes, mrenclave, mrsigner, config_id, isv_prod_id, isv_svn, report_data)
 
 
 @dataclass(frozen=True)

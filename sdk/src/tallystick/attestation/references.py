@@ -22,15 +22,20 @@ _ZERO_48 = bytes(48)
 
 @dataclass(frozen=True)
 class SgxEnclave:
-    """One enclave, by its measurement."""
+    """One enclave, by its measurement, and by the configuration that its host gave it (CONFIGID; zero: none)."""
 
     mrenclave: bytes
     minimum_isv_svn: int = 0
+    config_id: bytes = bytes(64)
 
     def matches(self, facts: object) -> bool:
         """Whether ``facts`` are of this enclave."""
         report = facts.report if isinstance(facts, DcapFacts) else None
-        return isinstance(report, SgxReport) and report.mrenclave == self.mrenclave and report.isv_svn >= self.minimum_isv_svn
+        return (
+            isinstance(report, SgxReport)
+            and (report.mrenclave, report.config_id) == (self.mrenclave, self.config_id)
+            and report.isv_svn >= self.minimum_isv_svn
+        )
 
 
 @dataclass(frozen=True)
@@ -40,13 +45,14 @@ class SgxProduct:
     mrsigner: bytes
     isv_prod_id: int
     minimum_isv_svn: int
+    config_id: bytes = bytes(64)
 
     def matches(self, facts: object) -> bool:
         """Whether ``facts`` are of this product."""
         report = facts.report if isinstance(facts, DcapFacts) else None
         return (
             isinstance(report, SgxReport)
-            and (report.mrsigner, report.isv_prod_id) == (self.mrsigner, self.isv_prod_id)
+            and (report.mrsigner, report.isv_prod_id, report.config_id) == (self.mrsigner, self.isv_prod_id, self.config_id)
             and report.isv_svn >= self.minimum_isv_svn
         )
 

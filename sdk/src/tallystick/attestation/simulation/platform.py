@@ -33,6 +33,7 @@ class EnclaveIdentity:
     isv_prod_id: int = 0
     isv_svn: int = 0
     attributes: bytes = bytes([ENCLAVE_FLAGS]) + bytes(7) + bytes([0x03]) + bytes(7)
+    config_id: bytes = bytes(64)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ def sgx_report(enclave: EnclaveIdentity, report_data: bytes, cpu_svn: bytes = TO
             enclave.mrenclave,
             bytes(32),
             enclave.mrsigner,
-            bytes(32 + 64),
+            bytes(32),
+            enclave.config_id,
             enclave.isv_prod_id.to_bytes(2, "little"),
             enclave.isv_svn.to_bytes(2, "little"),
             bytes(2 + 42 + 16),
