@@ -10,7 +10,7 @@ import pytest
 from contracts.bargain import BOND, FEE, RULING, WINDOW, Bargain
 from contracts.conftest import Actor, Case, refused
 from tallystick.protocol import merkle, typed
-from tallystick.protocol.agreement import COIN, Opening, link_digest, opening_digest
+from tallystick.protocol.agreement import COIN, Opening, contradiction_id, link_digest, opening_digest
 
 STATEMENT = COIN  # in the place of an accused: the statement itself
 BREACHES = ["TwoStatements", "TwoDigests", "FalseOpening", "NoAcceptance", "NoReport"]
@@ -190,6 +190,9 @@ def test_the_contract_and_the_sdk_compute_the_same_digests(bargain: Bargain) -> 
     for path in ((), (secrets.token_bytes(32),) * 3):
         opening = Opening(*(secrets.token_bytes(32) for _ in range(4)), 2**40, 2**41, path)
         assert world.call("Disputes", "openingDigest", opening.as_tuple()) == opening_digest(world.domain("Disputes"), opening)
+        assert contradiction_id(link.task, link.sender, link.recipient, link.sender) == world.call(
+            "Disputes", "contradictionId", link.as_tuple(), link.sender
+        )
     standard = Bargain.without(bargain.case).agreement
     found = world.call("Disputes", "standardAgreement", bargain.proposal.as_tuple())
     assert tuple(found.values()) == standard.as_tuple()

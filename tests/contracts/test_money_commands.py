@@ -14,7 +14,7 @@ from tallystick.cli.main import app
 from tallystick.cli.settlement import amount
 from tallystick.client import disputes, settlement
 from tallystick.protocol import canonical
-from tallystick.protocol.agreement import LinkDigest, Opening
+from tallystick.protocol.agreement import BREACHES, LinkDigest, Opening
 from tallystick.protocol.errors import MalformedDocument, NotFound, SignerLocked
 from tallystick.protocol.task import Proposal, Security, TaskInput, TaskSpec, proposal_of
 from typer.testing import CliRunner
@@ -119,6 +119,18 @@ def test_a_task_is_paid_disputed_settled_and_claimed(desk: Desk) -> None:
     assert desk.tally(one, "settlement", "claim", task, code=42)["error"]["party"] == one.address
     assert desk.tally(world.stranger, "settlement", "show", task)["stage"] == "paid"
 
+    traced = desk.tally(world.stranger, "provenance", "task", task)
+    nodes = {node["id"].partition(":")[0]: node for node in traced["nodes"]}
+    assert nodes["dispute"]["attributes"]["outcome"] == "upheld"
+    assert nodes["agreement"]["attributes"]["stage"] == "paid"
+    said = {(edge["source"].partition(":")[0], edge["relation"], edge["target"].partition(":")[0]) for edge in traced["edges"]}
+    assert {
+        ("participant", "challenged in", "dispute"), ("participant", "is accused in", "dispute"),
+        ("task", "was disputed in", "dispute"), ("statement", "is disputed in", "dispute"),
+        ("participant", "opened", "agreement"), ("agreement", "sets the terms of", "task"),
+        ("participant", "staked a bond under", "agreement"),
+    } <= said  # fmt: skip
+
 
 def test_measured_contributions_are_signed_one_by_one_and_relayed(desk: Desk) -> None:
     world, task = desk.world, desk.task
@@ -157,7 +169,7 @@ def test_a_bond_is_lost_for_a_missed_deadline(desk: Desk) -> None:
     amounts = desk.tally(world.stranger, "settlement", "settle", task)["payouts"]
     assert amounts == {one.address: 40, two.address: 40, three.address: 0, world.requester.address: 10}
     breaches = desk.tally(world.stranger, "dispute", "list", task)["breaches"]
-    assert [(each["accused"], each["breach"]) for each in breaches] == [(three.address, disputes.BREACHES[3])]
+    assert [(each["accused"], each["breach"]) for each in breaches] == [(three.address, BREACHES[3])]
 
 
 def test_evidence_is_shown_from_python(desk: Desk) -> None:

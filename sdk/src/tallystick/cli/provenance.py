@@ -133,6 +133,7 @@ def _origin(whole: Graph, statement: Node) -> dict[str, object]:
         "datasets": [f"{each.attributes['dataset']} version {each.attributes['version']}" for each in graph.of(Kind.DATASET)],
         "grants": [each.attributes["grant"] for each in graph.of(Kind.GRANT)],
         "proof": statement.attributes["proof"],
+        **({"void": statement.attributes["void"]} if "void" in statement.attributes else {}),
         "proved_at_block": statement.block,
     }
 

@@ -9,19 +9,12 @@ from tallystick.chain.connection import Chain, Receipt
 from tallystick.chain.contract import Event
 from tallystick.client.settlement import Deal
 from tallystick.protocol import canonical, typed
-from tallystick.protocol.agreement import COIN, LinkDigest, Opening, link_digest, opening_digest
+from tallystick.protocol.agreement import BREACHES, COIN, LinkDigest, Opening, contradiction_id, link_digest, opening_digest
 from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.proof.subject import result_of
 from tallystick.protocol.reasons import reason_words
 from tallystick.protocol.statement import Envelope, Statement
 
-BREACHES = (
-    "signed two results for one attempt",
-    "signed two digests of the same messages",
-    "signed an opening that does not lead to its commitment",
-    "staked a bond and did not accept in time",
-    "let a run end in silence",
-)
 OUTCOMES = ("none", "pending", "upheld", "dismissed")
 
 
@@ -120,9 +113,8 @@ def disputes_of(chain: Chain, deal: Deal) -> list[DisputeRecord]:
         if event.name == "DisputeRaised":
             found[event["dispute"]] = _raised(event, event["dispute"], event["challenger"], event["accused"], event["reason"])
         elif event.name == "LinkContradicted":
-            link = (deal.task, event["attempt"], event["from"], event["to"], 0, 0, bytes(32))
             for accused in (event["from"], event["to"]):
-                identifier = chain.disputes.contradiction_id(link, accused)
+                identifier = contradiction_id(deal.task, event["from"], event["to"], accused)
                 found[identifier] = _raised(event, identifier, "", accused, 4)
         elif event.name == "OpinionGiven":
             found[event["dispute"]].opinions[event["arbiter"]] = event["uphold"]

@@ -20,6 +20,14 @@ COIN = "0x" + "00" * 20
 """In the place of a token: the chain's own coin."""
 WHOLE = 10_000
 """Basis points."""
+BREACHES = (
+    "signed two results for one attempt",
+    "signed two digests of the same messages",
+    "signed an opening that does not lead to its commitment",
+    "staked a bond and did not accept in time",
+    "let a run end in silence",
+)
+"""The breaches that the contract sees by itself, in the order of ``IDisputes.Breach``."""
 MAX_ARBITERS = 7
 MAX_SECONDS = 30 * 86400
 AGREEMENT_TYPE = (
@@ -151,6 +159,11 @@ def link_digest(domain: typed.Domain, link: LinkDigest) -> bytes:
 def opening_digest(domain: typed.Domain, opening: Opening) -> bytes:
     """What a dataset's owner signs about an opening; domain of Disputes."""
     return domain.digest(opening.hash())
+
+
+def contradiction_id(task: bytes, sender: str, recipient: str, accused: str) -> bytes:
+    """The id of the dispute about one of two ends that contradict one another (``Disputes.contradictionId``)."""
+    return keccak(abi_encode(["bytes32", "address", "address", "address"], [task, sender, recipient, accused]))
 
 
 def _array(kind: str, values: Sequence[Any]) -> bytes:

@@ -20,6 +20,9 @@ class Kind(StrEnum):
     STATEMENT = "statement"
     RESULT = "result"  # one receiver's result file
     FILE = "file"  # a file beside it, such as a model
+    AGREEMENT = "agreement"  # what a task is paid for, and what its participants stake
+    DISPUTE = "dispute"
+    BREACH = "breach"  # that the contract saw by itself
 
 
 class Strength(StrEnum):

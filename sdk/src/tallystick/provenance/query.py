@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from tallystick.protocol.errors import NotFound
 from tallystick.provenance.graph import Graph, Kind
 
+_OF_TASKS = (Kind.TASK, Kind.ATTEMPT, Kind.STATEMENT, Kind.AGREEMENT, Kind.DISPUTE, Kind.BREACH)
+
 
 def by_dataset(graph: Graph, dataset: str) -> Graph:
     """Every use of a dataset (``0x…``), forward to the results, with who took part in each. Raises NotFound."""
@@ -61,7 +63,7 @@ def by_period(graph: Graph, first: int, last: int) -> Graph:
     starts = {
         f"{Kind.TASK}:{node.attributes['task']}"
         for node in graph.nodes.values()
-        if node.kind in (Kind.TASK, Kind.ATTEMPT, Kind.STATEMENT) and node.at is not None and first <= node.at <= last
+        if node.kind in _OF_TASKS and node.at is not None and first <= node.at <= last
     }
     return _around(graph, starts & graph.nodes.keys())
 

@@ -1,8 +1,9 @@
 """A self-contained SVG drawing of a graph: six columns from participants to result files, edges coloured by their proof.
 
-Certificates stand in their participant's card, attempts in their task's, files in that of the result that names them. Only edges
-between neighbouring columns are drawn; who asked and who received stands in the cards, so no line crosses a column. Labels come
-from certificates and bundles and are hostile: control characters go, text is cut and escaped, and each card clips what it holds.
+Certificates stand in their participant's card, files in that of the result that names them; attempts, agreements, disputes and
+breaches in their task's. Only edges between neighbouring columns are drawn; who asked and who received stands in the cards, so no
+line crosses a column. Labels come from certificates and bundles and are hostile: control characters go, text is cut and escaped, and
+each card clips what it holds.
 """
 
 from __future__ import annotations
@@ -38,6 +39,15 @@ FILLS = (
     ("#f1f3f5", "#4b5563"),
 )
 _COLUMN = {Kind.PARTICIPANT: 0, Kind.DATASET: 1, Kind.GRANT: 2, Kind.TASK: 3, Kind.STATEMENT: 4, Kind.RESULT: 5}
+#: What is shown in the card of something else.
+_NESTED = {
+    Kind.CERTIFICATE: Kind.PARTICIPANT,
+    Kind.ATTEMPT: Kind.TASK,
+    Kind.FILE: Kind.RESULT,
+    Kind.AGREEMENT: Kind.TASK,
+    Kind.DISPUTE: Kind.TASK,
+    Kind.BREACH: Kind.TASK,
+}
 _NARROW, _WIDE = frozenset("iljtfrI.,:;'|!()[]{}- "), frozenset("mwMW@%…")
 
 
@@ -100,14 +110,14 @@ def _cards(graph: Graph) -> tuple[dict[str, str], dict[str, _Card]]:
     for edge in graph.edges:
         inner = graph.nodes[edge.target if edge.source in cards else edge.source]
         outer = edge.source if inner.id == edge.target else edge.target
-        nested = {Kind.CERTIFICATE: Kind.PARTICIPANT, Kind.ATTEMPT: Kind.TASK, Kind.FILE: Kind.RESULT}.get(inner.kind)
+        nested = _NESTED.get(inner.kind)
         if nested is None or outer not in cards or graph.nodes[outer].kind is not nested:
             continue
         home[inner.id] = outer
-        cards[outer].lines += _nested_lines(inner)
+        cards[outer].lines += _nested_lines(graph, inner)
     for node in graph.nodes.values():
         if node.id not in home:  # its card is not part of this answer: it stands for itself
-            column = {Kind.CERTIFICATE: 0, Kind.ATTEMPT: 3, Kind.FILE: 5}[node.kind]
+            column = _COLUMN[_NESTED[node.kind]]
             home[node.id] = node.id
             cards[node.id] = _Card(column, f"{node.kind} {node.label}")
     return home, cards
@@ -140,14 +150,22 @@ def _said(graph: Graph, node: Node) -> list[str]:
         return [*said, f"asked by {_who(graph, had['requester'])}", had["state"]]
     if node.kind is Kind.RESULT:
         return [f"to {_who(graph, had['receiver'])}"]
-    return [had["proof"]]
+    return [had["proof"], *(["void: a dispute was upheld"] if "void" in had else [])]
 
 
-def _nested_lines(node: Node) -> list[str]:
+def _nested_lines(graph: Graph, node: Node) -> list[str]:
+    had = node.attributes
     if node.kind is Kind.CERTIFICATE:
         return [f"certificate {node.label}"]
     if node.kind is Kind.FILE:
         return [f"with {node.label}"]
+    if node.kind is Kind.AGREEMENT:
+        return _wrapped(f"{node.label}: {had['stage']}")
+    if node.kind is Kind.DISPUTE:
+        about = _who(graph, had["accused"]) if had["accused"] else "the statement"
+        return _wrapped(f"dispute about {about}: {had['outcome']}")
+    if node.kind is Kind.BREACH:
+        return _wrapped(f"breach: {_who(graph, had['accused'])} {had['breach']}")
     return [f"{node.label}: {node.attributes.get('state', 'accepting')}"]
 
 
