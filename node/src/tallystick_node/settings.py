@@ -25,6 +25,7 @@ class Policy(BaseModel):
         default=(
             "statistics",
             "intersection",
+            "intersection-sum",
             "computation",
             "regression",
             "scorecard",

@@ -22,6 +22,7 @@ from tallystick_node.workloads import (
     computation,
     features,
     intersection,
+    intersection_sum,
     joint_prediction_parameters,
     keys,
     lookup_parameters,
@@ -40,6 +41,7 @@ PAGE = (Path(__file__).parents[3] / "docs/reference/workloads.md").read_text()
 PARSE = {
     "statistics": statistics_parameters.Parameters.parse,
     "intersection": intersection.Parameters.parse,
+    "intersection-sum": intersection_sum.Parameters.parse,
     "lookup": lookup_parameters.Parameters.parse,
     "computation": computation.Parameters.parse,
     "regression": regression.Parameters.parse,

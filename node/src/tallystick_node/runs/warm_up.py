@@ -96,7 +96,7 @@ def needed(spec: TaskSpec) -> frozenset[str]:
     protocol = str(spec.parameters.get("protocol")).partition(":")[0]  # what may follow names a dealer
     if protocol in ENGINES:
         return frozenset({"intersection", protocol})  # owners may match their rows first
-    return frozenset({"intersection", "lookup"} & {spec.workload})
+    return frozenset({"intersection", "lookup"} & {spec.workload.removesuffix("-sum")})
 
 
 def warm(engine: str) -> float | None:

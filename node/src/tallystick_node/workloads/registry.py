@@ -19,6 +19,7 @@ GROUP = "tallystick.workloads"
 OURS = {
     "statistics": ("statistics", "Statistics"),
     "intersection": ("intersection", "Intersection"),
+    "intersection-sum": ("intersection_sum", "IntersectionSum"),
     "lookup": ("lookup", "Lookup"),
     "computation": ("computation", "Computation"),
     "regression": ("regression", "Regression"),
