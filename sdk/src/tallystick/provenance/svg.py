@@ -2,8 +2,8 @@
 
 Certificates stand in their participant's card, files in that of the result that names them; attempts, agreements, disputes and
 breaches in their task's. Only edges between neighbouring columns are drawn; who asked and who received stands in the cards, so no
-line crosses a column. Labels come from certificates and bundles and are hostile: control characters go, text is cut and escaped, and
-each card clips what it holds.
+line crosses a column. Labels come from certificates and bundles and are hostile: control characters go, text is cut and escaped,
+and each card clips what it holds.
 """
 
 from __future__ import annotations
