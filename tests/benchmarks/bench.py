@@ -22,6 +22,7 @@ from benchmarks import (
     joint_statistics,
     mpc,
     paillier,
+    pir,
     psi_nodes,
     transport,
 )
@@ -41,6 +42,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "mpc-sigmoid": mpc.run_sigmoid,
     "mpc-sort": mpc.run_sort,
     "paillier": paillier.run,
+    "pir-1m": pir.run,
     "psi-1m": psi_nodes.run_million,
     "psi-65k": psi_nodes.run_small,
     "psi-ecdh": psi_nodes.run_ecdh,

@@ -109,7 +109,7 @@ def _serve(parameters: Parameters, table: pa.Table, session: Session, asker: int
     if len(offer.table.names) < parameters.minimum_group:
         raise OutputRefused(f"the table has fewer than {parameters.minimum_group} distinct keys", remedy="use a larger dataset")
     lookup.serve(session, asker, offer, parameters.lookups)
-    return Outcome(commitment=canonical.text(offer.table.public.digest()), all_commitments=["", ""])
+    return Outcome(commitment=canonical.text(offer.table.public.digest), all_commitments=["", ""])
 
 
 def _ask(
@@ -133,7 +133,7 @@ def _ask(
 
     rows = lookup.ask(session, owner, list(items), parameters.lookups, version, parameters.row_bytes, held, keep)
     assert latest is not None
-    digest = canonical.text(latest.digest())
+    digest = canonical.text(latest.digest)
     try:
         cells = [None if row is None else decode_row(row, len(parameters.values)) for row in rows]
     except NotARow as error:

@@ -85,7 +85,7 @@ def serve(session: Session, peer: int, offer: Offer, lookups: int) -> None:
     channel, table = session.channels[peer], offer.table
     public = table.public
     channel.mark("lookup/table")
-    digest = public.digest()
+    digest = public.digest
     send_block(channel, offer.version + digest + public.header())
     _send_missing(session, peer, offer, digest, receive_block(channel, DIGEST, "table"))
     channel.mark("lookup/keys")
@@ -176,7 +176,7 @@ def _receive_missing(session: Session, channel: Channel, version: bytes, row_byt
         layout, stash, seed, check = read_header(first[VERSION + DIGEST :])
         if layout.width != sealed_width(row_bytes):
             raise NotATable(f"rows of {layout.width} bytes where {sealed_width(row_bytes)} are due")
-        send_block(channel, held.digest() if held is not None else _NOTHING)
+        send_block(channel, held.digest if held is not None else _NOTHING)
         kind = channel.receive()
         if kind == b"\xff\xff":
             public = _receive_public(session, peer, layout, stash, seed, check)
@@ -186,7 +186,7 @@ def _receive_missing(session: Session, channel: Channel, version: bytes, row_byt
             raise NotATable("changes of a table that is not held")
     except NotATable as error:
         raise ProtocolViolation(peer, step, str(error)) from None
-    if public.digest() != digest:
+    if public.digest != digest:
         raise ProtocolViolation(peer, step, "what it sends of the table has another digest than it stated")
     return public
 

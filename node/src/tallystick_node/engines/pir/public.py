@@ -16,6 +16,7 @@ import hashlib
 import math
 import struct
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,6 +129,7 @@ class Public:
         shape = self.layout
         return _HEADER.pack(shape.columns, shape.bands, shape.width, len(self.stash)) + self.seed + self.check
 
+    @cached_property
     def digest(self) -> bytes:
         """Stands for all of it, and by its columns' digests for the table."""
         state = hashlib.sha256(_DOMAIN + self.header())
@@ -214,7 +216,7 @@ class Patch:
     def applied(self, held: Public) -> Public:
         """The next version. Raises NotATable unless ``held`` is the version that this changes."""
         layout = held.layout
-        if held.digest() != self.before:
+        if held.digest != self.before:
             raise NotATable("a change of another version of the table")
         if self.stash < len(held.stash):
             raise NotATable("a change that shortens the stash")

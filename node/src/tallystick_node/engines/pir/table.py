@@ -238,7 +238,7 @@ def _changed(table: Table, contents: dict[int, bytes], entries: int) -> tuple[Ma
     digests = b"".join(column_digest(matrix[:, column].tobytes()) for column in touched)
     joined = b"".join(contents[-1 - int(entry)] for entry in stashed)
     return matrix, Patch(
-        before=table.public.digest(),
+        before=table.public.digest,
         slots=slots_of(columns, bands),
         changes=changes,
         columns=touched.astype(np.uint32),
