@@ -7,14 +7,17 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tallystick.attestation.cca import verify_cca
+from tallystick.attestation.certificates import load_certificate
 from tallystick.attestation.dcap import verify_dcap
 from tallystick.attestation.hygon import verify_csv
 from tallystick.attestation.nitro import verify_nitro
 from tallystick.attestation.quote import SGX, TDX, read_quote
-from tallystick.attestation.rules import EvidenceRefused
+from tallystick.attestation.rules import EvidenceRefused, Rule
 from tallystick.attestation.snp import verify_snp
 from unit.attestation.test_cca import arm
 from unit.attestation.test_csv import endorsements, hygon
@@ -111,3 +114,16 @@ def test_the_quote_parser_alone_raises_nothing_else(hostile: bytes) -> None:
     for prefix in (b"", *(families()[name][0][:60] for name in NAMES if name.startswith(("sgx", "tdx")))):
         with pytest.raises(EvidenceRefused):
             read_quote(prefix + hostile)
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_a_certificates_count_of_unused_bits_cannot_be_changed(place: int) -> None:
+    """Nothing signs that byte, and parsers let it pass where the signature's last bit is zero."""
+    w = world()
+    chain = x509.load_pem_x509_certificates(read_quote(w.quote()).pck_chain)
+    der = chain[place].public_bytes(Encoding.DER)
+    at = len(der) - len(chain[place].signature) - 1
+    assert der[at] == 0
+    with pytest.raises(EvidenceRefused) as caught:
+        load_certificate(der[:at] + b"\x01" + der[at + 1 :])
+    assert caught.value.rule is Rule.CERTIFICATE

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtensionOID, NameOID
 
-from tallystick.attestation.reading import bounded
+from tallystick.attestation.reading import bounded, der_items
 from tallystick.attestation.rules import EvidenceRefused, Rule, refusing, require
 
 # AMD issues VCEKs with serial number zero, against RFC 5280; their serial number plays no part in verification.
@@ -53,6 +53,10 @@ def load_certificate(der: bytes) -> x509.Certificate:
         # These are parsed on first access; here a failure is a refusal, later it would be a surprise.
         _ = certificate.subject, certificate.issuer, certificate.public_key()
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        # Outside of what is signed, a parser may overlook the count of unused bits: pin it, so that no byte can be changed.
+        ((_, content),) = der_items(der, Rule.CERTIFICATE)
+        _, _, (tag, signature) = der_items(content, Rule.CERTIFICATE)
+        require(tag == 0x03 and signature[:1] == b"\0", Rule.CERTIFICATE, "a certificate's signature is not whole bytes")
         algorithm = certificate.signature_hash_algorithm
         require(algorithm is not None and algorithm.name in _HASHES, Rule.CERTIFICATE, "a certificate is signed with a weak hash")
         return certificate

@@ -95,15 +95,13 @@ def td_report(domain: DomainIdentity, report_data: bytes, *, extended: bool) -> 
     return body + domain.tee_tcb_svn_2 + domain.mr_service_td if extended else body
 
 
-class SimulatedPlatform:
-    """One platform under ``authority``: ``components`` and ``pce_svn`` are the TCB that its certificate states."""
+class QuotingEnclave:
+    """Makes quotes with a certified platform key and an attestation key of its own. ``chain`` is PEM: PCK, intermediate, root."""
 
-    def __init__(self, authority: ProvisioningAuthority, components: bytes = TOP, pce_svn: int = 1) -> None:
-        self._pck_key = new_key()
+    def __init__(self, pck_key: EllipticCurvePrivateKey, chain: bytes) -> None:
+        self._pck_key = pck_key
         self._attestation_key = new_key()
-        self.ppid = os.urandom(16)
-        self.pck = authority.certify(self._pck_key.public_key(), sgx_extension(self.ppid, components, pce_svn))
-        self._chain = authority.chain(self.pck)
+        self._chain = chain
 
     def quote_enclave(self, enclave: EnclaveIdentity, report_data: bytes, version: int = 3) -> bytes:
         """A quote of version 3, 4 or 5 for an enclave with 64 bytes of report data."""
@@ -135,6 +133,15 @@ class SimulatedPlatform:
         if version >= 4:
             certification = QE_REPORT_DATA.to_bytes(2, "little") + _sized(certification, 4)
         return header + body + _sized(sign(self._attestation_key, header + body) + key + certification, 4)
+
+
+class SimulatedPlatform(QuotingEnclave):
+    """One platform under ``authority``: ``components`` and ``pce_svn`` are the TCB that its certificate (``pck``) states."""
+
+    def __init__(self, authority: ProvisioningAuthority, components: bytes = TOP, pce_svn: int = 1) -> None:
+        key = new_key()
+        self.pck = authority.certify(key.public_key(), sgx_extension(os.urandom(16), components, pce_svn))
+        super().__init__(key, authority.chain(self.pck))
 
 
 def raw_key(key: EllipticCurvePrivateKey) -> bytes:
