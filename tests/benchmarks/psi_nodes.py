@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,13 @@ from tallystick.protocol.bundle import Bundle
 from tallystick.protocol.dataset import Column
 from tallystick.protocol.errors import NotFound
 from tallystick.protocol.statement import Envelope, Statement
+from tallystick.protocol.task import TaskSpec
 from tallystick.testing.network import Network
+from tallystick_node.data.connect import open_table
+from tallystick_node.engines.channel import Session
+from tallystick_node.workloads.intersection import Intersection
 
+from benchmarks.parties import measure
 from benchmarks.peers import python_with
 
 REPEATS = 3
@@ -42,7 +49,8 @@ def run_million() -> dict[str, Any]:
 
 def _compare(log_items: int, protocol: str, peer_name: str) -> dict[str, Any]:
     """Ours: the time that the nodes' own statement gives, from the start of the worker processes to their end: reading the CSV
-    files, the protocol, the result file. SPU: ``psi_execute`` on the same files, over plain TCP.
+    files, the protocol, the result file. SPU: ``psi_execute`` on the same files, over plain TCP, whose processes have begun and
+    met before its time starts. ``begun`` are ours measured like that: the same work in two processes that are joined by TLS.
     """
     interpreter = python_with("spu", SPU)
     ours: list[float] = []
@@ -96,8 +104,15 @@ def _compare(log_items: int, protocol: str, peer_name: str) -> dict[str, Any]:
                 peer.append(found["seconds"])
             if found["intersection"] != 1 << log_items - 1:
                 sys.exit("SPU found another intersection")
+        paths = {owner.account: owner.data / "ids.csv" for owner in owners}
+        variants = (protocol, "rr22-malicious") if protocol == "rr22" else (protocol,)
+        begun = {}
+        for each in variants:
+            content = replace(spec, parameters=parameters | {"protocol": each}).to_bytes()
+            begun[each] = measure(2, _nothing, partial(_side, content, paths), 2)
     middle = statistics.median(ours)
     other = statistics.median(peer)
+    malicious = {"ratio_malicious": begun["rr22-malicious"].median / other} if len(variants) == 2 else {}
     return {
         "ours": middle,
         "unit": "s",
@@ -106,8 +121,24 @@ def _compare(log_items: int, protocol: str, peer_name: str) -> dict[str, Any]:
         "ratio": middle / other,
         "items": 1 << log_items,
         "bytes": statement.cost.bytes,
+        "ratio_begun": begun[protocol].median / other,
+        **malicious,
+        "begun": {each: found.row() for each, found in begun.items()},
         "runs": [{"ours": a, "peer_value": b, "ratio": a / b} for a, b in zip(ours, peer, strict=True)],
     }
+
+
+def _nothing(_session: Session) -> None:
+    pass
+
+
+def _side(content: bytes, paths: dict[str, Path], session: Session, _state: None) -> None:
+    """What a worker does, without its beginning."""
+    spec = TaskSpec.parse(content)
+    party = spec.parties[session.index]
+    with tempfile.TemporaryDirectory() as scratch:
+        table = open_table(paths[party], [Column("id", "string", nullable=False)], Path(scratch))
+        Intersection().run(spec, party, table, session, Path(scratch))
 
 
 def _write(folder: Path, size: int) -> None:
