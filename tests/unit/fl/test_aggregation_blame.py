@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from tallystick_node.engines.channel import VOUCHER, Identity, ProtocolViolation, local_sessions
+from tallystick_node.engines.channel import VOUCHER, ChannelError, Identity, ProtocolViolation, local_sessions
 from tallystick_node.engines.fl.aggregation.keys import Credential, Signers
 from tallystick_node.engines.fl.aggregation.member import Member
 from tallystick_node.engines.fl.aggregation.messages import MEMBER, pack, unpack
@@ -179,12 +180,29 @@ def test_parties_meet_with_keys_that_their_institutions_vouch_for() -> None:
 
     sessions = [replace(session, identity=identity(session.index, session.index)) for session in local_sessions(3)]
     stranger = identity(2, 3)
-    sessions[2].broadcast(Ed25519PrivateKey.from_private_bytes(stranger.key).public_key().public_bytes_raw() + stranger.voucher)
-    sessions[1].channels[0].send(bytes(97))
+    public = Ed25519PrivateKey.from_private_bytes(stranger.key).public_key().public_bytes_raw()
+    nowhere = hashlib.sha256(b"").digest()
+    sessions[2].broadcast(public + stranger.voucher + nowhere)
+    sessions[1].channels[0].send(bytes(97) + nowhere)
     with pytest.raises(ProtocolViolation, match="does not vouch") as caught:
         SecureSum(dropped=0).total(sessions[0], vector, [0, 1, 2], 0)
     assert caught.value.peer == 1
-    sessions[0].channels[1].send(Credential.of(sessions[0]).announced)
+    sessions[0].channels[1].send(Credential.of(sessions[0]).announced + nowhere)
     with pytest.raises(ProtocolViolation, match="does not vouch") as caught:
         SecureSum(dropped=0).total(sessions[1], vector, [0, 1, 2], 0)
     assert caught.value.peer == 2
+
+
+def test_parties_that_read_of_different_blocks_do_not_begin() -> None:
+    """Else each would wait for another coordinator. It is nobody's fault: a ChannelError, after which the task is tried again."""
+    sessions = [replace(each, beacon=b"left" if each.index == 1 else b"block") for each in local_sessions(3)]
+
+    def one(session):
+        with pytest.raises(ChannelError, match="another block") as caught:
+            SecureSum(dropped=0).total(session, np.zeros(2), [0, 1, 2], 0)
+        return type(caught.value), caught.value.peer
+
+    with ThreadPoolExecutor(2) as pool:
+        others = [pool.submit(one, session) for session in sessions[:2]]
+        sessions[2].broadcast(Credential.of(sessions[2]).announced + hashlib.sha256(b"block").digest())
+        assert [each.result() for each in others] == [(ChannelError, 1), (ChannelError, 0)]

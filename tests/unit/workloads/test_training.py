@@ -20,6 +20,7 @@ from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick.protocol.proof.projection_verified import Contribution, Projections
 from tallystick.protocol.task import PROJECTION_VERIFIED, Security, proposal_of
 from tallystick_node.engines.channel import ChannelError, ProtocolViolation, local_sessions
+from tallystick_node.engines.fl.aggregation.base import coordinators
 from tallystick_node.engines.fl.parameters import Parameters as Model
 from tallystick_node.engines.fl.parameters import load_header
 from tallystick_node.workloads import model_card
@@ -271,14 +272,36 @@ def test_a_peer_that_denies_its_checkpoints_cannot_have_earlier_sums_left_out_of
     assert all(round_.any() for round_ in np.split(sums[: 8 * length], 8))
 
 
-def test_an_attempt_after_one_that_gave_its_sums_away_begins_anew(run_workload, tmp_path) -> None:
-    """The parties computed, but did not agree on a statement: the receiver's journal is over, the others' are whole."""
+def test_an_attempt_after_one_that_gave_its_sums_away_trains_nothing_anew(run_workload, tmp_path) -> None:
+    """The parties computed, but did not agree on a statement: the receiver has its files, and all journals are whole."""
     spec = spec_of(asked())
     first = run_workload(Training(), spec, TABLES).outcomes[0]
-    again = run_workload(Training(), spec, TABLES).outcomes
+    steps: list[str] = []
+
+    class Watched(Training):
+        def run(self, spec, party, table, session, scratch):
+            return super().run(spec, party, table, replace(session, progress=lambda phase, _: steps.append(phase)), scratch)
+
+    (tmp_path / "kept").mkdir()
+    first.files[AGGREGATE].replace(tmp_path / "kept" / AGGREGATE)  # as a node does with results
+    again = run_workload(Watched(), spec, TABLES).outcomes
     assert not any(isinstance(each, Exception) for each in again.values()), again
     assert again[0].result == first.result
+    assert steps.count("going on after round 8 of 8") == 3 and not any(step.startswith("round ") for step in steps)
     assert np.fromfile(again[0].files[AGGREGATE], np.uint64).all()
+
+
+def test_the_result_says_who_coordinated_in_an_order_that_the_block_of_the_start_gives(run_workload) -> None:
+    class Started(Training):
+        def run(self, spec, party, table, session, scratch):
+            return super().run(spec, party, table, replace(session, beacon=b"\7" * 32, context=bytes(32)), scratch)
+
+    spec = spec_of(asked(schedule__rounds=3))
+    outcomes = run_workload(Started(), spec, TABLES).outcomes
+    said = outcomes[0].result["coordinators"]
+    due = coordinators(replace(local_sessions(3)[0], beacon=b"\7" * 32, context=bytes(32)), [0, 1, 2], 0)
+    assert said == {"block": "0x" + "07" * 32, "order": [spec.parties[each] for each in due]} and due != [0, 1, 2]
+    assert f"drawn by block 0x{'07' * 32}: {', '.join(said['order'])}" in outcomes[0].files[CARD].read_text()
 
 
 def test_a_few_held_out_rows_are_not_measured(run_workload) -> None:

@@ -31,6 +31,7 @@ from tallystick_node.data.attach import require_unchanged
 from tallystick_node.evidence import agreement, earlier
 from tallystick_node.evidence.agreement import Registered, Word
 from tallystick_node.peers.links import RunLinks
+from tallystick_node.runs import session_key
 from tallystick_node.runs.process import run_worker
 from tallystick_node.settings import Settings
 from tallystick_node.store.database import RunRecord, Store, Write
@@ -82,13 +83,14 @@ def result_folder(settings: Settings, task: str) -> Path:
 
 
 class Attempt:
-    """``links`` are established to every other party."""
+    """``links`` are established to every other party; ``beacon``: the hash of the block in which the attempt started, 32 bytes."""
 
-    def __init__(self, me: Institution, run: RunRecord, spec: TaskSpec, links: RunLinks) -> None:
+    def __init__(self, me: Institution, run: RunRecord, spec: TaskSpec, links: RunLinks, beacon: bytes) -> None:
         self._me = me
         self._run = run
         self._spec = spec
         self._links = links
+        self._beacon = beacon
 
     async def prove(self) -> None:
         """Compute, agree and queue the proof. Raises RunFailed and PeerFailed; nothing is claimed on chain then."""
@@ -100,6 +102,8 @@ class Attempt:
             self._me.account,
             self._links,
             context=self._context(),
+            beacon=self._beacon,
+            session_key=session_key.issue(self._me.signer, self._context()),
             versions={part.party: datasets[part.dataset].descriptor for part in spec.inputs},
             data=await asyncio.to_thread(self._data, datasets),
             scratch=await asyncio.to_thread(self._scratch),

@@ -149,7 +149,7 @@ class Runs:
             await asyncio.to_thread(self._admit, run)
         elif event.name == "Started" and run.state == "admitted" and event["attempt"] == run.attempt:
             await asyncio.to_thread(self._store.advance, run.task, "running", phase="starting")
-            self._tasks[run.task] = asyncio.create_task(self._run(run, event["runBy"]))
+            self._tasks[run.task] = asyncio.create_task(self._run(run, event["runBy"], bytes.fromhex(event.block_hash[2:])))
         elif event.name == "ResultProved" and run.state in ("running", "proving"):
             if run.state == "running":
                 await asyncio.to_thread(self._store.advance, run.task, "proving")
@@ -263,7 +263,7 @@ class Runs:
         self._me.note("run", f"accepted attempt {attempt} of a {spec.workload} task", run.task, spec)
         return record
 
-    async def _run(self, run: RunRecord, run_by: int) -> None:
+    async def _run(self, run: RunRecord, run_by: int, beacon: bytes) -> None:
         spec = TaskSpec.parse(run.spec)
         self._store.remember(run.task, run_by=str(run_by).encode())
         log = LOG.bind(task=run.task, attempt=run.attempt)
@@ -271,7 +271,7 @@ class Runs:
         try:
             log.info("run starts")
             links = await self._peers.open(run.task, run.attempt, spec.digest(), spec.parties)
-            await Attempt(self._me, run, spec, links).prove()
+            await Attempt(self._me, run, spec, links, beacon).prove()
             log.info("run computed")
         except asyncio.CancelledError:
             failure = self._stopped.pop(run.task, None)

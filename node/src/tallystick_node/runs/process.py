@@ -29,6 +29,8 @@ async def run_worker(
     links: RunLinks,
     *,
     context: bytes,
+    beacon: bytes,
+    session_key: tuple[bytes, bytes],
     versions: Mapping[str, bytes],
     data: Mapping[str, Any] | None,
     scratch: Path,
@@ -37,8 +39,9 @@ async def run_worker(
     run_seconds: float,
     progress: Callable[[str, float], None],
 ) -> dict[str, Any]:
-    """Run one party's side in a process of its own. ``context`` names the attempt, ``versions`` the registered version of
-    every party's dataset; ``data``: path and columns of this party's, None for a receiver.
+    """Run one party's side in a process of its own. ``context`` names the attempt, ``beacon`` is what all parties know and none
+    chose, ``session_key`` a key of this party for the attempt with its voucher, ``versions`` the registered version of every
+    party's dataset; ``data``: path and columns of this party's, None for a receiver.
 
     The answer is the outcome of ``worker.run``. Raises RunFailed, or the PeerFailed of a link that is over. The worker is killed
     when it outlives ``run_seconds``, when a link is over, and when this coroutine is cancelled. Its connections stay open in this
@@ -51,6 +54,8 @@ async def run_worker(
         "spec": base64.b64encode(spec.to_bytes()).decode(),
         "party": account,
         "context": context.hex(),
+        "beacon": beacon.hex(),
+        "session_key": [part.hex() for part in session_key],
         "seconds": link_seconds,
         "versions": {party: version.hex() for party, version in versions.items()},
         "scratch": str(scratch),

@@ -27,6 +27,7 @@ from tallystick_node.engines.mpc.ring import OutOfRange
 from tallystick_node.engines.store import Store, StoreFull
 from tallystick_node.runs.confinement import confine
 from tallystick_node.runs.frames import Kind, pack
+from tallystick_node.runs.session_key import identity
 from tallystick_node.runs.sockets import SocketChannel, Sockets, Terms, shake_hands
 from tallystick_node.workloads.registry import workload_named
 
@@ -67,6 +68,7 @@ def run(job: dict[str, Any], pipe: Pipe) -> dict[str, Any]:
         columns = [Column.from_json(column) for column in job["columns"]]
         wanted = list(workload.columns(spec, party))
         table = open_table(Path(job["path"]), columns, Path(job["scratch"])).select(wanted)
+    key, voucher = job["session_key"]
     session = Session(
         index,
         {**channels},
@@ -75,6 +77,8 @@ def run(job: dict[str, Any], pipe: Pipe) -> dict[str, Any]:
         meter,
         lambda peer: channels[peer].wait(),
         Store(Path(job["scratch"])),
+        beacon=bytes.fromhex(job["beacon"]),
+        identity=identity(bytes.fromhex(key), bytes.fromhex(voucher), bytes.fromhex(job["context"]), spec.parties),
         versions={spec.parties.index(name): bytes.fromhex(version) for name, version in job["versions"].items()},
         kept=Path(job["kept"]),
     )

@@ -141,8 +141,11 @@ def task_lines(spec: TaskSpec) -> list[str]:
 
 
 def _provenance(spec: TaskSpec, values: Mapping[str, Any]) -> list[str]:
+    drawn = values["coordinators"]
+    by = f"drawn by block {drawn['block']}" if drawn["block"] else "by account"
     return [
         *task_lines(spec),
+        f"- The sums' coordinators, in turns, {by}: {', '.join(drawn['order'])}",
         f"- Digest of the model's numbers: {values['model']['digest']}",
         "",
         "Check it with `tally verify BUNDLE --result result.json --aggregate aggregate.bin` and",

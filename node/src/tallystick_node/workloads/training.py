@@ -2,7 +2,8 @@
 
 In every round each owner trains the common model on its rows; what is added up is masked, so that nobody sees another's change of
 the model, only the sum. Every owner commits to what it sends, and the task's proof shows on chain that the aggregates used are the
-sums of what was committed: nobody can drop, change or invent a contribution. No party serves: the rounds' coordinators take turns.
+sums of what was committed: nobody can drop, change or invent a contribution. No party serves: owners coordinate in turns, in an
+order that the chain gives.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tallystick.protocol.proof.projection_verified import Contribution
 from tallystick.protocol.task import PROJECTION_VERIFIED, TaskSpec, proposal_of
 
 from tallystick_node.engines.channel import ChannelError, ProtocolViolation, Session
+from tallystick_node.engines.fl.aggregation.base import coordinators
 from tallystick_node.engines.fl.aggregation.journal import Journal
 from tallystick_node.engines.fl.aggregation.secure import SecureSum
 from tallystick_node.engines.fl.client import Client
@@ -144,7 +146,7 @@ class Training(Workload):
         roots, contribution = _prove(session, owners, journal)
         commitments = ["" if root == bytes(ROOT) else canonical.text(root) for root in roots]
         receives = party in spec.receivers
-        values = _words(spec, parameters, trained)
+        values = _words(spec, parameters, trained) | {"coordinators": _order(spec, session, owners)}
         return Outcome(
             commitment=commitments[session.index],
             all_commitments=commitments,
@@ -231,7 +233,7 @@ def _files(spec: TaskSpec, trained: Trained, values: Mapping[str, Any], journal:
     files = {name: scratch / name for name in (MODEL, AGGREGATE, CARD)}
     files[MODEL].write_bytes(trained.parameters.save({"task": canonical.hex32(proposal_of(spec).id())}))
     files[CARD].write_text(card(spec, values), encoding="utf-8")
-    journal.move_sums(files[AGGREGATE])
+    journal.share_sums(files[AGGREGATE])
     return files
 
 
@@ -261,6 +263,12 @@ def _words(spec: TaskSpec, parameters: Parameters, trained: Trained) -> dict[str
             for each in trained.history
         ],
     }
+
+
+def _order(spec: TaskSpec, session: Session, owners: Sequence[int]) -> dict[str, Any]:
+    """Who coordinated: the block that the order was drawn by, and the owners in the order in which they took turns."""
+    drawn = coordinators(session, owners, 0)
+    return {"block": canonical.hex32(session.beacon) if session.beacon else None, "order": [spec.parties[each] for each in drawn]}
 
 
 def _quality(record: Record) -> str:

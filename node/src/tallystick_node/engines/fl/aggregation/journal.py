@@ -23,6 +23,15 @@ from tallystick_node.engines.fl.aggregation.whole import Whole
 _PIECE = 1 << 18  # entries read at a time
 
 
+def keep_names(folder: Path) -> None:
+    """Make the names in a folder last through a power failure, as they stand."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 class Journal:
     """The rounds of one task at one party. A journal that is opened again goes on where it was."""
 
@@ -31,6 +40,7 @@ class Journal:
         self._sent, self._sums = folder / "sent", folder / "sums"
         for path in (self._sent, self._sums):
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        keep_names(folder)
         self.rewind(min(self._sent.stat().st_size // 4, self._sums.stat().st_size // 8))
 
     @property
@@ -43,21 +53,22 @@ class Journal:
         fewer: what is missing would be zeros, and the proof one of other sums than were used."""
         if entries > self.entries:
             raise ValueError(f"a journal of {self.entries} entries cannot go back to {entries}")
-        os.truncate(self._sums, 8 * entries)
-        os.truncate(self._sent, 4 * entries)
+        for path, size in ((self._sums, 8), (self._sent, 4)):
+            with path.open("r+b") as file:
+                file.truncate(size * entries)
+                os.fsync(file.fileno())
 
     def append(self, sent: Words | None, whole: Whole) -> None:
-        """One round: the masked vector of this party that went into the sum, if one did, and the sum."""
-        entries = self.entries + len(whole)
-        if sent is None:
-            os.truncate(self._sent, 4 * entries)  # zeros
-        else:
-            if len(sent) != len(whole):
-                raise ValueError("what a party sent in a round is as long as the sum")
-            with self._sent.open("ab") as file:
-                file.write(np.ascontiguousarray(sent, np.uint32).data)
-        with self._sums.open("ab") as file:
-            file.write(np.ascontiguousarray(whole, np.uint64).data)
+        """One round: the masked vector of this party that went into the sum, if one did, and the sum. It lasts: a power failure
+        after this takes nothing of it."""
+        if sent is not None and len(sent) != len(whole):
+            raise ValueError("what a party sent in a round is as long as the sum")
+        mine = np.zeros(len(whole), np.uint32) if sent is None else sent
+        for path, words, kind in ((self._sent, mine, np.uint32), (self._sums, whole, np.uint64)):
+            with path.open("ab") as file:
+                file.write(np.ascontiguousarray(words, kind).data)
+                file.flush()
+                os.fsync(file.fileno())
 
     def roots(self) -> tuple[bytes, bytes]:
         """The roots of all that this party sent and of all sums: its commitment, and the aggregate's."""
@@ -69,9 +80,11 @@ class Journal:
         projector = Projector(at)
         return projector.project(self._pieces(self._sent, np.uint32)), projector.project(self._pieces(self._sums, np.uint64))
 
-    def move_sums(self, path: Path) -> None:
-        """Give the file of all sums, whose root is the aggregate's, to a receiver; the journal is over."""
-        self._sums.replace(path)
+    def share_sums(self, path: Path) -> None:
+        """Give the file of all sums, whose root is the aggregate's, to a receiver, without a copy: under a second name. The journal
+        keeps it, for an attempt after one that failed with all rounds done; what is written to either afterwards is in both."""
+        path.unlink(missing_ok=True)
+        path.hardlink_to(self._sums)
 
     @staticmethod
     def _pieces(path: Path, kind: type[np.generic]) -> Iterator[NDArray[Any]]:

@@ -94,13 +94,14 @@ class Projector:
 
     def _piece(self, piece: NDArray[Any]) -> list[int]:
         words = piece.dtype == np.uint32
-        if not words and piece.size and int(piece.max()) >= ENTRY:
-            raise Accused(None, f"an entry of the aggregate is not below 2^{ENTRY.bit_length() - 1}")
         weights = [1 << (_LIMB * limb) for limb in range(_LIMBS)]
         if not words:
             weights += [weight << 32 for weight in weights]
         sums = np.zeros((-(-len(piece) // _BLOCK), POINTS, len(weights)), np.uint64)
-        (_words if words else _wholes)(sums, np.ascontiguousarray(piece), self._limbs)
+        if words:
+            _words(sums, np.ascontiguousarray(piece), self._limbs)
+        elif not _wholes(sums, np.ascontiguousarray(piece), self._limbs):
+            raise Accused(None, f"an entry of the aggregate is not below 2^{ENTRY.bit_length() - 1}")
         sums %= np.uint64(MODULUS)
         (parts,) = field.combine([[weight % MODULUS for weight in weights]], [sums[:, :, term] for term in range(len(weights))])
         total = [0] * POINTS
@@ -134,10 +135,13 @@ def _words(sums: NDArray[np.uint64], words: NDArray[np.uint32], limbs: NDArray[n
 
 
 @compiled
-def _wholes(sums: NDArray[np.uint64], entries: NDArray[np.uint64], limbs: NDArray[np.uint32]) -> None:
-    """The same of the low and then of the high words of each block of whole numbers."""
+def _wholes(sums: NDArray[np.uint64], entries: NDArray[np.uint64], limbs: NDArray[np.uint32]) -> bool:
+    """The same of the low and then of the high words of each block of whole numbers. Whether all are small enough for it."""
+    every = np.uint64(0)
     for block in range(len(sums)):
         piece = entries[block * _BLOCK : (block + 1) * _BLOCK]
+        for k in range(len(piece)):
+            every |= piece[k]
         for place in range(POINTS):
             low, middle, high = np.uint64(0), np.uint64(0), np.uint64(0)
             above_low, above_middle, above_high = np.uint64(0), np.uint64(0), np.uint64(0)
@@ -152,3 +156,4 @@ def _wholes(sums: NDArray[np.uint64], entries: NDArray[np.uint64], limbs: NDArra
                 above_high += above * three
             sums[block, place, 0], sums[block, place, 1], sums[block, place, 2] = low, middle, high
             sums[block, place, 3], sums[block, place, 4], sums[block, place, 5] = above_low, above_middle, above_high
+    return bool(every < np.uint64(ENTRY))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 
@@ -19,6 +20,8 @@ from tallystick_node.engines.fl.aggregation.observer import Observer
 from tallystick_node.engines.fl.aggregation.turn import Links, Turn
 from tallystick_node.engines.fl.aggregation.whole import Whole
 from tallystick_node.engines.security import SecurityStatement
+
+BEACON = 32  # bytes of a beacon's digest
 
 
 class SecureSum(Keyed):
@@ -76,7 +79,8 @@ class SecureSum(Keyed):
         if session.index in members:
             check_summand(vector)
         everyone = self._dropped == 0  # has to stay
-        self.enter(session, round, self._own(session).announced, None if everyone else self._lost)
+        announced = self._own(session).announced + hashlib.sha256(session.beacon).digest()
+        self.enter(session, round, announced, None if everyone else self._lost)
         plan_, links = self.plan(len(members)), Links(session, self._lost, patient=everyone)
         order = [member for member in coordinators(session, members, round) if member not in self._gone][: plan_.dropped + 1]
         for number, coordinator in enumerate(order):
@@ -119,8 +123,13 @@ class SecureSum(Keyed):
         )
 
     def take(self, session: Session, peer: int, announced: bytes) -> None:
-        """See :meth:`Keyed.take`."""
-        self._signers.meet(peer, announced)
+        """See :meth:`Keyed.take`. Raises ChannelError when the peer has another beacon, and so other coordinators: a chain that was
+        re-organised is nobody's fault."""
+        if announced[-BEACON:] != hashlib.sha256(session.beacon).digest():
+            raise ChannelError(
+                peer, "draws coordinators by another block than this party: one of the two read a chain that was left"
+            )
+        self._signers.meet(peer, announced[:-BEACON])
 
     def _own(self, session: Session) -> Credential:
         if self._credential is None:
