@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tallystick_node.engines.channel import ProtocolViolation, local_sessions, receive_array, send_array
 from tallystick_node.engines.mpc.prss import Stream
+from tallystick_node.engines.ot.rows import RowReceiver, RowSender
 from tallystick_node.engines.ot.silent import checked, code, forest
 from tallystick_node.engines.ot.silent.checked import CHECK, checked_vole_receive, checked_vole_send
 from tallystick_node.engines.ot.silent.code import Code
@@ -25,8 +26,10 @@ from tallystick_node.engines.ot.silent.field import (
     polynomial,
 )
 from tallystick_node.engines.ot.silent.forest import Forests, sides
+from tallystick_node.engines.ot.silent.pads import Pads, lowest_bits
 from tallystick_node.engines.ot.silent.shape import LEAST_DEPTH, MOST, TREES, Shape, shape
 from tallystick_node.engines.ot.silent.sparse import SparseSender
+from tallystick_node.engines.ot.silent.supply import SupplyReceiver, SupplySender
 from tallystick_node.engines.ot.silent.vole import vole_receive, vole_send
 from unit.engines.conftest import run_parties
 
@@ -186,6 +189,50 @@ def test_the_code_is_as_it_is_described(field) -> None:
         assert Code(b"c").compress(field, vector[:, 0].copy(), 470).tolist() == [value % 2**64 for value in expected]
 
 
+def test_no_few_outputs_add_up_to_little_of_the_noise() -> None:
+    """A smoke test for low weight, of the matrix itself for a short vector: no row, no sum of two rows and none of a sample of
+    three has anything near the 0.07 N places of :mod:`shape`, nor does elimination find such a sum."""
+    size, count = 960, 480
+    columns = np.zeros((size, 2), np.uint64)
+    matrix = np.zeros((count, size), np.uint8)
+    for start in range(0, size, 64):
+        columns[:] = 0
+        columns[np.arange(start, start + 64), 0] = np.uint64(1) << np.arange(64, dtype=np.uint64)
+        found = Code(b"").compress(BITS, columns.copy(), count)[:, 0]
+        matrix[:, start : start + 64] = np.unpackbits(np.ascontiguousarray(found).view(np.uint8), bitorder="little").reshape(
+            count, 64
+        )
+    least = 0.07 * size
+    assert matrix.sum(axis=1).min() > 2 * least
+    signs = 1.0 - 2.0 * matrix.astype(np.float32)
+    agreeing = signs @ signs.T  # size less twice the weight of the sum
+    np.fill_diagonal(agreeing, 0)
+    assert (size - agreeing.max()) / 2 > 2 * least
+    for _ in range(20):
+        some = matrix[ORDER.permutation(count)[:300]]
+        triples = some[:100, None] ^ some[None, 100:200] ^ some[200:300][ORDER.integers(0, 100)]
+        assert triples.sum(axis=2).min() > least
+    for _ in range(3):  # information-set decoding of weight one: systematic in random places, every row a codeword
+        assert reduced(matrix[:, ORDER.permutation(size)]).sum(axis=1).min() > least
+
+
+def reduced(matrix: np.ndarray) -> np.ndarray:
+    """Rows of the reduced echelon form over GF(2)."""
+    matrix, row = matrix.copy(), 0
+    for column in range(matrix.shape[1]):
+        pivots = np.flatnonzero(matrix[row:, column])
+        if not len(pivots):
+            continue
+        matrix[[row, row + pivots[0]]] = matrix[[row + pivots[0], row]]
+        others = np.flatnonzero(matrix[:, column])
+        others = others[others != row]
+        matrix[others] ^= matrix[row]
+        row += 1
+        if row == len(matrix):
+            break
+    return matrix[:row]
+
+
 def test_codes_of_different_sessions_differ() -> None:
     vector = some_words(960)
     assert (Code(b"a").compress(WORDS, vector.copy(), 470) != Code(b"b").compress(WORDS, vector.copy(), 470)).any()
@@ -225,6 +272,91 @@ def test_evaluations_are_uniform_and_fresh() -> None:
         assert abs(columns.mean(axis=0) - 0.5).max() < 0.0125  # 5.6 standard deviations of a column
         assert len(np.unique(words)) == words.size
     assert (runs[0][0][0] != runs[1][0][0]).all()
+
+
+# -- supplies over small fields
+
+
+def supplies(field, counts):
+    """The multiples of delta, and both sides' blocks for each count."""
+
+    def sender(session):
+        supply = SupplySender(session, 1, RowSender(session, 1, b"", one=NIBBLES.bits), field)
+        return supply.multiples, [supply.take(count) for count in counts]
+
+    def receiver(session):
+        supply = SupplyReceiver(session, 0, RowReceiver(session, 0, b""), field)
+        return [supply.take(count) for count in counts]
+
+    (times, given), got = between(sender, receiver)
+    return times, given, got
+
+
+@pytest.mark.parametrize("field", [NIBBLES, BITS])
+@given(counts=st.lists(st.sampled_from([0, 1, 2, 63, 64, 65, 4799, 4800, 4801, 10_000]), min_size=1, max_size=4))
+@settings(max_examples=3, deadline=None)
+def test_supplies_differ_by_a_multiple_of_delta(field, counts) -> None:
+    times, given, got = supplies(field, counts)
+    assert len(times) == 1 << field.bits
+    assert times[1, 0] & np.uint64(15) == 1
+    for q, blocks, count in zip(given, got, counts, strict=True):
+        u = (blocks[:, 0] & np.uint64((1 << field.bits) - 1)).astype(int)
+        assert q.shape == (count, 2)
+        assert (blocks == q ^ times[u]).all()
+    together = np.concatenate(given)
+    assert len(np.unique(together, axis=0)) == len(together)
+
+
+@pytest.mark.parametrize("field", [NIBBLES, BITS])
+def test_what_a_supply_chooses_is_uniform(field) -> None:
+    """All elements as often, alone and in pairs of neighbours; the other bits of blocks balanced on both sides."""
+    _, (given,), (got,) = supplies(field, [60_000])
+    size = 1 << field.bits
+    u = (got[:, 0] & np.uint64(size - 1)).astype(int)
+    for seen in (np.bincount(u, minlength=size), np.bincount(size * u[:-1] + u[1:], minlength=size * size)):
+        expected = seen.sum() / len(seen)
+        excess = ((seen - expected) ** 2 / expected).sum() - (len(seen) - 1)
+        assert abs(excess) < 6 * (2 * (len(seen) - 1)) ** 0.5 + 12  # chi square, far out in its tails
+    for blocks in (given, got, given[1:] ^ given[:-1]):
+        columns = np.unpackbits(np.ascontiguousarray(blocks).view(np.uint8), axis=1, bitorder="little")[:, field.bits :]
+        assert abs(columns.mean(axis=0) - 0.5).max() < 0.0125
+
+
+def test_what_a_supply_costs() -> None:
+    """Batches grow with what was made before, and are paid as sparse.py says."""
+
+    def sender(session):
+        supply = SupplySender(session, 1, RowSender(session, 1, b"", one=NIBBLES.bits), NIBBLES)
+        sizes = []
+        for count in (1, 4799, 1, 9599, 20_000):
+            before = session.meter.steps.get(forest.STEP)
+            before = before.bytes if before else 0
+            supply.take(count)
+            sizes.append(session.meter.steps[forest.STEP].bytes - before)
+        return sizes
+
+    def receiver(session):
+        supply = SupplyReceiver(session, 0, RowReceiver(session, 0, b""), NIBBLES)
+        for count in (1, 4799, 1, 9599, 20_000):
+            supply.take(count)
+
+    sizes, _ = between(sender, receiver)
+    assert sizes == [16 * TREES * (depth + 2) if depth else 0 for depth in (4, 0, 4, 5, 6)]
+
+
+def test_pads_are_low_bits_of_a_permutation() -> None:
+    blocks, shifts = some_words(64 * 67, 2), some_words(3, 2)
+    pads = Pads(b"c", 1)
+    found = pads(blocks, shifts)
+    for i, shift in itertools.product((0, 1, 63, 64, 64 * 65 + 3), range(3)):
+        block = blocks[i] ^ shifts[shift]
+        hashed = int(np.frombuffer(pads._cipher.update(block.tobytes()), np.uint64)[0] ^ block[0])
+        for plane in range(2):
+            assert int(found[shift, plane, i // 64]) >> i % 64 & 1 == hashed >> plane & 1
+            assert int(lowest_bits(blocks, 2)[plane, i // 64]) >> i % 64 & 1 == int(blocks[i, 0]) >> plane & 1
+    assert (pads(blocks) == pads(blocks, np.zeros((1, 2), np.uint64))).all()
+    assert (Pads(b"c", 0)(blocks) != pads(blocks)).any()
+    assert abs(np.unpackbits(found.view(np.uint8)).mean() - 0.5) < 0.02
 
 
 # -- cheaters
@@ -267,13 +399,13 @@ def outcome(cheater, step, change, number=0, steps=HONEST):
 
 def brazen(session, peer, count):
     """A sender that opens whatever it hears, and does not look for what the receiver does."""
-    sender = SparseSender(session, peer, checked._LABEL, BLOCKS)
-    leaves = sender.vector(shape(count))
-    mask = packed(BLOCKS, sender.rows(128)[None])
+    rows = RowSender(session, peer, checked._LABEL)
+    leaves = SparseSender(session, peer, checked._LABEL, rows).vector(BLOCKS, shape(count))
+    mask = packed(BLOCKS, rows.rows(128)[None])
     session.channels[peer].mark(CHECK)
     point, told = receive_array(session, peer, (2, 2), CHECK)
     value = mask ^ polynomial(leaves, multiples(point, BLOCKS))
-    add_block_product(value, told[None], multiples(sender.delta, BLOCKS))
+    add_block_product(value, told[None], multiples(rows.delta, BLOCKS))
     send_array(session, peer, np.frombuffer(checked._commitment(session, bytes(32), value), np.uint8))
     receive_array(session, peer, (1, 2), CHECK)
     send_array(session, peer, np.zeros(32, np.uint8))
@@ -329,8 +461,8 @@ def test_a_guess_at_the_noise_fails_half_the_time() -> None:
         message[16 * (LEAST_DEPTH - 1)] ^= 1
         return message
 
-    found = [outcome(0, forest.STEP, change, steps=(brazen, checked_vole_receive)) for _ in range(24)]
-    assert 2 <= sum(isinstance(each, ProtocolViolation) for each in found) <= 22  # outside with probability 3e-6
+    found = [outcome(0, forest.STEP, change, steps=(brazen, checked_vole_receive)) for _ in range(16)]
+    assert 1 <= sum(isinstance(each, ProtocolViolation) for each in found) <= 15  # outside with probability 3e-5
     assert all(isinstance(each, ProtocolViolation | tuple) for each in found)
 
 

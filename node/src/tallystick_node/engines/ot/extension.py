@@ -55,12 +55,13 @@ def security() -> SecurityStatement:
 
 
 class OtSender:
-    """The sender's side. Constructing it makes the base transfers with ``peer``, about 0.1 s once."""
+    """The sender's side, from ``rows`` where others use them too. Without, constructing it makes the base transfers with ``peer``,
+    about 0.1 s once."""
 
-    def __init__(self, session: Session, peer: int) -> None:
+    def __init__(self, session: Session, peer: int, rows: RowSender | None = None) -> None:
         self._session = session
         self._peer = peer
-        self._rows = RowSender(session, peer, _LABEL)
+        self._rows = rows or RowSender(session, peer, _LABEL)
         self._hash = Hash(session.context, _LABEL + session.index.to_bytes(4, "big"))
         self._used = 0
 
@@ -104,12 +105,12 @@ class OtSender:
 
 
 class OtReceiver:
-    """The receiver's side. Constructing it makes the base transfers with ``peer``. Choices are 0 or 1, as uint8."""
+    """The receiver's side, likewise. Choices are 0 or 1, as uint8."""
 
-    def __init__(self, session: Session, peer: int) -> None:
+    def __init__(self, session: Session, peer: int, rows: RowReceiver | None = None) -> None:
         self._session = session
         self._peer = peer
-        self._rows = RowReceiver(session, peer, _LABEL)
+        self._rows = rows or RowReceiver(session, peer, _LABEL)
         self._hash = Hash(session.context, _LABEL + peer.to_bytes(4, "big"))
         self._used = 0
 

@@ -5,17 +5,22 @@ that of a, of b, and of the carry of their low 63 bits, which is whether a's are
 a tree of ANDs, :mod:`forks`). Truncation never wraps by chance: for x + 2^62 in [0, 2^63) the sum wraps exactly when a or b has its
 top bit, w = 1 - n_a n_b with n = 1 - top bit, and n_a n_b is one correlated transfer. Ring products come from :mod:`lattice`.
 
-Security: semi-honest, either party; under the assumptions of :mod:`tallystick_node.engines.ot.extension`, whose transfers are
-secure against malicious parties but do not make the rest so, and, for products, ring learning with errors.
+Security: semi-honest, either party; under dual learning parity with regular noise for what comparisons and ANDs use up
+(:mod:`tallystick_node.engines.ot.silent.shape`; blocks have 124 unknown bits of delta), under the assumptions of
+:mod:`tallystick_node.engines.ot.extension`, whose transfers are secure against malicious parties but do not make the rest so, and,
+for products, ring learning with errors.
 
-| method | transfers for each element | bytes, both parties, beside the transfers' 4 | rounds beside theirs |
+Transfers take 4 bytes, silent correlations 0.12 to 0.14 where a batch of the largest size is used up (both together, in
+:mod:`tallystick_node.engines.ot.silent.supply`):
+
+| method | for each element | bytes beside those, both parties | rounds beside theirs |
 |---|---|---|---|
-| ``truncate`` | 1 | 4 | 1 |
-| ``negative`` | 64 one way, 15 each way | 64 + 2 * 44/8 | 5 |
-| ``decompose`` | 256 each way | 2 * (16 + 72) | 7 |
-| ``to_arithmetic`` | 1 | 8 | 1 |
-| ``and_`` | 1 each way for each bit | 4 for each byte of the words | 1 |
-| ``shuffle`` of 2^k rows of c words | 2 k - 1 | 16 c (2 k - 1) | 4 k - 2 |
+| ``truncate`` | 1 transfer | 4 | 1 |
+| ``negative`` | 16 silent correlations one way, 15 each way | 64.1 + 2 * 44/8 | 6 |
+| ``decompose`` | 256 silent correlations each way | 2 * (16 + 72) | 7 |
+| ``to_arithmetic`` | 1 transfer | 8 | 1 |
+| ``and_`` | 1 silent correlation each way for each bit | 4 for each byte of the words | 1 |
+| ``shuffle`` of 2^k rows of c words | 2 k - 1 transfers | 16 c (2 k - 1) | 4 k - 2 |
 """
 
 from __future__ import annotations
@@ -39,8 +44,13 @@ from tallystick_node.engines.mpc.protocol import Binary, Shares
 from tallystick_node.engines.mpc.prss import SEED, Stream, blocks
 from tallystick_node.engines.mpc.ring import Ring
 from tallystick_node.engines.ot.extension import OtReceiver, OtSender
+from tallystick_node.engines.ot.rows import RowReceiver, RowSender
+from tallystick_node.engines.ot.silent.field import BITS, NIBBLES
+from tallystick_node.engines.ot.silent.pads import Pads
+from tallystick_node.engines.ot.silent.supply import SupplyReceiver, SupplySender
 from tallystick_node.engines.security import SecurityStatement
 
+_LABEL = b"additive sharing"
 _TOP = np.uint64(63)
 _LOW = np.uint64((1 << 63) - 1)
 _OFFSET = np.uint64(1 << 62)
@@ -53,10 +63,15 @@ class ObliviousCorrelations(Correlations):
         """Makes the base transfers in both directions."""
         peer = 1 - session.index
         if session.index == 0:
-            self.sender, self.receiver = OtSender(session, peer), OtReceiver(session, peer)
+            given, got = RowSender(session, peer, _LABEL, one=NIBBLES.bits), RowReceiver(session, peer, _LABEL)
         else:
-            self.receiver, self.sender = OtReceiver(session, peer), OtSender(session, peer)
-        self._forks = Forks(self.sender, self.receiver, first=session.index == 0)
+            got, given = RowReceiver(session, peer, _LABEL), RowSender(session, peer, _LABEL, one=NIBBLES.bits)
+        self.sender, self.receiver = OtSender(session, peer, given), OtReceiver(session, peer, got)
+        self.pads = Pads(session.context, session.index), Pads(session.context, peer)
+        supplies = SupplySender(session, peer, given, BITS), SupplyReceiver(session, peer, got, BITS)
+        self._forks = Forks(*supplies, self.pads, first=session.index == 0)
+        self.digits_offered = SupplySender(session, peer, given, NIBBLES)
+        self.digits_chosen = SupplyReceiver(session, peer, got, NIBBLES)
         self._products = Products(session)
 
     def triples(self, count: int) -> Triple:
@@ -94,13 +109,15 @@ class ObliviousAdditive(Additive):
             adversary="semi-honest",
             corruptions=1,
             parties=2,
-            computational_bits=128,
+            computational_bits=124,
             statistical_bits=38,
             trusted=(),
             learns={"computing party": "nothing"},
             references=(
                 "D. Beaver, CRYPTO 1991",
                 "L. Roy, SoftSpokenOT, CRYPTO 2022",
+                "E. Boyle et al., Efficient two-round OT extension and silent non-interactive secure computation, CCS 2019",
+                "S. Raghuraman, P. Rindal and T. Tanguy, CRYPTO 2023: dual learning parity with regular noise",
                 "D. Rathee et al., CrypTFlow2, CCS 2020, section 3",
                 "P. Mohassel and S. Sadeghian, EUROCRYPT 2013, section 3.1",
                 "Z. Huang, W. Lu, C. Hong and J. Ding, Cheetah, USENIX Security 2022, section 3",
@@ -139,9 +156,11 @@ class ObliviousAdditive(Additive):
         for block in blocks(given.size, CHUNK):
             low = given[block] & _LOW
             if self.index == 0:
-                larger, equal = digits.offer(self.session, 1, self._correlations.sender, low)
+                source = self._correlations.digits_offered
+                larger, equal = digits.offer(self.session, 1, source, self._correlations.pads[0], low)
             else:
-                larger, equal = digits.choose(self.session, 0, self._correlations.receiver, low ^ _LOW)
+                goal = self._correlations.digits_chosen
+                larger, equal = digits.choose(self.session, 0, goal, self._correlations.pads[1], low ^ _LOW)
             carry = planes.to_bits(self._carry(larger, equal, "negative"), low.size)
             out[block] = (given[block] >> _TOP).astype(np.uint8) ^ carry
         return Binary((out.reshape(secret.shape),))

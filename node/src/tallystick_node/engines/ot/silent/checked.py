@@ -24,6 +24,7 @@ import secrets
 import numpy as np
 
 from tallystick_node.engines.channel import ProtocolViolation, Session, receive_array, send_array
+from tallystick_node.engines.ot.rows import RowReceiver, RowSender
 from tallystick_node.engines.ot.silent.code import Code
 from tallystick_node.engines.ot.silent.field import BLOCKS, Words, add_block_product, multiples, packed, polynomial
 from tallystick_node.engines.ot.silent.shape import shape
@@ -37,29 +38,29 @@ _DIGEST = 32
 
 def checked_vole_send(session: Session, peer: int, count: int) -> tuple[Words, Words]:
     """Delta, of two words, and b, of shape (count, 2). Raises ProtocolViolation when the peer cheats."""
-    sender = SparseSender(session, peer, _LABEL, BLOCKS)
-    leaves = sender.vector(shape(count))
-    mask = packed(BLOCKS, sender.rows(BLOCKS.bits)[None])
+    rows = RowSender(session, peer, _LABEL)
+    leaves = SparseSender(session, peer, _LABEL, rows).vector(BLOCKS, shape(count))
+    mask = packed(BLOCKS, rows.rows(BLOCKS.bits)[None])
     session.channels[peer].mark(CHECK)
     point, told = receive_array(session, peer, (2, 2), CHECK)
     value = mask ^ polynomial(leaves, multiples(point, BLOCKS))
-    add_block_product(value, told[None], multiples(sender.delta, BLOCKS))
+    add_block_product(value, told[None], multiples(rows.delta, BLOCKS))
     salt = secrets.token_bytes(_DIGEST)
     send_array(session, peer, np.frombuffer(_commitment(session, salt, value), np.uint8))
     theirs = receive_array(session, peer, (1, 2), CHECK)
     if not hmac.compare_digest(theirs.tobytes(), value.tobytes()):
         raise ProtocolViolation(peer, CHECK, "its vector is not the one that it told of")
     send_array(session, peer, np.frombuffer(salt, np.uint8))
-    return sender.delta, Code(session.context).compress(BLOCKS, leaves, count)
+    return rows.delta, Code(session.context).compress(BLOCKS, leaves, count)
 
 
 def checked_vole_receive(session: Session, peer: int, count: int) -> tuple[Words, Words]:
     """The vector a and c = b + delta a, both of shape (count, 2). Raises ProtocolViolation when the peer cheats."""
     form = shape(count)
-    receiver = SparseReceiver(session, peer, _LABEL, BLOCKS)
-    noise = receiver.vector(form)
+    rows = RowReceiver(session, peer, _LABEL)
+    noise = SparseReceiver(session, peer, _LABEL, rows).vector(BLOCKS, form)
     element = np.frombuffer(secrets.token_bytes(16), np.uint64)
-    mask = packed(BLOCKS, receiver.rows(np.unpackbits(element.view(np.uint8), bitorder="little"))[None])
+    mask = packed(BLOCKS, rows.rows(np.unpackbits(element.view(np.uint8), bitorder="little"))[None])
     session.channels[peer].mark(CHECK)
     vector = np.zeros((form.size, 2), np.uint64)
     vector[noise.places] = noise.elements

@@ -1,7 +1,7 @@
 """The expand-convolute code that spreads the noise (Raghuraman, Rindal and Tanguy, CRYPTO 2023), in systematic form.
 
-A vector v of N places becomes ``count`` correlations: v[i] plus 21 places of the convolution of all of v behind the first
-``count``, one from each of 21 segments of equal length (a regular expander). In the convolution each place becomes
+A vector v of N places becomes ``count`` correlations: v[i] plus 11 places of the convolution of all of v behind the first
+``count``, one from each of 11 segments of equal length (a regular expander). In the convolution each place becomes
 
     y_i = X (x_i + y_{i-28}) + a random sum of y_j for the 24 to 27 j < i that are in i's block of four or the six before it:
 
@@ -26,7 +26,7 @@ from tallystick_node.engines.compiled import compiled
 from tallystick_node.engines.mpc.prss import Stream
 from tallystick_node.engines.ot.silent.field import Field, Words, block_times_x, word_times_x
 
-WEIGHT = 21
+WEIGHT = 11
 ROUNDS = 2
 
 _RING = 8  # blocks of four places whose sums are kept: the last seven and the present one

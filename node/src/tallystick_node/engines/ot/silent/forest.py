@@ -18,7 +18,7 @@ import hashlib
 import secrets
 
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from numpy.typing import NDArray
 
 from tallystick_node.engines.channel import Session, receive_array, send_array
@@ -31,7 +31,7 @@ STEP = "silent trees"
 
 _PIECE = 1 << 12  # nodes at a time: 64 KiB
 _SLACK = 1  # blocks: OpenSSL's binding wants up to 15 bytes more than it fills
-_INNER, _LEFT, _RIGHT = b"inner", b"left", b"right"
+ALL = np.uint64((1 << 64) - 1)
 _NOTHING = np.zeros(2, np.uint64)
 
 Holes = NDArray[np.int64]
@@ -45,11 +45,13 @@ class Forests:
         self._session, self._peer = session, peer
         domain = session.context + grower.to_bytes(4, "big") + label
         self._hash = Hash(domain, b"silent sums")
-        self._inner, self._left, self._right = (_Permutation(domain, label) for label in (_INNER, _LEFT, _RIGHT))
+        self._inner, self._left, self._right = (_permutation(domain, label) for label in (b"inner", b"left", b"right"))
+        self._given, *self._made = (np.empty((_PIECE + _SLACK, 2), np.uint64) for _ in range(3))
         self._used = 0
 
-    def grow(self, shape: Shape, rows: Words, delta: Words) -> Words:
-        """All leaves, of shape (size, 2), from a row for each level of each tree, of shape (trees, depth, 2)."""
+    def grow(self, shape: Shape, rows: Words, delta: Words, keep: np.uint64 = ALL) -> Words:
+        """All leaves, of shape (size, 2), from a row for each level of each tree, of shape (trees, depth, 2); of their first words
+        only the bits of ``keep``."""
         trees, depth = shape.trees, shape.depth
         nodes = np.frombuffer(bytearray(secrets.token_bytes(16 * trees)), np.uint64).reshape(trees, 1, 2)
         sums = np.empty((trees, depth + 1, 2), np.uint64)
@@ -58,7 +60,7 @@ class Forests:
         for level in range(1, depth - 1):
             nodes = self._level(nodes)
             sums[:, level] = rows[:, level] ^ total(nodes, 0, 2)
-        leaves = self._leaves(nodes)
+        leaves = self._leaves(nodes, keep)
         for side, shift in enumerate((_NOTHING, delta)):
             masks = self._hash(rows[:, depth - 1], self._used, shift)
             sums[:, depth - 1 + side] = masks ^ total(leaves, side, 2)
@@ -66,7 +68,7 @@ class Forests:
         send_array(self._session, self._peer, sums)
         return leaves.reshape(-1, 2)
 
-    def puncture(self, shape: Shape, rows: Words, holes: Holes) -> Words:
+    def puncture(self, shape: Shape, rows: Words, holes: Holes, keep: np.uint64 = ALL) -> Words:
         """The leaves but for number ``holes[i]`` of tree i, which is zero. The rows are those of :func:`sides`."""
         trees, depth = shape.trees, shape.depth
         sums = receive_array(self._session, self._peer, (trees, depth + 1, 2), STEP)
@@ -82,7 +84,7 @@ class Forests:
             if level == 0:
                 nodes = np.zeros((trees, 2, 2), np.uint64)
             else:
-                nodes = self._level(nodes) if level < depth - 1 else self._leaves(nodes)
+                nodes = self._level(nodes) if level < depth - 1 else self._leaves(nodes, keep)
             known = 2 * path + beside[:, level]
             path = 2 * path + 1 - beside[:, level]
             nodes[each, path] = nodes[each, known] = 0
@@ -92,13 +94,23 @@ class Forests:
     def _level(self, nodes: Words) -> Words:
         """The children of every node."""
         out = np.empty((nodes.shape[0], 2 * nodes.shape[1], 2), np.uint64)
-        self._inner.children(nodes.reshape(-1, 2), out.reshape(-1, 2))
+        flat, given, (made, _) = nodes.reshape(-1, 2), self._given, self._made
+        for start in range(0, len(flat), _PIECE):
+            piece = flat[start : start + _PIECE]
+            _spread(piece, given)
+            _permute(self._inner, given, made, len(piece))
+            _half(piece, given, made, out.reshape(-1, 2)[2 * start : 2 * (start + len(piece))])
         return out
 
-    def _leaves(self, nodes: Words) -> Words:
+    def _leaves(self, nodes: Words, keep: np.uint64) -> Words:
         out = np.empty((nodes.shape[0], 2 * nodes.shape[1], 2), np.uint64)
-        for side, permutation in enumerate((self._left, self._right)):
-            permutation.hashes(nodes.reshape(-1, 2), out.reshape(-1, 2), side)
+        flat, given, (left, right) = nodes.reshape(-1, 2), self._given, self._made
+        for start in range(0, len(flat), _PIECE):
+            size = len(flat[start : start + _PIECE])
+            _spread(flat[start : start + size], given)
+            _permute(self._left, given, left, size)
+            _permute(self._right, given, right, size)
+            _both(given, left, right, keep, out.reshape(-1, 2)[2 * start : 2 * (start + size)])
         return out
 
 
@@ -115,28 +127,13 @@ def total(nodes: Words, first: int, step: int) -> Words:
     return out
 
 
-class _Permutation:
-    def __init__(self, domain: bytes, label: bytes) -> None:
-        key = hashlib.sha256(b"tallystick/ot/silent/tree/v1" + len(domain).to_bytes(4, "big") + domain + label).digest()[:16]
-        self._cipher = Cipher(algorithms.AES128(key), modes.ECB()).encryptor()  # noqa: S305 - a permutation, not encryption
-        self._given, self._made = (np.empty((_PIECE + _SLACK, 2), np.uint64) for _ in range(2))
+def _permutation(domain: bytes, label: bytes) -> CipherContext:
+    key = hashlib.sha256(b"tallystick/ot/silent/tree/v1" + len(domain).to_bytes(4, "big") + domain + label).digest()[:16]
+    return Cipher(algorithms.AES128(key), modes.ECB()).encryptor()  # noqa: S305 - a permutation, not encryption
 
-    def children(self, nodes: Words, out: Words) -> None:
-        for start in range(0, len(nodes), _PIECE):
-            piece = nodes[start : start + _PIECE]
-            self._permute(piece)
-            _half(piece, self._given, self._made, out[2 * start : 2 * (start + len(piece))])
 
-    def hashes(self, nodes: Words, out: Words, side: int) -> None:
-        for start in range(0, len(nodes), _PIECE):
-            piece = nodes[start : start + _PIECE]
-            self._permute(piece)
-            _one(self._given, self._made, out[2 * start : 2 * (start + len(piece))], side)
-
-    def _permute(self, piece: Words) -> None:
-        _spread(piece, self._given)
-        size = len(piece)
-        self._cipher.update_into(self._given[:size].view(np.uint8).data, self._made[: size + _SLACK].view(np.uint8).data)
+def _permute(cipher: CipherContext, given: Words, made: Words, size: int) -> None:
+    cipher.update_into(given[:size].view(np.uint8).data, made[: size + _SLACK].view(np.uint8).data)
 
 
 @compiled
@@ -155,10 +152,12 @@ def _half(nodes: Words, given: Words, made: Words, out: Words) -> None:
 
 
 @compiled
-def _one(given: Words, made: Words, out: Words, side: int) -> None:
+def _both(given: Words, left: Words, right: Words, keep: np.uint64, out: Words) -> None:
     for i in range(len(out) // 2):
-        out[2 * i + side, 0] = given[i, 0] ^ made[i, 0]
-        out[2 * i + side, 1] = given[i, 1] ^ made[i, 1]
+        out[2 * i, 0] = (given[i, 0] ^ left[i, 0]) & keep
+        out[2 * i, 1] = given[i, 1] ^ left[i, 1]
+        out[2 * i + 1, 0] = (given[i, 0] ^ right[i, 0]) & keep
+        out[2 * i + 1, 1] = given[i, 1] ^ right[i, 1]
 
 
 @compiled

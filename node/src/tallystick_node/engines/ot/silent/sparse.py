@@ -17,13 +17,12 @@ import secrets
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tallystick_node.engines.channel import Session, receive_array, send_array
 from tallystick_node.engines.mpc.prss import SEED, Stream
 from tallystick_node.engines.ot.rows import RowReceiver, RowSender
 from tallystick_node.engines.ot.silent.field import Field, Words, packed
-from tallystick_node.engines.ot.silent.forest import STEP, Forests, Holes, sides, total
+from tallystick_node.engines.ot.silent.forest import ALL, STEP, Forests, Holes, sides, total
 from tallystick_node.engines.ot.silent.shape import Shape
 
 
@@ -37,63 +36,53 @@ class Sparse:
 
 
 class SparseSender:
-    """Holds ``delta``. Constructing it makes base transfers with ``peer``. ``one`` is how many low bits of delta are those of 1."""
+    """Holds the delta of ``rows``, of which no two of these have one label. Of the first word of every block of v only the bits of
+    ``keep`` may be set."""
 
-    def __init__(self, session: Session, peer: int, label: bytes, field: Field, *, one: int = 0) -> None:
-        self._session, self._peer, self._field = session, peer, field
-        self._rows = RowSender(session, peer, label, one=one)
+    def __init__(self, session: Session, peer: int, label: bytes, rows: RowSender, keep: np.uint64 = ALL) -> None:
+        self._session, self._peer, self._rows, self._keep = session, peer, rows, keep
         self._forests = Forests(session, peer, label, session.index)
-        self.delta = self._rows.delta
 
-    def rows(self, count: int) -> Words:
-        """Rows of the extension, for more than the vector."""
-        return self._rows.rows(count)
-
-    def vector(self, form: Shape) -> Words:
+    def vector(self, field: Field, form: Shape) -> Words:
         """The next vector v, of shape (size, 2)."""
-        more = _rows_for_element(self._field)
+        more = _rows_for_element(field)
         rows = self._rows.rows(form.trees * (form.depth + more)).reshape(form.trees, form.depth + more, 2)
         self._session.channels[self._peer].mark(STEP)
-        leaves = self._forests.grow(form, rows[:, : form.depth], self.delta)
-        share = packed(self._field, rows[:, form.depth :]) if more else self.delta
+        leaves = self._forests.grow(form, rows[:, : form.depth], self._rows.delta, self._keep)
+        share = packed(field, rows[:, form.depth :]) if more else self._rows.delta
         send_array(self._session, self._peer, share ^ total(leaves.reshape(form.trees, -1, 2), 0, 1))
         return leaves
 
 
 class SparseReceiver:
-    """Constructing it makes base transfers with ``peer``."""
+    """The other side, with the rows of the other side."""
 
-    def __init__(self, session: Session, peer: int, label: bytes, field: Field) -> None:
-        self._session, self._peer, self._field = session, peer, field
-        self._rows = RowReceiver(session, peer, label)
+    def __init__(self, session: Session, peer: int, label: bytes, rows: RowReceiver, keep: np.uint64 = ALL) -> None:
+        self._session, self._peer, self._rows, self._keep = session, peer, rows, keep
         self._forests = Forests(session, peer, label, peer)
         self._draw = Stream(secrets.token_bytes(SEED))
 
-    def rows(self, choices: NDArray[np.uint8]) -> Words:
-        """Rows of the extension for bits (uint8), for more than the vector."""
-        return self._rows.rows(choices)
-
-    def vector(self, form: Shape) -> Sparse:
+    def vector(self, field: Field, form: Shape) -> Sparse:
         """The next vectors w and u. Raises ProtocolViolation for messages of another length."""
-        trees, more = form.trees, _rows_for_element(self._field)
+        trees, more = form.trees, _rows_for_element(field)
         holes = (self._draw.elements((trees,)) & np.uint64((1 << form.depth) - 1)).astype(np.int64)
-        elements = self._elements(trees)
+        elements = self._elements(field, trees)
         bits = np.unpackbits(elements.view(np.uint8), axis=1, bitorder="little")[:, :more]
         choices = np.concatenate([1 - sides(holes, form.depth), bits], axis=1)
         rows = self._rows.rows(choices.reshape(-1)).reshape(trees, form.depth + more, 2)
         self._session.channels[self._peer].mark(STEP)
-        leaves = self._forests.puncture(form, rows[:, : form.depth], holes)
+        leaves = self._forests.puncture(form, rows[:, : form.depth], holes, self._keep)
         given = receive_array(self._session, self._peer, (trees, 2), STEP)
         places = np.arange(trees) * (1 << form.depth) + holes
-        share = packed(self._field, rows[:, form.depth :]) if more else np.uint64(0)
+        share = packed(field, rows[:, form.depth :]) if more else np.uint64(0)
         leaves[places] = given ^ share ^ total(leaves.reshape(trees, -1, 2), 0, 1)
         return Sparse(leaves, places, elements)
 
-    def _elements(self, count: int) -> Words:
+    def _elements(self, field: Field, count: int) -> Words:
         """Uniform elements but zero; of large fields any, since zero has no chance."""
-        if self._field.bits >= 64:
-            return self._draw.elements((count, self._field.bits // 64))
-        return self._draw.elements((count, 1)) % np.uint64((1 << self._field.bits) - 1) + np.uint64(1)
+        if field.bits >= 64:
+            return self._draw.elements((count, field.bits // 64))
+        return self._draw.elements((count, 1)) % np.uint64((1 << field.bits) - 1) + np.uint64(1)
 
 
 def _rows_for_element(field: Field) -> int:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import numpy as np
 
 from tallystick_node.engines.channel import Session
+from tallystick_node.engines.ot.rows import RowReceiver, RowSender
 from tallystick_node.engines.ot.silent.code import Code
 from tallystick_node.engines.ot.silent.field import WORDS, Words
 from tallystick_node.engines.ot.silent.shape import shape
@@ -34,14 +35,15 @@ _LABEL = b"silent vole"
 def vole_send(session: Session, peer: int, count: int) -> tuple[Words, Words]:
     """Delta, of two words, and b, of shape (count, 2)."""
     form = shape(count)
-    sender = SparseSender(session, peer, _LABEL, WORDS)
-    return sender.delta, Code(session.context).compress(WORDS, sender.vector(form), count)
+    rows = RowSender(session, peer, _LABEL)
+    leaves = SparseSender(session, peer, _LABEL, rows).vector(WORDS, form)
+    return rows.delta, Code(session.context).compress(WORDS, leaves, count)
 
 
 def vole_receive(session: Session, peer: int, count: int) -> tuple[Words, Words]:
     """The vector a, of shape (count,), and c = b + delta a, of shape (count, 2)."""
     form = shape(count)
-    noise = SparseReceiver(session, peer, _LABEL, WORDS).vector(form)
+    noise = SparseReceiver(session, peer, _LABEL, RowReceiver(session, peer, _LABEL)).vector(WORDS, form)
     vector = np.zeros(form.size, np.uint64)
     vector[noise.places] = noise.elements[:, 0]
     code = Code(session.context)

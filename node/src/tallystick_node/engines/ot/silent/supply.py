@@ -1,0 +1,100 @@
+"""Correlations over small fields in any number, made in batches: q at the sender, q + u delta at the receiver for random u.
+
+Over GF(2) these are correlated transfers, u being the choices; over GF(2^4) an element of u chooses one of 16 strings q - x delta.
+The lowest lane of delta is 1 and that of every q is 0, so that the lowest lane of what the receiver holds is u: it takes no vector
+of its own. That leaves 127 or 124 bits of delta to guess.
+
+A batch is a sparse vector (:mod:`sparse`) compressed by :mod:`code`. It has 600 trees and gives 300 * 2^depth correlations; the
+first is the smallest that is enough, and each further one as large as all before or what is wanted, up to ``LARGEST``. Both ends
+take the same numbers in the same order. Security: as :mod:`sparse`, semi-honest.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tallystick_node.engines.channel import Session
+from tallystick_node.engines.ot.rows import RowReceiver, RowSender
+from tallystick_node.engines.ot.silent.code import Code
+from tallystick_node.engines.ot.silent.field import Field, Words, multiples
+from tallystick_node.engines.ot.silent.forest import ALL
+from tallystick_node.engines.ot.silent.shape import LEAST_DEPTH, TREES, Shape
+from tallystick_node.engines.ot.silent.sparse import SparseReceiver, SparseSender
+
+LARGEST = 12  # depth: 1.2 million correlations of a batch, in vectors of 40 MB
+
+_HALF = TREES // 2
+
+
+class _Store:
+    """What is left of the batches."""
+
+    def __init__(self) -> None:
+        self._left = np.empty((0, 2), np.uint64)
+        self._made = 0
+
+    def missing(self, count: int) -> int:
+        """How many are lacking of ``count``."""
+        return count - len(self._left)
+
+    def next(self, missing: int) -> Shape:
+        """The shape of the batch to make next."""
+        wanted = max(missing, self._made)
+        depth = LEAST_DEPTH
+        while _HALF << depth < wanted and depth < LARGEST:
+            depth += 1
+        self._made += _HALF << depth
+        return Shape(TREES, depth)
+
+    def put(self, batch: Words) -> None:
+        """A batch that was made."""
+        self._left = np.concatenate([self._left, batch]) if len(self._left) else batch
+
+    def take(self, count: int) -> Words:
+        """The first ``count``."""
+        out, self._left = self._left[:count], self._left[count:]
+        return out
+
+
+class SupplySender:
+    """Holds the delta of ``rows``, whose lowest lane must be 1: rows with ``one`` of that many bits."""
+
+    def __init__(self, session: Session, peer: int, rows: RowSender, field: Field) -> None:
+        self._field, self._code, self._store = field, Code(session.context), _Store()
+        self._sparse = SparseSender(session, peer, _label(field), rows, _but_lane(field))
+        self.multiples = multiples(rows.delta, field)[0, : 1 << field.bits]  # of delta, by all elements
+
+    def take(self, count: int) -> Words:
+        """The blocks q, of shape (count, 2): to be read, not changed."""
+        while (missing := self._store.missing(count)) > 0:
+            form = self._store.next(missing)
+            leaves = self._sparse.vector(self._field, form)
+            self._store.put(self._code.compress(self._field, leaves, form.size // 2))
+        return self._store.take(count)
+
+
+class SupplyReceiver:
+    """The other side, with the rows of the other side."""
+
+    def __init__(self, session: Session, peer: int, rows: RowReceiver, field: Field) -> None:
+        self._field, self._code, self._store = field, Code(session.context), _Store()
+        self._sparse = SparseReceiver(session, peer, _label(field), rows, _but_lane(field))
+
+    def take(self, count: int) -> Words:
+        """The blocks q + u delta, of shape (count, 2), with u in their lowest lane: to be read, not changed."""
+        while (missing := self._store.missing(count)) > 0:
+            form = self._store.next(missing)
+            noise = self._sparse.vector(self._field, form)
+            noise.leaves[noise.places, 0] &= _but_lane(self._field)
+            noise.leaves[noise.places, 0] |= noise.elements[:, 0]
+            self._store.put(self._code.compress(self._field, noise.leaves, form.size // 2))
+        return self._store.take(count)
+
+
+def _label(field: Field) -> bytes:
+    return b"supply over 2^%d" % field.bits
+
+
+def _but_lane(field: Field) -> np.uint64:
+    """All bits of a word but those of its lowest lane."""
+    return ALL ^ np.uint64((1 << field.bits) - 1)
