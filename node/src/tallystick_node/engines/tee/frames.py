@@ -1,0 +1,74 @@
+"""The outer ends of the enclave's and the quoting process's sockets: the worker's frames, with one deadline for all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+
+
+class StreamBroken(Exception):  # noqa: N818 - a verdict
+    """The other end is gone, too slow, or sent too much; ``reason`` is ``Ended``, ``Deadline`` or ``FrameTooLarge``."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@contextlib.contextmanager
+def _breaking() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError:
+        raise StreamBroken("Deadline") from None
+    except OSError:
+        raise StreamBroken("Ended") from None
+
+
+class Stream:
+    """Frames of a kind (one byte), a length (four, big-endian) and that many bytes, until ``seconds`` from now."""
+
+    def __init__(self, connection: socket.socket, seconds: float) -> None:
+        self._connection = connection
+        self.extend(seconds)
+
+    def extend(self, seconds: float) -> None:
+        """Set the deadline anew."""
+        self._deadline = time.monotonic() + seconds
+
+    def _arm(self) -> None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise StreamBroken("Deadline")
+        self._connection.settimeout(left)
+
+    def send(self, kind: bytes, payload: bytes) -> None:
+        """Write one frame."""
+        self.write(kind + len(payload).to_bytes(4, "big"))
+        self.write(payload)
+
+    def write(self, data: bytes) -> None:
+        """Write bytes outside of any frame."""
+        self._arm()
+        with _breaking():
+            self._connection.sendall(data)
+
+    def receive(self, limit: int) -> tuple[bytes, bytes]:
+        """Read one frame of at most ``limit`` bytes."""
+        head = self._exactly(5)
+        size = int.from_bytes(head[1:], "big")
+        if size > limit:
+            raise StreamBroken("FrameTooLarge")
+        return head[:1], self._exactly(size)
+
+    def _exactly(self, size: int) -> bytes:
+        parts = bytearray()
+        while len(parts) < size:
+            self._arm()
+            with _breaking():
+                part = self._connection.recv(min(size - len(parts), 1 << 20))
+            if not part:
+                raise StreamBroken("Ended")
+            parts += part
+        return bytes(parts)

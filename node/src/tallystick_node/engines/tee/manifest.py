@@ -1,0 +1,126 @@
+"""What a software enclave is made of, and its measurement.
+
+The measurement covers the bytes that are sent to the fresh interpreter (loader, confinement, worker), the algorithm, the
+interpreter with every file that it loads, and the limits. One changed byte of any is another enclave.
+What it does not cover: the kernel, the dynamic linker and the C libraries of the host, which a simulation has to trust.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tallystick_node.engines.tee import confinement
+
+_HERE = Path(__file__).parent
+_DOMAIN = b"tallystick/tee/measurement/v1"
+_CONFIGURATION = b"tallystick/tee/configuration/v1"
+
+LOADER = """
+import sys, os
+def exactly(n):
+    parts = b""
+    while len(parts) < n:
+        part = os.read(int(sys.argv[1]), n - len(parts))
+        if not part: os._exit(3)
+        parts += part
+    return parts
+space = {"__name__": "enclave"}
+for _ in range(2):
+    source = exactly(int.from_bytes(exactly(4), "big"))
+    exec(compile(source, "enclave", "exec", dont_inherit=True), space)
+"""
+
+MODULES = (
+    "bisect", "collections", "csv", "datetime", "decimal", "fractions", "functools", "hashlib", "heapq", "io", "itertools", "json",
+    "math", "operator", "re", "statistics", "string", "struct", "typing",
+)  # fmt: skip
+_OWN_MODULES = (
+    "collections.abc", "contextlib", "ctypes", "hashlib", "importlib", "json", "os", "resource", "struct", "sys", "typing",
+)  # fmt: skip
+_LIST_FILES = """
+import importlib, json, os, sys
+for name in json.loads(sys.argv[1]):
+    importlib.import_module(name)
+files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}
+files["sys.executable"] = os.path.realpath(sys.executable)
+print(json.dumps({name: path for name, path in files.items() if path}))
+"""
+REQUIRED = frozenset(
+    {confinement.NO_NEW_PRIVILEGES, confinement.NON_DUMPABLE, confinement.LIMITS, confinement.SECCOMP, confinement.UNPRIVILEGED}
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """``memory`` in bytes of address space, ``seconds`` of processor time, ``frame`` in bytes of one input or the output."""
+
+    memory: int = 1 << 30
+    seconds: int = 60
+    frame: int = 64 << 20
+
+
+@dataclass(frozen=True)
+class EnclaveManifest:
+    """One algorithm in its enclave. ``publisher`` is SHA-256 of the publisher's public key; ``features`` are what confinement is
+    tried, ``required`` what must be in force or the enclave does not start."""
+
+    algorithm: bytes
+    publisher: bytes
+    product: int = 0
+    version: int = 0
+    limits: Limits = Limits()
+    modules: tuple[str, ...] = MODULES
+    features: tuple[str, ...] = confinement.FEATURES
+    required: frozenset[str] = REQUIRED
+
+    def __post_init__(self) -> None:
+        if len(self.publisher) != 32:
+            raise ValueError("a publisher is named by 32 bytes")
+        if not self.required <= set(self.features) or not set(self.features) <= set(confinement.FEATURES):
+            raise ValueError("features are those of confinement, and what is required must be tried")
+
+    @property
+    def measurement(self) -> bytes:
+        """The 32 bytes that stand for MRENCLAVE."""
+        value = {
+            "algorithm": hashlib.sha256(self.algorithm).hexdigest(),
+            "features": sorted(self.features),
+            "interpreter": interpreter_digest(self.modules).hex(),
+            "limits": vars(self.limits),
+            "modules": list(self.modules),
+            "required": sorted(self.required),
+            "sources": [hashlib.sha256(source).hexdigest() for source in (LOADER.encode(), *sources())],
+        }
+        return hashlib.sha256(_DOMAIN + json.dumps(value, sort_keys=True).encode()).digest()
+
+    def configuration(self, in_force: tuple[str, ...]) -> bytes:
+        """The 64 bytes that stand for CONFIGID: which confinement is in force."""
+        return hashlib.sha256(_CONFIGURATION + json.dumps(sorted(in_force)).encode()).digest() + bytes(32)
+
+
+@functools.cache
+def sources() -> tuple[bytes, bytes]:
+    """The bytes that are sent to the interpreter, read once: confinement and worker."""
+    return tuple((_HERE / name).read_bytes() for name in ("confinement.py", "worker.py"))  # type: ignore[return-value]
+
+
+@functools.cache
+def interpreter_digest(modules: tuple[str, ...]) -> bytes:
+    """Digest of the interpreter's executable and of every file that it loads for ``modules`` and for the worker itself.
+
+    The list comes from a fresh interpreter with the same options. Nothing else can be loaded once an enclave is confined.
+    """
+    names = sorted({*modules, *_OWN_MODULES})
+    command = [sys.executable, "-I", "-S", "-B", "-c", _LIST_FILES, json.dumps(names)]
+    listing = subprocess.run(command, capture_output=True, check=True, timeout=60, env={})
+    digest = hashlib.sha256(sys.version.encode())
+    for name, path in sorted(json.loads(listing.stdout).items()):
+        content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        digest.update(f"{name}\0{content}\n".encode())
+    return digest.digest()
