@@ -7,6 +7,8 @@ import {IGrantLedger} from "./interfaces/IGrantLedger.sol";
 import {IParticipantRegistry} from "./interfaces/IParticipantRegistry.sol";
 import {Signatures} from "./libraries/Signatures.sol";
 import {StructHash} from "./libraries/StructHash.sol";
+import {TermsHash} from "./libraries/TermsHash.sol";
+import {Narrowing} from "./types/Terms.sol";
 import {Grant, Roles} from "./types/Types.sol";
 
 /// @title Authorisations to use data, and what has been used of them.
@@ -30,7 +32,10 @@ contract GrantLedger is IGrantLedger, EIP712 {
     /// @inheritdoc IGrantLedger
     function issue(Grant calldata grant, bytes calldata signature) external returns (bytes32 id) {
         id = grant.structHash();
-        if (_accounts[id].grantee != address(0)) revert GrantExists(id);
+        if (_accounts[id].grantee != address(0)) {
+            if (_accounts[id].revoked) revert GrantIsRevoked(id);
+            revert GrantExists(id);
+        }
         if (grant.uses == 0 || grant.grantee == address(0)) revert NoUses();
         if (grant.notAfter <= grant.notBefore || grant.notAfter < block.timestamp) {
             revert BadGrantValidity(grant.notBefore, grant.notAfter);
@@ -66,16 +71,40 @@ contract GrantLedger is IGrantLedger, EIP712 {
 
     /// @inheritdoc IGrantLedger
     function revoke(Grant calldata grant) external {
+        address owner = datasets.datasetAt(grant.dataset).owner;
+        if (owner != msg.sender) revert NotTheDatasetOwner(grant.dataset, msg.sender);
+        _revoke(grant, owner);
+    }
+
+    /// @inheritdoc IGrantLedger
+    function revokeSigned(Grant calldata grant, bytes calldata signature) external {
+        address owner = datasets.datasetAt(grant.dataset).owner;
+        if (!Signatures.signed(owner, revocationDigest(grant.structHash()), signature)) {
+            revert BadOwnerSignature(grant.dataset, owner);
+        }
+        _revoke(grant, owner);
+    }
+
+    /// @inheritdoc IGrantLedger
+    function narrow(Grant calldata grant, Narrowing calldata narrowing, bytes calldata signature) external {
         bytes32 id = grant.structHash();
         Account storage account = _accounts[id];
-        if (account.grantee == address(0)) revert UnknownGrant(id);
-        if (datasets.datasetAt(grant.dataset).owner != msg.sender) {
-            revert NotTheDatasetOwner(grant.dataset, msg.sender);
+        if (account.grantee == address(0) || narrowing.grant != id) revert UnknownGrant(narrowing.grant);
+        address owner = datasets.datasetAt(grant.dataset).owner;
+        if (owner != msg.sender && !Signatures.signed(owner, narrowingDigest(narrowing), signature)) {
+            revert BadOwnerSignature(grant.dataset, owner);
         }
         if (account.revoked) revert GrantIsRevoked(id);
+        uint32 uses = narrowing.uses < account.used ? account.used : narrowing.uses;
+        uint64 budget = narrowing.epsilonMicros < account.spentMicros ? account.spentMicros : narrowing.epsilonMicros;
+        if (uses > account.uses || budget > account.epsilonMicros || narrowing.notAfter > account.notAfter) {
+            revert NotNarrower(id);
+        }
 
-        account.revoked = true;
-        emit GrantRevoked(id, msg.sender);
+        account.uses = uses;
+        account.epsilonMicros = budget;
+        account.notAfter = narrowing.notAfter;
+        emit GrantNarrowed(id, owner, uses, budget, narrowing.notAfter);
     }
 
     /// @inheritdoc IGrantLedger
@@ -120,5 +149,27 @@ contract GrantLedger is IGrantLedger, EIP712 {
     /// @inheritdoc IGrantLedger
     function grantDigest(Grant calldata grant) external view returns (bytes32) {
         return _hashTypedDataV4(grant.structHash());
+    }
+
+    /// @inheritdoc IGrantLedger
+    function revocationDigest(bytes32 grant) public view returns (bytes32) {
+        return _hashTypedDataV4(TermsHash.revocation(grant));
+    }
+
+    /// @inheritdoc IGrantLedger
+    function narrowingDigest(Narrowing calldata narrowing) public view returns (bytes32) {
+        return _hashTypedDataV4(TermsHash.structHash(narrowing));
+    }
+
+    /// @dev A grant that was not issued yet gets an account without uses, so that it never can be.
+    function _revoke(Grant calldata grant, address owner) private {
+        bytes32 id = grant.structHash();
+        Account storage account = _accounts[id];
+        if (grant.grantee == address(0)) revert UnknownGrant(id);
+        if (account.revoked) revert GrantIsRevoked(id);
+
+        if (account.grantee == address(0)) account.grantee = grant.grantee;
+        account.revoked = true;
+        emit GrantRevoked(id, owner);
     }
 }

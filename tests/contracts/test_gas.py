@@ -62,6 +62,7 @@ def test_gas_stays_within_the_limits_and_the_snapshot(case: Case) -> None:
         "enrol": world.enrol(world.newcomer).gas_used,
         "publish": owner.send("DatasetRegistry", "publish", *(secrets.token_bytes(32) for _ in range(3))).gas_used,
         "grant": world.issue(owner, grant).gas_used,
+        "narrow grant": owner.send("GrantLedger", "narrow", grant.as_tuple(), (grant.id(), 1, 0, grant.not_after), b"").gas_used,
         "revoke grant": owner.send("GrantLedger", "revoke", grant.as_tuple()).gas_used,
         "anchor audit head": owner.send("AuditLog", "anchor", secrets.token_bytes(32), 1).gas_used,
         "anchor audit head again": owner.send("AuditLog", "anchor", secrets.token_bytes(32), 2).gas_used,

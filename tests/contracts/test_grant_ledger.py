@@ -92,8 +92,6 @@ def test_a_suspended_owner_or_a_withdrawn_dataset_cannot_be_granted(world: World
 def test_only_the_owner_revokes(world: World) -> None:
     owner = world.parties[0]
     grant = world.grant(world.publish(owner))
-    with refused("UnknownGrant"):
-        owner.send(LEDGER, "revoke", grant.as_tuple())
     world.issue(owner, grant)
     for other in (world.stranger, world.requester, world.parties[1]):
         with refused("NotTheDatasetOwner"):

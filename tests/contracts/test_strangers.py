@@ -14,6 +14,7 @@ from tallystick.chain import artifacts
 from tallystick.protocol import typed
 from tallystick.protocol.agreement import Opening, opening_digest
 from tallystick.protocol.identity import sign_p256
+from tallystick.protocol.narrowing import Narrowing, narrowing_digest, revocation_digest
 
 
 def digests(count: int) -> list[bytes]:
@@ -66,6 +67,23 @@ def result(case: Case) -> list[Any]:
 
 def proposal(case: Case) -> list[Any]:
     return [case.proposal.as_tuple()]
+
+
+def narrowing(case: Case) -> list[Any]:
+    """Of a party's grant, signed by the stranger."""
+    made = case.grants[0]
+    to = Narrowing(made.id(), 1, 0, made.not_after)
+    return [made.as_tuple(), to.as_tuple(), sign(case, narrowing_digest(case.world.domain("GrantLedger"), to))]
+
+
+def revocation(case: Case) -> list[Any]:
+    """Of a party's grant, signed by the stranger."""
+    made = case.grants[0]
+    return [made.as_tuple(), sign(case, revocation_digest(case.world.domain("GrantLedger"), made.id()))]
+
+
+def sign(case: Case, digest: bytes) -> bytes:
+    return case.world.stranger.signer.sign_digest(digest)
 
 
 def opened(case: Case) -> Bargain:
@@ -143,6 +161,8 @@ ATTEMPTS: dict[str, tuple[Callable[[Case], list[Any]], str]] = {
     "Disputes.tenderResult": (tendered_result, "BadSignature"),
     "GrantLedger.debit": (debit, "OnlyTaskLedger"),
     "GrantLedger.issue": (grant, "BadOwnerSignature"),
+    "GrantLedger.narrow": (narrowing, "BadOwnerSignature"),
+    "GrantLedger.revokeSigned": (revocation, "BadOwnerSignature"),
     "GrantLedger.revoke": (lambda case: [case.grants[0].as_tuple()], "NotTheDatasetOwner"),
     "ParticipantRegistry.acceptOwnership": (lambda _: [], "OwnableUnauthorizedAccount"),
     "ParticipantRegistry.addAuthority": (key, "NotAllowed"),

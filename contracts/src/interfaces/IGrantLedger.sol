@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.20;
 
+import {Narrowing} from "../types/Terms.sol";
 import {Grant} from "../types/Types.sol";
 
 /// @title Authorisations to use data, and what has been used of them.
@@ -29,6 +30,9 @@ interface IGrantLedger {
         uint40 notAfter
     );
     event GrantRevoked(bytes32 indexed grant, address indexed owner);
+    event GrantNarrowed(
+        bytes32 indexed grant, address indexed owner, uint32 uses, uint64 epsilonMicros, uint40 notAfter
+    );
     event Debited(bytes32 indexed grant, bytes32 indexed task, uint8 attempt, uint32 used, uint64 spentMicros);
 
     error BadOwnerSignature(bytes32 dataset, address owner);
@@ -42,14 +46,24 @@ interface IGrantLedger {
     error WrongDataset(bytes32 grant, bytes32 dataset);
     error BadGrantValidity(uint40 notBefore, uint40 notAfter);
     error NoUses();
+    error NotNarrower(bytes32 grant);
     error OnlyTaskLedger(address caller);
     error NotTheDatasetOwner(bytes32 dataset, address caller);
 
     /// @notice Records a grant signed (EIP-712; EOA or EIP-1271) by the active owner of its dataset. Anyone may relay it.
     function issue(Grant calldata grant, bytes calldata signature) external returns (bytes32 id);
 
-    /// @notice Ends a grant at once. The dataset's owner only; allowed also when suspended.
+    /// @notice Ends a grant at once. The dataset's owner only; allowed also when suspended. One that was signed and not relayed yet
+    /// can never be issued afterwards: a signature that went out is taken back.
     function revoke(Grant calldata grant) external;
+
+    /// @notice The same, signed by the owner (EIP-712; EOA or EIP-1271): Revocation(bytes32 grant). Anyone may relay it.
+    function revokeSigned(Grant calldata grant, bytes calldata signature) external;
+
+    /// @notice Lowers what a grant still allows: uses, privacy budget, end of validity. None of them can be raised; what was used
+    /// stays used. The owner itself, or anyone with its signature (EIP-712; EOA or EIP-1271) of the narrowing. A narrowing that is
+    /// relayed twice changes nothing the second time, so it needs no nonce.
+    function narrow(Grant calldata grant, Narrowing calldata narrowing, bytes calldata signature) external;
 
     /// @notice Uses a grant once, for `requester`, on `dataset`. Task ledger only; reverts by the first rule that fails.
     /// @param terms the grant's terms root, opened against the stored binding
@@ -66,4 +80,6 @@ interface IGrantLedger {
     function accountOf(bytes32 grant) external view returns (Account memory);
     function grantId(Grant calldata grant) external view returns (bytes32);
     function grantDigest(Grant calldata grant) external view returns (bytes32);
+    function revocationDigest(bytes32 grant) external view returns (bytes32);
+    function narrowingDigest(Narrowing calldata narrowing) external view returns (bytes32);
 }

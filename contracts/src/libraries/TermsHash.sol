@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.20;
 
-import {Agreement, LinkDigest, Opening} from "../types/Terms.sol";
+import {Agreement, LinkDigest, Narrowing, Opening} from "../types/Terms.sol";
 
 /// @title EIP-712 struct hashes of what is agreed about a task and said about its run.
 /// @dev abi.encodePacked pads the elements of an array to words, which is how EIP-712 encodes it.
@@ -17,6 +17,18 @@ library TermsHash {
     bytes32 internal constant OPENING = keccak256(
         "Opening(bytes32 task,bytes32 dataset,bytes32 rows,bytes32 leaf,uint64 index,uint64 size,bytes32[] path)"
     );
+
+    bytes32 internal constant NARROWING =
+        keccak256("Narrowing(bytes32 grant,uint32 uses,uint64 epsilonMicros,uint40 notAfter)");
+    bytes32 internal constant REVOCATION = keccak256("Revocation(bytes32 grant)");
+
+    function structHash(Narrowing calldata n) internal pure returns (bytes32) {
+        return keccak256(bytes.concat(NARROWING, abi.encode(n)));
+    }
+
+    function revocation(bytes32 grant) internal pure returns (bytes32) {
+        return keccak256(abi.encode(REVOCATION, grant));
+    }
 
     function structHash(Agreement calldata a) internal pure returns (bytes32) {
         bytes32 shares = keccak256(abi.encodePacked(a.shares));

@@ -3,6 +3,15 @@ pragma solidity ^0.8.20;
 
 import {Result} from "./Types.sol";
 
+/// @notice Lower limits for a grant, signed by its owner.
+/// @dev EIP-712: Narrowing(bytes32 grant,uint32 uses,uint64 epsilonMicros,uint40 notAfter)
+struct Narrowing {
+    bytes32 grant;
+    uint32 uses; // in all, those that were used included
+    uint64 epsilonMicros; // in all, what was spent included
+    uint40 notAfter;
+}
+
 /// @notice What a task is paid for, what its parties stake, and who judges. Declared by the requester before anybody accepted.
 /// Its id is its EIP-712 struct hash.
 /// @dev EIP-712: Agreement(bytes32 task,address token,uint128 fee,uint128 bond,uint32 disputeSeconds,uint32 rulingSeconds,bool measured,bool upheldByDefault,uint16[] shares,address[] arbiters)

@@ -43,6 +43,7 @@ REMEDIES: Mapping[str, str] = {
     "GrantExists": "it is on the chain already: use it, or issue one with another salt",
     "BadGrantValidity": "let the grant end after it starts, and in the future",
     "NoUses": "allow at least one use",
+    "NotNarrower": "lower what the grant still allows, or issue a new grant for more",
     "OnlyTaskLedger": "grants are debited by the start of a task, not by hand",
     "OnlyProofRegistry": "submit the proof to the proof registry",
     "GrantUsedUp": "ask the dataset's owner for a new grant",

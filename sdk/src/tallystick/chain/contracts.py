@@ -215,13 +215,32 @@ class GrantLedger:
         """Records a grant signed (EIP-712; EOA or EIP-1271) by the active owner of its dataset. Anyone may relay it."""
         return self._chain.send("GrantLedger", "issue", _plain(grant), signature)
 
+    def narrow(self, grant: Struct | tuple[Any, ...], narrowing: Struct | tuple[Any, ...], signature: bytes) -> Receipt:
+        """Lowers what a grant still allows: uses, privacy budget, end of validity. None of them can be raised; what was used
+        stays used. The owner itself, or anyone with its signature (EIP-712; EOA or EIP-1271) of the narrowing. A narrowing that
+        is relayed twice changes nothing the second time, so it needs no nonce."""
+        return self._chain.send("GrantLedger", "narrow", _plain(grant), _plain(narrowing), signature)
+
+    def narrowing_digest(self, narrowing: Struct | tuple[Any, ...], *, block: Block = "latest") -> bytes:
+        """`narrowingDigest((bytes32,uint32,uint64,uint40))`."""
+        return cast("bytes", self._chain.call("GrantLedger", "narrowingDigest", _plain(narrowing), block=block))
+
     def participants(self, *, block: Block = "latest") -> str:
         """`participants()`."""
         return cast("str", self._chain.call("GrantLedger", "participants", block=block))
 
+    def revocation_digest(self, grant: bytes, *, block: Block = "latest") -> bytes:
+        """`revocationDigest(bytes32)`."""
+        return cast("bytes", self._chain.call("GrantLedger", "revocationDigest", grant, block=block))
+
     def revoke(self, grant: Struct | tuple[Any, ...]) -> Receipt:
-        """Ends a grant at once. The dataset's owner only; allowed also when suspended."""
+        """Ends a grant at once. The dataset's owner only; allowed also when suspended. One that was signed and not relayed yet
+        can never be issued afterwards: a signature that went out is taken back."""
         return self._chain.send("GrantLedger", "revoke", _plain(grant))
+
+    def revoke_signed(self, grant: Struct | tuple[Any, ...], signature: bytes) -> Receipt:
+        """The same, signed by the owner (EIP-712; EOA or EIP-1271): Revocation(bytes32 grant). Anyone may relay it."""
+        return self._chain.send("GrantLedger", "revokeSigned", _plain(grant), signature)
 
     def tasks(self, *, block: Block = "latest") -> str:
         """`tasks()`."""

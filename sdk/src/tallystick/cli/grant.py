@@ -16,6 +16,7 @@ from tallystick.protocol import canonical, typed
 from tallystick.protocol.errors import MalformedDocument, NotFound
 from tallystick.protocol.fields import order
 from tallystick.protocol.grant import Grant, GrantTerms, Salts
+from tallystick.protocol.narrowing import Narrowing
 
 app = typer.Typer(name="grant", help="Allow and end the use of data.", no_args_is_help=True)
 GrantId = Annotated[str, typer.Argument(help="A grant's id, 0x….")]
@@ -70,11 +71,15 @@ def listing(
     """List the grants with what was used of each."""
     session = of(context)
     rows: dict[bytes, dict[str, Any]] = {}
-    for event in session.events(session.chain(), "Granted", "GrantRevoked", "Debited"):
+    for event in session.events(session.chain(), "Granted", "GrantNarrowed", "GrantRevoked", "Debited"):
         if event.name == "Granted":
             rows[event["grant"]] = {**event.arguments, "used": 0, "revoked": False}
+        elif event["grant"] not in rows:  # revoked before anybody issued it
+            continue
         elif event.name == "Debited":
             rows[event["grant"]]["used"] = event["used"]
+        elif event.name == "GrantNarrowed":
+            rows[event["grant"]] |= {name: event[name] for name in ("uses", "epsilonMicros", "notAfter")}
         else:
             rows[event["grant"]]["revoked"] = True
     found = [
@@ -87,11 +92,35 @@ def listing(
 
 @app.command("revoke")
 def revoke(context: typer.Context, grant: Annotated[Path, typer.Argument(help="The grant file.")]) -> None:
-    """End a grant at once (the dataset's owner)."""
+    """End a grant at once (the dataset's owner). One that is not on chain yet can never be issued afterwards."""
     session = of(context)
     given = GrantFile.parse(read(grant)).grant
     sent = session.chain(signing=True).grants.revoke(given)
     session.terminal.record({"grant": given.id(), "transaction": sent.transaction, "block": sent.block})
+
+
+@app.command("narrow")
+def narrow(
+    context: typer.Context,
+    grant: Annotated[Path, typer.Argument(help="The grant file.")],
+    uses: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Uses in all, those made included.")] = None,
+    epsilon: Annotated[str | None, typer.Option(help="Privacy budget in all, what was spent included.")] = None,
+    days: Annotated[int | None, typer.Option(min=0, max=3650, help="Days from now that it is still valid.")] = None,
+) -> None:
+    """Lower what a grant still allows (the dataset's owner). To allow more, issue a new one."""
+    session = of(context)
+    given = GrantFile.parse(read(grant)).grant
+    chain = session.chain(signing=True)
+    found = chain.grants.account_of(given.id())
+    limits = Narrowing(
+        given.id(),
+        found["uses"] if uses is None else uses,
+        found["epsilonMicros"] if epsilon is None else _micros(epsilon),
+        found["notAfter"] if days is None else chain.now() + days * DAY,
+    )
+    sent = chain.grants.narrow(given, limits, b"")
+    narrowed = {name: sent.event("GrantNarrowed")[name] for name in ("uses", "epsilonMicros", "notAfter")}
+    session.terminal.record({"grant": given.id(), **narrowed, "transaction": sent.transaction, "block": sent.block})
 
 
 @app.command("inspect")
