@@ -39,6 +39,7 @@ class Policy(BaseModel):
             "vertical-regression",
             "split-training",
             "joint-prediction",
+            "transfer",
         ),
         description="kinds of task that this node runs; `lookup`, which releases single rows, only where it is named",
     )

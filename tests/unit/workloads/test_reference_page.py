@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tallystick_node.engines.fl.split import network
+from tallystick_node.engines.fl.transfer import representation
 from tallystick_node.engines.fl.vertical import binning, parts
 from tallystick_node.engines.fl.vertical import regression as regression_engine
 from tallystick_node.engines.mpc.additive import MAX_LENGTH
@@ -33,6 +34,7 @@ from tallystick_node.workloads import (
     split_training,
     statistics_parameters,
     training_parameters,
+    transfer,
     vertical_regression,
 )
 from tallystick_node.workloads.registry import workloads
@@ -56,6 +58,7 @@ PARSE = {
     "vertical-regression": vertical_regression.Parameters.parse,
     "split-training": split_training.Parameters.parse,
     "joint-prediction": joint_prediction_parameters.Parameters.parse,
+    "transfer": transfer.Parameters.parse,
 }
 
 
@@ -126,6 +129,7 @@ def test_the_bounds_of_the_joint_tables_are_the_codes():
             f"2 to {regression_engine.MAX_BATCH:,} |", f"{vertical_regression.ROWS_PER_WEIGHT} rows for each",
             f"below {regression_engine.LIMIT:g} in",
         ),
+        "transfer": (f"2 to {features.MAX_FEATURES} of", f"1 to {representation.MAX_WIDTH} |"),
         "split-training": (
             f"0 to {network.MAX_LAYERS} of 1 to {network.MAX_WIDTH} |", f"1 to {split_training.MAX_EPOCHS} |",
             f"1 to {network.MAX_ROWS:,} |", f"to {split_training.MAX_DIVERGENCE:,.0f} |",

@@ -34,6 +34,7 @@ OURS = {
     "vertical-regression": ("vertical_regression", "VerticalRegression"),
     "split-training": ("split_training", "SplitTraining"),
     "joint-prediction": ("joint_prediction", "JointPrediction"),
+    "transfer": ("transfer", "Transfer"),
 }
 
 
