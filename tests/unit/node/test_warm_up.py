@@ -82,6 +82,8 @@ def test_a_task_needs_the_engines_that_it_runs() -> None:
     assert needed(spec("intersection")) == needed(spec("intersection-sum")) == {"intersection"}
     assert needed(spec("computation", protocol="two-party")) == {"intersection", "two-party"}
     assert needed(spec("computation", protocol="two-party:0x5598")) == {"intersection", "two-party"}
+    assert needed(spec("vertical-regression")) == {"intersection", "two-party"}
+    assert needed(spec("boosting")) == needed(spec("joint-prediction")) == {"intersection"}
 
 
 def test_a_node_that_is_warm_starts_no_process(marks: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,11 +91,18 @@ ENGINES: dict[str, Callable[[], None]] = {
 }
 
 
+VERTICAL = ("boosting", "split-training", "joint-prediction")  # workloads without a protocol whose owners match rows first
+
+
 def needed(spec: TaskSpec) -> frozenset[str]:
     """The engines with kernels that a task runs."""
     protocol = str(spec.parameters.get("protocol")).partition(":")[0]  # what may follow names a dealer
+    if spec.workload == "vertical-regression":
+        protocol = "two-party"  # between the two holders of shares
     if protocol in ENGINES:
         return frozenset({"intersection", protocol})  # owners may match their rows first
+    if spec.workload in VERTICAL:
+        return frozenset({"intersection"})
     return frozenset({"intersection", "lookup"} & {spec.workload.removesuffix("-sum")})
 
 
