@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -15,14 +16,19 @@ from typing import Any
 
 import pytest
 from integration.processes import number, stopped, until, workers
-from integration.story.conftest import Story
+from integration.story.conftest import PURPOSE, Story, data
+from integration.story.test_training import COLUMNS, parameters
 from tallystick.chain.contract import Event
 from tallystick.client import GrantFile
 from tallystick.protocol import canonical
 from tallystick.protocol.reasons import Reason
-from tallystick.protocol.task import proposal_of
-from tallystick.testing.network import Network
+from tallystick.protocol.task import PROJECTION_VERIFIED, proposal_of
+from tallystick.testing.network import Institution, Network
 from tallystick.wire import node_pb2
+from tallystick_node.data.connect import open_table
+from tallystick_node.engines.fl.simulation import Simulation
+from tallystick_node.workloads.training import client_of
+from tallystick_node.workloads.training_parameters import Parameters
 
 RUNNING, FAILED = 2, 4
 
@@ -49,9 +55,13 @@ def running(story: Story, **changes: Any) -> Iterator[tuple[str, dict[str, Grant
         yield task, grants, worker
 
 
-def failures(story: Story, task: str) -> list[Event]:
+def events(story: Story) -> list[Event]:
     chain = story.network.governor.chain
-    return [e for e in chain.events(0, chain.head()) if e.name == "Failed" and e["task"] == canonical.unhex32(task)]
+    return list(chain.events(0, chain.head()))
+
+
+def failures(story: Story, task: str) -> list[Event]:
+    return [e for e in events(story) if e.name == "Failed" and e["task"] == canonical.unhex32(task)]
 
 
 def failed(story: Story, task: str) -> Event:
@@ -236,3 +246,49 @@ def test_check_describes_a_node_that_could_run(story: Story, tmp_path: Path) -> 
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0
     assert story.birch.account in ended.stdout
+
+
+# -- a training goes on
+
+
+def kept(who: Institution, attempt: int) -> list[int]:
+    """The rounds whose checkpoints an institution keeps of an attempt."""
+    return [int(path.name.split("-")[0]) for path in who.folder.glob(f"**/runs/*-{attempt}/checkpoints/*-*")]
+
+
+def test_a_killed_owner_comes_back_and_the_training_ends_as_if_nothing_had_happened(story: Story, tmp_path: Path) -> None:
+    """Birch dies by SIGKILL, whether it coordinates that round or another. The next attempt has other coordinators and goes on from
+    the rounds that all parties kept; the model is, to the bit, that of a simulation in one process that nothing disturbed."""
+    grants = story.grants(algorithms=["training"], columns=COLUMNS)
+    asked = parameters()
+    asked["schedule"] |= {"rounds": 40, "rate": "0.05"}
+    columns = dict.fromkeys(grants, COLUMNS)
+    spec = story.alder.draft(
+        "training", asked, grants, columns, proof=PROJECTION_VERIFIED, receivers=[story.alder.account], purpose=PURPOSE,
+        corruptions=2, attempts=3, run_seconds=120,
+    )  # fmt: skip
+    task = story.alder.submit(spec, grants.values())
+    birch = story.hospitals[1]
+    until(lambda: max(kept(birch, 1), default=0) >= 3)
+    story.network.halt(birch, by=signal.SIGKILL)
+    before = kept(birch, 1)
+    assert max(before) < 40
+    story.network.launch(birch, link_seconds=10)
+    assert number(birch)
+    assert settled(story, task, 180) == "Proved"
+    assert failures(story, task)
+    assert not kept(birch, 1)  # moved on with the attempt
+    paths = story.patiently(lambda: story.alder.result(task, tmp_path / "result"))
+    card = json.loads(next(path for path in paths if path.name == "result.json").read_bytes())["values"]
+    assert [each["round"] for each in card["history"]] == list(range(40))
+
+    starts = [e for e in events(story) if e.name == "Started" and e["task"] == canonical.unhex32(task)]
+    assert card["coordinators"]["block"] == starts[-1].block_hash != starts[0].block_hash
+    assert sorted(card["coordinators"]["order"]) == list(spec.parties)
+    owners = {who.account: client for who, client in zip(story.clients, story.hospitals, strict=True)}
+    said = Parameters.parse(spec.parameters)
+    tables = [open_table(owners[party].data / "clinical.csv", data.CLINICAL, tmp_path) for party in spec.parties]
+    people = [client_of(said, table.select(said.columns), place) for place, table in enumerate(tables)]
+    assert card["model"]["digest"] == said.federation.run(Simulation(people)).digest
+    log = "".join(path.read_text(errors="replace") for path in birch.folder.rglob("*.log"))
+    assert "Traceback" not in log

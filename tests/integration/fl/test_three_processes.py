@@ -1,4 +1,4 @@
-"""The code of a simulation as three processes over mutual TLS: the same model, to the bit."""
+"""The code of a simulation as three processes over mutual TLS, under the secure and verified sum: the same model, to the bit."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tallystick_node.engines.channel import Session
-from tallystick_node.engines.fl.aggregation.plain import PlainSum
+from tallystick_node.engines.fl.aggregation.secure import SecureSum
 from tallystick_node.engines.fl.client import Client
 from tallystick_node.engines.fl.federation import Federation, Outcome
 from tallystick_node.engines.fl.learner import Instructions
@@ -30,7 +30,7 @@ def prepare(session: Session) -> None:
 
 def train(session: Session, state: None) -> Outcome:
     """This party's part."""
-    return FEDERATION.run(Network(session, range(3), people()[session.index], PlainSum()))
+    return FEDERATION.run(Network(session, range(3), people()[session.index], SecureSum(dropped=0)))
 
 
 def compare(digest: str, session: Session, state: None, outcome: Outcome) -> None:

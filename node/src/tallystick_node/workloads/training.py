@@ -119,7 +119,7 @@ class Training(Workload):
         """Run one party's side. Raises OutputRefused where an owner has too few rows."""
         parameters = Parameters.parse(spec.parameters)
         owners = [spec.parties.index(part.party) for part in spec.inputs]
-        client = None if table is None else _client(parameters, table, owners.index(session.index))
+        client = None if table is None else client_of(parameters, table, owners.index(session.index))
         journal, checkpoints = Journal(scratch / "rounds"), Checkpoints(scratch / "checkpoints")
         rounds = parameters.federation.schedule.rounds
 
@@ -186,8 +186,9 @@ def _promise(promised: SecurityStatement, private: PrivateRounds) -> SecuritySta
     )
 
 
-def _client(parameters: Parameters, table: pa.Table, number: int) -> Client:
-    """An owner's rows, some of them held out: the last of an order that the seed and the owner's number give."""
+def client_of(parameters: Parameters, table: pa.Table, number: int) -> Client:
+    """An owner's rows, some of them held out: the last of an order that the seed and the owner's number give. Raises OutputRefused
+    where they are too few."""
     features, target = scaled(table, parameters.features), parameters.target
     if isinstance(target, Category):
         answers = target.indicators(table).argmax(axis=1).astype(np.float64)
