@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tallystick_node.engines.channel import ChannelError, ProtocolViolation, local_sessions
 from tallystick_node.engines.okvs import shape as shapes
 from tallystick_node.engines.okvs.shape import Shape
-from tallystick_node.engines.psi import handshake, rr22
+from tallystick_node.engines.psi import handshake, oprf, rr22
 from tallystick_node.engines.psi.handshake import tag_bytes
 from tallystick_node.engines.psi.items import Items
 from tallystick_node.engines.psi.two_party import intersect
@@ -72,8 +72,8 @@ def watched(monkeypatch):
         sent.append((session.index, np.array(array)))
         original(session, peer, array)
 
-    original = rr22.send_array
-    monkeypatch.setattr(rr22, "send_array", send)
+    original = oprf.send_array
+    monkeypatch.setattr(oprf, "send_array", send)
     monkeypatch.setattr(rr22.tags, "send_array", send)
     return sent
 

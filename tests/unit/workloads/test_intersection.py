@@ -349,10 +349,10 @@ def test_check_of_owners_receivers_and_columns():
     with pytest.raises(InvalidTask, match="receivers"):
         workload.check(spec_of(good, [0, 2]))
     for columns in ({0: ["a0"]}, {0: ["a0"], 1: ["b0"], 2: ["c0"]}, {0: ["a0"], 2: ["b0"]}):
-        with pytest.raises(InvalidTask, match="two owners"):
+        with pytest.raises(InvalidTask, match="owners are not"):
             workload.check(make_spec("intersection", good, columns, [0]))
     twice = good | {"keys": [good["keys"][0]] * 2}
-    with pytest.raises(InvalidTask, match="two owners"):
+    with pytest.raises(InvalidTask, match="stands there once"):
         workload.check(make_spec("intersection", twice, {0: ["a0"], 1: ["b0"]}, [0]))
     with pytest.raises(InvalidTask, match="key columns") as caught:
         workload.check(make_spec("intersection", good, {0: ["a0"], 1: ["b0", "b1"]}, [0]))
@@ -377,6 +377,40 @@ def test_the_statement_names_what_may_run(protocol, mode, assumes):
     for word in ("parity", "Diffie"):
         assert (word in " ".join(statement.references)) == (word in assumes)
     assert statement.computational_bits == (126 if "Diffie" in assumes else 128)
+
+
+def parameters_of_many(number, **change):
+    keys = [{"party": ACCOUNTS[i], "columns": ["a0"]} for i in range(number)]
+    return parameters_of(["int64"]) | {"keys": keys} | change
+
+
+@pytest.mark.parametrize(("protocol", "receivers"), [("automatic", [1]), ("kmprt17", [0, 1, 2])])
+def test_three_owners(run_workload, protocol, receivers):
+    rows = [[(i,) for i in range(first, 40, 1)] for first in (0, 10, 25)]
+    rows[0] += [(7,), (None,)]
+    spec = spec_of(parameters_of_many(3, protocol=protocol), receivers)
+    ran = run_workload(Intersection(), spec, {i: table(rows[i], ["int64"], 0) for i in range(3)})
+    for number, outcome in ran.outcomes.items():
+        assert outcome.all_commitments == ["", "", ""]
+        if number not in receivers:
+            assert outcome.result is None
+            continue
+        assert outcome.result["protocol"] == "kmprt17"
+        assert read_result(outcome)[1] == written(rows[2])
+    statement = Intersection().security(spec)
+    assert (statement.corruptions, statement.parties) == (2, 3)
+    assert "do not collude" in statement.learns["colluding owners"]
+    predicted = Intersection().cost(spec, {ACCOUNTS[0]: 40, ACCOUNTS[1]: 30, ACCOUNTS[2]: 15})
+    assert abs(predicted.bytes_sent - ran.most_sent()) < 200_000
+
+
+@pytest.mark.parametrize(
+    ("number", "change"),
+    [(3, {"mode": "cardinality"}), (3, {"protocol": "ecdh"}), (3, {"protocol": "rr22"}), (2, {"protocol": "kmprt17"})],
+)
+def test_which_protocol_is_for_how_many(number, change):
+    with pytest.raises(InvalidTask, match=r"parameters\.protocol"):
+        Parameters.parse(parameters_of_many(number, **change))
 
 
 @pytest.mark.parametrize("protocol", ["rr22", "rr22-malicious"])

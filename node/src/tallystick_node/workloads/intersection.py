@@ -1,6 +1,6 @@
-"""`intersection`: which keys two owners have in common, or only how many.
+"""`intersection`: which keys two to eight owners have in common, or, of two, only how many.
 
-Keys are typed and composite. The output goes to the designated receivers, which are among the two owners: with these protocols
+Keys are typed and composite. The output goes to the designated receivers, which are among the owners: with these protocols
 the party that learns the matches learns them from its own rows.
 """
 
@@ -22,6 +22,9 @@ from tallystick.protocol.fields import Fields
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.engines.channel import Session
+from tallystick_node.engines.psi import multi_party
+from tallystick_node.engines.psi.handshake import Intersection as Found
+from tallystick_node.engines.psi.handshake import Prediction
 from tallystick_node.engines.psi.items import Items
 from tallystick_node.engines.psi.two_party import PROTOCOLS, VARIANTS, Protocol, chosen, intersect, predict
 from tallystick_node.engines.security import SecurityStatement
@@ -42,12 +45,17 @@ ASSUMES = {
         "dual learning parity with noise over GF(2^128), AES as an ideal permutation, BLAKE2s and SHA-256 as random oracles",
         "Weng et al., S&P 2021, and Roy, CRYPTO 2022: the checked evaluation",
     ),
+    "kmprt17": (
+        "Kolesnikov et al., CCS 2017, section 5, augmented semi-honest; Rindal and Raghuraman, CCS 2022, for its functions",
+        "dual learning parity with noise, AES as an ideal permutation and a pseudo-random function, BLAKE2s as a random oracle",
+    ),
     "ecdh": (
         "Meadows 1986; Huberman, Franklin and Hogg 1999; De Cristofaro, Gasti and Tsudik 2012",
         "RFC 7748 and RFC 9380: decisional Diffie-Hellman in Curve25519, the hash to the curve as a random oracle",
     ),
 }
 MALICIOUS = "rr22-malicious"
+MANY = "kmprt17"
 START = 1.0  # seconds that the worker processes take to begin
 
 
@@ -58,21 +66,35 @@ class Parameters(TaskParameters):
     keys: Mapping[str, tuple[str, ...]]
     rules: KeyRules
     mode: Literal["ids", "cardinality"]
-    protocol: Protocol
+    protocol: Protocol  # or MANY
     minimum_group: int
 
     @classmethod
     def _read(cls, value: Mapping[str, Any]) -> Parameters:
         fields = Fields(dict(value), ("keys", "types", "fold", "duplicates", "mode", "protocol", "minimum_group"), "parameters")
-        keys = dict(fields.items("keys", 2, 2, key_columns))
+        listed = fields.items("keys", 2, multi_party.MOST, key_columns)
+        keys = dict(listed)
         rules = KeyRules.read(fields, value["types"], "parameters")
         if any(len(columns) != len(rules.types) for columns in keys.values()):
             raise MalformedDocument("parameters.keys: each owner names one column for each type")
         mode: Any = fields.choice("mode", MODES)
-        protocol: Any = fields.choice("protocol", PROTOCOLS)
+        protocol: Any = fields.choice("protocol", (*PROTOCOLS, MANY))
+        if len(listed) > 2 and (mode != "ids" or protocol not in ("automatic", MANY)):
+            raise MalformedDocument(f"parameters.protocol: of more than two owners {MANY}, or automatic, in mode ids")
+        if len(listed) == 2 and protocol == MANY:
+            raise MalformedDocument(f"parameters.protocol: {MANY} is for three owners and more")
         if protocol in VARIANTS and mode != "ids":
             raise MalformedDocument("parameters.protocol: rr22 tells which keys match: for a cardinality say ecdh or automatic")
+        if len(listed) != len(keys):
+            raise MalformedDocument("parameters.keys: each owner stands there once")
         return cls(keys, rules, mode, protocol, fields.integer("minimum_group", 2, 1000))
+
+    def may_run(self, protocol: str) -> bool:
+        """Whether a task of these parameters can run by this protocol."""
+        if len(self.keys) > 2:
+            return protocol == MANY
+        named = self.protocol if self.mode == "ids" else "ecdh"
+        return named == protocol or (named == "automatic" and protocol in ("rr22", "ecdh"))
 
 
 class Intersection(Workload):
@@ -82,12 +104,12 @@ class Intersection(Workload):
     proofs: tuple[str, ...] = ("signed-by-all",)
 
     def check(self, spec: TaskSpec) -> None:
-        """Raise InvalidTask unless the spec is an intersection of two owners with receivers among them."""
+        """Raise InvalidTask unless the spec is an intersection of its owners with receivers among them."""
         parameters = Parameters.parse(spec.parameters)
         require_owners_compute(spec)
         owners = [part.party for part in spec.inputs]
-        if len(owners) != 2 or set(parameters.keys) != set(owners):
-            raise InvalidTask("an intersection has two owners, each with its key columns", remedy="name both in keys")
+        if set(parameters.keys) != set(owners):
+            raise InvalidTask("the owners are not those that have keys in the task", remedy="name every owner in keys")
         if not set(spec.receivers) <= set(owners):
             raise InvalidTask(
                 "the receivers of an intersection are among its owners",
@@ -107,36 +129,34 @@ class Intersection(Workload):
         return Parameters.parse(spec.parameters).keys[party]
 
     def security(self, spec: TaskSpec) -> SecurityStatement:
-        """Against one owner, who follows the protocol unless that is for others. The assumptions are the protocol's."""
+        """Against one owner, or all but one of many, who follow the protocol unless that is for others."""
         parameters = Parameters.parse(spec.parameters)
+        owners = len(parameters.keys)
+        colluding = {"colluding owners": "which keys of their receiver those who do not collude all have"} if owners > 2 else {}
         return SecurityStatement(
             adversary="malicious-with-abort" if parameters.protocol == MALICIOUS else "semi-honest",
-            corruptions=1,
-            parties=2,
-            computational_bits=126 if _may_run(parameters, "ecdh") else 128,
+            corruptions=owners - 1,
+            parties=owners,
+            computational_bits=126 if parameters.may_run("ecdh") else 128,
             statistical_bits=40,
             trusted=(),
             learns={
-                "owner": "how many distinct keys the other owner has",
+                "owner": "how many distinct keys the other owner has" if owners == 2 else "how many distinct keys each owner has",
                 "receiver": "which of its own keys match" if parameters.mode == "ids" else "how many keys match",
                 "public": "the spec and who took part",
+                **colluding,
             },
-            references=tuple(
-                reference for protocol in ASSUMES if _may_run(parameters, protocol) for reference in ASSUMES[protocol]
-            ),
+            references=tuple(reference for each in ASSUMES if parameters.may_run(each) for reference in ASSUMES[each]),
         )
 
     def cost(self, spec: TaskSpec, rows: Mapping[str, int]) -> Cost:
         """That of the owner who sends more, for the protocol that these numbers of rows choose."""
         parameters = Parameters.parse(spec.parameters)
-        owners = [part.party for part in spec.inputs]
-        sizes = (rows.get(owners[0], 0), rows.get(owners[1], 0))
-        receivers = [owners.index(account) for account in spec.receivers]
-        found = predict(parameters.protocol, parameters.mode, sizes, receivers)
+        found = _predict(spec, parameters, rows)
         return Cost(
             bytes_sent=max(found.bytes_sent),
             rounds=found.rounds,
-            seconds=START + found.seconds + 1.5e-6 * sum(sizes),  # to read, encode and write keys
+            seconds=START + found.seconds + 1.5e-6 * sum(rows.get(part.party, 0) for part in spec.inputs),
             memory_bytes=150_000_000 + found.memory_bytes,
         )
 
@@ -154,20 +174,11 @@ class Intersection(Workload):
             )
         commitment, opening = _commit(items)
         (scratch / "opening.json").write_text(json.dumps(opening))
-        receivers = [spec.parties.index(account) for account in spec.receivers]
         session.mark("intersect")
-        found = intersect(
-            session,
-            items,
-            peer=1 - session.index,
-            receivers=receivers,
-            mode=parameters.mode,
-            protocol=parameters.protocol,
-            context=session.context,
-        )
+        found, ran = _intersect(parameters, items, session, [spec.parties.index(account) for account in spec.receivers])
+        nobody = [""] * len(spec.parties)
         if found.cardinality is None:
-            return Outcome(commitment=commitment, all_commitments=["", ""])
-        ran = chosen(parameters.protocol, parameters.mode, len(items), found.peer_items)
+            return Outcome(commitment=commitment, all_commitments=nobody)
         values: dict[str, Any] = {"cardinality": found.cardinality, "mode": parameters.mode, "protocol": ran}
         files = {}
         if found.positions is not None:
@@ -175,12 +186,32 @@ class Intersection(Workload):
             pa.csv.write_csv(keys.take(pa.array(rows[found.positions])), path)
             values["file"] = {"name": RESULT, "sha256": _file_digest(path), "rows": found.cardinality}
             files[RESULT] = path
-        return Outcome(commitment=commitment, all_commitments=["", ""], result=values, files=files)
+        return Outcome(commitment=commitment, all_commitments=nobody, result=values, files=files)
 
 
-def _may_run(parameters: Parameters, protocol: str) -> bool:
-    named = parameters.protocol if parameters.mode == "ids" else "ecdh"
-    return named in ("automatic", protocol)
+def _intersect(parameters: Parameters, items: Items, session: Session, receivers: list[int]) -> tuple[Found, str]:
+    """What was found, and by which protocol."""
+    if len(parameters.keys) > 2:
+        parties, context = range(session.parties), session.context
+        return multi_party.intersect_all(session, items, parties=parties, receivers=receivers, context=context), MANY
+    found = intersect(
+        session,
+        items,
+        peer=1 - session.index,
+        receivers=receivers,
+        mode=parameters.mode,
+        protocol=parameters.protocol,
+        context=session.context,
+    )
+    return found, chosen(parameters.protocol, parameters.mode, len(items), found.peer_items)
+
+
+def _predict(spec: TaskSpec, parameters: Parameters, rows: Mapping[str, int]) -> Prediction:
+    sizes = {number: rows.get(account, 0) for number, account in enumerate(spec.parties)}
+    receivers = [spec.parties.index(account) for account in spec.receivers]
+    if len(sizes) > 2:
+        return multi_party.predict(sizes, receivers)
+    return predict(parameters.protocol, parameters.mode, (sizes[0], sizes[1]), receivers)
 
 
 def _commit(items: Items) -> tuple[str, dict[str, str]]:

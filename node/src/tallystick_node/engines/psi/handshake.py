@@ -1,7 +1,7 @@
-"""How every intersection begins: both fix their items, then draw a salt together that neither could foresee.
+"""How every intersection begins: all fix their items, then draw a salt together that none could foresee.
 
-1. ``bind``: each sends its number of items, a hash of its items under a nonce, and a hash of its half of the salt.
-2. ``salt``: each opens its half. The salt separates runs, and it is drawn after the items are fixed: what a protocol says of its
+1. ``bind``: each sends its number of items, a hash of its items under a nonce, and a hash of its part of the salt.
+2. ``salt``: each opens its part. The salt separates runs, and it is drawn after the items are fixed: what a protocol says of its
    hashes holds for items that were chosen before them. A party that deviates can still use other items than it bound itself to.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,27 +43,48 @@ class Intersection:
     cardinality: int | None  # None when not a receiver
 
 
-def bind(session: Session, peer: int, items: Items, context: bytes) -> Bound:
-    """Steps bind and salt. ``context`` (32 bytes) names the run and must be the same at both.
+@dataclass(frozen=True)
+class Prediction:
+    """Of one run: bytes that each party sends, by its number; the rest of the party with most. Seconds are of two cores that all
+    parties share."""
 
-    Raises :class:`ProtocolViolation` when the peer opens another half of the salt than it was bound to, or has too many items.
+    bytes_sent: tuple[int, ...]
+    rounds: int
+    seconds: float
+    memory_bytes: int
+
+
+def bind(session: Session, peer: int, items: Items, context: bytes) -> Bound:
+    """Steps bind and salt, of two parties. ``context`` (32 bytes) names the run and must be the same at both.
+
+    Raises :class:`ProtocolViolation` when the peer opens another part of the salt than it was bound to, or has too many items.
     """
-    channel = session.channels[peer]
-    half = secrets.token_bytes(SALT)
+    sizes, salt = bind_all(session, [peer], items, context)
+    return Bound(session, peer, items, sizes[peer], salt)
+
+
+def bind_all(session: Session, peers: Sequence[int], items: Items, context: bytes) -> tuple[dict[int, int], bytes]:
+    """Steps bind and salt: how many items each party has, this one too, and the salt (32 bytes). Raises like :func:`bind`."""
+    parts = {session.index: secrets.token_bytes(SALT)}
     fixed = items.commitment(context + secrets.token_bytes(32))
-    channel.mark("psi/bind")
-    channel.send(len(items).to_bytes(8, "big") + fixed + _seal(context, session.index, half))
-    bound = receive_block(channel, 72, "bind")
-    number = int.from_bytes(bound[:8], "big")
-    if number > MAX_ITEMS:
-        raise ProtocolViolation(peer, "bind", f"it announces more than {MAX_ITEMS} items")
-    channel.mark("psi/salt")
-    channel.send(half)
-    theirs = receive_block(channel, SALT, "salt")
-    if not hmac.compare_digest(_seal(context, peer, theirs), bound[40:]):
-        raise ProtocolViolation(peer, "salt", "its half of the salt is not the one it was bound to by its hash")
-    halves = (half, theirs) if session.index < peer else (theirs, half)
-    return Bound(session, peer, items, number, hashlib.sha256(context + b"salt" + b"".join(halves)).digest())
+    own = len(items).to_bytes(8, "big") + fixed + _seal(context, session.index, parts[session.index])
+    sizes, sealed = {session.index: len(items)}, {}
+    for peer in peers:
+        session.channels[peer].mark("psi/bind")
+        session.channels[peer].send(own)
+    for peer in peers:
+        bound = receive_block(session.channels[peer], 72, "bind")
+        sizes[peer], sealed[peer] = int.from_bytes(bound[:8], "big"), bound[40:]
+        if sizes[peer] > MAX_ITEMS:
+            raise ProtocolViolation(peer, "bind", f"it announces more than {MAX_ITEMS} items")
+    for peer in peers:
+        session.channels[peer].mark("psi/salt")
+        session.channels[peer].send(parts[session.index])
+    for peer in peers:
+        parts[peer] = receive_block(session.channels[peer], SALT, "salt")
+        if not hmac.compare_digest(_seal(context, peer, parts[peer]), sealed[peer]):
+            raise ProtocolViolation(peer, "salt", "its part of the salt is not the one it was bound to by its hash")
+    return sizes, hashlib.sha256(context + b"salt" + b"".join(parts[party] for party in sorted(parts))).digest()
 
 
 def tag_bytes(own: int, theirs: int) -> int:

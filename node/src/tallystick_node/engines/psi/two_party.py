@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from tallystick_node.engines.channel import ProtocolViolation, Session
 from tallystick_node.engines.okvs.shape import Shape
-from tallystick_node.engines.psi import ecdh, rr22, tags
+from tallystick_node.engines.psi import ecdh, oprf, rr22, tags
 from tallystick_node.engines.psi.curve25519 import POINT
 from tallystick_node.engines.psi.ecdh import Mode
-from tallystick_node.engines.psi.handshake import BIND_BYTES, Intersection, bind, tag_bytes
+from tallystick_node.engines.psi.handshake import BIND_BYTES, Intersection, Prediction, bind, tag_bytes
 from tallystick_node.engines.psi.items import Items
 
 Protocol = Literal["automatic", "rr22", "rr22-malicious", "ecdh"]
 
 PROTOCOLS: tuple[Protocol, ...] = ("automatic", "rr22", "rr22-malicious", "ecdh")
-VARIANTS = {"rr22": rr22.SEMI_HONEST, "rr22-malicious": rr22.MALICIOUS}
+VARIANTS = {"rr22": oprf.SEMI_HONEST, "rr22-malicious": oprf.MALICIOUS}
 SMALL = 1 << 13  # items of both together: below, the base transfers and trees of rr22 cost more than points on a curve
 
 _DOMAIN = b"tallystick/v1/psi\0"
@@ -68,17 +67,6 @@ def chosen(protocol: Protocol, mode: Mode, own: int, theirs: int) -> Protocol:
     return "rr22" if mode == "ids" and own + theirs >= SMALL and max(own, theirs) <= rr22.MAX_ITEMS else "ecdh"
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """Of one run: bytes that each party sends, in the order of the sizes; the rest of the party with most."""
-
-    protocol: Protocol
-    bytes_sent: tuple[int, int]
-    rounds: int
-    seconds: float
-    memory_bytes: int
-
-
 def predict(protocol: Protocol, mode: Mode, sizes: tuple[int, int], receivers: Sequence[int]) -> Prediction:
     """What a run of parties 0 and 1 with so many items will cost. Bytes are exact for ``ecdh``, and within about one per cent, or
     100 kB, for ``rr22``. Seconds are of two cores that both parties share."""
@@ -87,12 +75,12 @@ def predict(protocol: Protocol, mode: Mode, sizes: tuple[int, int], receivers: S
     runs = chosen(protocol, mode, *sizes)
     if runs == "ecdh":
         sent = [BIND_BYTES + POINT * own + (total - own) * tag * (1 - party in receivers) for party, own in enumerate(sizes)]
-        return Prediction("ecdh", (sent[0], sent[1]), 4, 2.5e-5 * 2 * max(sizes), 300 * total)
+        return Prediction(tuple(sent), 4, 2.5e-5 * 2 * max(sizes), 300 * total)
     first = rr22.encoder(receivers, dict(enumerate(sizes)))
     slots, others, words = Shape.of(sizes[first]).total, sizes[1 - first], VARIANTS[runs].words
-    evaluation = rr22.evaluation_bytes(slots, words)
-    encoder = BIND_BYTES + evaluation[0] + 8 * words * slots + (-(-others // 8) + 32) * (len(receivers) == 2)
+    evaluation = oprf.bytes_sent(slots, words)
+    encoder = BIND_BYTES + evaluation[0] + (-(-others // 8) + 32) * (len(receivers) == 2)
     sender = BIND_BYTES + evaluation[1] + others * (tags.width(tag) if words == 1 else 16)
     pair = (encoder, sender) if first == 0 else (sender, encoder)
     seconds = 0.4 + (1.1e-6 if words == 1 else 1.7e-6) * (sizes[first] + others)
-    return Prediction(runs, pair, 12 if words == 1 else 16, seconds, 250 * slots + 120 * total)
+    return Prediction(pair, 12 if words == 1 else 16, seconds, 250 * slots + 120 * total)
