@@ -9,6 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from tallystick.attestation import runs
 from tallystick.attestation.policy import AppraisalPolicy
 from tallystick.attestation.quote import SGX
 from tallystick.attestation.references import ReferenceValues, SgxEnclave
@@ -17,10 +20,9 @@ from tallystick.attestation.rules import EvidenceRefused, Rule
 from tallystick.attestation.simulation.authority import ProvisioningAuthority
 from tallystick.attestation.verifier import Evidence, appraise
 from tallystick_node.engines.tee import confinement, enclave, manifest
-from tallystick_node.engines.tee.enclave import EnclaveFailed, EnclaveRefused, EnclaveRun, run_enclave
+from tallystick_node.engines.tee.enclave import Enclave, EnclaveFailed, EnclaveRefused, EnclaveRun
 from tallystick_node.engines.tee.manifest import EnclaveManifest, Limits
 from tallystick_node.engines.tee.quoting import QuotingProcess
-from tallystick_node.engines.tee.worker import run_digest
 
 NOW = int(time.time())
 WINDOW = (NOW - 1_000, NOW + 100_000)
@@ -38,8 +40,10 @@ def authority() -> ProvisioningAuthority:
 def quoting(authority: ProvisioningAuthority) -> Iterator[QuotingProcess]:
     with QuotingProcess(authority) as process:
         try:
-            run_enclave(EnclaveManifest(SUM, PUBLISHER), [], NONCE, process)
+            Enclave(EnclaveManifest(SUM, PUBLISHER), process).__exit__(None, None, None)
         except EnclaveRefused as refused:
+            if "not in force on this host" not in str(refused):
+                raise
             pytest.skip(f"this host cannot confine an enclave: {refused}")
         yield process
 
@@ -48,40 +52,87 @@ def of(algorithm: bytes, **changes: Any) -> EnclaveManifest:
     return EnclaveManifest(algorithm, PUBLISHER, **changes)
 
 
+class Receiver:
+    """A party that gets the output."""
+
+    def __init__(self) -> None:
+        self.key = X25519PrivateKey.generate()
+        self.public = self.key.public_key().public_bytes_raw()
+
+    def open(self, sealed: bytes, manifest: EnclaveManifest, receivers: list[bytes], inputs: list[bytes]) -> bytes:
+        return runs.unseal(self.key, sealed, runs.output_context(manifest.algorithm, receivers, inputs))
+
+
+def sealed_to(started: Enclave, asked: EnclaveManifest, receivers: list[bytes], *data: bytes) -> list[bytes]:
+    contexts = (runs.input_context(asked.algorithm, receivers, place) for place in range(len(data)))
+    return [runs.seal(started.public_key, item, context) for item, context in zip(data, contexts, strict=True)]
+
+
+def attempt(asked: EnclaveManifest, quoting: QuotingProcess, *data: bytes, seconds: float = 20) -> EnclaveRun:
+    """A run without receivers: for what goes wrong."""
+    with Enclave(asked, quoting) as started:
+        return started.run(sealed_to(started, asked, [], *data), [], NONCE, seconds)
+
+
 def checked(
-    run: EnclaveRun, authority: ProvisioningAuthority, expected: EnclaveManifest, report_data: bytes, in_force: tuple[str, ...]
+    quote: bytes, authority: ProvisioningAuthority, expected: EnclaveManifest, report_data: bytes, in_force: tuple[str, ...]
 ) -> AttestationResult:
     """The appraisal of a relying party that knows the manifest and which confinement it asks for."""
     policy = AppraisalPolicy("simulated", simulations=frozenset({authority.fingerprint}))
     reference = SgxEnclave(expected.measurement, expected.version, expected.configuration(in_force))
-    evidence = Evidence(run.quote, authority.collateral(SGX, WINDOW))
+    evidence = Evidence(quote, authority.collateral(SGX, WINDOW))
     return appraise(evidence, ReferenceValues((reference,)), policy, report_data, NOW)
 
 
-def test_a_run_is_attested_as_a_simulation_and_binds_code_inputs_output_and_nonce(
-    authority: ProvisioningAuthority, quoting: QuotingProcess
-) -> None:
+def test_owners_appraise_seal_and_only_receivers_open(authority: ProvisioningAuthority, quoting: QuotingProcess) -> None:
     asked = of(SUM, product=3, version=4)
-    run = run_enclave(asked, [b"40", b"2"], NONCE, quoting)
-    assert run.output == b"42"
-    expected = run_digest(SUM, [b"40", b"2"], b"42") + NONCE
-    found = checked(run, authority, asked, expected, run.in_force)
-    assert (found.strength, found.status, found.measurement) == ("attested, simulated", Tier.CONTRAINDICATED, asked.measurement)
+    analyst, auditor, stranger = Receiver(), Receiver(), Receiver()
+    receivers = [analyst.public, auditor.public]
+    with Enclave(asked, quoting) as started:
+        for nonce in (b"\x01" * 32, b"\x02" * 32):  # each owner's own
+            key = runs.key_digest(started.public_key) + nonce
+            assert checked(started.attest(nonce), authority, asked, key, started.in_force).strength == "attested, simulated"
+        inputs = sealed_to(started, asked, receivers, b"40", b"2")
+        run = started.run(inputs, receivers, NONCE)
+    for party, sealed in zip((analyst, auditor), run.outputs, strict=True):
+        assert party.open(sealed, asked, receivers, inputs) == b"42"
+        with pytest.raises(InvalidTag):
+            stranger.open(sealed, asked, receivers, inputs)
+        with pytest.raises(InvalidTag):
+            party.open(sealed, asked, receivers, inputs[::-1])
+    bound = runs.run_digest(SUM, receivers, inputs, run.outputs) + NONCE
+    found = checked(run.quote, authority, asked, bound, started.in_force)
+    assert (found.status, found.measurement) == (Tier.CONTRAINDICATED, asked.measurement)
     for other in (
-        run_digest(SUM, [b"2", b"40"], b"42"),
-        run_digest(SUM, [b"40", b"2"], b"43"),
-        run_digest(SUM + b"#", [b"40", b"2"], b"42"),
+        runs.run_digest(SUM + b"#", receivers, inputs, run.outputs),
+        runs.run_digest(SUM, receivers[::-1], inputs, run.outputs),
+        runs.run_digest(SUM, receivers, inputs[::-1], run.outputs),
+        runs.run_digest(SUM, receivers, inputs, run.outputs[::-1]),
+        runs.key_digest(started.public_key),
     ):
         with pytest.raises(EvidenceRefused) as refused:
-            checked(run, authority, asked, other + NONCE, run.in_force)
+            checked(run.quote, authority, asked, other + NONCE, started.in_force)
         assert refused.value.rule is Rule.REPORT_DATA
+
+
+@pytest.mark.parametrize("change", ["place", "receiver", "code", "key"])
+def test_a_launcher_cannot_use_an_input_for_anything_else(quoting: QuotingProcess, change: str) -> None:
+    asked, receiver, launcher = of(SUM), Receiver(), Receiver()
+    meant = of(SUM + b"\n") if change == "code" else asked
+    with Enclave(asked, quoting) as started, Enclave(asked, quoting) as other:
+        inputs = sealed_to(other if change == "key" else started, meant, [receiver.public], b"40", b"2")
+        given = inputs[::-1] if change == "place" else inputs
+        with pytest.raises(EnclaveFailed) as failed:
+            started.run(given, [receiver.public, launcher.public] if change == "receiver" else [receiver.public], NONCE)
+    assert failed.value.reason == "InvalidTag"
 
 
 def test_another_byte_of_the_algorithm_or_less_confinement_is_another_enclave(
     authority: ProvisioningAuthority, quoting: QuotingProcess
 ) -> None:
-    run = run_enclave(of(SUM), [b"1"], NONCE, quoting)
-    expected = run_digest(SUM, [b"1"], b"1") + NONCE
+    with Enclave(of(SUM), quoting) as started:
+        quote, key = started.attest(NONCE), runs.key_digest(started.public_key) + NONCE
+    assert checked(quote, authority, of(SUM), key, started.in_force).simulated
     for other in (
         of(SUM.replace(b"sum", b"max")),
         of(SUM, limits=Limits(seconds=61)),
@@ -89,11 +140,18 @@ def test_another_byte_of_the_algorithm_or_less_confinement_is_another_enclave(
         of(SUM, version=1),
     ):
         with pytest.raises(EvidenceRefused) as refused:
-            checked(run, authority, other, expected, run.in_force)
+            checked(quote, authority, other, key, started.in_force)
         assert refused.value.rule is Rule.MEASUREMENT
     with pytest.raises(EvidenceRefused) as refused:
-        checked(run, authority, of(SUM), expected, run.in_force[:-1])
+        checked(quote, authority, of(SUM), key, started.in_force[:-1])
     assert refused.value.rule is Rule.MEASUREMENT
+
+
+def test_an_enclave_serves_one_run(quoting: QuotingProcess) -> None:
+    with Enclave(of(SUM), quoting) as started:
+        started.run(sealed_to(started, of(SUM), [], b"1"), [], NONCE)
+        with pytest.raises(EnclaveFailed):
+            started.run(sealed_to(started, of(SUM), [], b"1"), [], NONCE)
 
 
 ESCAPES = {
@@ -126,32 +184,32 @@ def mapped():
 
 @pytest.mark.parametrize("name", ESCAPES)
 def test_an_algorithm_cannot_escape_and_its_attempt_is_reported(quoting: QuotingProcess, name: str) -> None:
-    attempt, reasons = ESCAPES[name]
+    expression, reasons = ESCAPES[name]
     with pytest.raises(EnclaveFailed) as failed:
-        run_enclave(of(f"{MAPPED}\ndef run(inputs):\n    return {attempt}\n".encode()), [], NONCE, quoting)
+        attempt(of(f"{MAPPED}\ndef run(inputs):\n    return {expression}\n".encode()), quoting)
     assert failed.value.reason in reasons
 
 
 def test_an_algorithm_that_does_not_end_is_ended(quoting: QuotingProcess) -> None:
     endless = b"def run(inputs):\n    while True:\n        pass\n"
     with pytest.raises(EnclaveFailed) as failed:
-        run_enclave(of(endless, limits=Limits(seconds=1)), [], NONCE, quoting, seconds=20)
+        attempt(of(endless, limits=Limits(seconds=1)), quoting)
     assert failed.value.reason in {"SIGKILL", "SIGXCPU"}
     with pytest.raises(EnclaveFailed) as failed:
-        run_enclave(of(endless), [], NONCE, quoting, seconds=1)
+        attempt(of(endless), quoting, seconds=1)
     assert failed.value.reason == "Deadline"
 
 
 def test_what_an_algorithm_says_in_an_error_stays_inside(quoting: QuotingProcess) -> None:
     leak = b"def run(inputs):\n    class SecretIs42(Exception): pass\n    raise ValueError(inputs[0])\n"
     with pytest.raises(EnclaveFailed) as failed:
-        run_enclave(of(leak), [b"secret"], NONCE, quoting)
+        attempt(of(leak), quoting, b"secret")
     assert str(failed.value) == "the enclave ended without a result: ValueError"
 
 
 def test_an_output_larger_than_the_frame_is_refused(quoting: QuotingProcess) -> None:
     with pytest.raises(EnclaveFailed) as failed:
-        run_enclave(of(b"def run(inputs):\n    return bytes(2000)\n", limits=Limits(frame=1_000)), [], NONCE, quoting)
+        attempt(of(b"def run(inputs):\n    return bytes(2000)\n", limits=Limits(frame=1_000)), quoting)
     assert failed.value.reason == "TypeError"
 
 
@@ -164,7 +222,7 @@ def changed(monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None:
 def test_an_enclave_does_not_start_without_required_confinement(quoting: QuotingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     changed(monkeypatch, "    program = filter_program(", "    raise OSError\n    program = filter_program(")
     with pytest.raises(EnclaveRefused, match="seccomp"):
-        run_enclave(of(SUM), [b"1"], NONCE, quoting)
+        Enclave(of(SUM), quoting)
 
 
 @pytest.mark.parametrize(
@@ -179,16 +237,17 @@ def test_an_enclave_that_claims_what_the_kernel_does_not_confirm_is_refused(
 ) -> None:
     changed(monkeypatch, step, f"{step}\n    return\n")
     with pytest.raises(EnclaveRefused, match=f"the kernel does not confirm: .*{feature}"):
-        run_enclave(of(SUM), [b"1"], NONCE, quoting)
+        Enclave(of(SUM), quoting)
 
 
 def test_less_than_all_of_confinement_shows_in_the_evidence(authority: ProvisioningAuthority, quoting: QuotingProcess) -> None:
     features = tuple(name for name in confinement.FEATURES if name not in (confinement.NAMESPACES, confinement.EMPTY_ROOT))
     asked = of(SUM, features=features)
-    run = run_enclave(asked, [b"7"], NONCE, quoting)
-    assert confinement.NAMESPACES not in run.in_force
-    assert asked.configuration(run.in_force) != asked.configuration(confinement.FEATURES)
-    assert checked(run, authority, asked, run_digest(SUM, [b"7"], b"7") + NONCE, run.in_force).simulated
+    with Enclave(asked, quoting) as started:
+        quote, key = started.attest(NONCE), runs.key_digest(started.public_key) + NONCE
+    assert confinement.NAMESPACES not in started.in_force
+    assert asked.configuration(started.in_force) != asked.configuration(confinement.FEATURES)
+    assert checked(quote, authority, asked, key, started.in_force).simulated
 
 
 def test_manifests_are_checked() -> None:
@@ -198,8 +257,6 @@ def test_manifests_are_checked() -> None:
         of(SUM, features=("seccomp",))
     with pytest.raises(ValueError, match="features"):
         of(SUM, features=(*confinement.FEATURES, "magic"))
-    with pytest.raises(ValueError, match="nonce"):
-        run_enclave(of(SUM), [], b"", None)  # type: ignore[arg-type]
 
 
 def test_the_filter_allows_kills_and_refuses_by_number() -> None:

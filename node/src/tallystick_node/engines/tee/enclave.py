@@ -18,12 +18,15 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
+from tallystick.attestation import runs
 from tallystick.attestation.simulation.platform import EnclaveIdentity
 
 from tallystick_node.engines.tee import confinement, worker
 from tallystick_node.engines.tee.frames import Stream, StreamBroken
-from tallystick_node.engines.tee.manifest import LOADER, EnclaveManifest, sources
+from tallystick_node.engines.tee.manifest import LOADER, PATHS, EnclaveManifest, sources
 from tallystick_node.engines.tee.quoting import QuotingProcess
 
 _SGX_ATTRIBUTES = bytes([0x85]) + bytes(7) + bytes([0x03]) + bytes(7)  # INIT, MODE64BIT, KSS (a configuration is given)
@@ -44,43 +47,93 @@ class EnclaveFailed(Exception):  # noqa: N818 - a verdict
 
 @dataclass(frozen=True)
 class EnclaveRun:
-    """``output`` with a ``quote`` whose report data are :func:`~tallystick_node.engines.tee.worker.run_digest` and the nonce."""
+    """``outputs``, one sealed to each receiver, with a ``quote`` over :func:`runs.run_digest` and the nonce."""
 
-    output: bytes
+    outputs: tuple[bytes, ...]
     quote: bytes
-    identity: EnclaveIdentity
-    in_force: tuple[str, ...]
 
 
-def run_enclave(
-    manifest: EnclaveManifest, inputs: Sequence[bytes], nonce: bytes, quoting: QuotingProcess, seconds: float = 60.0
-) -> EnclaveRun:
-    """Start an enclave for one run of ``manifest``'s algorithm over ``inputs``; ``nonce`` is 32 bytes of the verifier's.
+class Enclave:
+    """One enclave for one run of ``manifest``'s algorithm. Use as a context manager: the process ends with it.
 
-    Waits at most ``seconds``. Raises :class:`EnclaveRefused` before any input is sent, :class:`EnclaveFailed` afterwards.
+    ``public_key`` (X25519, 32 bytes) is what inputs are sealed to, once :meth:`attest` has been appraised. ``in_force`` is the
+    confinement that the kernel confirms. Raises :class:`EnclaveRefused` if that is less than the manifest requires.
     """
+
+    def __init__(self, manifest: EnclaveManifest, quoting: QuotingProcess) -> None:
+        self._manifest = manifest
+        self._quoting = quoting
+        self._resources = contextlib.ExitStack()
+        ours, theirs = socket.socketpair()
+        with theirs, contextlib.ExitStack() as undo:
+            undo.enter_context(ours)
+            root = undo.enter_context(tempfile.TemporaryDirectory(prefix="enclave-"))
+            Path(root).chmod(0o755)
+            self._process = _start(manifest, theirs.fileno(), root)
+            undo.callback(_end, self._process)
+            theirs.close()
+            self._stream = Stream(ours, _START_UP)
+            try:
+                for source in sources():
+                    self._stream.write(len(source).to_bytes(4, "big") + source)
+                self.in_force, self.public_key = _ready(self._stream, manifest, self._process.pid)
+            except StreamBroken as broken:
+                raise EnclaveRefused(f"the enclave did not start: {_reason(self._process, broken.reason)}") from None
+            self._resources = undo.pop_all()
+        self.identity = EnclaveIdentity(
+            mrenclave=manifest.measurement,
+            mrsigner=manifest.publisher,
+            isv_prod_id=manifest.product,
+            isv_svn=manifest.version,
+            attributes=_SGX_ATTRIBUTES,
+            config_id=manifest.configuration(self.in_force),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._resources.close()
+
+    def attest(self, nonce: bytes) -> bytes:
+        """A quote over :func:`runs.key_digest` of the public key and 32 bytes of whoever is to seal an input."""
+        return self._quoting.quote(self.identity, runs.key_digest(self.public_key) + _nonce(nonce))
+
+    def run(self, inputs: Sequence[bytes], receivers: Sequence[bytes], nonce: bytes, seconds: float = 60.0) -> EnclaveRun:
+        """Run once over sealed ``inputs``, output to the raw X25519 keys ``receivers``, within ``seconds``.
+
+        Raises :class:`EnclaveFailed` where there is no result; then, as after a result, the enclave is used up.
+        """
+        _nonce(nonce)
+        self._stream.extend(seconds)
+        try:
+            return self._run(inputs, receivers, nonce)
+        except StreamBroken as broken:
+            raise EnclaveFailed(_reason(self._process, broken.reason)) from None
+
+    def _run(self, inputs: Sequence[bytes], receivers: Sequence[bytes], nonce: bytes) -> EnclaveRun:
+        algorithm = self._manifest.algorithm
+        self._stream.send(worker.ALGORITHM, algorithm)
+        for kind, items in ((worker.RECEIVER, receivers), (worker.INPUT, inputs)):
+            for item in items:
+                self._stream.send(kind, item)
+        self._stream.send(worker.START, nonce)
+        report_data = _expect(self._stream, worker.EVIDENCE, 64)
+        outputs = tuple(_expect(self._stream, worker.OUTPUT, self._manifest.limits.frame) for _ in receivers)
+        if report_data != runs.run_digest(algorithm, receivers, inputs, outputs) + nonce:
+            raise EnclaveFailed("ReportData")
+        return EnclaveRun(outputs, self._quoting.quote(self.identity, report_data))
+
+
+def _nonce(nonce: bytes) -> bytes:
     if len(nonce) != 32:
         raise ValueError("a nonce takes 32 bytes")
-    ours, theirs = socket.socketpair()
-    with ours, tempfile.TemporaryDirectory(prefix="enclave-") as root:
-        Path(root).chmod(0o755)
-        with theirs:
-            process = _start(manifest, theirs.fileno(), root)
-        stream = Stream(ours, min(seconds, _START_UP))
-        try:
-            for source in sources():
-                stream.write(len(source).to_bytes(4, "big") + source)
-            in_force = _ready(stream, manifest, process.pid)
-            stream.extend(seconds)
-            return _serve(stream, manifest, inputs, nonce, quoting, in_force)
-        except StreamBroken as broken:
-            raise EnclaveFailed(_reason(process, broken.reason)) from None
-        finally:
-            _end(process)
+    return nonce
 
 
 def _start(manifest: EnclaveManifest, channel: int, root: str) -> subprocess.Popen[bytes]:
-    settings = json.dumps({"features": manifest.features, "modules": manifest.modules, **vars(manifest.limits)})
+    limits = vars(manifest.limits)
+    settings = json.dumps({"features": manifest.features, "modules": manifest.modules, "paths": PATHS, **limits})
     return subprocess.Popen(
         [sys.executable, "-I", "-S", "-B", "-c", LOADER, str(channel), root, settings],
         pass_fds=[channel],
@@ -92,12 +145,13 @@ def _start(manifest: EnclaveManifest, channel: int, root: str) -> subprocess.Pop
     )
 
 
-def _ready(stream: Stream, manifest: EnclaveManifest, pid: int) -> tuple[str, ...]:
-    """What the enclave says is in force, checked against what the kernel says of its process."""
+def _ready(stream: Stream, manifest: EnclaveManifest, pid: int) -> tuple[tuple[str, ...], bytes]:
+    """What the enclave says is in force, checked against what the kernel says of its process; and its public key."""
     kind, payload = stream.receive(4096)
-    claimed = json.loads(payload) if kind == worker.READY else None
-    if not isinstance(claimed, list) or not all(name in manifest.features for name in claimed):
-        raise EnclaveRefused("the enclave did not say what is in force")
+    said = json.loads(payload) if kind == worker.READY else {}
+    claimed, public_key = said.get("in_force"), bytes.fromhex(said.get("public_key", ""))
+    if not isinstance(claimed, list) or not all(name in manifest.features for name in claimed) or len(public_key) != 32:
+        raise EnclaveRefused("the enclave did not say what is in force, or gave no key")
     missing = sorted(manifest.required - set(claimed))
     if missing:
         raise EnclaveRefused(f"required confinement is not in force on this host: {', '.join(missing)}")
@@ -108,7 +162,7 @@ def _ready(stream: Stream, manifest: EnclaveManifest, pid: int) -> tuple[str, ..
         raise EnclaveRefused("the kernel does not show the enclave's process") from cause
     if untrue:
         raise EnclaveRefused(f"the kernel does not confirm: {', '.join(untrue)}")
-    return tuple(claimed)
+    return tuple(claimed), public_key
 
 
 def _inner(pid: int) -> int:
@@ -133,34 +187,6 @@ def _observed(pid: int, claimed: set[str]) -> set[str]:
     if len(status.get("NSpid", [])) > 1:
         confirmed.add(confinement.NAMESPACES)
     return confirmed
-
-
-def _serve(
-    stream: Stream,
-    manifest: EnclaveManifest,
-    inputs: Sequence[bytes],
-    nonce: bytes,
-    quoting: QuotingProcess,
-    in_force: tuple[str, ...],
-) -> EnclaveRun:
-    identity = EnclaveIdentity(
-        mrenclave=manifest.measurement,
-        mrsigner=manifest.publisher,
-        isv_prod_id=manifest.product,
-        isv_svn=manifest.version,
-        attributes=_SGX_ATTRIBUTES,
-        config_id=manifest.configuration(in_force),
-    )
-    stream.send(worker.ALGORITHM, manifest.algorithm)
-    for item in inputs:
-        stream.send(worker.INPUT, item)
-    stream.send(worker.START, nonce)
-    report_data = _expect(stream, worker.EVIDENCE, 64)
-    output = _expect(stream, worker.OUTPUT, manifest.limits.frame)
-    expected = worker.run_digest(manifest.algorithm, list(inputs), output) + nonce
-    if report_data != expected:
-        raise EnclaveFailed("ReportData")
-    return EnclaveRun(output, quoting.quote(identity, report_data), identity, in_force)
 
 
 def _expect(stream: Stream, expected: bytes, limit: int) -> bytes:

@@ -12,8 +12,11 @@ import hashlib
 import json
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
+
+from tallystick.attestation import runs
 
 from tallystick_node.engines.tee import confinement
 
@@ -22,7 +25,8 @@ _DOMAIN = b"tallystick/tee/measurement/v1"
 _CONFIGURATION = b"tallystick/tee/configuration/v1"
 
 LOADER = """
-import sys, os
+import json, os, sys
+sys.path += json.loads(sys.argv[3])["paths"]
 def exactly(n):
     parts = b""
     while len(parts) < n:
@@ -41,16 +45,20 @@ MODULES = (
     "math", "operator", "re", "statistics", "string", "struct", "typing",
 )  # fmt: skip
 _OWN_MODULES = (
-    "collections.abc", "contextlib", "ctypes", "hashlib", "importlib", "json", "os", "resource", "struct", "sys", "typing",
+    "collections.abc", "contextlib", "ctypes", "importlib", "json", "os", "resource", "struct", "sys", "typing",
+    "tallystick.attestation.runs",
 )  # fmt: skip
 _LIST_FILES = """
 import importlib, json, os, sys
+sys.path += json.loads(sys.argv[2])
 for name in json.loads(sys.argv[1]):
     importlib.import_module(name)
 files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}
 files["sys.executable"] = os.path.realpath(sys.executable)
 print(json.dumps({name: path for name, path in files.items() if path}))
 """
+# Where installed packages are, and the SDK, which may be installed in place.
+PATHS = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), str(Path(runs.__file__).parents[2])})
 REQUIRED = frozenset(
     {confinement.NO_NEW_PRIVILEGES, confinement.NON_DUMPABLE, confinement.LIMITS, confinement.SECCOMP, confinement.UNPRIVILEGED}
 )
@@ -117,7 +125,7 @@ def interpreter_digest(modules: tuple[str, ...]) -> bytes:
     The list comes from a fresh interpreter with the same options. Nothing else can be loaded once an enclave is confined.
     """
     names = sorted({*modules, *_OWN_MODULES})
-    command = [sys.executable, "-I", "-S", "-B", "-c", _LIST_FILES, json.dumps(names)]
+    command = [sys.executable, "-I", "-S", "-B", "-c", _LIST_FILES, json.dumps(names), json.dumps(PATHS)]
     listing = subprocess.run(command, capture_output=True, check=True, timeout=60, env={})
     digest = hashlib.sha256(sys.version.encode())
     for name, path in sorted(json.loads(listing.stdout).items()):

@@ -1,8 +1,8 @@
-"""What runs inside of the software enclave: it confines itself, takes code and inputs, runs the code once, asks for evidence.
+"""What runs inside of the software enclave: confine itself, make a key, take sealed inputs, run the code once, seal the output.
 
-The file is sent to a fresh interpreter together with :mod:`confinement` and is part of the measurement, so it needs the standard
-library only. The only thing it keeps from outside is one socket to its launcher, for frames of a kind (one byte), a length (four,
-big-endian) and that many bytes.
+The file is sent to a fresh interpreter together with :mod:`confinement` and is part of the measurement, as is everything that it
+imports. What it keeps from outside is one socket to its launcher, for frames of a kind (one byte), a length (four, big-endian) and
+that many bytes.
 
 An algorithm is a Python source with a function ``run(inputs: list[bytes]) -> bytes``. It can import what was preloaded, and nothing
 else: there is no file to import from. It runs in this process, so it is trusted as this file is; both are measured and reviewed.
@@ -10,15 +10,16 @@ else: there is no file to import from. It runs in this process, so it is trusted
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import os
 import sys
 from typing import Any
 
-READY, ALGORITHM, INPUT, START, EVIDENCE, OUTPUT, FAILED = b"R", b"A", b"I", b"S", b"Q", b"O", b"X"
-DOMAIN = b"tallystick/tee/run/v1"
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from tallystick.attestation.runs import OVERHEAD, input_context, output_context, run_digest, seal, unseal
+
+READY, ALGORITHM, INPUT, RECEIVER, START, EVIDENCE, OUTPUT, FAILED = b"R", b"A", b"I", b"V", b"S", b"Q", b"O", b"X"
 
 
 def send(channel: int, kind: bytes, payload: bytes) -> None:
@@ -47,47 +48,47 @@ def _exactly(channel: int, size: int) -> bytes:
     return bytes(parts)
 
 
-def run_digest(algorithm: bytes, inputs: list[bytes], output: bytes) -> bytes:
-    """What evidence binds about a run: 32 bytes over the digests of code, inputs in their order, and output."""
-    digest = hashlib.sha256(DOMAIN + hashlib.sha256(algorithm).digest() + len(inputs).to_bytes(4, "big"))
-    for item in (*inputs, output):
-        digest.update(hashlib.sha256(item).digest())
-    return digest.digest()
-
-
 def main(channel: int, root: str, settings: dict[str, Any], confine: Any) -> None:
-    """Preload, confine, report what is in force, serve one run, end."""
+    """Preload, confine, report what is in force and the key, serve one run, end."""
     for name in settings["modules"]:
         importlib.import_module(name)
+    sys.path.clear()
     in_force = confine(settings["features"], root, settings["memory"], settings["seconds"])
-    send(channel, READY, json.dumps(in_force).encode())
+    key = X25519PrivateKey.generate()
+    ready = {"in_force": in_force, "public_key": key.public_key().public_bytes_raw().hex()}
+    send(channel, READY, json.dumps(ready).encode())
     try:
-        serve(channel, settings["frame"])
+        serve(channel, key, settings["frame"])
+    except EOFError:
+        pass
     except BaseException as failure:  # noqa: BLE001 - whatever it was, only its name may leave: a message could hold inputs
         send(channel, FAILED, type(failure).__name__.encode()[:64])
     os._exit(0)
 
 
-def serve(channel: int, frame: int) -> None:
-    """Take an algorithm, inputs and a nonce; run; give output and evidence."""
+def serve(channel: int, key: X25519PrivateKey, frame: int) -> None:
+    """Take an algorithm, receivers, sealed inputs and a nonce; run; give evidence to be signed, and the sealed outputs."""
     kind, algorithm = receive(channel, frame)
     if kind != ALGORITHM:
         raise ValueError("an algorithm is expected")
     inputs: list[bytes] = []
+    receivers: list[bytes] = []
     while True:
         kind, payload = receive(channel, frame)
         if kind == START:
             break
-        if kind != INPUT:
-            raise ValueError("an input is expected")
-        inputs.append(payload)
+        {INPUT: inputs, RECEIVER: receivers}[kind].append(payload)
+    opened = [unseal(key, item, input_context(algorithm, receivers, place)) for place, item in enumerate(inputs)]
     module: dict[str, Any] = {"__name__": "algorithm"}
     exec(compile(algorithm.decode(), "algorithm", "exec", dont_inherit=True), module)  # noqa: S102 - its digest is measured
-    output = module["run"](list(inputs))
-    if not isinstance(output, bytes) or len(output) > frame:
+    output = module["run"](opened)
+    if not isinstance(output, bytes) or len(output) + OVERHEAD > frame:
         raise TypeError("an algorithm gives bytes, within the frame")
-    send(channel, EVIDENCE, run_digest(algorithm, inputs, output) + payload)
-    send(channel, OUTPUT, output)
+    context = output_context(algorithm, receivers, inputs)
+    outputs = [seal(receiver, output, context) for receiver in receivers]
+    send(channel, EVIDENCE, run_digest(algorithm, receivers, inputs, outputs) + payload)
+    for sealed in outputs:
+        send(channel, OUTPUT, sealed)
 
 
 if __name__ == "enclave":

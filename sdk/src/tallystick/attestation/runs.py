@@ -1,0 +1,64 @@
+"""What an enclave's evidence is about: the digests that go into report data, and the sealing of inputs and outputs.
+
+Shared by who runs an enclave, by data owners, by receivers, and by auditors; an enclave loads this very file, and measures it.
+
+Report data are 64 bytes: one of the digests here, then 32 bytes of a nonce that the relying party chose. Sealing is HPKE
+(RFC 9180) in base mode with X25519, HKDF-SHA256 and AES-256-GCM, to a key that exists once, in one enclave. A sealed input is for
+its context: this code, output to these keys, this place. Whoever starts the enclave can drop an input or withhold an output; it
+cannot read them, exchange places, run other code on them, or add itself to the receivers. It can choose inputs of its own:
+:func:`run_digest` names all that were used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+# ``cryptography`` imports its backend late, when a confined enclave has no files any more.
+import cryptography.hazmat.backends.openssl.backend  # noqa: F401
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+
+OVERHEAD = 32 + 16  # bytes that sealing adds: the encapsulated key and the tag
+_SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+_DOMAIN = b"tallystick/tee/%s/v1"
+
+
+def _digest(purpose: bytes, *groups: Sequence[bytes]) -> bytes:
+    """SHA-256 over a domain and, group by group, how many items there are (four bytes, big-endian) and the SHA-256 of each."""
+    digest = hashlib.sha256(_DOMAIN % purpose)
+    for group in groups:
+        digest.update(len(group).to_bytes(4, "big"))
+        for item in group:
+            digest.update(hashlib.sha256(item).digest())
+    return digest.digest()
+
+
+def key_digest(public_key: bytes) -> bytes:
+    """What evidence binds before a run: the enclave's public key."""
+    return _digest(b"key", [public_key])
+
+
+def input_context(algorithm: bytes, receivers: Sequence[bytes], place: int) -> bytes:
+    """What a sealed input is for: this code, output to these keys (raw X25519, 32 bytes each), and the input's place, from 0."""
+    return _digest(b"input", [algorithm], receivers, [place.to_bytes(4, "big")])
+
+
+def output_context(algorithm: bytes, receivers: Sequence[bytes], inputs: Sequence[bytes]) -> bytes:
+    """What a sealed output is of: this code over these sealed inputs, for these keys."""
+    return _digest(b"output", [algorithm], receivers, inputs)
+
+
+def run_digest(algorithm: bytes, receivers: Sequence[bytes], inputs: Sequence[bytes], outputs: Sequence[bytes]) -> bytes:
+    """What evidence binds about a run: code, receivers, sealed inputs and sealed outputs, all in their order."""
+    return _digest(b"run", [algorithm], receivers, inputs, outputs)
+
+
+def seal(public_key: bytes, data: bytes, context: bytes) -> bytes:
+    """Seal ``data`` to a raw X25519 key of 32 bytes."""
+    return _SUITE.encrypt(data, X25519PublicKey.from_public_bytes(public_key), info=context)
+
+
+def unseal(key: X25519PrivateKey, sealed: bytes, context: bytes) -> bytes:
+    """Open what :func:`seal` gave; ``cryptography.exceptions.InvalidTag`` for another key, context or text."""
+    return _SUITE.decrypt(sealed, key, info=context)
