@@ -12,7 +12,7 @@ from math import comb
 
 import numpy as np
 
-WHOLE = 1_000_000  # what all shares add up to
+WHOLE = 10_000  # basis points: what all shares add up to
 MAX_EXACT = 16  # players: 65536 coalitions
 
 Worth = Callable[[frozenset[int]], float]
@@ -98,24 +98,25 @@ def sampled_shapley(players: Sequence[int], worth: Worth, orders: int, seed: int
     )
 
 
-def shares(values: Values) -> list[dict[str, int]]:
-    """``{"party": p, "share": s}`` for every player, by number: whole millionths that add up to exactly ``WHOLE``.
+def shares(values: Values, parties: int) -> list[int]:
+    """The shares of parties 0 to ``parties`` - 1, in their order: whole basis points that add up to exactly ``WHOLE``, the form in
+    which a task's settlement takes measured contributions. ``values`` are by the party's number; who has none gets 0.
 
-    In proportion to the values above 0; a player of none or less gets 0, and what it lacks is charged to nobody: whoever states
+    In proportion to the values above 0; a party of none or less gets 0, and what it lacks is charged to nobody: whoever states
     values for others to pay by must bound how low one may be. Rounded down, and what is left goes by one each to the
     largest remainders, of equal ones to the lower number: in exact arithmetic, so that equal values give equal bytes everywhere.
-    Raises ValueError when a value is not finite or none is above 0: then there is nothing to pay by.
+    Raises ValueError when a value is not finite or not a party's, or when none is above 0: then there is nothing to pay by.
     """
-    if not all(np.isfinite(value) for value in values.values()):
-        raise ValueError("the value of a party is not finite")
-    exact = {party: Fraction(max(values[party], 0.0)) for party in sorted(values)}
-    whole = sum(exact.values(), Fraction(0))
+    if not all(np.isfinite(value) for value in values.values()) or not values.keys() <= set(range(parties)):
+        raise ValueError("the value of a party is not finite, or of none of the parties")
+    exact = [Fraction(max(values.get(party, 0.0), 0.0)) for party in range(parties)]
+    whole = sum(exact, Fraction(0))
     if not whole:
         raise ValueError("no party contributed anything: there is nothing to pay by")
-    parts = {party: divmod(value * WHOLE / whole, 1) for party, value in exact.items()}
-    left = WHOLE - sum(down for down, _ in parts.values())
-    first = sorted(parts, key=lambda party: (-parts[party][1], party))[:left]
-    return [{"party": party, "share": int(down) + (party in first)} for party, (down, _) in parts.items()]
+    parts = [divmod(value * WHOLE / whole, 1) for value in exact]
+    left = WHOLE - sum(int(down) for down, _ in parts)
+    first = sorted(range(parties), key=lambda party: (-parts[party][1], party))[:left]
+    return [int(down) + (party in first) for party, (down, _) in enumerate(parts)]
 
 
 def _check(players: Sequence[int]) -> None:
