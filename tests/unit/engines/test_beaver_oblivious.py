@@ -93,6 +93,22 @@ def test_what_steps_cost() -> None:
     assert first["ot messages"] == 4 * 6400
 
 
+@pytest.mark.parametrize("size", [8191, 8192, 8195])
+def test_whole_ciphertexts_of_products_need_no_triples(size) -> None:
+    x, y = ORDER.integers(0, 2**64, (2, size), np.uint64)
+
+    def step(p: ObliviousAdditive):
+        shared = [p.share(owner, (size,), values if p.index == owner else None) for owner, values in enumerate((x, y))]
+        return p.reveal(p.multiply(*shared)), {name: each.bytes for name, each in p.cost().items()}
+
+    (found, first), (_, second) = between(step)
+    assert (found == x * y).all()
+    public, whole, rest = 4 * 6 * 8192 + 16, size // 8192, size % 8192
+    assert first["lattice"] == public + (whole + (rest > 0)) * 6 * (4 * 6 * 8192 + 16)
+    assert second["lattice"] == (whole + (rest > 0)) * 6 * (2 * 6 * 8192)
+    assert first.get("multiply", 0) == second.get("multiply", 0) == 16 * rest
+
+
 @pytest.mark.parametrize("wrong", [0, 1, 3])
 def test_how_many_parties(wrong) -> None:
     with pytest.raises(ValueError):

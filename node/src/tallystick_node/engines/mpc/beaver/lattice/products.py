@@ -1,13 +1,13 @@
-"""Products of shared random numbers, by encryption: party 0 holds the key, party 1 multiplies.
+"""Products of shared numbers, by encryption: party 0 holds the key, party 1 multiplies.
 
 For c = (a_0 + a_1) (b_0 + b_1) party 0 sends its a_0 and b_0 encrypted, party 1 answers with a_0 b_1 + b_0 a_1 + r, and each adds
-what it knows by itself. One by one, 8192 numbers are the values of one polynomial modulo each of six slot primes; of matrices,
-blocks are laid out in the coefficients of polynomials so that a coefficient of the product is an inner product (Cheetah, section
-3).
+what it knows by itself. The numbers are secrets, or random where products are to be used later. One by one, 8192 numbers are the
+values of one polynomial modulo each of six slot primes; of matrices, blocks are laid out in the coefficients of polynomials so that
+a coefficient of the product is an inner product (Cheetah, section 3).
 
 | | bytes, party 0 | bytes, party 1 |
 |---|---|---|
-| 8192 triples | 6 * 196,624 | 3 * 196,608 |
+| 8192 products | 6 * 196,624 | 3 * 196,608 |
 | a block of a matrix, of the result's blocks | 196,624 | 196,608 |
 """
 
@@ -50,11 +50,32 @@ class Products:
         pieces = [self._left]
         missing = -(-max(0, count - self._left.shape[1]) // N)
         if missing:
-            self._session.mark(STEP)
-            pieces.append(self._make(missing))
+            a, b = self._draw.elements((2, missing * N))
+            pieces.append(np.stack([a, b, self.multiply(a, b)]))
         together = np.concatenate(pieces, axis=1)
         self._left = together[:, count:].copy()
         return Triple(*np.ascontiguousarray(together[:, :count]))
+
+    def multiply(self, a: Ring, b: Ring) -> Ring:
+        """This party's part of the products of numbers of which it has these parts, a multiple of 8192 of them."""
+        self._session.mark(STEP)
+        a, b = a.reshape(-1, N), b.reshape(-1, N)
+        c = a * b
+        groups = list(blocks(len(a), _GROUP))
+        if self._holder is not None:
+            # One group ahead: this party encrypts while the other multiplies.
+            for group, following in zip([None, *groups], [*groups, None], strict=True):
+                if following is not None:
+                    for values in (a[following], b[following]):
+                        for plain, scaled in zip(PAIRS, _coefficients(values, scaled=True), strict=True):
+                            self._holder.encrypt(plain, scaled)
+                if group is not None:
+                    answers = [self._holder.answer(group.stop - group.start) for _ in PAIRS]
+                    c[group] += numbers.slot_sum(numbers.slot_results(answers))
+        else:
+            for group in groups:
+                c[group] -= self._masks(a[group], b[group])
+        return c.reshape(-1)
 
     def matrices(self, rows: int, inner: int, columns: int) -> Triple:
         """A product of a (rows, inner) and an (inner, columns) matrix."""
@@ -68,27 +89,8 @@ class Products:
                     c[i, j] += self._cross(a[i, k], b[k, j])
         return Triple(a, b, c)
 
-    def _make(self, rows: int) -> Ring:
-        a, b = self._draw.elements((rows, N)), self._draw.elements((rows, N))
-        c = a * b
-        groups = list(blocks(rows, _GROUP))
-        if self._holder is not None:
-            # One group ahead: this party encrypts while the other multiplies.
-            for group, following in zip([None, *groups], [*groups, None], strict=True):
-                if following is not None:
-                    for values in (a[following], b[following]):
-                        for plain, scaled in zip(PAIRS, _coefficients(values, scaled=True), strict=True):
-                            self._holder.encrypt(plain, scaled)
-                if group is not None:
-                    answers = [self._holder.answer(group.stop - group.start) for _ in PAIRS]
-                    c[group] += numbers.slot_sum(numbers.slot_results(answers))
-        else:
-            for group in groups:
-                c[group] -= self._multiply(a[group], b[group])
-        return np.stack([a.reshape(-1), b.reshape(-1), c.reshape(-1)])
-
-    def _multiply(self, a: Ring, b: Ring) -> Ring:
-        """Party 1's part: the masks."""
+    def _masks(self, a: Ring, b: Ring) -> Ring:
+        """What party 1 adds to the answers that it gives."""
         assert self._multiplier is not None
         rows = len(a)
         each = np.array([(row, row, row) for row in range(rows)], np.int64)
