@@ -44,16 +44,21 @@ class RandomBits:
         self._seat = seat
         self._agreement = agreement
         self._left: dict[Unsigned, tuple[Pair, Pair]] = {}
+        self._taken: dict[Unsigned, int] = {}
 
     def take(self, count: int, kind: Unsigned) -> tuple[Pair, Pair]:
         """``count`` bits: the parts of the Boolean ones (uint8), and of the arithmetic ones (``kind``)."""
         ready = [self._left.pop(kind)] if kind in self._left else []
         missing = count - sum(bits[0].size for bits, _ in ready)
         while missing > 0:
-            ready.append(self._make(min(max(missing, LEAST), BATCH), kind))
+            likely = (
+                self._taken.get(kind, 0) // 2
+            )  # who took many will take more: long batches need shallower buckets and fewer rounds
+            ready.append(self._make(min(max(missing, LEAST, likely), BATCH), kind))
             missing -= ready[-1][0][0].size
         joined = [tuple(np.concatenate([each[side][part] for each in ready]) for part in (0, 1)) for side in (0, 1)]
         (bit, bit_next), (value, value_next) = joined
+        self._taken[kind] = self._taken.get(kind, 0) + count
         if bit.size > count:
             self._left[kind] = (bit[count:], bit_next[count:]), (value[count:], value_next[count:])
         return (bit[:count], bit_next[:count]), (value[:count], value_next[:count])

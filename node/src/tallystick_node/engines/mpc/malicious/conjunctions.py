@@ -151,9 +151,31 @@ def _flat(pair: Pair) -> Pair:
 
 
 def _pieces(claims: list[Claim], size: int) -> Iterator[Claim]:
+    """The claims in pieces of ``size`` words, each in a message of its own, however few words a claim has."""
+    held: list[Claim] = []
+    room = size
     for claim in claims:
-        for part in blocks(claim.z[0].size, size):
-            yield _cut(claim, part)
+        start, end = 0, claim.z[0].size
+        while start < end:
+            part = slice(start, min(end, start + room))
+            held.append(_cut(claim, part))
+            room -= part.stop - start
+            start = part.stop
+            if not room:
+                yield _joined(held)
+                held, room = [], size
+    if held:
+        yield _joined(held)
+
+
+def _joined(claims: list[Claim]) -> Claim:
+    if len(claims) == 1:
+        return claims[0]
+    x, y, z = (
+        (np.concatenate([pair[0] for pair in pairs]), np.concatenate([pair[1] for pair in pairs]))
+        for pairs in zip(*((claim.x, claim.y, claim.z) for claim in claims), strict=True)
+    )
+    return Claim(x, y, z)
 
 
 def _cut(claim: Claim, part: slice) -> Claim:

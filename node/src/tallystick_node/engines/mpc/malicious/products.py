@@ -3,36 +3,38 @@
 A product is computed as among honest parties (Araki et al., CCS 2016), but modulo 2^112: a party that deviates adds an error e of
 its choice, which matters if it is not zero modulo 2^64. To check n products z = x y + e:
 
-1. The parties draw a and compute c = a y (+ f) modulo 2^112, for each product, in the same way.
-2. They toss a factor u and weights w, 64 bits each.
-3. They open r = u x - a, which a masks, and confirm what was opened.
-4. They check that the sum of w (u z - c - r y), which is the sum of w (u e - f), is zero.
+1. The parties draw an a for each product and compute c = sum of a y (+ f) modulo 2^112, which is one element, in the same way.
+2. They toss a weight w of 64 bits for each product.
+3. They open r = w x - a for each product, which a masks, and confirm what was opened.
+4. They check that the sum of w z - r y, less c, is zero: it is the sum of w e, less f.
 
-Why that is sound (Cramer, Damgard, Escudero, Scholl and Xing, CRYPTO 2018, for s = 48 bits in excess): let e have v < 64 factors
-of two. u e - f has v + t or more with probability at most 2^-t, as u is uniform and drawn after f. If it has d, the sum vanishes
-modulo 2^112 with probability at most 2^-(112 - d), as w is uniform. Summed over t, for v = 63, an error passes with probability
-at most 51 / 2^49 < 2^-43 (:func:`error`).
+Why that is sound: let one e have v < 64 factors of two. Whatever f and all other weights are, the sum vanishes modulo 2^112 for
+one value of w modulo 2^(112 - v), and w is uniform and was tossed when e and f were fixed: a wrong product passes with
+probability at most 2^-49 (:func:`error`). This is the sacrifice of SPDZ2k (Cramer, Damgard, Escudero, Scholl and Xing, CRYPTO
+2018) for one inner product in place of many products: their random weights come first.
 
-Why it leaks nothing: what the check shows depends on e, f, u and w alone, which the deviating party knows. So an abort says
-nothing about secrets: multiplying by a secret key instead, as authenticated shares do, would let an error in a y tell whether y
-is even."""
+Why it leaks nothing: what the check shows depends on e, f and w alone, which the deviating party knows. So an abort says nothing
+about secrets: multiplying by a secret key instead, as authenticated shares do, would let an error in a y tell whether y is
+even."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tallystick_node.engines.mpc.malicious.agreement import Agreement, derived
 from tallystick_node.engines.mpc.malicious.wide import (
+    BYTES,
     EXCESS,
     Limbs,
     Wide,
     add_up,
     masked_multiples,
     products,
-    products_of_wide,
+    sum_of_products,
+    total,
     weighted_defect,
 )
 from tallystick_node.engines.mpc.prss import Stream, blocks
@@ -48,8 +50,7 @@ LIMIT = 1 << 18  # products that are checked at a time: what is made for a check
 
 def error(excess: int = EXCESS) -> float:
     """log2 of the probability that a wrong product passes, whatever the number of products."""
-    room = excess + 1  # the bits that an error in bit 63 can still grow by
-    return math.log2(sum(2.0**-t * 2.0 ** -(room - t) for t in range(room)) + 2.0**-room + 2.0**-64)
+    return float(-min(excess + 1, 64))
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Products:
         return out, Wide(out.size, self._seat.reshare(out.raw))
 
     def check(self) -> None:
-        """Check all that wait, at most ``LIMIT`` at a time. 28 bytes a product from each party, six rounds each time. Raises
+        """Check all that wait, at most ``LIMIT`` at a time. 14 bytes a product from each party, six rounds each time. Raises
         ProtocolViolation."""
         taken: list[Claim] = []
         size = 0
@@ -112,55 +113,47 @@ class Products:
         for claim in claims:
             start = places[-1].stop if places else 0
             places.append(slice(start, start + claim.y[0].size))
-        factors = [self._seat.prss.own.elements((2, size)), self._seat.prss.after.elements((2, size))]
-        drawn = self._draw(claims, places, factors, size)
-        coin = self._agreement.coin()
-        factor = np.uint64(int.from_bytes(derived(coin, b"factor")[:8], "little"))
-        opened = self._open(claims, places, factors, factor, size)
+        drawn = [self._seat.prss.own.elements((2, size)), self._seat.prss.after.elements((2, size))]
+        crossed = self._cross(claims, places, drawn)
+        weights = Stream(derived(self._agreement.coin(), b"weights")).elements((size,))
+        opened = self._open(claims, places, drawn, weights)
         key = self._agreement.confirm()
-        self._settle(claims, places, drawn, opened, factor, Stream(derived(coin, b"weights")))
+        self._settle(claims, places, crossed, opened, weights)
         self._agreement.confirm(key)
 
-    def _draw(self, claims: list[Claim], places: list[slice], factors: list[Ring], size: int) -> tuple[Wide, Wide]:
-        """c = a y for all claims."""
-        own, after = self._seat.prss.own, self._seat.prss.after
-        out = Wide(size)
+    def _cross(self, claims: list[Claim], places: list[slice], drawn: list[Ring]) -> tuple[int, int]:
+        """c, the sum of a y over all claims."""
+        part = 0
         for claim, place in zip(claims, places, strict=True):
-            for block in blocks(place.stop - place.start):
-                at = slice(place.start + block.start, place.start + block.stop)
-                count = block.stop - block.start
-                mask, less = own.passing(2 * count), after.passing(2 * count)
-                limbs = factors[0][0][at], factors[0][1][at], factors[1][0][at], factors[1][1][at]
-                masks = mask[:count], mask[count:], less[:count], less[count:]
-                products_of_wide(*limbs, claim.y[0][block], claim.y[1][block], *masks, out[at])
-        return out, Wide(size, self._seat.reshare(out.raw))
+            own, after = drawn[0][:, place], drawn[1][:, place]
+            part += total(sum_of_products(own[0], own[1], after[0], after[1], claim.y[0], claim.y[1]))
+        return reshared(self._seat, part)
 
-    def _open(self, claims: list[Claim], places: list[slice], factors: list[Ring], factor: np.uint64, size: int) -> Wide:
-        """r = u x - a for all claims."""
-        parts = Wide(size), Wide(size)
+    def _open(self, claims: list[Claim], places: list[slice], drawn: list[Ring], weights: Ring) -> Wide:
+        """r = w x - a for all claims."""
+        parts = Wide(weights.size), Wide(weights.size)
         for claim, place in zip(claims, places, strict=True):
-            for part, out, drawn in zip(claim.x, parts, factors, strict=True):
-                masked_multiples(factor, part, drawn[0][place], drawn[1][place], out[place])
-        third = Wide(size, self._agreement.open(parts[0].raw, parts[1].raw))
-        opened = Wide(size, parts[0].raw.copy())
-        add_up(opened[:], parts[1][:], third[:])
-        return opened
+            for part, out, mask in zip(claim.x, parts, drawn, strict=True):
+                masked_multiples(weights[place], part, mask[0][place], mask[1][place], out[place])
+        third = Wide(weights.size, self._agreement.open(parts[0].raw, parts[1].raw))
+        add_up(parts[0][:], parts[1][:], third[:])
+        return parts[0]
 
-    def _settle(
-        self, claims: list[Claim], places: list[slice], drawn: tuple[Wide, Wide], opened: Wide, factor: np.uint64, weights: Stream
-    ) -> None:
+    def _settle(self, claims: list[Claim], places: list[slice], crossed: tuple[int, int], opened: Wide, weights: Ring) -> None:
         """The weighted sum of what should be zero."""
-        sums = [0, 0]
+        sums = [-each for each in crossed]
         for claim, place in zip(claims, places, strict=True):
-            for block in blocks(place.stop - place.start):
-                at = slice(place.start + block.start, place.start + block.stop)
-                weight = weights.passing(block.stop - block.start)
-                for part in (0, 1):
-                    low, top = weighted_defect(
-                        factor, weight, opened[at], claim.y[part][block], _limbs(claim.z[part], block), drawn[part][at]
-                    )
-                    sums[part] += int(low) + (int(top) << 64)
+            for part in (0, 1):
+                sums[part] += total(weighted_defect(weights[place], opened[place], claim.y[part], claim.z[part]))
         settle(self._agreement, *sums)
+
+
+def reshared(seat: Seat, part: int) -> tuple[int, int]:
+    """The two parts that this party holds of what the parties' parts add up to modulo 2^112. One round, 14 bytes."""
+    own, after = (_integer(stream.elements((BYTES,), np.uint8)) for stream in (seat.prss.own, seat.prss.after))
+    made = np.frombuffer(bytearray(((part + own - after) % _MODULUS).to_bytes(BYTES, "little")), np.uint8)
+    other = seat.reshare(made)
+    return _integer(made), _integer(other)
 
 
 def settle(agreement: Agreement, first: int, second: int) -> None:
@@ -168,6 +161,10 @@ def settle(agreement: Agreement, first: int, second: int) -> None:
     agreement.compare(
         *(np.array([part % _MODULUS & 2**64 - 1, part % _MODULUS >> 64], np.uint64) for part in (second, -first - second))
     )
+
+
+def _integer(given: NDArray[np.uint8]) -> int:
+    return int.from_bytes(given.tobytes(), "little")
 
 
 def _limbs(limbs: Limbs, part: slice) -> Limbs:

@@ -6,7 +6,7 @@ that depends on them: what a :meth:`~MaliciousReplicated.reveal` opens was verif
 
 | what | how it is checked | error |
 |---|---|---|
-| products | sacrifice over Z_2^112 (:mod:`products`) | 2^-43 |
+| products | sacrifice over Z_2^112 (:mod:`products`) | 2^-49 |
 | matrix products | projection by 48 random rows and columns, then sacrifice (:mod:`matrices`) | 2^-43 |
 | conjunctions | buckets of random triples (:mod:`conjunctions`, :mod:`buckets`) | 2^-40 |
 | random bits, for truncation and bits to numbers | buckets, before use (:mod:`bits`) | 2^-40 |
@@ -26,8 +26,8 @@ before the checks, which have 5 to 8 of their own for each kind of what waits:
 | method | bytes an element | rounds |
 |---|---|---|
 | share | 16 from the owner | 2 |
-| multiply | 42 | 1 |
-| matmul | 8 for each of the result, and 14 for each of the smaller projected side | 1 |
+| multiply | 28 | 1 |
+| matmul | 8 for each of the result, 14 for each of it projected, at most 48 by 48, and 14 for each of a row | 1 |
 | truncate | 34, of which 33 make two random bits | 3 |
 | and_ | 56 for 64 bits | 1 |
 | negative | 158 | 7 |

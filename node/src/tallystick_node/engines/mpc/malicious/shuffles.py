@@ -9,7 +9,7 @@ party that deviates in a step changes the result by an additive error of its cho
 Before a step each row gets two tags t = sum of k_j x_j modulo 2^128, for fresh secret keys k. Rows, taken as integers, and tags
 are permuted together modulo 2^128. Then the parties toss weights, which also says that all has arrived, and open the keys; for
 each tag the weighted sum of t - sum of k_j x_j must be zero modulo 2^96. Keys were unknown when errors were made: an error that
-is not zero modulo 2^64 passes one of the two checks with probability at most 34 / 2^33 (:func:`~.products.error` for 32 bits in
+is not zero modulo 2^64 passes one of the two checks with probability at most 34 / 2^33 (:func:`~.matrices.error` for 32 bits in
 excess; key and weight take the places of factor and weight there), and both with at most 2^-55. Every step is checked by itself:
 whoever added errors knows where they are in the order after the step, but not after the next, so that a check at the end would
 say something of that one.

@@ -75,42 +75,28 @@ def products(
 
 
 @compiled
-def products_of_wide(
-    a: Ring,
-    a_high: Ring,
-    a_next: Ring,
-    a_next_high: Ring,
-    y: Ring,
-    y_next: Ring,
-    mask: Ring,
-    mask_high: Ring,
-    less: Ring,
-    less_high: Ring,
-    out: Limbs,
-) -> None:
-    """This party's masked parts of a y modulo 2^112, for a of two limbs and y of one."""
-    low, half, quarter = out
+def sum_of_products(
+    a: Ring, a_high: Ring, a_next: Ring, a_next_high: Ring, y: Ring, y_next: Ring
+) -> tuple[np.uint64, np.uint64, np.uint64]:
+    """This party's part of the sum of a y, for a of two limbs and y of one: see :func:`total`."""
+    bottom, middle, top = np.uint64(0), np.uint64(0), np.uint64(0)
     for i in range(a.size):
         p, q, c, d = a[i], a_next[i], y[i], y_next[i]
-        total = c + d
-        first, second = p * total, q * c
-        top = high(p, total) + a_high[i] * total + p * carry(total, c) + high(q, c) + a_next_high[i] * c
-        value = first + second
-        top += carry(value, first)
-        masked = value + mask[i]
-        top += mask_high[i] + carry(masked, value)
-        rest = masked - less[i]
-        top -= less_high[i] + carry(masked, less[i])
-        low[i], half[i], quarter[i] = rest, np.uint32(top & _LOW), np.uint16((top >> _32) & np.uint64(0xFFFF))
+        both = c + d
+        first, second = p * both, q * c
+        bottom += (first & _LOW) + (second & _LOW)
+        middle += (first >> _32) + (second >> _32)
+        top += high(p, both) + a_high[i] * both + p * carry(both, c) + high(q, c) + a_next_high[i] * c
+    return bottom, middle, top
 
 
 @compiled
-def masked_multiples(factor: np.uint64, x: Ring, a: Ring, a_high: Ring, out: Limbs) -> None:
+def masked_multiples(factors: Ring, x: Ring, a: Ring, a_high: Ring, out: Limbs) -> None:
     """factor x - a, part by part."""
     low, half, quarter = out
     for i in range(x.size):
-        value = factor * x[i]
-        top = high(factor, x[i]) - a_high[i] - carry(value, a[i])
+        value = factors[i] * x[i]
+        top = high(factors[i], x[i]) - a_high[i] - carry(value, a[i])
         low[i], half[i], quarter[i] = value - a[i], np.uint32(top & _LOW), np.uint16((top >> _32) & np.uint64(0xFFFF))
 
 
@@ -129,26 +115,38 @@ def add_up(out: Limbs, other: Limbs, third: Limbs) -> None:
 
 
 @compiled
-def weighted_defect(
-    factor: np.uint64, weights: Ring, opened: Limbs, y: Ring, product: Limbs, drawn: Limbs
-) -> tuple[np.uint64, np.uint64]:
-    """The sum of weight (factor product - drawn - opened y) over one part, in two limbs."""
-    low = np.uint64(0)
-    top = np.uint64(0)
+def weighted_defect(weights: Ring, opened: Limbs, y: Ring, product: Limbs) -> tuple[np.uint64, np.uint64, np.uint64]:
+    """The sum of weight product - opened y over one part: see :func:`total`."""
+    bottom, middle, top = np.uint64(0), np.uint64(0), np.uint64(0)
     for i in range(y.size):
-        z, c, r = product[0][i], drawn[0][i], opened[0][i]
+        w, z, r = weights[i], product[0][i], opened[0][i]
         z_high = np.uint64(product[1][i]) + (np.uint64(product[2][i]) << _32)
-        c_high = np.uint64(drawn[1][i]) + (np.uint64(drawn[2][i]) << _32)
         r_high = np.uint64(opened[1][i]) + (np.uint64(opened[2][i]) << _32)
-        scaled, crossed = factor * z, r * y[i]
+        scaled, crossed = w * z, r * y[i]
         value = scaled - crossed
-        defect_high = high(factor, z) + factor * z_high - high(r, y[i]) - r_high * y[i] - carry(scaled, crossed)
-        defect = value - c
-        defect_high -= c_high + carry(value, c)
-        term = weights[i] * defect
-        low += term
-        top += high(weights[i], defect) + weights[i] * defect_high + carry(low, term)
-    return low, top & _KEPT
+        bottom += value & _LOW
+        middle += value >> _32
+        top += high(w, z) + w * z_high - high(r, y[i]) - r_high * y[i] - carry(scaled, crossed)
+    return bottom, middle, top
+
+
+@compiled
+def inner_product(a: Ring, a_high: Ring, b: Ring, b_high: Ring) -> tuple[np.uint64, np.uint64, np.uint64]:
+    """The sum of a b, both of two limbs: see :func:`total`."""
+    bottom, middle, top = np.uint64(0), np.uint64(0), np.uint64(0)
+    for i in range(a.size):
+        value = a[i] * b[i]
+        bottom += value & _LOW
+        middle += value >> _32
+        top += high(a[i], b[i]) + a[i] * b_high[i] + a_high[i] * b[i]
+    return bottom, middle, top
+
+
+def total(sums: tuple[np.uint64, np.uint64, np.uint64]) -> int:
+    """The integer, modulo 2^128, whose words were added up as halves of the low ones and as high ones: with no carry from one
+    addition to the next, many are made at once. For up to 2^31 words."""
+    bottom, middle, top = (int(part) for part in sums)
+    return (bottom + (middle << 32) + (top << 64)) % (1 << 128)
 
 
 @compiled
