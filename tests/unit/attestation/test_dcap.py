@@ -350,3 +350,17 @@ def test_reference_values_name_version_and_product() -> None:
     assert ReferenceValues((SgxEnclave(b"\x01" * 32, 3),)).matches(facts)
     assert not ReferenceValues((SgxEnclave(b"\x01" * 32, 4),)).matches(facts)
     assert not ReferenceValues(()).matches(facts)
+
+
+def test_an_authority_survives_its_process_by_its_export() -> None:
+    w = world()
+    exported = w.authority.export(b"password")
+    assert b"PRIVATE KEY" in exported and b"ENCRYPTED" in exported
+    again = ProvisioningAuthority.restore(exported, b"password")
+    assert again.fingerprint == w.authority.fingerprint
+    assert verify_dcap(w.quote(), again.collateral(SGX, WINDOW), NOW, w.roots).status is TcbStatus.UP_TO_DATE
+    fresh = SimulatedPlatform(again).quote_enclave(ENCLAVE, DATA)
+    assert verify_dcap(fresh, sgx(w), NOW, w.roots).status is TcbStatus.UP_TO_DATE
+    for text, password in ((exported, b"other"), (b"{}", b"password"), (b"[]", b"password")):
+        with pytest.raises(ValueError):
+            ProvisioningAuthority.restore(text, password)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 )
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
 from tallystick.attestation.certificates import fingerprint
@@ -175,14 +175,39 @@ def part_level(status: str, date: int, isv_svn: int = 1, advisories: Sequence[st
 
 
 class ProvisioningAuthority:
-    """A root with a PCK authority and a TCB signing key under it, all marked; they live as long as the object."""
+    """A root with a PCK authority and a TCB signing key under it, all marked, valid within ``window``.
 
-    def __init__(self, window: tuple[int, int]) -> None:
+    It lives as long as the object, or as what :meth:`export` gives: whoever verifies names its root, so a network keeps one.
+    """
+
+    def __init__(self, window: tuple[int, int], keys: Sequence[EllipticCurvePrivateKey] = ()) -> None:
         self.window = window
-        self.root_key, self.pck_key, self.tcb_key = new_key(), new_key(), new_key()
+        self.root_key, self.pck_key, self.tcb_key = keys or (new_key(), new_key(), new_key())
         self.root = certificate(Subject(ROOT, self.root_key.public_key(), 1), ROOT, self.root_key, window)
         self.intermediate = certificate(Subject(PCK_AUTHORITY, self.pck_key.public_key(), 0), ROOT, self.root_key, window)
         self.signing = certificate(Subject(TCB_SIGNING, self.tcb_key.public_key()), ROOT, self.root_key, window)
+
+    def export(self, password: bytes) -> bytes:
+        """Keys (PKCS #8, encrypted) and window as text, for a file that only its owner can read."""
+        encryption = BestAvailableEncryption(password)
+        keys = (self.root_key, self.pck_key, self.tcb_key)
+        texts = [key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption).decode() for key in keys]
+        return json.dumps({"authority": SIMULATION_MARK, "window": self.window, "keys": texts}).encode()
+
+    @classmethod
+    def restore(cls, exported: bytes, password: bytes) -> ProvisioningAuthority:
+        """The authority that was exported: its keys, and so its fingerprint; certificates are made anew.
+
+        Raises ``ValueError`` where the text is not an export or the password is wrong.
+        """
+        value = json.loads(exported)
+        if not isinstance(value, dict) or value.get("authority") != SIMULATION_MARK:
+            raise ValueError("this is not an exported authority")
+        keys = [load_pem_private_key(text.encode(), password) for text in value["keys"]]
+        first, last = value["window"]
+        if len(keys) != 3 or not all(isinstance(key, EllipticCurvePrivateKey) for key in keys):
+            raise ValueError("an exported authority has three keys on an elliptic curve")
+        return cls((int(first), int(last)), [key for key in keys if isinstance(key, EllipticCurvePrivateKey)])
 
     @property
     def fingerprint(self) -> bytes:
