@@ -8,6 +8,7 @@ from tallystick_node.engines.pir import oprf
 from tallystick_node.engines.psi.field25519 import P
 
 KEY = oprf.random_key()
+KEYS = (KEY, oprf.random_key(), oprf.random_key())
 
 
 @settings(max_examples=10, deadline=None)
@@ -15,8 +16,10 @@ KEY = oprf.random_key()
 def test_both_ways_give_the_same(items):
     blinding = oprf.Blinding(items)
     assert len(blinding.points) == len(items) + 1
-    found = blinding.finish(oprf.evaluate_blinded(KEY, blinding.points), oprf.check_of(KEY))
-    assert (found == oprf.evaluate(KEY, items)).all()
+    found = blinding.finish(oprf.evaluate_blinded(KEYS, blinding.points), 3, oprf.check_of(KEYS))
+    assert found.shape == (3, len(items), oprf.OUTPUT)
+    for outputs, key in zip(found, KEYS, strict=True):
+        assert (outputs == oprf.evaluate(key, items)).all()
 
 
 def test_outputs_differ_by_item_and_key():
@@ -34,10 +37,11 @@ def test_the_known_item_stands_at_any_place():
     assert len({oprf.Blinding([b"a", b"b"])._known for _ in range(60)}) == 3
 
 
-def test_another_key_is_noticed():
+@pytest.mark.parametrize("used", [(oprf.random_key(), *KEYS[1:]), (*KEYS[:2], oprf.random_key()), KEYS[::-1]])
+def test_other_keys_are_noticed(used):
     blinding = oprf.Blinding([b"a"])
-    with pytest.raises(ValueError, match="another key"):
-        blinding.finish(oprf.evaluate_blinded(oprf.random_key(), blinding.points), oprf.check_of(KEY))
+    with pytest.raises(ValueError, match="other keys"):
+        blinding.finish(oprf.evaluate_blinded(used, blinding.points), 3, oprf.check_of(KEYS))
 
 
 def point(u):
@@ -49,9 +53,9 @@ def test_points_off_the_subgroup_are_refused(u):
     points = oprf.Blinding([b"a", b"b"]).points.copy()
     points[1] = point(u)
     with pytest.raises(ValueError, match="not on the curve"):
-        oprf.evaluate_blinded(KEY, points)
+        oprf.evaluate_blinded([KEY], points)
     blinding = oprf.Blinding([b"a"])
-    answer = oprf.evaluate_blinded(KEY, blinding.points).copy()
+    answer = oprf.evaluate_blinded([KEY], blinding.points).copy()
     answer[0] = point(u)
     with pytest.raises(ValueError, match="not on the curve"):
-        blinding.finish(answer, oprf.check_of(KEY))
+        blinding.finish(answer, 1, oprf.check_of([KEY]))

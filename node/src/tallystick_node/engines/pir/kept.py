@@ -2,7 +2,7 @@
 of the data changes little; the asker what it holds of the table.
 
 A folder is for one table: one dataset, read in one way. It belongs to the node's user alone, and runs that use it take turns. What
-cannot be read is made, or asked for, again. The owner's folder holds the key of F, which opens nothing that its data does not.
+cannot be read is made, or asked for, again. The owner's folder holds the keys of F, which open nothing that its data does not.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ Rows = tuple[Sequence[bytes], Sequence[bytes]]  # keys and values
 
 _CURRENT = "current"
 _PUBLIC = ("hint", "digests", "stash")
-_TABLE = ("names", "prints", "outputs", "places", "matrix")
-_SECRETS = ("key", "secret")
+_TABLE = ("names", "prints", "places", "matrix")
 
 
 def offer_of(folder: Path, version: bytes, row_bytes: int, rows: Callable[[], Rows]) -> Offer:
@@ -47,7 +46,7 @@ def offer_of(folder: Path, version: bytes, row_bytes: int, rows: Callable[[], Ro
         _write(
             folder,
             _of_table(offer.table),
-            {"version": version.hex(), **_facts(offer.table.public), **_keys(offer.table)},
+            {"version": version.hex(), **_facts(offer.table.public), **_secrets(offer.table)},
             offer.patches,
         )
         return offer
@@ -80,11 +79,11 @@ def _turn(folder: Path) -> Iterator[None]:
 def _read_offer(folder: Path) -> Offer | None:
     try:
         arrays, facts, patches = _read(folder, (*_PUBLIC, *_TABLE))
-        public, (key, secret) = _public(arrays, facts), (bytes.fromhex(facts[name]) for name in _SECRETS)
-        table = Table(key, secret, **{name: arrays[name] for name in _TABLE}, public=public)
+        public, keys = _public(arrays, facts), tuple(bytes.fromhex(key) for key in facts["secret_keys"])
+        table = Table(keys, bytes.fromhex(facts["secret"]), **{name: arrays[name] for name in _TABLE}, public=public)
         for patch in patches:
             Patch.parse(patch, public.layout)
-        if table.matrix.shape != (public.layout.rows, public.layout.columns) or len(key) != 32:
+        if table.matrix.shape != (public.layout.rows, public.layout.columns) or len(keys) != public.keys:
             return None
         return Offer(bytes.fromhex(facts["version"]), table, patches)
     except (OSError, ValueError, KeyError, TypeError, EOFError, NotATable):
@@ -94,7 +93,7 @@ def _read_offer(folder: Path) -> Offer | None:
 def _public(arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> Public:
     layout = Layout(facts["columns"], facts["bands"], facts["width"])
     seed, check = bytes.fromhex(facts["seed"]), bytes.fromhex(facts["check"])
-    return Public(layout, seed, check, *(arrays[name] for name in _PUBLIC))
+    return Public(layout, seed, facts["keys"], check, *(arrays[name] for name in _PUBLIC))
 
 
 def _of_public(public: Public) -> dict[str, NDArray[Any]]:
@@ -108,11 +107,11 @@ def _of_table(table: Table) -> dict[str, NDArray[Any]]:
 def _facts(public: Public) -> dict[str, Any]:
     layout = public.layout
     shape = {"columns": layout.columns, "bands": layout.bands, "width": layout.width}
-    return {**shape, "seed": public.seed.hex(), "check": public.check.hex()}
+    return {**shape, "seed": public.seed.hex(), "keys": public.keys, "check": public.check.hex()}
 
 
-def _keys(table: Table) -> dict[str, str]:
-    return {name: getattr(table, name).hex() for name in _SECRETS}
+def _secrets(table: Table) -> dict[str, Any]:
+    return {"secret": table.secret.hex(), "secret_keys": [key.hex() for key in table.keys]}
 
 
 def _read(folder: Path, names: Sequence[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Any], tuple[bytes, ...]]:

@@ -12,9 +12,9 @@ checked against its column's digest, all of it, whether a key is found or not: a
 stated is noticed and named. That the asker ends the run tells such an owner one bit, whether a column that it changed was asked
 for. An owner that evaluates all points under another key is noticed too; one that does so with a single point of n + 1 is noticed
 with probability 1/(n + 1), and else makes that key be not found. An owner can make a table other than its data: hence semi-honest.
-The asker, even a malicious one, can open rows of at most as many keys as it had evaluated under this table's key, in all its
-lookups together, and gets at most the answers to as many queries; all else that it sees is sealed. It learns the number of slots,
-so about how many rows there are, and between versions how many changed.
+The asker, even a malicious one, can open rows of at most as many keys as it had evaluated, as they were up to then, and gets at
+most the answers to as many queries; all else that it sees is sealed. It learns the number of slots, so about how many rows there
+are, between versions how many changed, and whether something changed in the columns of keys that it looked up before.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tallystick_node.engines.channel import (
 )
 from tallystick_node.engines.pir import lwe, oprf
 from tallystick_node.engines.pir.lwe import Bytes
-from tallystick_node.engines.pir.public import DIGEST, HEADER, LABEL, Layout, NotATable, Patch, Public, column_digest, read_header
+from tallystick_node.engines.pir.public import DIGEST, HEADER, LABEL, NotATable, Patch, Public, column_digest, read_header
 from tallystick_node.engines.pir.table import Table, columns_of, labels_of, open_row, sealed_width
 from tallystick_node.engines.psi.curve25519 import POINT
 from tallystick_node.engines.security import SecurityStatement
@@ -69,7 +69,8 @@ def security() -> SecurityStatement:
         trusted=(),
         learns={
             "owner": "how many keys are looked up, as declared; not which, nor whether they are found",
-            "asker": "about how many rows there are, and how many changed since it last asked; of rows none but those of its keys",
+            "asker": "about how many rows there are, how many changed since it last asked, and whether something changed in the "
+            "column of a key that it asked for before; of rows none but those of its keys",
             "public": "the spec and who took part",
         },
         references=(
@@ -91,7 +92,7 @@ def serve(session: Session, peer: int, offer: Offer, lookups: int) -> None:
     channel.mark("lookup/keys")
     points = np.frombuffer(receive_block(channel, (lookups + 1) * POINT, "keys"), np.uint8).reshape(-1, POINT)
     try:
-        evaluated = oprf.evaluate_blinded(table.key, points)
+        evaluated = oprf.evaluate_blinded(table.keys, points)
     except ValueError as error:
         raise ProtocolViolation(peer, "keys", str(error)) from None
     send_block(channel, evaluated.tobytes())
@@ -130,17 +131,17 @@ def ask(
     padded = [*items, *(secrets.token_bytes(32) for _ in range(lookups - len(items)))]
     blinding = oprf.Blinding(padded)
     send_block(channel, blinding.points.tobytes())
-    evaluated = np.frombuffer(receive_block(channel, blinding.points.size, "keys"), np.uint8).reshape(-1, POINT)
+    evaluated = np.frombuffer(receive_block(channel, public.keys * blinding.points.size, "keys"), np.uint8).reshape(-1, POINT)
     try:
-        outputs = blinding.finish(evaluated, public.check)
+        outputs = blinding.finish(evaluated, public.keys, public.check)
     except ValueError as error:
         raise ProtocolViolation(peer, "keys", str(error)) from None
     channel.mark("lookup/queries")
     found: list[bytes | None] = []
     for start in range(0, lookups, BATCH):
-        part = outputs[start : start + BATCH]
-        columns = _read_columns(session, peer, public, [int(each) for each in columns_of(part, public.layout)])
-        found += [_opened(output, column, public) for output, column in zip(part, columns, strict=True)]
+        part = outputs[:, start : start + BATCH]
+        columns = _read_columns(session, peer, public, [int(each) for each in columns_of(part[0], public.layout)])
+        found += [_opened(part[:, i], column, public) for i, column in enumerate(columns)]
         session.progress("lookup", min(1.0, (start + BATCH) / lookups))
     return found[: len(items)]
 
@@ -173,13 +174,13 @@ def _receive_missing(session: Session, channel: Channel, version: bytes, row_byt
         raise ProtocolViolation(peer, step, "it serves another version of the data than the registered one")
     digest = first[VERSION : VERSION + DIGEST]
     try:
-        layout, stash, seed, check = read_header(first[VERSION + DIGEST :])
+        layout = read_header(first[VERSION + DIGEST :])[0]
         if layout.width != sealed_width(row_bytes):
             raise NotATable(f"rows of {layout.width} bytes where {sealed_width(row_bytes)} are due")
         send_block(channel, held.digest if held is not None else _NOTHING)
         kind = channel.receive()
         if kind == b"\xff\xff":
-            public = _receive_public(session, peer, layout, stash, seed, check)
+            public = _receive_public(session, peer, first[VERSION + DIGEST :])
         elif held is not None:
             public = _receive_patches(channel, kind, held, step)
         else:
@@ -191,12 +192,12 @@ def _receive_missing(session: Session, channel: Channel, version: bytes, row_byt
     return public
 
 
-def _receive_public(session: Session, peer: int, layout: Layout, stash: int, seed: bytes, check: bytes) -> Public:
+def _receive_public(session: Session, peer: int, header: bytes) -> Public:
+    layout, stash, keys, seed, check = read_header(header)
     hint = receive_array(session, peer, (layout.rows, lwe.N), "table", np.uint32)
     digests = receive_array(session, peer, (layout.columns, DIGEST), "table", np.uint8)
-    return Public(
-        layout, seed, check, hint, digests, receive_array(session, peer, (stash, LABEL + layout.width), "table", np.uint8)
-    )
+    entries = receive_array(session, peer, (stash, LABEL + layout.width), "table", np.uint8)
+    return Public(layout, seed, keys, check, hint, digests, entries)
 
 
 def _receive_patches(channel: Channel, kind: bytes, held: Public, step: str) -> Public:
@@ -221,8 +222,12 @@ def _read_columns(session: Session, peer: int, public: Public, columns: Sequence
     return read
 
 
-def _opened(output: Bytes, column: Bytes, public: Public) -> bytes | None:
-    """The row of the key with this output of F: in its column, or in the stash."""
-    stashed = public.stash[(public.stash[:, :LABEL] == labels_of(output[None])).all(axis=1), LABEL:]
-    slots = (*column.reshape(public.layout.bands, public.layout.width), *stashed)
-    return next((row for slot in slots if (row := open_row(output, slot)) is not None), None)
+def _opened(outputs: Bytes, column: Bytes, public: Public) -> bytes | None:
+    """The row of the key with these outputs of F, one for each of its keys: in its column, or in the stash."""
+    bands = column.reshape(public.layout.bands, public.layout.width)
+    for output, label in zip(outputs, labels_of(outputs), strict=True):
+        stashed = public.stash[(public.stash[:, :LABEL] == label).all(axis=1), LABEL:]
+        found = next((row for slot in (*bands, *stashed) if (row := open_row(output, slot)) is not None), None)
+        if found is not None:
+            return found
+    return None

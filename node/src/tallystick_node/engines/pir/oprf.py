@@ -2,14 +2,14 @@
 2014) on u-coordinates.
 
 The holder of the key k evaluates many items at once. Whoever does not hold it sends points r H(x) with a secret r of its own, gets
-them back multiplied by k, and takes r away. One r serves a batch: its points are indistinguishable from random ones under
-decisional Diffie-Hellman with the hash a random oracle, as in :mod:`~tallystick_node.engines.psi.ecdh`. On u-coordinates a point
-and its negative are the same, so of r and -r one always has an inverse in the clamped form that multiplication takes, but for a
-negligible part, which is drawn again.
+them back multiplied by k, and takes r away. A holder of several keys evaluates every point under each. One r serves a batch: its
+points are indistinguishable from random ones under decisional Diffie-Hellman with the hash a random oracle, as in
+:mod:`~tallystick_node.engines.psi.ecdh`. On u-coordinates a point and its negative are the same, so of r and -r one always has an
+inverse in the clamped form that multiplication takes, but for a negligible part, which is drawn again.
 
 Security for the key's holder against a malicious asker: it knows F only at as many items as it had points evaluated, under the
 one-more gap Diffie-Hellman assumption; points off the curve or of low order are refused. Against a holder who answers under
-another key than it stated: each batch holds, at a secret place, one known item whose output it has committed to.
+another key than it stated: each batch holds, at a secret place, one known item whose outputs it has committed to.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def evaluate(key: bytes, items: Sequence[bytes]) -> NDArray[np.uint8]:
     return _evaluate(key, [_ITEM + item for item in items])
 
 
-def check_of(key: bytes) -> bytes:
-    """What commits to the key: a digest of F at the known item. 32 bytes."""
-    return _check(_evaluate(key, [_KNOWN])[0].tobytes())
+def check_of(keys: Sequence[bytes]) -> bytes:
+    """What commits to the keys: a digest of F under each at the known item. 32 bytes."""
+    return _check(np.concatenate([_evaluate(key, [_KNOWN]) for key in keys]))
 
 
 class Blinding:
@@ -66,17 +66,18 @@ class Blinding:
         scalar, self._inverse = _invertible()
         self.points = curve25519.multiply(curve25519.hash_to_curve(self._messages, _DOMAIN), scalar)
 
-    def finish(self, points: Points, check: bytes) -> NDArray[np.uint8]:
-        """F of each item from the evaluated points. Raises ValueError when a point is none, or the key is not that of ``check``."""
-        outputs = _outputs(self._messages, _multiplied(points, self._inverse))
-        if not hmac.compare_digest(_check(outputs[self._known].tobytes()), check):
-            raise ValueError("it evaluates under another key than that of its table")
-        return np.delete(outputs, self._known, axis=0)
+    def finish(self, points: Points, keys: int, check: bytes) -> NDArray[np.uint8]:
+        """F of each item under each key, shape (keys, items, OUTPUT), from the evaluated points, shape (keys * (items + 1), POINT).
+        Raises ValueError when a point is none, or the keys are not those of ``check``."""
+        outputs = _outputs(self._messages * keys, _multiplied(points, self._inverse)).reshape(keys, len(self._messages), OUTPUT)
+        if not hmac.compare_digest(_check(outputs[:, self._known]), check):
+            raise ValueError("it evaluates under other keys than those of its table")
+        return np.delete(outputs, self._known, axis=1)
 
 
-def evaluate_blinded(key: bytes, points: Points) -> Points:
-    """An asker's points under the key. Raises ValueError when one is none of the curve's large subgroup's."""
-    return _multiplied(points, key)
+def evaluate_blinded(keys: Sequence[bytes], points: Points) -> Points:
+    """An asker's points under each key, one key after another. Raises ValueError when one is not in the curve's large subgroup."""
+    return np.concatenate([_multiplied(points, key) for key in keys])
 
 
 def _multiplied(points: Points, scalar: bytes) -> Points:
@@ -107,8 +108,8 @@ def _outputs(messages: Sequence[bytes], points: Points) -> NDArray[np.uint8]:
     return np.frombuffer(bytes(digests), np.uint8).reshape(-1, OUTPUT)
 
 
-def _check(output: bytes) -> bytes:
-    return hashlib.sha256(_DOMAIN + b"check\0" + output).digest()
+def _check(outputs: NDArray[np.uint8]) -> bytes:
+    return hashlib.sha256(_DOMAIN + b"check\0" + outputs.tobytes()).digest()
 
 
 def _invertible() -> tuple[bytes, bytes]:

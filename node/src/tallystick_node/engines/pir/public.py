@@ -31,9 +31,10 @@ MAX_BANDS = 1 << 12
 MAX_WIDTH = 1 << 13
 MAX_STASH = 1 << 22
 MAX_ROWS = 1 << 21  # of the matrix: a hint of 8 GB
+MAX_KEYS = 32  # of F
 
 _DOMAIN = b"tallystick/v1/pir/public\0"
-_HEADER = struct.Struct("<4I")
+_HEADER = struct.Struct("<5I")
 _COUNTS = struct.Struct("<4I")
 _SLOT = np.dtype([("column", "<u4"), ("band", "<u4")])
 
@@ -115,10 +116,12 @@ def expected_stash(records: int, columns: int, bands: int) -> float:
 @dataclass(frozen=True)
 class Public:
     """``hint``: of the matrix, shape (rows, N). ``digests``: of every column, shape (columns, DIGEST). ``stash``: label and sealed
-    row of each entry. ``check`` commits to the key of F. ``seed``: of the public matrix A."""
+    row of each entry. ``keys``: how many keys F has, one for each version since the table was made, to which ``check`` commits.
+    ``seed``: of the public matrix A."""
 
     layout: Layout
     seed: bytes
+    keys: int
     check: bytes
     hint: Words
     digests: Bytes
@@ -127,7 +130,7 @@ class Public:
     def header(self) -> bytes:
         """What tells the sizes of the rest. Of :data:`HEADER` bytes."""
         shape = self.layout
-        return _HEADER.pack(shape.columns, shape.bands, shape.width, len(self.stash)) + self.seed + self.check
+        return _HEADER.pack(shape.columns, shape.bands, shape.width, len(self.stash), self.keys) + self.seed + self.check
 
     @cached_property
     def digest(self) -> bytes:
@@ -146,14 +149,14 @@ class Public:
 HEADER = _HEADER.size + SEED + DIGEST
 
 
-def read_header(data: bytes) -> tuple[Layout, int, bytes, bytes]:
-    """Layout, number of stash entries, seed and check. Raises NotATable."""
+def read_header(data: bytes) -> tuple[Layout, int, int, bytes, bytes]:
+    """Layout, number of stash entries and of keys, seed and check. Raises NotATable."""
     if len(data) != HEADER:
         raise NotATable(f"a header of {len(data)} bytes")
-    columns, bands, width, stash = _HEADER.unpack_from(data)
-    if stash > MAX_STASH:
-        raise NotATable(f"a stash of {stash} entries")
-    return Layout(columns, bands, width), stash, data[_HEADER.size : -DIGEST], data[-DIGEST:]
+    columns, bands, width, stash, keys = _HEADER.unpack_from(data)
+    if stash > MAX_STASH or not 1 <= keys <= MAX_KEYS:
+        raise NotATable(f"a stash of {stash} entries, or {keys} keys")
+    return Layout(columns, bands, width), stash, keys, data[_HEADER.size : -DIGEST], data[-DIGEST:]
 
 
 def column_digest(column: bytes) -> bytes:
@@ -164,9 +167,11 @@ def column_digest(column: bytes) -> bytes:
 @dataclass(frozen=True)
 class Patch:
     """What leads from one version of a table to the next, without a new hint: the slots that changed and by how much, shape (slots,
-    width), the columns with their new digests, and the stash entries with theirs."""
+    width), the columns with their new digests, and the stash entries with theirs; and F has one key more, to all of which ``check``
+    commits."""
 
     before: bytes  # digest of the version that it changes
+    check: bytes
     slots: NDArray[np.void]
     changes: NDArray[np.int16]
     columns: NDArray[np.uint32]
@@ -179,15 +184,15 @@ class Patch:
         """As it is sent and kept."""
         counts = _COUNTS.pack(len(self.slots), len(self.columns), self.stash, len(self.places))
         parts = (self.slots, self.changes, self.columns, self.digests, self.places, self.entries)
-        return self.before + counts + b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
+        return self.before + self.check + counts + b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
 
     @classmethod
     def parse(cls, data: bytes, layout: Layout) -> Patch:
         """Read strictly. Raises NotATable."""
-        start = DIGEST + _COUNTS.size
+        start = 2 * DIGEST + _COUNTS.size
         if len(data) < start:
             raise NotATable("a change of a table that is cut off")
-        slots, columns, stash, places = _COUNTS.unpack_from(data, DIGEST)
+        slots, columns, stash, places = _COUNTS.unpack_from(data, 2 * DIGEST)
         kinds: tuple[tuple[np.dtype[np.generic], int, int], ...] = (
             (_SLOT, slots, 1),
             (np.dtype("<i2"), slots, layout.width),
@@ -203,7 +208,8 @@ class Patch:
             array = np.frombuffer(data, kind, count * each, start)
             parts.append(array if each == 1 else array.reshape(count, each))
             start += array.nbytes
-        made = cls(data[:DIGEST], parts[0], parts[1], parts[2], parts[3], stash, parts[4], parts[5])
+        slot, change, column, digest, place, entry = parts
+        made = cls(data[:DIGEST], data[DIGEST : 2 * DIGEST], slot, change, column, digest, stash, place, entry)
         inside = (
             (made.slots["column"] < layout.columns).all() and (made.slots["band"] < layout.bands).all(),
             (made.columns < layout.columns).all(),
@@ -220,6 +226,8 @@ class Patch:
             raise NotATable("a change of another version of the table")
         if self.stash < len(held.stash):
             raise NotATable("a change that shortens the stash")
+        if held.keys == MAX_KEYS:
+            raise NotATable("more changes than a table may have")
         hint, digests = held.hint.copy(), held.digests.copy()
         for (column, band), change in zip(self.slots.tolist(), self.changes, strict=True):
             part = lwe.public_rows(held.seed, column, 1)
@@ -229,7 +237,7 @@ class Patch:
         stash = np.zeros((self.stash, LABEL + layout.width), np.uint8)
         stash[: len(held.stash)] = held.stash
         stash[self.places] = self.entries
-        return Public(layout, held.seed, held.check, hint, digests, stash)
+        return Public(layout, held.seed, held.keys + 1, self.check, hint, digests, stash)
 
 
 def slots_of(columns: NDArray[np.int64], bands: NDArray[np.int64]) -> NDArray[np.void]:

@@ -1,9 +1,12 @@
 """The owner's half of a table that others look up in: rows sealed so that only F of a row's key opens it, placed by F of the key.
 
 A row is encrypted with AES-SIV (RFC 5297) under a key that comes from F, padded to one length: what an asker sees of rows whose
-keys it did not have evaluated is indistinguishable from random bytes, and a row that opens is the owner's. AES-SIV is
-deterministic, so a row that did not change stays as it is from version to version; that it is again what it once was shows. Empty
-slots hold random bytes.
+keys it did not have evaluated is indistinguishable from random bytes, and a row that opens is the owner's. Empty slots hold random
+bytes.
+
+A new version of the data gets a key of F of its own, under which the rows that are new or changed in it are sealed. Otherwise an
+asker, who gets the changes of all slots, could open later content of a row that it once looked up. The first key places rows, in
+all versions: so an asker sees when something changes in the column of a key that it once looked up, which may be that key's row.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from tallystick_node.engines.pir.lwe import Bytes, Matrix
 from tallystick_node.engines.pir.public import (
     DIGEST,
     LABEL,
+    MAX_KEYS,
     Layout,
     Patch,
     Public,
@@ -40,15 +44,14 @@ _WIDE = 1 << 10  # columns hashed at a time
 
 @dataclass(frozen=True)
 class Table:
-    """One version. For row i: ``names`` and ``prints`` are keyed digests of its key and value, ``outputs`` is F of its key,
-    ``places`` its slot as column * bands + band, or -1 - its entry of the stash. ``key`` (of F), ``secret`` (of the digests) and
-    ``outputs`` stay secret."""
+    """One version. For row i: ``names`` and ``prints`` are keyed digests of its key and value, ``places`` is its slot as
+    column * bands + band, or -1 - its entry of the stash. ``keys`` (of F, one for each version since the table was made) and
+    ``secret`` (of the digests) stay secret."""
 
-    key: bytes
+    keys: tuple[bytes, ...]
     secret: bytes
     names: Bytes
     prints: Bytes
-    outputs: Bytes
     places: NDArray[np.int64]
     matrix: Matrix
     public: Public
@@ -66,52 +69,51 @@ def build(items: Sequence[bytes], values: Sequence[bytes], row_bytes: int) -> Ta
     Raises ValueError for rows that are too long or items that repeat, NotATable for more rows than fit.
     """
     layout = layout_for(len(items), sealed_width(row_bytes))
-    key, secret, seed = oprf.random_key(), secrets.token_bytes(32), lwe.random_seed()
+    keys, secret, seed = (oprf.random_key(),), secrets.token_bytes(32), lwe.random_seed()
     names, prints = _digests(secret, items, values)
-    outputs = oprf.evaluate(key, items)
+    outputs = oprf.evaluate(keys[0], items)
     places = _placed(columns_of(outputs, layout), layout)
     sealed = _sealed(outputs, values, row_bytes)
     matrix = _filled(sealed, places, layout)
     stashed = np.flatnonzero(places < 0)
     stash = np.empty((len(stashed), LABEL + layout.width), np.uint8)
     stash[-1 - places[stashed]] = np.hstack([labels_of(outputs[stashed]), sealed[stashed]])
-    public = Public(layout, seed, oprf.check_of(key), lwe.hint(matrix, seed), _column_digests(matrix), stash)
-    return Table(key, secret, names, prints, outputs, places, matrix, public)
+    public = Public(layout, seed, 1, oprf.check_of(keys), lwe.hint(matrix, seed), _column_digests(matrix), stash)
+    return Table(keys, secret, names, prints, places, matrix, public)
 
 
 def renew(table: Table, items: Sequence[bytes], values: Sequence[bytes], row_bytes: int) -> tuple[Table, Patch] | None:
     """The next version of a table, and what leads askers to it. Costs a pass over the digests of all rows, and little for each row
-    that was added, changed or taken away. None when the stash would be more than twice that of a table made anew, and when the
-    rows' length changed. Raises ValueError like :func:`build`.
+    that was added, changed or taken away. None when the stash would be more than twice that of a table made anew, when the rows'
+    length changed, and after MAX_KEYS versions. Raises ValueError like :func:`build`.
     """
     layout = table.public.layout
-    if layout.width != sealed_width(row_bytes):
+    if layout.width != sealed_width(row_bytes) or len(table.keys) == MAX_KEYS:
         return None
     names, prints = _digests(table.secret, items, values)
     before = {name.tobytes(): row for row, name in enumerate(table.names)}
     held = np.array([before.get(name.tobytes(), -1) for name in names], np.int64)
     added, kept = np.flatnonzero(held < 0), np.flatnonzero(held >= 0)
-    outputs = np.empty((len(items), oprf.OUTPUT), np.uint8)
-    outputs[kept] = table.outputs[held[kept]]
-    outputs[added] = oprf.evaluate(table.key, [items[int(row)] for row in added])
+    fresh = np.concatenate([kept[(prints[kept] != table.prints[held[kept]]).any(axis=1)], added])  # rows to seal
+    keys = (*table.keys, oprf.random_key())
+    columns = columns_of(oprf.evaluate(keys[0], [items[int(row)] for row in added]), layout)
     places = np.zeros(len(items), np.int64)
     places[kept] = table.places[held[kept]]
     gone = np.delete(table.places, held[kept])
-    entries = _place_added(places, added, columns_of(outputs, layout), gone, table.public)
+    entries = _place_added(places, added, columns, gone, table.public)
     anew = layout_for(len(items), layout.width)
     if entries > 64 + 2 * expected_stash(len(items), anew.columns, anew.bands):
         return None
-    changed = np.concatenate([kept[(prints[kept] != table.prints[held[kept]]).any(axis=1)], added])
     contents = {int(place): secrets.token_bytes(LABEL + layout.width) for place in gone}
-    sealed = _sealed(outputs[changed], [values[int(row)] for row in changed], row_bytes)
-    labels = labels_of(outputs[changed])
-    contents |= {int(places[row]): labels[i].tobytes() + sealed[i].tobytes() for i, row in enumerate(changed)}
-    matrix, patch = _changed(table, contents, entries)
-    return Table(table.key, table.secret, names, prints, outputs, places, matrix, patch.applied(table.public)), patch
+    outputs = oprf.evaluate(keys[-1], [items[int(row)] for row in fresh])
+    labels, sealed = labels_of(outputs), _sealed(outputs, [values[int(row)] for row in fresh], row_bytes)
+    contents |= {int(places[row]): labels[i].tobytes() + sealed[i].tobytes() for i, row in enumerate(fresh)}
+    matrix, patch = _changed(table, contents, entries, oprf.check_of(keys))
+    return Table(keys, table.secret, names, prints, places, matrix, patch.applied(table.public)), patch
 
 
 def open_row(output: Bytes, sealed: Bytes) -> bytes | None:
-    """The row that is sealed under F of its key; None when this is another key's, or none."""
+    """The row that is sealed under this output of F; None when it is another's, or none."""
     try:
         padded = _cipher(output.tobytes()).decrypt(sealed.tobytes(), None)
     except InvalidTag:
@@ -120,13 +122,13 @@ def open_row(output: Bytes, sealed: Bytes) -> bytes | None:
 
 
 def columns_of(outputs: Bytes, layout: Layout) -> NDArray[np.int64]:
-    """The column of each key, by F of it."""
+    """The column of each key, by F of it under the first key."""
     words = np.ascontiguousarray(outputs[:, :8]).view("<u8").reshape(-1)
     return (words & np.uint64(layout.columns - 1)).astype(np.int64)
 
 
 def labels_of(outputs: Bytes) -> Bytes:
-    """The label of each key in the stash, shape (keys, LABEL)."""
+    """The label of each row in the stash, by the output of F that it is sealed under."""
     return outputs[:, 8 : 8 + LABEL]
 
 
@@ -178,14 +180,15 @@ def _placed(columns: NDArray[np.int64], layout: Layout) -> NDArray[np.int64]:
 def _place_added(
     places: NDArray[np.int64], added: NDArray[np.int64], columns: NDArray[np.int64], gone: NDArray[np.int64], public: Public
 ) -> int:
-    """Write a place for each added row: a free slot of its column, else a free or a new entry of the stash. The entries then."""
+    """Write a place for each added row, of these columns: a free slot, else a free or a new entry of the stash. Returns how many
+    entries there are then."""
     bands = public.layout.bands
     taken = np.zeros(public.layout.columns * bands, np.bool_)
     standing = np.delete(places, added)
     taken[standing[standing >= 0]] = True
     free, entries = [int(place) for place in gone if place < 0], len(public.stash)
-    for row in added:
-        start = int(columns[row]) * bands
+    for row, column in zip(added, columns, strict=True):
+        start = int(column) * bands
         slots = np.flatnonzero(~taken[start : start + bands])
         if len(slots):
             places[row] = start + int(secrets.choice(slots))
@@ -221,7 +224,7 @@ def _column_digests(matrix: Matrix) -> Bytes:
     return np.frombuffer(bytes(joined), np.uint8).reshape(-1, DIGEST)
 
 
-def _changed(table: Table, contents: dict[int, bytes], entries: int) -> tuple[Matrix, Patch]:
+def _changed(table: Table, contents: dict[int, bytes], entries: int, check: bytes) -> tuple[Matrix, Patch]:
     """The matrix with the slots of ``contents`` (label and sealed row by place) written, and the patch for it and the stash."""
     layout = table.public.layout
     written = np.array(sorted(place for place in contents if place >= 0), np.int64)
@@ -239,6 +242,7 @@ def _changed(table: Table, contents: dict[int, bytes], entries: int) -> tuple[Ma
     joined = b"".join(contents[-1 - int(entry)] for entry in stashed)
     return matrix, Patch(
         before=table.public.digest,
+        check=check,
         slots=slots_of(columns, bands),
         changes=changes,
         columns=touched.astype(np.uint32),
