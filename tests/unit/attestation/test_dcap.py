@@ -159,6 +159,23 @@ def crl(**changes: Callable[[World], bytes]) -> Callable[[World], DcapCollateral
     return lambda w: replace(w.collateral[SGX], **{name: make(w) for name, make in changes.items()})
 
 
+def reserved(w: World, place: int) -> bytes:
+    """A quote for a report with a reserved byte set, and signed so."""
+    report = sgx_report(ENCLAVE, DATA)
+    return w.platform.quote(3, SGX, report[:place] + b"\x01" + report[place + 1 :])
+
+
+def lengthened(w: World, version: int) -> bytes:
+    """A quote whose signature data (and, from version 4 on, the nested data) hold one byte more than their fields."""
+    quote = w.quote(version)
+    body = 54 + 384 if version == 5 else 48 + 384
+    places = [body] if version == 3 else [body, body + 4 + 128 + 2]
+    for place in places:
+        size = int.from_bytes(quote[place : place + 4], "little") + 1
+        quote = quote[:place] + size.to_bytes(4, "little") + quote[place + 4 :]
+    return quote + b"\0"
+
+
 def without_leaf(w: World) -> bytes:
     """The PCK authority's certificate and the root's, in the place of the TCB signing chain."""
     chain = w.authority.chain(w.platform.pck)
@@ -182,6 +199,8 @@ CASES: list[Case] = [
     (Rule.SIZE, lambda _: b"", sgx),
     (Rule.LENGTH, lambda w: w.quote()[:-1], sgx),
     (Rule.LENGTH, lambda w: w.quote()[:400], sgx),
+    *[(Rule.RESERVED, functools.partial(reserved, place=place), sgx) for place in (20, 120, 180, 280)],
+    *[(Rule.LENGTH, functools.partial(lengthened, version=version), sgx) for version in (3, 4, 5)],
     (Rule.VERSION, lambda w: b"\x02" + w.quote()[1:], sgx),
     (Rule.DCAP_HEADER, lambda w: flipped(w.quote(), 2), sgx),
     (Rule.DCAP_HEADER, lambda w: w.quote()[:4] + b"\x81" + w.quote()[5:], sgx),
