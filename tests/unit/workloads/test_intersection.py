@@ -6,15 +6,18 @@ import hashlib
 import io
 import json
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
-from tallystick_node.engines.channel import ChannelError
+from tallystick_node.engines.channel import ChannelError, local_sessions
 from tallystick_node.workloads import keys as module
-from tallystick_node.workloads.intersection import RESULT, Intersection, Parameters
+from tallystick_node.workloads.intersection import RESULT, Intersection
+from tallystick_node.workloads.intersection_parameters import Parameters
 from tallystick_node.workloads.keys import KeyRules, distinct, encode
 from unit.workloads.conftest import ACCOUNTS, make_spec, table_of
 
@@ -413,9 +416,39 @@ def test_which_protocol_is_for_how_many(number, change):
         Parameters.parse(parameters_of_many(number, **change))
 
 
-@pytest.mark.parametrize("protocol", ["rr22", "rr22-malicious"])
+def test_a_small_set_against_a_prepared_one(tmp_path):
+    """Two tasks and a new version of the holder's data: tags are made and sent once for each version."""
+    held, asked = [(i,) for i in range(100)], [(i,) for i in range(90, 120)]
+    spec = spec_of(parameters_of(["int64"], protocol="unbalanced"), [1])
+    workload, sent = Intersection(), []
+    workload.check(spec)
+    for version in (b"v", b"v", b"w"):
+        sessions = [
+            replace(each, versions={0: version * 32, 1: bytes(32)}, kept=tmp_path / f"kept{each.index}")
+            for each in local_sessions(2)
+        ]
+
+        def one(session):
+            scratch = tmp_path / f"scratch{session.index}"
+            scratch.mkdir(exist_ok=True)
+            own = table((held, asked)[session.index], ["int64"], session.index).select([f"{'ab'[session.index]}0"])
+            return workload.run(spec, ACCOUNTS[session.index], own, session, scratch)
+
+        with ThreadPoolExecutor(2) as pool:
+            holder, asker = pool.map(one, sessions)
+        assert holder.result is None
+        assert asker.result["protocol"] == "unbalanced"
+        assert read_result(asker)[1] == written(asked[:10])
+        sent.append(sum(step.bytes for step in sessions[0].meter.steps.values()))
+    predicted = workload.cost(spec, {ACCOUNTS[0]: 100, ACCOUNTS[1]: 30})
+    assert sent == [predicted.bytes_sent, predicted.bytes_sent - 1000, predicted.bytes_sent]
+    with pytest.raises(InvalidTask, match="one receiver"):
+        workload.check(spec_of(parameters_of(["int64"], protocol="unbalanced"), [0, 1]))
+
+
+@pytest.mark.parametrize("protocol", ["rr22", "rr22-malicious", "unbalanced"])
 def test_rr22_gives_no_cardinality(protocol):
-    with pytest.raises(InvalidTask, match=r"parameters\.protocol: rr22 tells which"):
+    with pytest.raises(InvalidTask, match=rf"parameters\.protocol: {protocol} tells which"):
         Parameters.parse(parameters_of(["int64"], mode="cardinality", protocol=protocol))
 
 

@@ -23,6 +23,7 @@ from tallystick_node.workloads import (
     computation,
     features,
     intersection,
+    intersection_parameters,
     intersection_sum,
     joint_prediction_parameters,
     keys,
@@ -42,7 +43,7 @@ from tallystick_node.workloads.registry import workloads
 PAGE = (Path(__file__).parents[3] / "docs/reference/workloads.md").read_text()
 PARSE = {
     "statistics": statistics_parameters.Parameters.parse,
-    "intersection": intersection.Parameters.parse,
+    "intersection": intersection_parameters.Parameters.parse,
     "intersection-sum": intersection_sum.Parameters.parse,
     "lookup": lookup_parameters.Parameters.parse,
     "computation": computation.Parameters.parse,
@@ -94,7 +95,7 @@ def test_the_bounds_are_the_codes():
         *(f"`{each}`" for each in (*statistics_parameters.COMPUTE, *statistics_parameters.OPERATORS)),
     ):  # fmt: skip
         assert text in page, text
-    for text in (*keys.TYPES, *intersection.MODES, *keys.DUPLICATES, intersection.RESULT):
+    for text in (*keys.TYPES, *intersection_parameters.MODES, *keys.DUPLICATES, intersection.RESULT):
         assert f"`{text}`" in section("intersection"), text
 
 

@@ -10,91 +10,28 @@ import hashlib
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
 from tallystick.protocol import canonical
-from tallystick.protocol.errors import InvalidTask, MalformedDocument, OutputRefused
-from tallystick.protocol.fields import Fields
+from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.engines.channel import Session
-from tallystick_node.engines.psi import multi_party
+from tallystick_node.engines.psi import multi_party, unbalanced
 from tallystick_node.engines.psi.handshake import Intersection as Found
 from tallystick_node.engines.psi.handshake import Prediction
 from tallystick_node.engines.psi.items import Items
-from tallystick_node.engines.psi.two_party import PROTOCOLS, VARIANTS, Protocol, chosen, intersect, predict
+from tallystick_node.engines.psi.two_party import chosen, intersect, predict
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.base import Cost, Outcome, Workload, require_owners_compute
-from tallystick_node.workloads.keys import KeyRules, distinct, key_columns
-from tallystick_node.workloads.reading import TaskParameters
+from tallystick_node.workloads.intersection_parameters import ASSUMES, MALICIOUS, MANY, UNBALANCED, Parameters
+from tallystick_node.workloads.keys import distinct
 
-MODES = ("ids", "cardinality")
 RESULT = "matches.csv"
-#: What each protocol rests on, and where it is from.
-ASSUMES = {
-    "rr22": (
-        "Rindal and Raghuraman, CCS 2022: dual learning parity with noise, AES as an ideal permutation, BLAKE2s as a random oracle",
-        "Guo et al., EUROCRYPT 2023, and Roy, CRYPTO 2022: the evaluations beneath it",
-    ),
-    "rr22-malicious": (
-        "Rindal and Schoppmann, EUROCRYPT 2021, figure 4, with the store of Rindal and Raghuraman, CCS 2022",
-        "dual learning parity with noise over GF(2^128), AES as an ideal permutation, BLAKE2s and SHA-256 as random oracles",
-        "Weng et al., S&P 2021, and Roy, CRYPTO 2022: the checked evaluation",
-    ),
-    "kmprt17": (
-        "Kolesnikov et al., CCS 2017, section 5, augmented semi-honest; Rindal and Raghuraman, CCS 2022, for its functions",
-        "dual learning parity with noise, AES as an ideal permutation and a pseudo-random function, BLAKE2s as a random oracle",
-    ),
-    "ecdh": (
-        "Meadows 1986; Huberman, Franklin and Hogg 1999; De Cristofaro, Gasti and Tsudik 2012",
-        "RFC 7748 and RFC 9380: decisional Diffie-Hellman in Curve25519, the hash to the curve as a random oracle",
-    ),
-}
-MALICIOUS = "rr22-malicious"
-MANY = "kmprt17"
 START = 1.0  # seconds that the worker processes take to begin
-
-
-@dataclass(frozen=True)
-class Parameters(TaskParameters):
-    """``keys``: for each owner its key columns, in the order of the rules' types."""
-
-    keys: Mapping[str, tuple[str, ...]]
-    rules: KeyRules
-    mode: Literal["ids", "cardinality"]
-    protocol: Protocol  # or MANY
-    minimum_group: int
-
-    @classmethod
-    def _read(cls, value: Mapping[str, Any]) -> Parameters:
-        fields = Fields(dict(value), ("keys", "types", "fold", "duplicates", "mode", "protocol", "minimum_group"), "parameters")
-        listed = fields.items("keys", 2, multi_party.MOST, key_columns)
-        keys = dict(listed)
-        rules = KeyRules.read(fields, value["types"], "parameters")
-        if any(len(columns) != len(rules.types) for columns in keys.values()):
-            raise MalformedDocument("parameters.keys: each owner names one column for each type")
-        mode: Any = fields.choice("mode", MODES)
-        protocol: Any = fields.choice("protocol", (*PROTOCOLS, MANY))
-        if len(listed) > 2 and (mode != "ids" or protocol not in ("automatic", MANY)):
-            raise MalformedDocument(f"parameters.protocol: of more than two owners {MANY}, or automatic, in mode ids")
-        if len(listed) == 2 and protocol == MANY:
-            raise MalformedDocument(f"parameters.protocol: {MANY} is for three owners and more")
-        if protocol in VARIANTS and mode != "ids":
-            raise MalformedDocument("parameters.protocol: rr22 tells which keys match: for a cardinality say ecdh or automatic")
-        if len(listed) != len(keys):
-            raise MalformedDocument("parameters.keys: each owner stands there once")
-        return cls(keys, rules, mode, protocol, fields.integer("minimum_group", 2, 1000))
-
-    def may_run(self, protocol: str) -> bool:
-        """Whether a task of these parameters can run by this protocol."""
-        if len(self.keys) > 2:
-            return protocol == MANY
-        named = self.protocol if self.mode == "ids" else "ecdh"
-        return named == protocol or (named == "automatic" and protocol in ("rr22", "ecdh"))
 
 
 class Intersection(Workload):
@@ -115,9 +52,9 @@ class Intersection(Workload):
                 "the receivers of an intersection are among its owners",
                 remedy="let an owner receive; it can pass the result on under its own responsibility",
             )
-        if parameters.protocol == MALICIOUS and len(spec.receivers) != 1:
+        if parameters.protocol in (MALICIOUS, UNBALANCED) and len(spec.receivers) != 1:
             raise InvalidTask(
-                f"{MALICIOUS} has one receiver: one that told the other of the matches could leave some out",
+                f"{parameters.protocol} has one receiver: the other would have to take its word for the matches",
                 remedy="name one receiver, or ask for two tasks",
             )
         for part in spec.inputs:
@@ -137,7 +74,7 @@ class Intersection(Workload):
             adversary="malicious-with-abort" if parameters.protocol == MALICIOUS else "semi-honest",
             corruptions=owners - 1,
             parties=owners,
-            computational_bits=126 if parameters.may_run("ecdh") else 128,
+            computational_bits=126 if parameters.may_run("ecdh") or parameters.may_run(UNBALANCED) else 128,
             statistical_bits=40,
             trusted=(),
             learns={
@@ -175,7 +112,10 @@ class Intersection(Workload):
         commitment, opening = _commit(items)
         (scratch / "opening.json").write_text(json.dumps(opening))
         session.mark("intersect")
-        found, ran = _intersect(parameters, items, session, [spec.parties.index(account) for account in spec.receivers])
+        if parameters.protocol == UNBALANCED:
+            found, ran = _ask_or_hold(spec, parameters, items, session, scratch), UNBALANCED
+        else:
+            found, ran = _intersect(parameters, items, session, [spec.parties.index(account) for account in spec.receivers])
         nobody = [""] * len(spec.parties)
         if found.cardinality is None:
             return Outcome(commitment=commitment, all_commitments=nobody)
@@ -206,11 +146,31 @@ def _intersect(parameters: Parameters, items: Items, session: Session, receivers
     return found, chosen(parameters.protocol, parameters.mode, len(items), found.peer_items)
 
 
+def _ask_or_hold(spec: TaskSpec, parameters: Parameters, items: Items, session: Session, scratch: Path) -> Found:
+    """The receiver asks, the other holds; each keeps its side of the holder's tags in a folder that outlives the run."""
+    asker = spec.parties.index(spec.receivers[0])
+    holder = next(part for part in spec.inputs if part.party != spec.receivers[0])
+    name = parameters.table_name(holder.dataset, holder.party)
+    folder = (session.kept or scratch) / name
+    version = hashlib.sha256(name.encode() + session.versions[1 - asker]).digest()
+    if session.index == asker:
+        if len(items) > unbalanced.MAX_ASKED:
+            raise InvalidData(f"more than {unbalanced.MAX_ASKED} keys are asked for", remedy="use another protocol")
+        places, number = unbalanced.ask(session, 1 - asker, items, version, folder / "held")
+        return Found(number, places, len(places))
+    prepared = unbalanced.kept(
+        folder / "tags", version, lambda: items, lambda fraction: session.progress("preparing the tags", fraction)
+    )
+    return Found(unbalanced.serve(session, asker, prepared), None, None)
+
+
 def _predict(spec: TaskSpec, parameters: Parameters, rows: Mapping[str, int]) -> Prediction:
     sizes = {number: rows.get(account, 0) for number, account in enumerate(spec.parties)}
     receivers = [spec.parties.index(account) for account in spec.receivers]
     if len(sizes) > 2:
         return multi_party.predict(sizes, receivers)
+    if parameters.protocol == UNBALANCED:
+        return unbalanced.predict((sizes[0], sizes[1]), receivers[0])
     return predict(parameters.protocol, parameters.mode, (sizes[0], sizes[1]), receivers)
 
 

@@ -1,0 +1,218 @@
+"""Two-party private set intersection of a small set with a large one that is prepared once.
+
+The *holder* of the large set draws a secret scalar for a version of its data and makes a tag of every item: 80 bits of the item's
+point of Curve25519 times the scalar, an oblivious pseudo-random function (Jarecki, Kiayias and Krawczyk, ASIACRYPT 2014, in the use
+of Resende and Aranha, FC 2018). The tags, sorted, go to the *asker* once, and both keep theirs. A question then costs three curve
+multiplications for each item that is asked for, and 64 bytes, whatever the large set is.
+
+1. ``psi/hello``: the asker says how many items it has and which tags it holds, by their digest; the holder which it has.
+2. ``psi/tags``: if they differ, the holder sends its tags: 10 bytes each.
+3. ``psi/items``: the asker sends its items as points times a fresh scalar; the holder returns them times its own. The asker takes
+   its scalar off, and looks up what is left among the tags.
+
+A new version of the data has a new scalar: with the old one the asker would see which tags are new. The salt of the hashes is the
+version, which is public and fixed before the scalar is drawn.
+
+Security: semi-honest, under decisional Diffie-Hellman in Curve25519, the hash to the curve a random oracle. Both learn both sizes;
+the asker learns which of its items the holder has. It can test no item without asking. Askers who compare what they hold see that
+it is of one table, and ask as one. One pair of items has one tag with 2^-80: for 2^24 items held, a false match in 2^16 that are
+ever asked for has 2^-40.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import hmac
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tallystick_node.engines.channel import ProtocolViolation, Session, receive_block, send_block
+from tallystick_node.engines.psi import curve25519, tags
+from tallystick_node.engines.psi.curve25519 import POINT
+from tallystick_node.engines.psi.handshake import Prediction
+from tallystick_node.engines.psi.items import MAX_ITEMS, Items
+from tallystick_node.engines.psi.tags import Words
+
+TAG = 10  # bytes
+BATCH = 1 << 14  # items between two messages
+MAX_ASKED = 1 << 20
+
+_DOMAIN = b"tallystick/v1/psi/unbalanced\0"
+_NOTHING = bytes(32)
+_ORDER = 2**252 + 27742317777372353535851937790883648493  # of the points that matter
+_NAME = "tags"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A large set as its holder keeps it: the secret, and tags of shape (n, 2), sorted."""
+
+    version: bytes
+    scalar: bytes
+    tags: Words
+
+    @property
+    def digest(self) -> bytes:
+        """What names the tags."""
+        return _digest(self.version, self.tags)
+
+
+def prepare(items: Items, version: bytes, progress: Callable[[float], None] = lambda _fraction: None) -> Prepared:
+    """Draw a scalar and make the tags of distinct items: 30 microseconds each. ``version`` names the data, 32 bytes."""
+    scalar = curve25519.random_scalar()
+    found = np.empty((len(items), 2), np.uint64)
+    for start in range(0, len(items), BATCH):
+        part = items[start : start + BATCH]
+        points = curve25519.multiply(curve25519.hash_to_curve(part, _salt(version)), scalar)
+        found[start : start + len(part)] = _words(points)
+        progress((start + len(part)) / len(items))
+    return Prepared(version, scalar, found[np.lexsort((found[:, 1], found[:, 0]))])
+
+
+def kept(
+    folder: Path, version: bytes, items: Callable[[], Items], progress: Callable[[float], None] = lambda _fraction: None
+) -> Prepared:
+    """What a holder kept in ``folder`` of this version, else prepared from ``items`` and kept there in place of what was."""
+    with _turn(folder):
+        content = _read(folder)
+        if content is not None and content[:32] == version and len(content) >= 64:
+            return Prepared(version, content[32:64], np.frombuffer(content[64:], np.uint64).reshape(-1, 2))
+        prepared = prepare(items(), version, progress)
+        _write(folder, version + prepared.scalar + prepared.tags.tobytes())
+        return prepared
+
+
+def serve(session: Session, peer: int, prepared: Prepared) -> int:
+    """The holder's side; how many items were asked for. Raises ProtocolViolation and ChannelError."""
+    channel = session.channels[peer]
+    channel.mark("psi/hello")
+    hello = receive_block(channel, 40, "hello")
+    asked = int.from_bytes(hello[:8], "big")
+    if asked > MAX_ASKED:
+        raise ProtocolViolation(peer, "hello", f"it asks for more than {MAX_ASKED} items")
+    channel.send(len(prepared.tags).to_bytes(8, "big") + prepared.digest)
+    channel.mark("psi/tags")
+    if hello[8:] != prepared.digest:
+        tags.send_sorted(session, peer, prepared.tags, TAG)
+    channel.mark("psi/items")
+    for size in _batches(asked):
+        points = np.frombuffer(receive_block(channel, size * POINT, "items"), np.uint8).reshape(-1, POINT)
+        send_block(channel, _multiplied(peer, points, prepared.scalar).tobytes())
+    return asked
+
+
+def ask(session: Session, peer: int, items: Items, version: bytes, folder: Path) -> tuple[NDArray[np.int64], int]:
+    """The asker's side: the places of those of its distinct items that the holder has, ascending, and how many the holder has.
+    Tags are kept in ``folder``. Raises ValueError for too many items, ProtocolViolation and ChannelError."""
+    if len(items) > MAX_ASKED:
+        raise ValueError(f"at most {MAX_ASKED} items are asked for")
+    channel = session.channels[peer]
+    with _turn(folder):
+        content = _read(folder)
+        held = np.frombuffer(content, np.uint64).reshape(-1, 2) if content is not None and len(content) % 16 == 0 else None
+        channel.mark("psi/hello")
+        channel.send(len(items).to_bytes(8, "big") + (_NOTHING if held is None else _digest(version, held)))
+        session.patience(peer)  # it may have to prepare
+        hello = receive_block(channel, 40, "hello")
+        number = int.from_bytes(hello[:8], "big")
+        if number > MAX_ITEMS:
+            raise ProtocolViolation(peer, "hello", f"it announces more than {MAX_ITEMS} items")
+        channel.mark("psi/tags")
+        if held is None or not hmac.compare_digest(_digest(version, held), hello[8:]):
+            held = np.stack(tags.receive(session, peer, number, TAG, "tags"), axis=1)
+            if not hmac.compare_digest(_digest(version, held), hello[8:]):
+                raise ProtocolViolation(peer, "tags", "they are not those of the digest that it gave")
+            _write(folder, held.tobytes())
+    channel.mark("psi/items")
+    mask, unmask = _scalars()
+    own = np.empty((len(items), 2), np.uint64)
+    start = 0
+    for size in _batches(len(items)):
+        hashed = curve25519.hash_to_curve(items[start : start + size], _salt(version))
+        send_block(channel, curve25519.multiply(hashed, mask).tobytes())
+        points = np.frombuffer(receive_block(channel, size * POINT, "items"), np.uint8).reshape(-1, POINT)
+        own[start : start + size] = _words(_multiplied(peer, points, unmask))
+        start += size
+        session.progress("psi", start / len(items))
+    found = tags.match(own, np.ascontiguousarray(held[:, 0]), np.ascontiguousarray(held[:, 1]), TAG)
+    return np.sort(found[found >= 0]), number
+
+
+def predict(sizes: tuple[int, int], asker: int) -> Prediction:
+    """What a first run costs: later ones save the holder TAG bytes and 30 microseconds for each item that it has."""
+    asked, held = sizes[asker], sizes[1 - asker]
+    sent = [0, 0]
+    sent[asker], sent[1 - asker] = 40 + asked * POINT, 40 + asked * POINT + TAG * held
+    rounds = 2 + -(-asked // BATCH)
+    return Prediction(tuple(sent), rounds, 3e-5 * held + 8e-5 * asked, 120 * (held + asked))
+
+
+def _scalars() -> tuple[bytes, bytes]:
+    """A secret scalar and its inverse, both as X25519 has them: multiples of 8 from 2^254 to 2^255."""
+    while True:
+        mask = curve25519.random_scalar()
+        inverse = pow(int.from_bytes(mask, "little"), -1, _ORDER)
+        inverse += _ORDER * (-inverse * pow(_ORDER, -1, 8) % 8)
+        if inverse >> 254 == 1:  # about every second time
+            return mask, inverse.to_bytes(32, "little")
+
+
+def _multiplied(peer: int, points: NDArray[np.uint8], scalar: bytes) -> NDArray[np.uint8]:
+    products = curve25519.multiply(points, scalar)
+    if not products.any(axis=1).all():
+        raise ProtocolViolation(peer, "items", "it sent a point of low order")
+    return products
+
+
+def _words(points: NDArray[np.uint8]) -> Words:
+    cut = np.zeros((len(points), 16), np.uint8)
+    cut[:, :TAG] = points[:, :TAG]
+    return cut.view(np.uint64)
+
+
+def _salt(version: bytes) -> bytes:
+    return hashlib.sha256(_DOMAIN + version).digest()
+
+
+def _digest(version: bytes, found: Words) -> bytes:
+    state = hashlib.sha256(_DOMAIN + b"tags" + version + len(found).to_bytes(8, "big"))
+    state.update(np.ascontiguousarray(found).reshape(-1).view(np.uint8).data)
+    return state.digest()
+
+
+def _batches(number: int) -> Iterator[int]:
+    for start in range(0, number, BATCH):
+        yield min(BATCH, number - start)
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """Runs that use a folder take turns."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _read(folder: Path) -> bytes | None:
+    try:
+        return (folder / _NAME).read_bytes()
+    except OSError:
+        return None
+
+
+def _write(folder: Path, content: bytes) -> None:
+    """All or nothing, for the node's user alone."""
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(file.name).replace(folder / _NAME)

@@ -1,0 +1,93 @@
+"""The parameters of an `intersection` task, and what its protocols rest on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tallystick.protocol import canonical
+from tallystick.protocol.errors import MalformedDocument
+from tallystick.protocol.fields import Fields
+
+from tallystick_node.engines.psi import multi_party
+from tallystick_node.engines.psi.two_party import PROTOCOLS, VARIANTS, Protocol
+from tallystick_node.workloads.keys import KeyRules, key_columns
+from tallystick_node.workloads.reading import TaskParameters
+
+MODES = ("ids", "cardinality")
+MALICIOUS = "rr22-malicious"
+UNBALANCED = "unbalanced"
+MANY = "kmprt17"
+
+#: What each protocol rests on, and where it is from.
+ASSUMES = {
+    "rr22": (
+        "Rindal and Raghuraman, CCS 2022: dual learning parity with noise, AES as an ideal permutation, BLAKE2s as a random oracle",
+        "Guo et al., EUROCRYPT 2023, and Roy, CRYPTO 2022: the evaluations beneath it",
+    ),
+    "rr22-malicious": (
+        "Rindal and Schoppmann, EUROCRYPT 2021, figure 4, with the store of Rindal and Raghuraman, CCS 2022",
+        "dual learning parity with noise over GF(2^128), AES as an ideal permutation, BLAKE2s and SHA-256 as random oracles",
+        "Weng et al., S&P 2021, and Roy, CRYPTO 2022: the checked evaluation",
+    ),
+    "kmprt17": (
+        "Kolesnikov et al., CCS 2017, section 5, augmented semi-honest; Rindal and Raghuraman, CCS 2022, for its functions",
+        "dual learning parity with noise, AES as an ideal permutation and a pseudo-random function, BLAKE2s as a random oracle",
+    ),
+    "unbalanced": (
+        "Jarecki, Kiayias and Krawczyk, ASIACRYPT 2014; Resende and Aranha, FC 2018",
+        "RFC 7748 and RFC 9380: decisional Diffie-Hellman in Curve25519, the hash to the curve as a random oracle",
+    ),
+    "ecdh": (
+        "Meadows 1986; Huberman, Franklin and Hogg 1999; De Cristofaro, Gasti and Tsudik 2012",
+        "RFC 7748 and RFC 9380: decisional Diffie-Hellman in Curve25519, the hash to the curve as a random oracle",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Parameters(TaskParameters):
+    """``keys``: for each owner its key columns, in the order of the rules' types."""
+
+    keys: Mapping[str, tuple[str, ...]]
+    rules: KeyRules
+    mode: Literal["ids", "cardinality"]
+    protocol: Protocol  # or UNBALANCED or MANY
+    minimum_group: int
+
+    @classmethod
+    def _read(cls, value: Mapping[str, Any]) -> Parameters:
+        fields = Fields(dict(value), ("keys", "types", "fold", "duplicates", "mode", "protocol", "minimum_group"), "parameters")
+        listed = fields.items("keys", 2, multi_party.MOST, key_columns)
+        keys = dict(listed)
+        rules = KeyRules.read(fields, value["types"], "parameters")
+        if any(len(columns) != len(rules.types) for columns in keys.values()):
+            raise MalformedDocument("parameters.keys: each owner names one column for each type")
+        mode: Any = fields.choice("mode", MODES)
+        protocol: Any = fields.choice("protocol", (*PROTOCOLS, UNBALANCED, MANY))
+        if len(listed) > 2 and (mode != "ids" or protocol not in ("automatic", MANY)):
+            raise MalformedDocument(f"parameters.protocol: of more than two owners {MANY}, or automatic, in mode ids")
+        if len(listed) == 2 and protocol == MANY:
+            raise MalformedDocument(f"parameters.protocol: {MANY} is for three owners and more")
+        if protocol in (*VARIANTS, UNBALANCED) and mode != "ids":
+            raise MalformedDocument(
+                f"parameters.protocol: {protocol} tells which keys match: for a cardinality say ecdh or automatic"
+            )
+        if len(listed) != len(keys):
+            raise MalformedDocument("parameters.keys: each owner stands there once")
+        return cls(keys, rules, mode, protocol, fields.integer("minimum_group", 2, 1000))
+
+    def may_run(self, protocol: str) -> bool:
+        """Whether a task of these parameters can run by this protocol."""
+        if len(self.keys) > 2:
+            return protocol == MANY
+        named = self.protocol if self.mode == "ids" else "ecdh"
+        return named == protocol or (named == "automatic" and protocol in ("rr22", "ecdh"))
+
+    def table_name(self, dataset: str, holder: str) -> str:
+        """Names what is kept of a holder's keys: a dataset, read in one way."""
+        rules = [list(self.rules.types), self.rules.fold, self.rules.duplicates]
+        content = canonical.encode([dataset, list(self.keys[holder]), rules])
+        return "intersection-" + hashlib.sha256(content).hexdigest()[:32]
