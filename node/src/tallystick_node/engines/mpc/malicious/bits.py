@@ -51,13 +51,10 @@ class RandomBits:
         ready = [self._left.pop(kind)] if kind in self._left else []
         missing = count - sum(bits[0].size for bits, _ in ready)
         while missing > 0:
-            likely = (
-                self._taken.get(kind, 0) // 2
-            )  # who took many will take more: long batches need shallower buckets and fewer rounds
+            likely = self._taken.get(kind, 0) // 2  # who took many takes more: long batches have shallow buckets
             ready.append(self._make(min(max(missing, LEAST, likely), BATCH), kind))
             missing -= ready[-1][0][0].size
-        joined = [tuple(np.concatenate([each[side][part] for each in ready]) for part in (0, 1)) for side in (0, 1)]
-        (bit, bit_next), (value, value_next) = joined
+        (bit, bit_next), (value, value_next) = ready[0] if len(ready) == 1 else _end_to_end(ready)
         self._taken[kind] = self._taken.get(kind, 0) + count
         if bit.size > count:
             self._left[kind] = (bit[count:], bit_next[count:]), (value[count:], value_next[count:])
@@ -146,6 +143,13 @@ def arithmetic(seat: Seat, agreement: Agreement, random: tuple[Pair, Pair], bits
         _flip(flipped, value, int(seat.index == holder), out)
         parts.append(out)
     return parts[0], parts[1]
+
+
+def _end_to_end(batches: list[tuple[Pair, Pair]]) -> tuple[Pair, Pair]:
+    bit, bit_next, value, value_next = (
+        np.concatenate([batch[side][part] for batch in batches]) for side in (0, 1) for part in (0, 1)
+    )
+    return (bit, bit_next), (value, value_next)
 
 
 def _rows(pair: Pair, chosen: Order, lanes: int) -> Pair:

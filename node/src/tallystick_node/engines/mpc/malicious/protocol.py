@@ -21,7 +21,7 @@ none but masks that it could lift anyway; two honest parties' copies agree. Whom
 know which deviated.
 
 Cost, bytes that each party sends for an element when many are checked together, checks included (few take deeper buckets); rounds
-before the checks, which have 5 to 8 of their own for each kind of what waits:
+before the checks, which have 5 to 9 of their own for each kind of what waits:
 
 | method | bytes an element | rounds |
 |---|---|---|
@@ -34,11 +34,11 @@ before the checks, which have 5 to 8 of their own for each kind of what waits:
 | to_arithmetic | 33 | 1 |
 | decompose | 319 | 8 |
 | compose | 327 | 9 |
-| sigmoid_fixed | 716, 18 fraction bits | 50 and the checks of random bits |
+| sigmoid_fixed | 632, 18 fraction bits | 50 and the checks of random bits |
 | shuffle | 3 x (96 a row and 11 (columns + 2)) | 33, all checks |
 
 Memory: what waits for its check is kept, at most 2^18 products, 1.5 x 2^20 words and what one call adds to them, and 2^24 elements
-of matrices; a check takes 130 bytes more for each of up to 1.5 x 2^20 words, and about 120 for each of up to 2^18 products.
+of matrices; a check takes 130 bytes more for each of up to 1.5 x 2^20 words, and about 90 for each of up to 2^18 products.
 """
 
 from __future__ import annotations
