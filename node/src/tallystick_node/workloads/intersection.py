@@ -112,10 +112,7 @@ class Intersection(Workload):
         commitment, opening = _commit(items)
         (scratch / "opening.json").write_text(json.dumps(opening))
         session.mark("intersect")
-        if parameters.protocol == UNBALANCED:
-            found, ran = _ask_or_hold(spec, parameters, items, session, scratch), UNBALANCED
-        else:
-            found, ran = _intersect(parameters, items, session, [spec.parties.index(account) for account in spec.receivers])
+        found, ran = _intersect(spec, parameters, items, session, scratch)
         nobody = [""] * len(spec.parties)
         if found.cardinality is None:
             return Outcome(commitment=commitment, all_commitments=nobody)
@@ -129,8 +126,11 @@ class Intersection(Workload):
         return Outcome(commitment=commitment, all_commitments=nobody, result=values, files=files)
 
 
-def _intersect(parameters: Parameters, items: Items, session: Session, receivers: list[int]) -> tuple[Found, str]:
+def _intersect(spec: TaskSpec, parameters: Parameters, items: Items, session: Session, scratch: Path) -> tuple[Found, str]:
     """What was found, and by which protocol."""
+    receivers = [spec.parties.index(account) for account in spec.receivers]
+    if parameters.protocol == UNBALANCED:
+        return _ask_or_hold(spec, parameters, items, session, scratch), UNBALANCED
     if len(parameters.keys) > 2:
         parties, context = range(session.parties), session.context
         return multi_party.intersect_all(session, items, parties=parties, receivers=receivers, context=context), MANY
