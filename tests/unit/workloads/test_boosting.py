@@ -65,6 +65,8 @@ def test_the_model_is_that_of_the_pooled_rows(run_workload, people) -> None:
     assert bank.result["rows"] == person.result["rows"] == 720 and bank.result["held_out"] == 180
     assert "history" not in person.result and "validation" not in person.result
     assert person.result["splits"] == bank.result["nodes"][1]["nodes"] > 0
+    gains = {each["column"]: float(each["gain"]) for result in (bank.result, person.result) for each in result["columns"]}
+    assert list(gains) == [*BANK, *PERSON] and sum(gains.values()) == pytest.approx(1) and max(gains, key=gains.get) == BANK[0]
     assert bank.commitment.startswith("sha256:") and bank.commitment != person.commitment
 
     assert float(bank.result["history"][-1]["auc"]) > 0.8

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tallystick.protocol.task import TaskSpec
@@ -14,6 +15,7 @@ from tallystick.protocol.task import TaskSpec
 from tallystick_node.engines.fl.vertical import secureboost
 from tallystick_node.engines.fl.vertical.boosting import Bits, quality
 from tallystick_node.engines.fl.vertical.encrypted import Layout
+from tallystick_node.engines.fl.vertical.importance import ask, share
 from tallystick_node.engines.fl.vertical.parts import Branch, Part
 from tallystick_node.engines.he.paillier.keys import generate
 from tallystick_node.engines.security import SecurityStatement
@@ -26,6 +28,10 @@ from tallystick_node.workloads.vertical_parameters import Floats
 
 PRODUCT = {2048: 8e-6, 3072: 1.6e-5}  # seconds for a product of ciphertexts
 ENCRYPTION, DECRYPTION = 40, 800  # in products
+TOLD = {  # for the importances
+    "owner of the label": "at the end which splits of another owner share a column",
+    "other owner": "at the end how much of the whole gain each of its columns has",
+}
 
 
 class Boosting(VerticalTraining[Part, Parameters]):
@@ -40,7 +46,10 @@ class Boosting(VerticalTraining[Part, Parameters]):
 
     def promised(self, spec: TaskSpec) -> SecurityStatement:
         """See :class:`VerticalTraining`."""
-        return secureboost.security(len(spec.inputs), self.parameters(spec).key_bits)
+        promised = secureboost.security(len(spec.inputs), self.parameters(spec).key_bits)
+        return replace(
+            promised, learns={role: f"{words}; {TOLD[role]}" if role in TOLD else words for role, words in promised.learns.items()}
+        )
 
     def cost(self, spec: TaskSpec, rows: Mapping[str, int]) -> Cost:
         """Of the owner of the label, which sends most: every row's ciphertext to each other owner for each tree. As if all rows
@@ -67,15 +76,26 @@ class Boosting(VerticalTraining[Part, Parameters]):
         settings, bits = parameters.settings, parameters.key_bits
         if own.answers is None:
             part = secureboost.assist(own.session, own.owners, own.columns, own.names, settings, bits)
-            return Fitted(part, {"splits": len(part.splits)})
-        labels, history = own.answers > 0, list[dict[str, Any]]()
+            return Fitted(part, {"splits": len(part.splits), "columns": _importances(part, ask(own.session, own.owners, part))})
+        labels, history, gains = own.answers > 0, list[dict[str, Any]](), dict[tuple[int, str], float]()
 
         def done(tree: int, scores: Floats) -> None:
             history.append({"tree": tree, **quality_words(scores, labels)})
             own.session.progress(f"tree {tree} of {settings.trees}", tree / (settings.trees + 1))
 
-        part = secureboost.lead(own.session, own.owners, own.columns, own.names, labels, settings, generate(bits), done)
-        return Fitted(part, {"splits": len(part.splits), "history": history, "nodes": nodes(part, own.accounts)})
+        def chosen(owner: int, name: str, worth: float) -> None:
+            gains[owner, name] = worth
+
+        key = generate(bits)
+        part = secureboost.lead(own.session, own.owners, own.columns, own.names, labels, settings, key, done, chosen)
+        columns = _importances(part, share(own.session, own.owners, part, gains))
+        return Fitted(
+            part, {"splits": len(part.splits), "columns": columns, "history": history, "nodes": nodes(part, own.accounts)}
+        )
+
+
+def _importances(part: Part, shares: Floats) -> list[dict[str, str]]:
+    return [{"column": name, "gain": text(each)} for name, each in zip(part.features, shares, strict=True)]
 
 
 def nodes(part: Part, accounts: Sequence[str]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ Framework", IEEE Intelligent Systems, 2021) on the split finding of XGBoost (Che
 - ``parts``: the part of a model that each owner keeps, as a document
 - ``encrypted``: sums of encrypted gradients over bins, and several of them in one plaintext
 - ``secureboost``: the training between owners; ``prediction``: scores of rows by all owners together
+- ``importance``: how much each column told of the label, to its owner
 - ``shared``: the same trees on secret shares, of which nothing is seen but the model's parts
 
 Linear and logistic regression, as in CAESAR (Chen et al., KDD 2021), with no arbiter:

@@ -24,6 +24,8 @@ from tallystick_node.engines.fl.vertical.parts import MAX_DEPTH, MAX_TREES, Bran
 FRACTION = 20  # bits after the point of a derivative
 MAX_ROWS = 1 << 24  # sums stay below 2^53, where float64 is exact, and those over all features below 2^63
 Bits = NDArray[np.bool_]
+Done = Callable[[int, Floats], None]
+Chosen = Callable[[int, str, float], None]
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,14 @@ def derivatives(scores: Floats, labels: Bits) -> tuple[Integers, Integers]:
 
 
 def grow(
-    settings: Settings, owners: Sequence[Owner], labels: Bits, done: Callable[[int, Floats], None] = lambda _tree, _scores: None
+    settings: Settings,
+    owners: Sequence[Owner],
+    labels: Bits,
+    done: Done = lambda _tree, _scores: None,
+    chosen: Chosen = lambda _owner, _name, _worth: None,
 ) -> Ensemble:
-    """Train: ``owners`` bring the columns, the owner of the label first. ``done`` hears of each tree, and the scores after it.
+    """Train: ``owners`` bring the columns, the owner of the label first. ``done`` hears of each tree, and the scores after it;
+    ``chosen`` of each split, by its owner's number and its name, what it is worth.
 
     Raises ValueError for labels that :func:`require_trainable` refuses.
     """
@@ -141,7 +148,7 @@ def grow(
         first, second = derivatives(scores, labels)
         for owner in owners:
             owner.begin(first, second)
-        trees.append(_grow_tree(settings, owners, first, second, scores))
+        trees.append(_grow_tree(settings, owners, first, second, scores, chosen))
         done(number + 1, scores)
     return Ensemble(len(owners), base, tuple(trees))
 
@@ -152,7 +159,9 @@ def require_trainable(labels: Bits) -> None:
         raise ValueError(f"training needs rows of both classes, and at most {MAX_ROWS} rows")
 
 
-def _grow_tree(settings: Settings, owners: Sequence[Owner], first: Integers, second: Integers, scores: Floats) -> Tree:
+def _grow_tree(
+    settings: Settings, owners: Sequence[Owner], first: Integers, second: Integers, scores: Floats, chosen: Chosen
+) -> Tree:
     """One tree; its leaves are added to ``scores``."""
     nodes: list[Branch | Leaf] = [Leaf(0.0)]
     level, leaves = [Node(np.arange(len(first)), 0)], list[Node]()
@@ -162,7 +171,7 @@ def _grow_tree(settings: Settings, owners: Sequence[Owner], first: Integers, sec
         level = []
         if not open_:
             break
-        names, lefts = _split(settings, owners, open_, first, second)
+        names, lefts = _split(settings, owners, open_, first, second, chosen)
         if depth + 1 < settings.depth:
             for owner in owners:
                 owner.learn(open_, lefts)
@@ -183,21 +192,22 @@ def _grow_tree(settings: Settings, owners: Sequence[Owner], first: Integers, sec
 
 
 def _split(
-    settings: Settings, owners: Sequence[Owner], nodes: Sequence[Node], first: Integers, second: Integers
+    settings: Settings, owners: Sequence[Owner], nodes: Sequence[Node], first: Integers, second: Integers, heard: Chosen
 ) -> tuple[list[tuple[int, str]], list[Bits | None]]:
     """For each node whose split of which name it takes, and which rows go left; None there where no cut is worth anything."""
     candidates = [owner.candidates(nodes) for owner in owners]
     names, lefts = [(0, "")] * len(nodes), list[Bits | None]([None] * len(nodes))
-    chosen: list[list[tuple[int, Integers]]] = [[] for _ in owners]
+    chosen: list[list[tuple[int, Integers, float]]] = [[] for _ in owners]
     for place, node in enumerate(nodes):
         whole = int(first[node.rows].sum()), int(second[node.rows].sum())
         best = _best(settings, [sums[place] for sums in candidates], *whole)
         if best is not None:
-            chosen[best[0]].append((place, best[1]))
+            chosen[best[0]].append((place, *best[1:]))
     for number, (owner, wanted) in enumerate(zip(owners, chosen, strict=True)):
-        answers = owner.split([(nodes[place], cuts) for place, cuts in wanted])
-        for (place, _), (name, left) in zip(wanted, answers, strict=True):
+        answers = owner.split([(nodes[place], cuts) for place, cuts, _ in wanted])
+        for (place, _, worth), (name, left) in zip(wanted, answers, strict=True):
             names[place], lefts[place] = (number, name), left
+            heard(number, name, worth)
     return names, lefts
 
 
@@ -213,14 +223,15 @@ def divided(node: Node, left: Bits, place: int) -> tuple[Node, Node]:
     return one, other
 
 
-def _best(settings: Settings, candidates: Sequence[Sums], first: int, second: int) -> tuple[int, Integers] | None:
-    """The first owner with a cut of the greatest worth, and all its cuts of that worth. None where no cut is worth anything."""
+def _best(settings: Settings, candidates: Sequence[Sums], first: int, second: int) -> tuple[int, Integers, float] | None:
+    """The first owner with a cut of the greatest worth, all its cuts of that worth, and the worth. None where no cut is worth
+    anything."""
     worths = [_worth(settings, sums, first, second) for sums in candidates]
     tops = [float(each.max()) if len(each) else -np.inf for each in worths]
     owner = int(np.argmax(tops))
     if not tops[owner] > 0:
         return None
-    return owner, np.flatnonzero(worths[owner] == tops[owner])
+    return owner, np.flatnonzero(worths[owner] == tops[owner]), tops[owner]
 
 
 def _worth(settings: Settings, sums: Sums, first: int, second: int) -> Floats:

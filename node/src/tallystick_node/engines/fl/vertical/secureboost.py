@@ -10,7 +10,7 @@ partitions, and that the rows sent left have the sums that were decrypted. What 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -22,6 +22,8 @@ from tallystick_node.engines.fl.vertical.boosting import (
     FRACTION,
     MAX_ROWS,
     Bits,
+    Chosen,
+    Done,
     Local,
     Node,
     Settings,
@@ -38,8 +40,6 @@ from tallystick_node.engines.he.paillier import keys
 from tallystick_node.engines.he.paillier.ciphertexts import Ciphertexts, Encryptor, decrypt
 from tallystick_node.engines.security import SecurityStatement
 
-Done = Callable[[int, Floats], None]
-
 
 def lead(
     session: Session,
@@ -50,12 +50,14 @@ def lead(
     settings: Settings,
     key: keys.PrivateKey,
     done: Done = lambda _tree, _scores: None,
+    chosen: Chosen = lambda _owner, _name, _worth: None,
 ) -> Part:
     """Train as the owner of the label: ``owners`` are all owners' numbers in the session, this one's first.
 
     ``columns`` have shape (rows, features), of the same rows in the same order as the other owners'. The others run :func:`assist`
-    with the same settings. ``done`` hears of each tree, and all rows' scores after it. Returns this owner's part of the model.
-    Raises ValueError for unfit rows; ProtocolViolation and ChannelError naming a peer.
+    with the same settings. ``done`` hears of each tree, and all rows' scores after it; ``chosen`` of each split what it is worth
+    (:func:`~boosting.grow`). Returns this owner's part of the model. Raises ValueError for unfit rows; ProtocolViolation and
+    ChannelError naming a peer.
     """
     binned = Binned(columns, settings.bins)
     if len(labels) != binned.rows or len(features) != columns.shape[1] or owners[0] != session.index:
@@ -72,7 +74,7 @@ def lead(
     local = Local(binned, settings.child_rows)
     seal = _Seal(key, Layout(binned.rows, key.public.bits))
     remotes = [Remote(session, owner, settings.child_rows, seal) for owner in owners[1:]]
-    ensemble = grow(settings, [local, *remotes], labels, done)
+    ensemble = grow(settings, [local, *remotes], labels, done, chosen)
     return Part(0, tuple(features), local.splits, ensemble)
 
 
