@@ -13,7 +13,7 @@ import pytest
 from cryptography import x509
 from tallystick.attestation.collateral import DcapCollateral
 from tallystick.attestation.dcap import verify_dcap
-from tallystick.attestation.quote import SGX, TDX, read_quote
+from tallystick.attestation.quote import SGX, TDX, SgxReport, TdReport, read_quote
 from tallystick.attestation.references import ReferenceValues, SgxEnclave
 from tallystick.attestation.rules import EvidenceRefused, Rule
 from tallystick.attestation.simulation import authority as ca
@@ -383,3 +383,11 @@ def test_an_authority_survives_its_process_by_its_export() -> None:
     for text, password in ((exported, b"other"), (b"{}", b"password"), (b"[]", b"password")):
         with pytest.raises(ValueError):
             ProvisioningAuthority.restore(text, password)
+
+
+def test_reports_have_their_exact_sizes() -> None:
+    for read, sizes in ((SgxReport.read, (383, 385)), (TdReport.read, (583, 585, 647, 649))):
+        for size in sizes:
+            with pytest.raises(EvidenceRefused) as caught:
+                read(bytes(size))
+            assert caught.value.rule is Rule.LENGTH

@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from enum import Enum
-from typing import Any
+from dataclasses import dataclass, field, fields
 
 from tallystick.attestation.dcap import DcapFacts
 from tallystick.attestation.hygon import CsvFacts
 from tallystick.attestation.nitro import NitroFacts
 from tallystick.attestation.quote import SgxReport, TdReport
+from tallystick.attestation.reading import plain
 from tallystick.attestation.rules import EvidenceRefused, Rule, require
 from tallystick.attestation.snp import SnpFacts
 from tallystick.attestation.snp_report import SnpTcb
@@ -80,23 +79,9 @@ class AppraisalPolicy:
     @property
     def digest(self) -> bytes:
         """SHA-256 of the policy's canonical JSON."""
-        value = {member.name: _plain(getattr(self, member.name)) for member in fields(self)}
+        value = {member.name: plain(getattr(self, member.name)) for member in fields(self)}
         text = json.dumps(value, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(b"tallystick/attestation/policy/v1" + text.encode()).digest()
-
-
-def _plain(value: object) -> Any:
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, Enum):
-        return value.value
-    if is_dataclass(value):
-        return {name: _plain(item) for name, item in vars(value).items()}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, frozenset):
-        return sorted((_plain(item) for item in value), key=str)
-    return value
 
 
 def check_dcap(facts: DcapFacts, policy: AppraisalPolicy, at: int) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any
 
 from tallystick.attestation.rules import EvidenceRefused, Rule, refusing, require
@@ -87,17 +89,32 @@ def _no_number(_text: str) -> Any:
     raise ValueError("not an integer")
 
 
-def read_json(data: bytes, what: str) -> dict[str, Any]:
-    """A JSON object without duplicate keys, floats or constants."""
+def read_json(data: bytes, what: str, limit: int = MAX_ENDORSEMENT) -> dict[str, Any]:
+    """A JSON object of at most ``limit`` bytes without duplicate keys, floats or constants."""
     with refusing(Rule.ENDORSEMENT, f"{what} is not strict JSON"):
         value = json.loads(
-            bounded(data, MAX_ENDORSEMENT, what).decode("utf-8"),
+            bounded(data, limit, what).decode("utf-8"),
             object_pairs_hook=_unique,
             parse_float=_no_number,
             parse_constant=_no_number,
         )
         require(isinstance(value, dict), Rule.ENDORSEMENT, f"{what} is not a JSON object")
         return dict(value)
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON has it: bytes in hexadecimal, sets and tuples as lists (sets sorted), words for enumerations."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, frozenset):
+        return sorted((plain(item) for item in value), key=json.dumps)
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    return {item.name: plain(getattr(value, item.name)) for item in fields(value)} if is_dataclass(value) else value
 
 
 class Fields:
