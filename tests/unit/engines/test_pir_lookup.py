@@ -1,6 +1,7 @@
 """The protocol between an owner and an asker: what each gets, what is kept, and who is blamed."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -133,6 +134,20 @@ def test_a_long_history_and_a_table_made_anew_are_sent_whole(parties, offer, mon
         seen = []
         assert found(parties, current, [b"key 1"], version=b"\3" * 32, held=held, kept=seen) == [b"3"]
         assert seen[0].digest == versions[3].digest
+
+
+def test_runs_that_begin_together_make_one_table(tmp_path):
+    reads = []
+
+    def rows():
+        reads.append(1)
+        return list(ROWS), list(ROWS.values())
+
+    with ThreadPoolExecutor(4) as pool:
+        offers = list(pool.map(lambda _: offer_of(tmp_path, VERSION, ROW, rows), range(4)))
+    assert len(reads) == 1
+    assert len({each.table.public.digest for each in offers}) == 1
+    assert (tmp_path / "current").stat().st_mode & 0o777 == 0o700
 
 
 def violation(outcome, step, rule):

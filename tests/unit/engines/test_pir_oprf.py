@@ -22,6 +22,14 @@ def test_both_ways_give_the_same(items):
         assert (outputs == oprf.evaluate(key, items)).all()
 
 
+def test_batches_are_put_together_in_order(monkeypatch):
+    items = [bytes([number]) for number in range(50)]
+    whole = oprf.evaluate(KEY, items)
+    monkeypatch.setattr(oprf, "_BATCH", 7)
+    assert (oprf.evaluate(KEY, items) == whole).all()
+    assert oprf.evaluate(KEY, []).shape == (0, oprf.OUTPUT)
+
+
 def test_outputs_differ_by_item_and_key():
     outputs = oprf.evaluate(KEY, [b"a", b"b", b""])
     assert len({each.tobytes() for each in outputs}) == 3
