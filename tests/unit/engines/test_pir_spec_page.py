@@ -24,10 +24,9 @@ OPRF, PUBLIC = b"tallystick/v1/pir/oprf\0", b"tallystick/v1/pir/public\0"
 
 def function(key, message):
     """F, the scalar multiplication by another library."""
-    point = curve25519.hash_to_curve([message], b"", OPRF)[0].tobytes()
-    return hashlib.sha512(
-        OPRF + X25519PrivateKey.from_private_bytes(key).exchange(X25519PublicKey.from_public_bytes(point)) + message
-    )
+    assert "`tallystick-V01-CS01-with-curve25519_XMD:SHA-512_ELL2_NU_`" in PAGE
+    point = X25519PublicKey.from_public_bytes(curve25519.hash_to_curve([OPRF + message], b"")[0].tobytes())
+    return hashlib.sha512(OPRF + X25519PrivateKey.from_private_bytes(key).exchange(point) + message)
 
 
 def test_the_function():
