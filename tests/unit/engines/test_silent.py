@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tallystick_node.engines.channel import ProtocolViolation, local_sessions, receive_array, send_array
 from tallystick_node.engines.mpc.prss import Stream
+from tallystick_node.engines.ot.extension import OtReceiver, OtSender
 from tallystick_node.engines.ot.rows import RowReceiver, RowSender
 from tallystick_node.engines.ot.silent import checked, code, forest
 from tallystick_node.engines.ot.silent.checked import CHECK, checked_vole_receive, checked_vole_send
@@ -29,7 +30,7 @@ from tallystick_node.engines.ot.silent.forest import Forests, sides
 from tallystick_node.engines.ot.silent.pads import Pads, lowest_bits
 from tallystick_node.engines.ot.silent.shape import LEAST_DEPTH, MOST, TREES, Shape, shape
 from tallystick_node.engines.ot.silent.sparse import SparseSender
-from tallystick_node.engines.ot.silent.supply import SupplyReceiver, SupplySender
+from tallystick_node.engines.ot.silent.supply import CHOICES, SilentRowReceiver, SilentRowSender, SupplyReceiver, SupplySender
 from tallystick_node.engines.ot.silent.vole import vole_receive, vole_send
 from unit.engines.conftest import run_parties
 
@@ -342,6 +343,45 @@ def test_what_a_supply_costs() -> None:
 
     sizes, _ = between(sender, receiver)
     assert sizes == [16 * TREES * (depth + 2) if depth else 0 for depth in (4, 0, 4, 5, 6)]
+
+
+def transfers(session):
+    """A sender at party 0 or a receiver at party 1, over silent rows."""
+    if session.index == 0:
+        rows = RowSender(session, 1, b"", one=NIBBLES.bits)
+        return OtSender(session, 1, SilentRowSender(session, 1, SupplySender(session, 1, rows, BITS)))
+    return OtReceiver(session, 0, SilentRowReceiver(session, 0, SupplyReceiver(session, 0, RowReceiver(session, 0, b""), BITS)))
+
+
+@given(count=st.sampled_from([0, 1, 7, 8, 9, 64, 4801]))
+@settings(max_examples=4, deadline=None)
+def test_transfers_of_silent_rows(count) -> None:
+    choices, deltas = ORDER.integers(0, 2, count).astype(np.uint8), some_words(count)
+
+    def engine(session):
+        ot = transfers(session)
+        if session.index == 0:
+            return ot.random(count), ot.correlated(deltas)
+        return ot.random(choices), ot.correlated(choices), session.meter.steps[CHOICES].bytes
+
+    ((zeros, ones), x), (chosen, y, told) = run_parties(local_sessions(2), engine)
+    assert (chosen == np.where(choices[:, None], ones, zeros)).all()
+    assert not (zeros == ones).any()
+    assert (y == x + choices * deltas).all()
+    assert told == 2 * -(-count // 8)
+
+
+def test_another_number_of_choices_is_refused() -> None:
+    sessions = local_sessions(2, seconds=1.0)
+    sessions[1].channels[0] = Meddling(sessions[1].channels[0], CHOICES, shorter)
+
+    def engine(session):
+        ot = transfers(session)
+        return ot.random(9) if session.index == 0 else ot.random(np.zeros(9, np.uint8))
+
+    error = run_parties(sessions, engine)[0]
+    assert isinstance(error, ProtocolViolation)
+    assert (error.peer, error.step) == (1, CHOICES)
 
 
 def test_pads_are_low_bits_of_a_permutation() -> None:

@@ -2,8 +2,8 @@
 
 Each class is one side of the transfers in one direction between two parties of a session; a pair that needs both directions makes
 both at either end, in mirrored order. Both ends call the same methods in the same order with the same numbers. Security, and what a
-batch of transfers costs, as in :mod:`rows`: malicious with abort, under AES as an ideal permutation in the hash (:mod:`hashing`).
-What is sent besides the rows:
+batch of transfers costs, as in :mod:`rows`: malicious with abort, under AES as an ideal permutation in the hash (:mod:`hashing`);
+or as in :mod:`silent.supply`, semi-honest and with an eighth of a byte each, where that gives the rows. What is sent besides rows:
 
 | method | bytes for each transfer, from the sender |
 |---|---|
@@ -15,7 +15,7 @@ What is sent besides the rows:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,14 +54,29 @@ def security() -> SecurityStatement:
     )
 
 
-class OtSender:
-    """The sender's side, from ``rows`` where others use them too. Without, constructing it makes the base transfers with ``peer``,
-    about 0.1 s once."""
+class SomeRows(Protocol):
+    """Where a sender's rows come from."""
 
-    def __init__(self, session: Session, peer: int, rows: RowSender | None = None) -> None:
+    delta: Words
+
+    def rows(self, count: int) -> Words:
+        """The next rows, as :meth:`RowSender.rows` gives them."""
+
+
+class ChosenRows(Protocol):
+    """Where a receiver's rows come from."""
+
+    def rows(self, choices: Bits) -> Words:
+        """The next rows, as :meth:`RowReceiver.rows` gives them."""
+
+
+class OtSender:
+    """The sender's side, from ``rows``. Without any, constructing it makes the base transfers with ``peer``, about 0.1 s once."""
+
+    def __init__(self, session: Session, peer: int, rows: SomeRows | None = None) -> None:
         self._session = session
         self._peer = peer
-        self._rows = rows or RowSender(session, peer, _LABEL)
+        self._rows: SomeRows = rows or RowSender(session, peer, _LABEL)
         self._hash = Hash(session.context, _LABEL + session.index.to_bytes(4, "big"))
         self._used = 0
 
@@ -107,10 +122,10 @@ class OtSender:
 class OtReceiver:
     """The receiver's side, likewise. Choices are 0 or 1, as uint8."""
 
-    def __init__(self, session: Session, peer: int, rows: RowReceiver | None = None) -> None:
+    def __init__(self, session: Session, peer: int, rows: ChosenRows | None = None) -> None:
         self._session = session
         self._peer = peer
-        self._rows = rows or RowReceiver(session, peer, _LABEL)
+        self._rows: ChosenRows = rows or RowReceiver(session, peer, _LABEL)
         self._hash = Hash(session.context, _LABEL + peer.to_bytes(4, "big"))
         self._used = 0
 

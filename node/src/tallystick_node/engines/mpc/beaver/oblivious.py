@@ -5,13 +5,12 @@ that of a, of b, and of the carry of their low 63 bits, which is whether a's are
 a tree of ANDs, :mod:`forks`). Truncation never wraps by chance: for x + 2^62 in [0, 2^63) the sum wraps exactly when a or b has its
 top bit, w = 1 - n_a n_b with n = 1 - top bit, and n_a n_b is one correlated transfer. Ring products come from :mod:`lattice`.
 
-Security: semi-honest, either party; under dual learning parity with regular noise for what comparisons and ANDs use up
-(:mod:`tallystick_node.engines.ot.silent.shape`; blocks have 124 unknown bits of delta), under the assumptions of
-:mod:`tallystick_node.engines.ot.extension`, whose transfers are secure against malicious parties but do not make the rest so, and,
-for products, ring learning with errors.
+Security: semi-honest, either party, under dual learning parity with regular noise, which all transfers and ANDs come from
+(:mod:`tallystick_node.engines.ot.silent.shape`; 124 bits of delta are unknown), AES as an ideal permutation, what
+:mod:`tallystick_node.engines.ot.rows` says, and, for products, ring learning with errors.
 
-Transfers take 4 bytes, silent correlations 0.12 to 0.14 where a batch of the largest size is used up (both together, in
-:mod:`tallystick_node.engines.ot.silent.supply`):
+A silent correlation takes 0.12 to 0.14 bytes where a batch of the largest size is used up, and some 16 in a first batch of 4800
+(:mod:`tallystick_node.engines.ot.silent.supply`); one with a choice is a transfer and takes 1/8 more.
 
 | method | for each element | bytes beside those, both parties | rounds beside theirs |
 |---|---|---|---|
@@ -49,7 +48,7 @@ from tallystick_node.engines.ot.extension import OtReceiver, OtSender
 from tallystick_node.engines.ot.rows import RowReceiver, RowSender
 from tallystick_node.engines.ot.silent.field import BITS, NIBBLES
 from tallystick_node.engines.ot.silent.pads import Pads
-from tallystick_node.engines.ot.silent.supply import SupplyReceiver, SupplySender
+from tallystick_node.engines.ot.silent.supply import SilentRowReceiver, SilentRowSender, SupplyReceiver, SupplySender
 from tallystick_node.engines.security import SecurityStatement
 
 _LABEL = b"additive sharing"
@@ -68,9 +67,10 @@ class ObliviousCorrelations(Correlations):
             given, got = RowSender(session, peer, _LABEL, one=NIBBLES.bits), RowReceiver(session, peer, _LABEL)
         else:
             got, given = RowReceiver(session, peer, _LABEL), RowSender(session, peer, _LABEL, one=NIBBLES.bits)
-        self.sender, self.receiver = OtSender(session, peer, given), OtReceiver(session, peer, got)
-        self.pads = Pads(session.context, session.index), Pads(session.context, peer)
         supplies = SupplySender(session, peer, given, BITS), SupplyReceiver(session, peer, got, BITS)
+        self.sender = OtSender(session, peer, SilentRowSender(session, peer, supplies[0]))
+        self.receiver = OtReceiver(session, peer, SilentRowReceiver(session, peer, supplies[1]))
+        self.pads = Pads(session.context, session.index), Pads(session.context, peer)
         self._forks = Forks(*supplies, self.pads, first=session.index == 0)
         self.digits_offered = SupplySender(session, peer, given, NIBBLES)
         self.digits_chosen = SupplyReceiver(session, peer, got, NIBBLES)

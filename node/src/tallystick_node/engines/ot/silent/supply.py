@@ -4,6 +4,9 @@ Over GF(2) these are correlated transfers, u being the choices; over GF(2^4) an 
 The lowest lane of delta is 1 and that of every q is 0, so that the lowest lane of what the receiver holds is u: it takes no vector
 of its own. That leaves 127 or 124 bits of delta to guess.
 
+Where the receiver has choices of its own, it tells how they differ from u, and the sender adds delta to those q: rows like those of
+:mod:`tallystick_node.engines.ot.rows`, of which the transfers of :mod:`tallystick_node.engines.ot.extension` can be made.
+
 A batch is a sparse vector (:mod:`sparse`) compressed by :mod:`code`. It has 600 trees and gives 300 * 2^depth correlations; the
 first is the smallest that is enough, and each further one as large as all before or what is wanted, up to ``LARGEST``. Both ends
 take the same numbers in the same order. Security: as :mod:`sparse`, semi-honest.
@@ -12,8 +15,9 @@ take the same numbers in the same order. Security: as :mod:`sparse`, semi-honest
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tallystick_node.engines.channel import Session
+from tallystick_node.engines.channel import Session, receive_array, send_array
 from tallystick_node.engines.ot.rows import RowReceiver, RowSender
 from tallystick_node.engines.ot.silent.code import Code
 from tallystick_node.engines.ot.silent.field import Field, Words, multiples
@@ -21,6 +25,7 @@ from tallystick_node.engines.ot.silent.forest import ALL
 from tallystick_node.engines.ot.silent.shape import LEAST_DEPTH, TREES, Shape
 from tallystick_node.engines.ot.silent.sparse import SparseReceiver, SparseSender
 
+CHOICES = "silent choices"
 LARGEST = 12  # depth: 1.2 million correlations of a batch, in vectors of 40 MB
 
 _HALF = TREES // 2
@@ -89,6 +94,36 @@ class SupplyReceiver:
             noise.leaves[noise.places, 0] |= noise.elements[:, 0]
             self._store.put(self._code.compress(self._field, noise.leaves, form.size // 2))
         return self._store.take(count)
+
+
+class SilentRowSender:
+    """Rows of a supply over GF(2), for choices of the receiver."""
+
+    def __init__(self, session: Session, peer: int, supply: SupplySender) -> None:
+        self._session, self._peer, self._supply = session, peer, supply
+        self.delta: Words = supply.multiples[1]
+
+    def rows(self, count: int) -> Words:
+        """The rows q of the next choices, of shape (count, 2). Raises ProtocolViolation for a message of another length."""
+        blocks = self._supply.take(count)
+        self._session.channels[self._peer].mark(CHOICES)
+        told = receive_array(self._session, self._peer, (-(-count // 8),), CHOICES, np.uint8)
+        return blocks ^ np.unpackbits(told, count=count, bitorder="little")[:, None] * self.delta
+
+
+class SilentRowReceiver:
+    """The other side."""
+
+    def __init__(self, session: Session, peer: int, supply: SupplyReceiver) -> None:
+        self._session, self._peer, self._supply = session, peer, supply
+
+    def rows(self, choices: NDArray[np.uint8]) -> Words:
+        """q + c delta for each choice c (0 or 1), of shape (count, 2)."""
+        blocks = self._supply.take(len(choices))
+        self._session.channels[self._peer].mark(CHOICES)
+        differing = choices ^ (blocks[:, 0] & np.uint64(1)).astype(np.uint8)
+        send_array(self._session, self._peer, np.packbits(differing, bitorder="little"))
+        return blocks
 
 
 def _label(field: Field) -> bytes:
