@@ -16,7 +16,7 @@ from tallystick.chain.connection import Chain
 from tallystick.cli import phases
 from tallystick.cli.session import Session, address, hex32, of, read, read_json, read_toml, write
 from tallystick.cli.terminal import Terminal, moment
-from tallystick.client import GrantFile, follow
+from tallystick.client import GrantFile, follow, recurring
 from tallystick.client import plan as planning
 from tallystick.client.follow import TaskState
 from tallystick.protocol import canonical
@@ -26,6 +26,7 @@ from tallystick.protocol.fields import order
 from tallystick.protocol.task import Security, TaskInput, TaskSpec, proposal_of
 
 _SENTENCE = re.compile(r"(?<=[.;]) ")
+_LENGTH = re.compile(r"([1-9][0-9]{0,8})([smhd])")
 COST = ("bytes_sent", "rounds", "seconds", "memory_bytes")
 app = typer.Typer(name="task", help="Draft, plan, submit and follow tasks.", no_args_is_help=True)
 Spec = Annotated[Path, typer.Argument(help="A task spec (JSON).")]
@@ -111,6 +112,27 @@ def submit(
     grants = [GrantFile.parse(read(path)) for path in grant]
     task = session.client().submit(TaskSpec.parse(read(spec)), grants)
     session.terminal.record({"task": task})
+
+
+@app.command("repeat")
+def repeat(
+    context: typer.Context,
+    spec: Spec,
+    grant: Annotated[list[Path], typer.Option(help="A grant file from an owner; once for each input.")],
+    every: Annotated[str, typer.Option(help="From one occurrence to the next: a number and s, m, h or d, such as 7d.")],
+    times: Annotated[int, typer.Option(min=1, help="How many occurrences there are in all.")],
+    folder: Annotated[Path, typer.Option(help="Where it stands what was begun: the same folder goes on from there.")],
+    accept_hours: Annotated[float, typer.Option(min=0.01, help="Hours until every party must have accepted an occurrence.")] = 24,
+) -> None:
+    """Ask for a task again and again, each time on the datasets' newest version; stop at the first that is refused or fails."""
+    session = of(context)
+    recurrence = recurring.Recurrence(TaskSpec.parse(read(spec)), _seconds(every), times, int(accept_hours * 3600))
+    grants = [GrantFile.parse(read(path)) for path in grant]
+
+    def told(number: int, task: str, state: str) -> None:
+        session.terminal.record({"occurrence": number, "task": task, "state": state.lower()})
+
+    recurring.repeat(session.client(), recurrence, grants, folder, told)
 
 
 @app.command("show")
@@ -237,6 +259,14 @@ def _input(value: dict[str, Any], chain: Chain, folder: Path) -> TaskInput:
         terms=canonical.hex32(file.grant.terms),
         columns=tuple(sorted(value.get("columns", file.terms.columns))),
     )
+
+
+def _seconds(text: str) -> int:
+    """A length of time from a number and its unit. Raises MalformedDocument."""
+    found = _LENGTH.fullmatch(text)
+    if found is None:
+        raise MalformedDocument(f"{text!r} is no length of time", remedy="write a number and s, m, h or d, such as 7d")
+    return int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 
 def _promise(security: Mapping[str, Any]) -> str:
