@@ -109,6 +109,7 @@ def _beside(
         row[f"ours{kind}"] = found[protocol]
         row[f"ratio{kind}"] = found[protocol]["seconds"] / answers[best]["seconds"]
         row[f"ratio_cpu{kind}"] = found[protocol]["cpu"] / answers[best]["cpu"]  # steadier where other work shares the machine
+        row[f"ratio_bytes{kind}"] = found[protocol]["bytes"] / answers[best]["bytes"]
         sys.stderr.write(f"{name} {size}: {protocol} {_words(found[protocol])}\n")
     for peer, answer in answers.items():
         sys.stderr.write(f"{name} {size}: SPU {peer} {_words(answer)}\n")

@@ -53,7 +53,7 @@ class _Store:
 
     def put(self, batch: Words) -> None:
         """A batch that was made."""
-        self._left = np.concatenate([self._left, batch]) if len(self._left) else batch
+        self._left = np.concatenate([self._left, batch])  # a copy: a batch is half of a vector that can go
 
     def take(self, count: int) -> Words:
         """The first ``count``."""
