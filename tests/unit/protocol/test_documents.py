@@ -155,6 +155,9 @@ def test_every_grant_is_debited_the_epsilon_of_the_parameters_rounded_up(privacy
 def test_a_grant_may_allow_a_workloads_private_tasks_alone() -> None:
     private = replace(WORLD.spec, parameters={"privacy": {"epsilon": "1"}})
     assert private.algorithms == ("statistics", "statistics:private")
+    named = replace(WORLD.spec, parameters={"model": {"task": "0x" + "ab" * 32}})
+    assert named.algorithms == ("statistics", "statistics:0x" + "ab" * 32)
+    assert replace(WORLD.spec, parameters={"model": {"name": "logistic"}}).algorithms == ("statistics",)
     given, terms = private.inputs[0], replace(WORLD.terms[0], algorithms=("statistics:private",))
     given = replace(given, terms=canonical.hex32(terms.root()))
     terms.permits(replace(private, inputs=(given, *private.inputs[1:])), given)

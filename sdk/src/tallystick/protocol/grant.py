@@ -49,8 +49,9 @@ class GrantTerms:
     """What a grant allows: ``grantee`` may use ``dataset`` for ``purpose`` with these algorithms, columns and
     receivers only.
 
-    ``algorithms`` are workload names, or a workload with the digest of the one plan that it may run, or with ``private`` for
-    its tasks that spend of a privacy budget (see :attr:`TaskSpec.algorithms`); ``receivers`` accounts in ascending order.
+    ``algorithms`` are workload names, or a workload with the digest of the one plan that it may run, with the task that made the
+    one model that it may use, or with ``private`` for its tasks that spend of a privacy budget (see :attr:`TaskSpec.algorithms`);
+    ``receivers`` accounts in ascending order.
     """
 
     dataset: str

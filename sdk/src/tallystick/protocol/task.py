@@ -179,11 +179,14 @@ class TaskSpec:
     @property
     def algorithms(self) -> tuple[str, ...]:
         """The names by which a grant may allow this task: the workload's, which allows all its tasks; where the parameters hold
-        ``privacy``, so that the task is debited, ``<workload>:private``; and where they hold a ``plan``,
+        ``privacy``, so that the task is debited, ``<workload>:private``; where they hold the ``model`` of an earlier ``task``,
+        ``<workload>:<that task>``, which allows this model alone; and where they hold a ``plan``,
         ``<workload>:sha256:<digest of the plan>``, which allows this plan alone."""
-        plan, names = self.parameters.get("plan"), [self.workload]
+        plan, model, names = self.parameters.get("plan"), self.parameters.get("model"), [self.workload]
         if self.parameters.get("privacy") is not None:
             names.append(f"{self.workload}:private")
+        if isinstance(model, Mapping) and isinstance(model.get("task"), str):
+            names.append(f"{self.workload}:{model['task']}")
         if plan is not None:
             names.append(f"{self.workload}:{canonical.text(canonical.digest('plan', canonical.encode(plan)))}")
         return tuple(names)
