@@ -1,10 +1,13 @@
 """PSI of three parties and more: what receivers learn, that shares add up to nothing else, and who is blamed."""
 
+import time
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tallystick_node.engines.channel import ProtocolViolation, local_sessions
+from tallystick_node.engines.channel import ChannelError, ProtocolViolation, local_sessions
 from tallystick_node.engines.psi import multi_party
 from tallystick_node.engines.psi.items import Items
 from tallystick_node.engines.psi.multi_party import intersect_all, leads, predict
@@ -47,6 +50,23 @@ def test_intersections_are_those_of_sets(sets):
     listed = [sorted(each) for each in sets]
     for own, outcome in zip(listed, run_parties(local_sessions(3), engine((0, 1, 2), listed)), strict=True):
         assert {own[i] for i in outcome.positions} == set.intersection(*sets)
+
+
+def test_whoever_waits_is_told_when_it_is_its_turn():
+    """Patience is for those who wait for others: were both to wait, nobody would begin."""
+
+    def patient(session):
+        def wait(peer):
+            give_up = time.monotonic() + 20
+            while session.channels[peer]._into.empty():
+                if time.monotonic() > give_up:
+                    raise ChannelError(peer, "nothing came")
+                time.sleep(0.01)
+
+        return replace(session, patience=wait)
+
+    outcomes = run_parties([patient(each) for each in local_sessions(4)], engine((0, 1), SETS))
+    assert [each.cardinality for each in outcomes] == [4, 4, None, None]
 
 
 def test_eight_parties(parties):

@@ -7,7 +7,7 @@ receiver leads.
 1. :mod:`handshake` among all: sizes, then a salt. Every pair of parties shares a key (``psi/keys``).
 2. A party's share of an item is the XOR of AES-128 of its hash under all of the party's keys. Every key enters the shares of two
    parties: so an item's shares add up to zero over all parties.
-3. With each of the others the leader runs :mod:`oprf`: it learns the other's function at its own items.
+3. With each of the others, one after another, the leader runs :mod:`oprf`: it learns the other's function at its own items.
 4. ``psi/shares``: each of the others sends a store of its shares, masked by its function, at its items. At an item that both have
    the leader finds the share there, at others a random word.
 5. An item that all have gives shares that add up to zero. ``psi/matches``: the leader tells other receivers the hashes of those
@@ -44,6 +44,7 @@ KEY = 16  # bytes
 
 _DOMAIN = b"tallystick/v1/psi/many\0"
 _TAG = 16
+_TURN = b"\1"
 
 
 def intersect_all(
@@ -106,7 +107,8 @@ class _Run:
         hashed, store = oprf.own_store(shape, self._items, self._salt, SEMI_HONEST)
         total = self._shares(hashed)
         for number, peer in enumerate(self._others):
-            self._session.patience(peer)
+            self._session.channels[peer].mark("psi/turn")
+            self._session.channels[peer].send(_TURN)
             _, values = oprf.learn(self._session, peer, shape, lambda: (hashed, store), SEMI_HONEST)
             theirs = Shape.of(self._sizes[peer])
             self._session.channels[peer].mark("psi/shares")
@@ -124,7 +126,9 @@ class _Run:
     def follow(self, leader: int, receivers: Sequence[int]) -> NDArray[np.int64]:
         session, channel = self._session, self._session.channels[leader]
         prepare = partial(Hashed.of, self._items, self._salt)
-        session.patience(leader)
+        channel.mark("psi/turn")
+        session.patience(leader)  # for as long as it takes with those before
+        receive_block(channel, len(_TURN), "turn")
         hashed, values = oprf.compute(session, leader, Shape.of(self._sizes[leader]), prepare, SEMI_HONEST)
         masked = self._shares(hashed) ^ self._mask(values, leader, session.index)
         channel.mark("psi/shares")
