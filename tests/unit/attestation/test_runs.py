@@ -20,7 +20,7 @@ def test_the_specifications_vectors_recompute() -> None:
         "key_digest": runs.key_digest(KEYS[0]).hex(),
         "input_context": runs.input_context(b"code", KEYS, 1).hex(),
         "output_context": runs.output_context(b"code", KEYS, [b"in"]).hex(),
-        "run_digest": runs.run_digest(b"code", KEYS, [b"in"], [b"out", b"out"]).hex(),
+        "run_digest": runs.run_digest(b"code", KEYS, [b"in"], [b"out", b"out"], [b"", b"state"]).hex(),
     }
 
 
@@ -50,3 +50,17 @@ def test_groups_cannot_be_moved_into_one_another() -> None:
         runs.output_context(b"code", [b"a"], [b"b"]),
     ]
     assert len(set(values)) == len(values)
+
+
+def test_a_sealed_state_opens_under_its_key_for_its_code_only() -> None:
+    key = bytes(32)
+    sealed = runs.seal_state(key, b"state", b"code")
+    assert runs.unseal_state(key, sealed, b"code") == b"state"
+    assert runs.seal_state(key, b"state", b"code") != sealed
+    for other, text, code in (
+        (b"\x01" * 32, sealed, b"code"),
+        (key, sealed, b"cod3"),
+        (key, sealed[:-1] + bytes([sealed[-1] ^ 1]), b"code"),
+    ):
+        with pytest.raises(InvalidTag):
+            runs.unseal_state(other, text, code)

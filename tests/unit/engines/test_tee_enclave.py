@@ -69,9 +69,10 @@ def sealed_to(started: Enclave, asked: EnclaveManifest, receivers: list[bytes], 
 
 
 def attempt(asked: EnclaveManifest, quoting: QuotingProcess, *data: bytes, seconds: float = 20) -> EnclaveRun:
-    """A run without receivers: for what goes wrong."""
+    """A run for what goes wrong."""
+    receivers = [Receiver().public]
     with Enclave(asked, quoting) as started:
-        return started.run(sealed_to(started, asked, [], *data), [], NONCE, seconds)
+        return started.run(sealed_to(started, asked, receivers, *data), receivers, NONCE, seconds)
 
 
 def checked(
@@ -152,6 +153,38 @@ def test_an_enclave_serves_one_run(quoting: QuotingProcess) -> None:
         started.run(sealed_to(started, of(SUM), [], b"1"), [], NONCE)
         with pytest.raises(EnclaveFailed):
             started.run(sealed_to(started, of(SUM), [], b"1"), [], NONCE)
+
+
+COUNT = b"""
+def run(inputs, state):
+    total = str(int(state or b"0") + int(inputs[0])).encode()
+    return total, total
+"""
+
+
+def test_a_state_is_sealed_to_platform_and_enclave_and_named_in_the_evidence(authority: ProvisioningAuthority) -> None:
+    secret, receiver, asked = b"\x09" * 32, Receiver(), of(COUNT)
+    receivers = [receiver.public]
+
+    def count(amount: bytes, state: bytes, manifest: EnclaveManifest = asked, secret: bytes = secret) -> tuple[bytes, bytes]:
+        with QuotingProcess(authority, secret) as platform, Enclave(manifest, platform) as started:
+            inputs = sealed_to(started, manifest, receivers, amount)
+            run = started.run(inputs, receivers, NONCE, state=state)
+        assert run.state is not None
+        bound = runs.run_digest(manifest.algorithm, receivers, inputs, run.outputs, [state, run.state]) + NONCE
+        checked(run.quote, authority, manifest, bound, started.in_force)
+        other = runs.run_digest(manifest.algorithm, receivers, inputs, run.outputs, [b"other", run.state]) + NONCE
+        with pytest.raises(EvidenceRefused):
+            checked(run.quote, authority, manifest, other, started.in_force)
+        return receiver.open(run.outputs[0], manifest, receivers, inputs), run.state
+
+    total, first = count(b"40", b"")
+    assert (total, b"40" in first) == (b"40", False)
+    assert count(b"2", first)[0] == b"42"
+    for changes in ({"secret": b"\x08" * 32}, {"manifest": of(COUNT + b"#")}, {"manifest": of(COUNT, version=1)}):
+        with pytest.raises(EnclaveFailed) as failed:
+            count(b"2", first, **changes)  # type: ignore[arg-type]
+        assert failed.value.reason == "InvalidTag"
 
 
 ESCAPES = {

@@ -7,16 +7,21 @@ Report data are 64 bytes: one of the digests here, then 32 bytes of a nonce that
 its context: this code, output to these keys, this place. Whoever starts the enclave can drop an input or withhold an output; it
 cannot read them, exchange places, run other code on them, or add itself to the receivers. It can choose inputs of its own:
 :func:`run_digest` names all that were used.
+
+An enclave that keeps a state seals it (AES-256-GCM) under a key that its platform derives for its measurement. A launcher can give
+an old state; evidence names the state before and the state after, so whoever records the last one, as a chain does, sees it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 
 # ``cryptography`` imports its backend late, when a confined enclave has no files any more.
 import cryptography.hazmat.backends.openssl.backend  # noqa: F401
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 OVERHEAD = 32 + 16  # bytes that sealing adds: the encapsulated key and the tag
@@ -49,14 +54,39 @@ def output_context(algorithm: bytes, receivers: Sequence[bytes], inputs: Sequenc
     return _digest(b"output", [algorithm], receivers, inputs)
 
 
-def run_digest(algorithm: bytes, receivers: Sequence[bytes], inputs: Sequence[bytes], outputs: Sequence[bytes]) -> bytes:
-    """What evidence binds about a run: code, receivers, sealed inputs and sealed outputs, all in their order."""
-    return _digest(b"run", [algorithm], receivers, inputs, outputs)
+def key_context(public_key: bytes) -> bytes:
+    """What a platform's sealing key is sealed for: the enclave with this key."""
+    return _digest(b"sealing", [public_key])
+
+
+def run_digest(
+    algorithm: bytes,
+    receivers: Sequence[bytes],
+    inputs: Sequence[bytes],
+    outputs: Sequence[bytes],
+    states: Sequence[bytes] = (),
+) -> bytes:
+    """What evidence binds about a run: code, receivers, sealed inputs and outputs, and the sealed states before and after.
+
+    ``states`` is empty for code without a state; the state before the first run is empty bytes.
+    """
+    return _digest(b"run", [algorithm], receivers, inputs, outputs, states)
 
 
 def seal(public_key: bytes, data: bytes, context: bytes) -> bytes:
     """Seal ``data`` to a raw X25519 key of 32 bytes."""
     return _SUITE.encrypt(data, X25519PublicKey.from_public_bytes(public_key), info=context)
+
+
+def seal_state(key: bytes, state: bytes, algorithm: bytes) -> bytes:
+    """Seal a state under a key of 32 bytes: a nonce of 12, then the text. At most 2^32 states under one key."""
+    nonce = os.urandom(12)
+    return nonce + AESGCM(key).encrypt(nonce, state, _digest(b"state", [algorithm]))
+
+
+def unseal_state(key: bytes, sealed: bytes, algorithm: bytes) -> bytes:
+    """Open what :func:`seal_state` gave; ``cryptography.exceptions.InvalidTag`` for another key, code or text."""
+    return AESGCM(key).decrypt(sealed[:12], sealed[12:], _digest(b"state", [algorithm]))
 
 
 def unseal(key: X25519PrivateKey, sealed: bytes, context: bytes) -> bytes:

@@ -47,10 +47,12 @@ class EnclaveFailed(Exception):  # noqa: N818 - a verdict
 
 @dataclass(frozen=True)
 class EnclaveRun:
-    """``outputs``, one sealed to each receiver, with a ``quote`` over :func:`runs.run_digest` and the nonce."""
+    """``outputs``, one sealed to each receiver, the sealed ``state`` if the code keeps one, and a ``quote`` over
+    :func:`~tallystick.attestation.runs.run_digest` and the nonce."""
 
     outputs: tuple[bytes, ...]
     quote: bytes
+    state: bytes | None = None
 
 
 class Enclave:
@@ -99,30 +101,43 @@ class Enclave:
         """A quote over :func:`runs.key_digest` of the public key and 32 bytes of whoever is to seal an input."""
         return self._quoting.quote(self.identity, runs.key_digest(self.public_key) + _nonce(nonce))
 
-    def run(self, inputs: Sequence[bytes], receivers: Sequence[bytes], nonce: bytes, seconds: float = 60.0) -> EnclaveRun:
+    def run(
+        self,
+        inputs: Sequence[bytes],
+        receivers: Sequence[bytes],
+        nonce: bytes,
+        seconds: float = 60.0,
+        state: bytes | None = None,
+    ) -> EnclaveRun:
         """Run once over sealed ``inputs``, output to the raw X25519 keys ``receivers``, within ``seconds``.
 
+        ``state`` is for code that keeps one: what the last run gave, or empty bytes before the first.
         Raises :class:`EnclaveFailed` where there is no result; then, as after a result, the enclave is used up.
         """
         _nonce(nonce)
         self._stream.extend(seconds)
         try:
-            return self._run(inputs, receivers, nonce)
+            return self._run(inputs, receivers, nonce, state)
         except StreamBroken as broken:
             raise EnclaveFailed(_reason(self._process, broken.reason)) from None
 
-    def _run(self, inputs: Sequence[bytes], receivers: Sequence[bytes], nonce: bytes) -> EnclaveRun:
-        algorithm = self._manifest.algorithm
+    def _run(self, inputs: Sequence[bytes], receivers: Sequence[bytes], nonce: bytes, state: bytes | None) -> EnclaveRun:
+        algorithm, limit = self._manifest.algorithm, self._manifest.limits.frame
         self._stream.send(worker.ALGORITHM, algorithm)
+        if state is not None:
+            self._stream.send(worker.KEY, self._quoting.sealing_key(self.identity, self.public_key))
+            self._stream.send(worker.STATE, state)
         for kind, items in ((worker.RECEIVER, receivers), (worker.INPUT, inputs)):
             for item in items:
                 self._stream.send(kind, item)
         self._stream.send(worker.START, nonce)
         report_data = _expect(self._stream, worker.EVIDENCE, 64)
-        outputs = tuple(_expect(self._stream, worker.OUTPUT, self._manifest.limits.frame) for _ in receivers)
-        if report_data != runs.run_digest(algorithm, receivers, inputs, outputs) + nonce:
+        outputs = tuple(_expect(self._stream, worker.OUTPUT, limit) for _ in receivers)
+        after = None if state is None else _expect(self._stream, worker.STATE, limit)
+        states = () if state is None or after is None else (state, after)
+        if report_data != runs.run_digest(algorithm, receivers, inputs, outputs, states) + nonce:
             raise EnclaveFailed("ReportData")
-        return EnclaveRun(outputs, self._quoting.quote(self.identity, report_data))
+        return EnclaveRun(outputs, self._quoting.quote(self.identity, report_data), after)
 
 
 def _nonce(nonce: bytes) -> bytes:

@@ -15,7 +15,10 @@ from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from tallystick.attestation.runs import key_context, seal
 from tallystick.attestation.simulation.authority import TOP, ProvisioningAuthority, new_key, sgx_extension
 from tallystick.attestation.simulation.platform import EnclaveIdentity, QuotingEnclave
 
@@ -23,14 +26,21 @@ from tallystick_node.engines.tee.frames import Stream
 from tallystick_node.engines.tee.worker import receive, send
 
 _LIMIT = 64 << 10
-_KEY, _CHAIN, _ASK, _QUOTE = b"K", b"C", b"Q", b"E"
+_KEY, _CHAIN, _ASK, _QUOTE, _ASK_KEY, _SEALED = b"K", b"C", b"Q", b"E", b"S", b"L"
+_SECRET = 32
+_SEALING = b"tallystick/tee/sealing-key/v1"
+_IDENTITY = 32 + 32 + 16 + 64 + 4
 _DEADLINE = 30
 
 
 class QuotingProcess:
-    """The launcher's end. Use as a context manager: the process ends with it."""
+    """The launcher's end. Use as a context manager: the process ends with it.
 
-    def __init__(self, authority: ProvisioningAuthority) -> None:
+    ``secret`` (32 bytes, kept by the platform's owner, for one platform) is the root of the keys that enclaves seal their states
+    under. Without it states do not outlive this process.
+    """
+
+    def __init__(self, authority: ProvisioningAuthority, secret: bytes | None = None) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -43,18 +53,23 @@ class QuotingProcess:
         if kind != _KEY or not isinstance(key, EllipticCurvePublicKey):
             raise ValueError("the quoting process gave no key")
         self.pck: x509.Certificate = authority.certify(key, sgx_extension(os.urandom(16), TOP, 1))
-        self._stream.send(_CHAIN, authority.chain(self.pck))
+        self._stream.send(_CHAIN, (secret or os.urandom(_SECRET)) + authority.chain(self.pck))
 
     def quote(self, enclave: EnclaveIdentity, report_data: bytes) -> bytes:
         """A quote of version 3 for ``enclave`` with 64 bytes of report data."""
-        fields = (enclave.mrenclave, enclave.mrsigner, enclave.attributes, enclave.config_id, report_data)
-        numbers = enclave.isv_prod_id.to_bytes(2, "big") + enclave.isv_svn.to_bytes(2, "big")
+        return self._ask(_ASK, enclave, report_data, _QUOTE)
+
+    def sealing_key(self, enclave: EnclaveIdentity, public_key: bytes) -> bytes:
+        """The key for ``enclave``'s states, sealed to its public key: of this platform, measurement, version and configuration."""
+        return self._ask(_ASK_KEY, enclave, public_key, _SEALED)
+
+    def _ask(self, ask: bytes, enclave: EnclaveIdentity, data: bytes, answer: bytes) -> bytes:
         self._stream.extend(_DEADLINE)
-        self._stream.send(_ASK, b"".join(fields) + numbers)
-        kind, quote = self._stream.receive(_LIMIT)
-        if kind != _QUOTE:
-            raise ValueError("the quoting process gave no quote")
-        return quote
+        self._stream.send(ask, _packed(enclave) + data)
+        kind, payload = self._stream.receive(_LIMIT)
+        if kind != answer:
+            raise ValueError("the quoting process gave no answer")
+        return payload
 
     def __enter__(self) -> Self:
         return self
@@ -72,26 +87,39 @@ def main(channel: int) -> None:
     """The process itself: make a key, take its chain, sign until the launcher is gone."""
     key = new_key()
     send(channel, _KEY, key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
-    kind, chain = receive(channel, _LIMIT)
-    if kind != _CHAIN:
+    kind, given = receive(channel, _LIMIT)
+    if kind != _CHAIN or len(given) <= _SECRET:
         return
-    enclave = QuotingEnclave(key, chain)
+    secret, enclave = given[:_SECRET], QuotingEnclave(key, given[_SECRET:])
     while True:
         try:
             kind, ask = receive(channel, _LIMIT)
         except EOFError:
             return
-        if kind != _ASK or len(ask) != 32 + 32 + 16 + 64 + 64 + 4:
+        identity, data = _unpacked(ask[:_IDENTITY]), ask[_IDENTITY:]
+        if kind == _ASK and len(data) == 64:
+            send(channel, _QUOTE, enclave.quote_enclave(identity, data))
+        elif kind == _ASK_KEY and len(data) == 32:
+            derived = HKDF(SHA256(), 32, None, _SEALING + _packed(identity)).derive(secret)
+            send(channel, _SEALED, seal(data, derived, key_context(data)))
+        else:
             return
-        identity = EnclaveIdentity(
-            mrenclave=ask[:32],
-            mrsigner=ask[32:64],
-            attributes=ask[64:80],
-            config_id=ask[80:144],
-            isv_prod_id=int.from_bytes(ask[208:210], "big"),
-            isv_svn=int.from_bytes(ask[210:212], "big"),
-        )
-        send(channel, _QUOTE, enclave.quote_enclave(identity, ask[144:208]))
+
+
+def _packed(enclave: EnclaveIdentity) -> bytes:
+    numbers = enclave.isv_prod_id.to_bytes(2, "big") + enclave.isv_svn.to_bytes(2, "big")
+    return b"".join((enclave.mrenclave, enclave.mrsigner, enclave.attributes, enclave.config_id, numbers))
+
+
+def _unpacked(data: bytes) -> EnclaveIdentity:
+    return EnclaveIdentity(
+        mrenclave=data[:32],
+        mrsigner=data[32:64],
+        attributes=data[64:80],
+        config_id=data[80:144],
+        isv_prod_id=int.from_bytes(data[144:146], "big"),
+        isv_svn=int.from_bytes(data[146:148], "big"),
+    )
 
 
 if __name__ == "__main__":

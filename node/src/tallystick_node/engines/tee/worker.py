@@ -4,8 +4,10 @@ The file is sent to a fresh interpreter together with :mod:`confinement` and is 
 imports. What it keeps from outside is one socket to its launcher, for frames of a kind (one byte), a length (four, big-endian) and
 that many bytes.
 
-An algorithm is a Python source with a function ``run(inputs: list[bytes]) -> bytes``. It can import what was preloaded, and nothing
-else: there is no file to import from. It runs in this process, so it is trusted as this file is; both are measured and reviewed.
+An algorithm is a Python source with a function ``run(inputs: list[bytes]) -> bytes``. If it keeps a state, it is
+``run(inputs, state: bytes) -> tuple[bytes, bytes]``: the output, and the state for the next run, empty before the first. It can
+import what was preloaded, and nothing else: there is no file to import from. It runs in this process, so it is trusted as this file
+is; both are measured and reviewed.
 """
 
 from __future__ import annotations
@@ -17,9 +19,20 @@ import sys
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from tallystick.attestation.runs import OVERHEAD, input_context, output_context, run_digest, seal, unseal
+from tallystick.attestation.runs import (
+    OVERHEAD,
+    input_context,
+    key_context,
+    output_context,
+    run_digest,
+    seal,
+    seal_state,
+    unseal,
+    unseal_state,
+)
 
-READY, ALGORITHM, INPUT, RECEIVER, START, EVIDENCE, OUTPUT, FAILED = b"R", b"A", b"I", b"V", b"S", b"Q", b"O", b"X"
+READY, ALGORITHM, KEY, STATE, RECEIVER, INPUT, START = b"R", b"A", b"K", b"T", b"V", b"I", b"S"
+EVIDENCE, OUTPUT, FAILED = b"Q", b"O", b"X"
 
 
 def send(channel: int, kind: bytes, payload: bytes) -> None:
@@ -71,24 +84,39 @@ def serve(channel: int, key: X25519PrivateKey, frame: int) -> None:
     kind, algorithm = receive(channel, frame)
     if kind != ALGORITHM:
         raise ValueError("an algorithm is expected")
-    inputs: list[bytes] = []
-    receivers: list[bytes] = []
+    given: dict[bytes, list[bytes]] = {KEY: [], STATE: [], RECEIVER: [], INPUT: []}
     while True:
         kind, payload = receive(channel, frame)
         if kind == START:
             break
-        {INPUT: inputs, RECEIVER: receivers}[kind].append(payload)
+        given[kind].append(payload)
+    receivers, inputs, states = given[RECEIVER], given[INPUT], given[STATE]
     opened = [unseal(key, item, input_context(algorithm, receivers, place)) for place, item in enumerate(inputs)]
     module: dict[str, Any] = {"__name__": "algorithm"}
     exec(compile(algorithm.decode(), "algorithm", "exec", dont_inherit=True), module)  # noqa: S102 - its digest is measured
-    output = module["run"](opened)
-    if not isinstance(output, bytes) or len(output) + OVERHEAD > frame:
-        raise TypeError("an algorithm gives bytes, within the frame")
+    if states:
+        public_key = key.public_key().public_bytes_raw()
+        sealing = unseal(key, given[KEY][0], key_context(public_key))
+        before = unseal_state(sealing, states[0], algorithm) if states[0] else b""
+        output, after = module["run"](opened, before)
+        states = [states[0], seal_state(sealing, checked(after, frame), algorithm)]
+    else:
+        output = module["run"](opened)
+    checked(output, frame)
     context = output_context(algorithm, receivers, inputs)
     outputs = [seal(receiver, output, context) for receiver in receivers]
-    send(channel, EVIDENCE, run_digest(algorithm, receivers, inputs, outputs) + payload)
+    send(channel, EVIDENCE, run_digest(algorithm, receivers, inputs, outputs, states) + payload)
     for sealed in outputs:
         send(channel, OUTPUT, sealed)
+    if states:
+        send(channel, STATE, states[1])
+
+
+def checked(value: object, frame: int) -> bytes:
+    """``value`` if it is bytes that fit into a frame when sealed."""
+    if not isinstance(value, bytes) or len(value) + OVERHEAD > frame:
+        raise TypeError("an algorithm gives bytes, within the frame")
+    return value
 
 
 if __name__ == "enclave":
