@@ -12,11 +12,16 @@ import {Enrolment, P256Signature, Roles} from "./types/Types.sol";
 contract ParticipantRegistry is IParticipantRegistry, Ownable2Step, EIP712 {
     using StructHash for Enrolment;
 
+    uint40 private constant MOTION_DELAY = 2 days;
+    uint40 private constant MOTION_PERIOD = 14 days;
+
     /* STORAGE */
 
     uint32 private _authorityCount;
     mapping(uint32 authority => Authority) private _authorities;
     mapping(address account => Participant) private _participants;
+    mapping(uint32 authority => mapping(bytes32 fingerprint => bool)) private _revokedCertificates;
+    mapping(address account => Motion) private _motions;
 
     constructor(address governor_) Ownable(governor_) EIP712("Tallystick ParticipantRegistry", "1") {}
 
@@ -68,6 +73,7 @@ contract ParticipantRegistry is IParticipantRegistry, Ownable2Step, EIP712 {
             revert NotNewer(enrolment.notBefore, previous.notBefore);
         }
         _requireAuthority(authority);
+        if (_revokedCertificates[authority][enrolment.fingerprint]) revert CertificateIsRevoked(enrolment.fingerprint);
         Authority storage by = _authorities[authority];
         if (!P256.verify(_hashTypedDataV4(enrolment.structHash()), byAuthority.r, byAuthority.s, by.x, by.y)) {
             revert BadAuthoritySignature();
@@ -100,11 +106,7 @@ contract ParticipantRegistry is IParticipantRegistry, Ownable2Step, EIP712 {
     /// @inheritdoc IParticipantRegistry
     function suspend(address account, bytes32 reason) external {
         _onlyGovernor();
-        Participant storage who = _participants[account];
-        if (who.status != Status.Active) revert WrongStatus(account, who.status);
-
-        who.status = Status.Suspended;
-        emit Suspended(account, who.fingerprint, reason);
+        _suspend(account, reason);
     }
 
     /// @inheritdoc IParticipantRegistry
@@ -125,6 +127,69 @@ contract ParticipantRegistry is IParticipantRegistry, Ownable2Step, EIP712 {
 
         who.status = Status.Revoked;
         emit Revoked(account, who.fingerprint, reason);
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function revokeCertificate(
+        uint32 authority,
+        address account,
+        bytes32 fingerprint,
+        bytes32 reason,
+        P256Signature calldata byAuthority
+    ) external {
+        Authority storage by = _authorities[authority];
+        if (by.notAfter == 0) revert UnknownAuthority(authority);
+        if (_revokedCertificates[authority][fingerprint]) revert CertificateIsRevoked(fingerprint);
+        bytes32 digest = certificateRevocationDigest(account, fingerprint, reason);
+        if (!P256.verify(digest, byAuthority.r, byAuthority.s, by.x, by.y)) revert BadAuthoritySignature();
+
+        _revokedCertificates[authority][fingerprint] = true;
+        emit CertificateRevoked(authority, fingerprint, account, reason);
+        Participant storage who = _participants[account];
+        bool enrolled = who.status == Status.Active || who.status == Status.Suspended;
+        if (!enrolled || who.authority != authority || who.fingerprint != fingerprint) return;
+        who.status = Status.Revoked;
+        emit Revoked(account, fingerprint, reason);
+    }
+
+    /* REGULATORS */
+
+    /// @inheritdoc IParticipantRegistry
+    function moveSuspension(address account, bytes32 reason) external {
+        if (_activeRoles(msg.sender) & Roles.REGULATOR == 0) revert RoleMissing(msg.sender, Roles.REGULATOR);
+        if (_participants[account].status != Status.Active) revert WrongStatus(account, _participants[account].status);
+        bool standing = block.timestamp <= _motions[account].effectiveAt + MOTION_PERIOD;
+        if (standing && _motions[account].regulator != address(0)) revert MotionExists(account);
+        uint40 effectiveAt = uint40(block.timestamp) + MOTION_DELAY;
+
+        _motions[account] = Motion(msg.sender, effectiveAt, reason);
+        emit SuspensionMoved(account, msg.sender, reason, effectiveAt);
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function carrySuspension(address account) external {
+        Motion memory motion = _motions[account];
+        if (motion.regulator == address(0)) revert NoMotion(account);
+        uint40 until = motion.effectiveAt + MOTION_PERIOD;
+        if (block.timestamp < motion.effectiveAt || block.timestamp > until) {
+            revert MotionNotDue(account, motion.effectiveAt, until);
+        }
+        if (_activeRoles(motion.regulator) & Roles.REGULATOR == 0) {
+            revert RoleMissing(motion.regulator, Roles.REGULATOR);
+        }
+
+        delete _motions[account];
+        _suspend(account, motion.reason);
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function dropSuspension(address account, bytes32 reason) external {
+        address regulator = _motions[account].regulator;
+        if (regulator == address(0)) revert NoMotion(account);
+        if (msg.sender != regulator) _onlyGovernor();
+
+        delete _motions[account];
+        emit SuspensionDropped(account, msg.sender, reason);
     }
 
     /* VIEWS */
@@ -161,6 +226,25 @@ contract ParticipantRegistry is IParticipantRegistry, Ownable2Step, EIP712 {
     }
 
     /// @inheritdoc IParticipantRegistry
+    function certificateRevocationDigest(address account, bytes32 fingerprint, bytes32 reason)
+        public
+        view
+        returns (bytes32)
+    {
+        return _hashTypedDataV4(StructHash.certificateRevocation(account, fingerprint, reason));
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function certificateRevoked(uint32 authority, bytes32 fingerprint) external view returns (bool) {
+        return _revokedCertificates[authority][fingerprint];
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function motionAgainst(address account) external view returns (Motion memory) {
+        return _motions[account];
+    }
+
+    /// @inheritdoc IParticipantRegistry
     function governor() public view returns (address) {
         return owner();
     }
@@ -169,6 +253,14 @@ contract ParticipantRegistry is IParticipantRegistry, Ownable2Step, EIP712 {
 
     function _onlyGovernor() private view {
         if (msg.sender != governor()) revert NotAllowed(msg.sender);
+    }
+
+    function _suspend(address account, bytes32 reason) private {
+        Participant storage who = _participants[account];
+        if (who.status != Status.Active) revert WrongStatus(account, who.status);
+
+        who.status = Status.Suspended;
+        emit Suspended(account, who.fingerprint, reason);
     }
 
     function _activeRoles(address account) private view returns (uint16) {

@@ -15,6 +15,7 @@ from tallystick.protocol import typed
 from tallystick.protocol.agreement import Opening, opening_digest
 from tallystick.protocol.identity import sign_p256
 from tallystick.protocol.narrowing import Narrowing, narrowing_digest, revocation_digest
+from tallystick.protocol.revocation import certificate_revocation_digest
 
 
 def digests(count: int) -> list[bytes]:
@@ -37,6 +38,21 @@ def enrolment(case: Case) -> list[Any]:
     by_authority = sign_p256(ec.generate_private_key(ec.SECP256R1()), typed.enrolment_digest(domain, made))
     by_subject = sign_p256(stranger.key, typed.possession_digest(domain, made.account, made.fingerprint))
     return [0, made.as_tuple(), by_authority, by_subject]
+
+
+def certificate(case: Case) -> list[Any]:
+    """A party's, revoked by an authority of the stranger's own making."""
+    actor, reason = case.world.parties[0], secrets.token_bytes(32)
+    domain = case.world.domain("ParticipantRegistry")
+    digest = certificate_revocation_digest(domain, actor.address, actor.fingerprint, reason)
+    signature = sign_p256(ec.generate_private_key(ec.SECP256R1()), digest)
+    return [0, actor.address, actor.fingerprint, reason, signature]
+
+
+def moved(case: Case) -> str:
+    """A party that a regulator moved to suspend."""
+    case.world.regulator.send("ParticipantRegistry", "moveSuspension", party(case), secrets.token_bytes(32))
+    return party(case)
 
 
 def grant(case: Case) -> list[Any]:
@@ -166,6 +182,10 @@ ATTEMPTS: dict[str, tuple[Callable[[Case], list[Any]], str]] = {
     "GrantLedger.revoke": (lambda case: [case.grants[0].as_tuple()], "NotTheDatasetOwner"),
     "ParticipantRegistry.acceptOwnership": (lambda _: [], "OwnableUnauthorizedAccount"),
     "ParticipantRegistry.addAuthority": (key, "NotAllowed"),
+    "ParticipantRegistry.carrySuspension": (lambda case: [moved(case)], "MotionNotDue"),
+    "ParticipantRegistry.dropSuspension": (lambda case: [moved(case), bytes(32)], "NotAllowed"),
+    "ParticipantRegistry.moveSuspension": (lambda case: [party(case), *digests(1)], "NotActive"),
+    "ParticipantRegistry.revokeCertificate": (certificate, "BadAuthoritySignature"),
     "ParticipantRegistry.enrol": (enrolment, "BadAuthoritySignature"),
     "ParticipantRegistry.reinstate": (lambda case: [party(case)], "NotAllowed"),
     "ParticipantRegistry.renounceOwnership": (lambda _: [], "OwnableUnauthorizedAccount"),

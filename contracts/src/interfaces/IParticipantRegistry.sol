@@ -30,6 +30,13 @@ interface IParticipantRegistry {
         bool retired;
     }
 
+    /// @notice A regulator's motion to suspend a participant.
+    struct Motion {
+        address regulator; // zero: there is none
+        uint40 effectiveAt;
+        bytes32 reason;
+    }
+
     event AuthorityAdded(uint32 indexed authority, bytes32 x, bytes32 y, uint40 notBefore, uint40 notAfter);
     event AuthorityRetired(uint32 indexed authority);
     event Enrolled(
@@ -44,6 +51,13 @@ interface IParticipantRegistry {
     );
     event Suspended(address indexed account, bytes32 indexed fingerprint, bytes32 reason);
     event Reinstated(address indexed account, bytes32 indexed fingerprint);
+    event SuspensionMoved(
+        address indexed account, address indexed regulator, bytes32 reason, uint40 effectiveAt
+    );
+    event SuspensionDropped(address indexed account, address indexed by, bytes32 reason);
+    event CertificateRevoked(
+        uint32 indexed authority, bytes32 indexed fingerprint, address indexed account, bytes32 reason
+    );
     event Revoked(address indexed account, bytes32 indexed fingerprint, bytes32 reason);
 
     error UnknownAuthority(uint32 authority);
@@ -59,6 +73,10 @@ interface IParticipantRegistry {
     error WrongStatus(address account, Status status);
     error NotActive(address account, Status status);
     error OutsideValidity(address account, uint40 notBefore, uint40 notAfter);
+    error CertificateIsRevoked(bytes32 fingerprint);
+    error MotionExists(address account);
+    error NoMotion(address account);
+    error MotionNotDue(address account, uint40 from, uint40 until);
     error RoleMissing(address account, uint16 role);
 
     /// @notice Accepts a consortium authority's P-256 key. Governor only.
@@ -87,6 +105,27 @@ interface IParticipantRegistry {
     /// @notice Revokes for good. The governor, or the participant itself.
     function revoke(address account, bytes32 reason) external;
 
+    /// @notice Puts a certificate on the authority's revocation list, by the authority's signature (P-256, EIP-712):
+    /// CertificateRevocation(address account,bytes32 fingerprint,bytes32 reason). Anyone may relay it; a retired authority may still
+    /// revoke. The certificate cannot enrol afterwards, and if the account is enrolled with it, it is revoked for good.
+    function revokeCertificate(
+        uint32 authority,
+        address account,
+        bytes32 fingerprint,
+        bytes32 reason,
+        P256Signature calldata byAuthority
+    ) external;
+
+    /// @notice Moves to suspend an active participant, with a digest of the grounds, for everybody to see. A regulator only. It takes
+    /// effect after two days when somebody carries it out; until then the governor may drop it, or the regulator itself.
+    function moveSuspension(address account, bytes32 reason) external;
+
+    /// @notice Carries out a motion that is due, for two weeks. Anyone, while the regulator that moved it is still active as one.
+    function carrySuspension(address account) external;
+
+    /// @notice Drops a motion. The governor, or the regulator that moved it.
+    function dropSuspension(address account, bytes32 reason) external;
+
     /// @notice Reverts unless `account` is active now, inside its validity and its authority's, and holds every bit of `role`.
     function requireActive(address account, uint16 role) external view;
 
@@ -98,5 +137,11 @@ interface IParticipantRegistry {
     /// @notice The EIP-712 digests to sign, as this contract computes them.
     function enrolmentDigest(Enrolment calldata enrolment) external view returns (bytes32);
     function possessionDigest(address account, bytes32 fingerprint) external view returns (bytes32);
+    function certificateRevocationDigest(address account, bytes32 fingerprint, bytes32 reason)
+        external
+        view
+        returns (bytes32);
+    function certificateRevoked(uint32 authority, bytes32 fingerprint) external view returns (bool);
+    function motionAgainst(address account) external view returns (Motion memory);
     function governor() external view returns (address);
 }

@@ -10,6 +10,8 @@ library StructHash {
         "Enrolment(address account,bytes32 fingerprint,bytes32 subjectX,bytes32 subjectY,uint16 roles,uint40 notBefore,uint40 notAfter)"
     );
     bytes32 internal constant POSSESSION = keccak256("Possession(address account,bytes32 fingerprint)");
+    bytes32 internal constant CERTIFICATE_REVOCATION =
+        keccak256("CertificateRevocation(address account,bytes32 fingerprint,bytes32 reason)");
     bytes32 internal constant GRANT = keccak256(
         "Grant(bytes32 dataset,address grantee,bytes32 terms,uint32 uses,uint64 epsilonMicros,uint40 notBefore,uint40 notAfter,bytes32 salt)"
     );
@@ -29,6 +31,14 @@ library StructHash {
 
     function possession(address account, bytes32 fingerprint) internal pure returns (bytes32) {
         return keccak256(abi.encode(POSSESSION, account, fingerprint));
+    }
+
+    function certificateRevocation(address account, bytes32 fingerprint, bytes32 reason)
+        internal
+        pure
+        returns (bytes32)
+    {
+        return keccak256(abi.encode(CERTIFICATE_REVOCATION, account, fingerprint, reason));
     }
 
     function structHash(Grant calldata g) internal pure returns (bytes32) {

@@ -32,6 +32,14 @@ class AuthorityFacts(TypedDict):
     retired: bool
 
 
+class MotionFacts(TypedDict):
+    """What `IParticipantRegistry.Motion` holds."""
+
+    regulator: str
+    effectiveAt: int
+    reason: bytes
+
+
 class ParticipantFacts(TypedDict):
     """What `IParticipantRegistry.Participant` holds."""
 
@@ -61,6 +69,25 @@ class ParticipantRegistry:
         """`authorityAt(uint32)`."""
         return cast("AuthorityFacts", self._chain.call("ParticipantRegistry", "authorityAt", authority, block=block))
 
+    def carry_suspension(self, account: str) -> Receipt:
+        """Carries out a motion that is due, for two weeks. Anyone, while the regulator that moved it is still active as one."""
+        return self._chain.send("ParticipantRegistry", "carrySuspension", account)
+
+    def certificate_revocation_digest(self, account: str, fingerprint: bytes, reason: bytes, *, block: Block = "latest") -> bytes:
+        """`certificateRevocationDigest(address,bytes32,bytes32)`."""
+        return cast(
+            "bytes",
+            self._chain.call("ParticipantRegistry", "certificateRevocationDigest", account, fingerprint, reason, block=block),
+        )
+
+    def certificate_revoked(self, authority: int, fingerprint: bytes, *, block: Block = "latest") -> bool:
+        """`certificateRevoked(uint32,bytes32)`."""
+        return cast("bool", self._chain.call("ParticipantRegistry", "certificateRevoked", authority, fingerprint, block=block))
+
+    def drop_suspension(self, account: str, reason: bytes) -> Receipt:
+        """Drops a motion. The governor, or the regulator that moved it."""
+        return self._chain.send("ParticipantRegistry", "dropSuspension", account, reason)
+
     def enrol(
         self,
         authority: int,
@@ -83,6 +110,16 @@ class ParticipantRegistry:
     def governor(self, *, block: Block = "latest") -> str:
         """`governor()`."""
         return cast("str", self._chain.call("ParticipantRegistry", "governor", block=block))
+
+    def motion_against(self, account: str, *, block: Block = "latest") -> MotionFacts:
+        """`motionAgainst(address)`."""
+        return cast("MotionFacts", self._chain.call("ParticipantRegistry", "motionAgainst", account, block=block))
+
+    def move_suspension(self, account: str, reason: bytes) -> Receipt:
+        """Moves to suspend an active participant, with a digest of the grounds, for everybody to see. A regulator only. It
+        takes effect after two days when somebody carries it out; until then the governor may drop it, or the regulator
+        itself."""
+        return self._chain.send("ParticipantRegistry", "moveSuspension", account, reason)
 
     def owner(self, *, block: Block = "latest") -> str:
         """`owner()`."""
@@ -123,6 +160,17 @@ class ParticipantRegistry:
     def revoke(self, account: str, reason: bytes) -> Receipt:
         """Revokes for good. The governor, or the participant itself."""
         return self._chain.send("ParticipantRegistry", "revoke", account, reason)
+
+    def revoke_certificate(
+        self, authority: int, account: str, fingerprint: bytes, reason: bytes, by_authority: Struct | tuple[Any, ...]
+    ) -> Receipt:
+        """Puts a certificate on the authority's revocation list, by the authority's signature (P-256, EIP-712):
+        CertificateRevocation(address account,bytes32 fingerprint,bytes32 reason). Anyone may relay it; a retired authority may
+        still revoke. The certificate cannot enrol afterwards, and if the account is enrolled with it, it is revoked for
+        good."""
+        return self._chain.send(
+            "ParticipantRegistry", "revokeCertificate", authority, account, fingerprint, reason, _plain(by_authority)
+        )
 
     def suspend(self, account: str, reason: bytes) -> Receipt:
         """Suspends an active participant. Governor only. `reason` is a digest of the grounds."""

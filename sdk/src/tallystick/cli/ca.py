@@ -10,12 +10,14 @@ from typing import Annotated
 import typer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from eth_utils.crypto import keccak
 
 from tallystick.cli.session import address, of, read, write
 from tallystick.client.nodes import server_name
 from tallystick.protocol import canonical, typed
 from tallystick.protocol.errors import MalformedDocument, SignerLocked
 from tallystick.protocol.identity import Certificate, issue_authority, issue_certificate, sign_p256
+from tallystick.protocol.revocation import certificate_revocation_digest
 
 app = typer.Typer(name="ca", help="Run a consortium authority.", no_args_is_help=True)
 DAY = 86400
@@ -80,6 +82,34 @@ def issue(
     write(out / "certificate.pem", certificate.pem)
     write(out / "enrolment.json", document)
     session.terminal.record(described(certificate) | {"folder": str(out)})
+
+
+@app.command("revoke")
+def revoke(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="The authority's folder.")],
+    certificate: Annotated[Path, typer.Argument(help="The participant's certificate.")],
+    reason: Annotated[str, typer.Option(help="The grounds; only their digest goes on chain.")],
+    authority_number: Annotated[int, typer.Option(min=0, help="The authority's number on chain.")] = 0,
+) -> None:
+    """Put a certificate on the authority's revocation list on chain. An account that is enrolled with it is revoked for good."""
+    session = of(context)
+    revoked = Certificate.parse(read(certificate))
+    key = private_key(folder / "authority.key", session.password)
+    chain, digest = session.chain(signing=True), keccak(text=reason)
+    wanted = certificate_revocation_digest(chain.domain("ParticipantRegistry"), revoked.account, revoked.fingerprint, digest)
+    sent = chain.participants.revoke_certificate(
+        authority_number, revoked.account, revoked.fingerprint, digest, sign_p256(key, wanted)
+    )
+    session.terminal.record(
+        {
+            "account": revoked.account,
+            "fingerprint": revoked.fingerprint,
+            "participant_revoked": any(event.name == "Revoked" for event in sent.events),
+            "transaction": sent.transaction,
+            "block": sent.block,
+        }
+    )
 
 
 @app.command("show")

@@ -75,9 +75,13 @@ def enrol(
 def show(context: typer.Context, account: Account) -> None:
     """Show one participant's registration."""
     session = of(context)
-    found = _registered(session.chain(), address(account))
+    chain = session.chain()
+    found = _registered(chain, address(account))
     if found["status"] == "none":
         raise NotFound("the account never enrolled", party=account, remedy="`tally participant list` shows who did")
+    motion = chain.participants.motion_against(address(account))
+    if int(motion["regulator"], 16):
+        found |= {"suspension_moved_by": motion["regulator"], "effective_at": motion["effectiveAt"], "reason": motion["reason"]}
     session.terminal.record(found)
 
 
@@ -107,6 +111,24 @@ def reinstate(context: typer.Context, account: Account) -> None:
 def revoke(context: typer.Context, account: Account, reason: Reason) -> None:
     """Revoke a participant for good (governor, or the participant itself)."""
     _write(context, "revoke", address(account), keccak(text=reason))
+
+
+@app.command("move")
+def move(context: typer.Context, account: Account, reason: Reason) -> None:
+    """Move to suspend a participant (regulator). It takes effect after two days, when somebody carries it out."""
+    _write(context, "moveSuspension", address(account), keccak(text=reason))
+
+
+@app.command("carry")
+def carry(context: typer.Context, account: Account) -> None:
+    """Carry out a motion to suspend that is due (anyone)."""
+    _write(context, "carrySuspension", address(account))
+
+
+@app.command("drop")
+def drop(context: typer.Context, account: Account, reason: Reason) -> None:
+    """Drop a motion to suspend (governor, or the regulator that moved it)."""
+    _write(context, "dropSuspension", address(account), keccak(text=reason))
 
 
 def _registered(chain: Chain, account: str) -> dict[str, Any]:

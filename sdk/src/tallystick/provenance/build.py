@@ -79,6 +79,9 @@ class _Builder(EnforcementDraft):
     def _Revoked(self, event: Event) -> None:
         self.mark(f"{Kind.PARTICIPANT}:{event['account']}", status="revoked")
 
+    def _CertificateRevoked(self, event: Event) -> None:
+        self.mark(f"{Kind.CERTIFICATE}:{hex_of(event['fingerprint'])}", revoked_at_block=str(event.block))
+
     # -- DatasetRegistry and GrantLedger ---------------------------------------------------------------------
 
     def _Published(self, event: Event) -> None:
