@@ -51,7 +51,8 @@ def checked_vole_send(session: Session, peer: int, count: int) -> tuple[Words, W
     if not hmac.compare_digest(theirs.tobytes(), value.tobytes()):
         raise ProtocolViolation(peer, CHECK, "its vector is not the one that it told of")
     send_array(session, peer, np.frombuffer(salt, np.uint8))
-    return rows.delta, Code(session.context).compress(BLOCKS, leaves, count)
+    (b,) = Code(session.context).compress(BLOCKS, count, leaves)
+    return rows.delta, b
 
 
 def checked_vole_receive(session: Session, peer: int, count: int) -> tuple[Words, Words]:
@@ -65,8 +66,8 @@ def checked_vole_receive(session: Session, peer: int, count: int) -> tuple[Words
     vector = np.zeros((form.size, 2), np.uint64)
     vector[noise.places] = noise.elements
     _prove(session, peer, noise, vector, element, mask)
-    code = Code(session.context)
-    return code.compress(BLOCKS, vector, count), code.compress(BLOCKS, noise.leaves, count)
+    a, c = Code(session.context).compress(BLOCKS, count, vector, noise.leaves)
+    return a, c
 
 
 def _prove(session: Session, peer: int, noise: Sparse, vector: Words, element: Words, mask: Words) -> None:

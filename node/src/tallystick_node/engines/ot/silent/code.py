@@ -39,27 +39,40 @@ class Code:
     def __init__(self, context: bytes) -> None:
         self._seed = hashlib.sha256(b"tallystick/ot/silent/code/v1" + context).digest()[:16]
 
-    def compress(self, field: Field, vector: Words, count: int) -> Words:
-        """``count`` places of a vector of at least twice as many (a multiple of 16), which is overwritten: of shape (N,) for
-        vectors over GF(2^64) or (N, 2) for vectors of blocks."""
-        wide = vector.ndim == 2
+    def compress(self, field: Field, count: int, *vectors: Words) -> list[Words]:
+        """``count`` places of each of some vectors of at least twice as many (a multiple of 16), which are overwritten: of shape
+        (N,) for vectors over GF(2^64) or (N, 2) for vectors of blocks. Together they take less than one by one."""
         kept = -(-count // 4) * 4
-        out, rest = vector[:kept], vector[kept:]
+        works = [_Work(vector[:kept], vector[kept:]) for vector in vectors]
         stream = Stream(self._seed)
-        sums = np.zeros((16 * _RING, 2) if wide else 16 * _RING, np.uint64)
-        convolve, expand = (_convolve_blocks, _expand_blocks) if wide else (_convolve_words, _expand_words)
-        done = 0
-        for _ in range(ROUNDS):
-            for start in range(0, len(rest), _PIECE):
-                piece = rest[start : start + _PIECE]
-                convolve(field, piece, stream.passing(len(piece), np.uint32), sums, done)
-                done += len(piece) // 4
+        size = len(vectors[0]) - kept
+        for done in range(0, ROUNDS * size, size):
+            for start in range(0, size, _PIECE):
+                taps = stream.passing(min(_PIECE, size - start), np.uint32)
+                for work in works:
+                    work.convolve(field, start, taps, done)
         for segment in range(WEIGHT):
-            source = rest[len(rest) * segment // WEIGHT : len(rest) * (segment + 1) // WEIGHT]
+            source = slice(size * segment // WEIGHT, size * (segment + 1) // WEIGHT)
             for start in range(0, kept, _PIECE):
-                piece = out[start : start + _PIECE]
-                expand(piece, source, stream.passing(len(piece), np.uint32))
-        return out[:count]
+                places = stream.passing(min(_PIECE, kept - start), np.uint32)
+                for work in works:
+                    work.expand(start, source, places)
+        return [vector[:count] for vector in vectors]
+
+
+class _Work:
+    """One vector: what is kept of it, what is convolved, and the sums of subsets of the last blocks."""
+
+    def __init__(self, kept: Words, rest: Words) -> None:
+        self._kept, self._rest = kept, rest
+        self._sums = np.zeros((16 * _RING, *rest.shape[1:]), np.uint64)
+        self._convolve, self._expand = (_convolve_blocks, _expand_blocks) if rest.ndim == 2 else (_convolve_words, _expand_words)
+
+    def convolve(self, field: Field, start: int, taps: NDArray[np.uint32], done: int) -> None:
+        self._convolve(field, self._rest[start : start + len(taps)], taps, self._sums, (done + start) // 4)
+
+    def expand(self, start: int, source: slice, places: NDArray[np.uint32]) -> None:
+        self._expand(self._kept[start : start + len(places)], self._rest[source], places)
 
 
 @compiled

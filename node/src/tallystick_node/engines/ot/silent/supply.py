@@ -74,7 +74,7 @@ class SupplySender:
         while (missing := self._store.missing(count)) > 0:
             form = self._store.next(missing)
             leaves = self._sparse.vector(self._field, form)
-            self._store.put(self._code.compress(self._field, leaves, form.size // 2))
+            self._store.put(*self._code.compress(self._field, form.size // 2, leaves))
         return self._store.take(count)
 
 
@@ -92,7 +92,7 @@ class SupplyReceiver:
             noise = self._sparse.vector(self._field, form)
             noise.leaves[noise.places, 0] &= _but_lane(self._field)
             noise.leaves[noise.places, 0] |= noise.elements[:, 0]
-            self._store.put(self._code.compress(self._field, noise.leaves, form.size // 2))
+            self._store.put(*self._code.compress(self._field, form.size // 2, noise.leaves))
         return self._store.take(count)
 
 

@@ -37,7 +37,8 @@ def vole_send(session: Session, peer: int, count: int) -> tuple[Words, Words]:
     form = shape(count)
     rows = RowSender(session, peer, _LABEL)
     leaves = SparseSender(session, peer, _LABEL, rows).vector(WORDS, form)
-    return rows.delta, Code(session.context).compress(WORDS, leaves, count)
+    (b,) = Code(session.context).compress(WORDS, count, leaves)
+    return rows.delta, b
 
 
 def vole_receive(session: Session, peer: int, count: int) -> tuple[Words, Words]:
@@ -46,5 +47,5 @@ def vole_receive(session: Session, peer: int, count: int) -> tuple[Words, Words]
     noise = SparseReceiver(session, peer, _LABEL, RowReceiver(session, peer, _LABEL)).vector(WORDS, form)
     vector = np.zeros(form.size, np.uint64)
     vector[noise.places] = noise.elements[:, 0]
-    code = Code(session.context)
-    return code.compress(WORDS, vector, count), code.compress(WORDS, noise.leaves, count)
+    a, c = Code(session.context).compress(WORDS, count, vector, noise.leaves)
+    return a, c
