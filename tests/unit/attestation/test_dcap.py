@@ -165,11 +165,11 @@ def reserved(w: World, place: int) -> bytes:
     return w.platform.quote(3, SGX, report[:place] + b"\x01" + report[place + 1 :])
 
 
-def lengthened(w: World, version: int) -> bytes:
+def lengthened(w: World, version: int, nested: bool = True) -> bytes:
     """A quote whose signature data (and, from version 4 on, the nested data) hold one byte more than their fields."""
     quote = w.quote(version)
     body = 54 + 384 if version == 5 else 48 + 384
-    places = [body] if version == 3 else [body, body + 4 + 128 + 2]
+    places = [body] if version == 3 or not nested else [body, body + 4 + 128 + 2]
     for place in places:
         size = int.from_bytes(quote[place : place + 4], "little") + 1
         quote = quote[:place] + size.to_bytes(4, "little") + quote[place + 4 :]
@@ -201,6 +201,7 @@ CASES: list[Case] = [
     (Rule.LENGTH, lambda w: w.quote()[:400], sgx),
     *[(Rule.RESERVED, functools.partial(reserved, place=place), sgx) for place in (20, 120, 180, 280)],
     *[(Rule.LENGTH, functools.partial(lengthened, version=version), sgx) for version in (3, 4, 5)],
+    *[(Rule.LENGTH, functools.partial(lengthened, version=version, nested=False), sgx) for version in (4, 5)],
     (Rule.VERSION, lambda w: b"\x02" + w.quote()[1:], sgx),
     (Rule.DCAP_HEADER, lambda w: flipped(w.quote(), 2), sgx),
     (Rule.DCAP_HEADER, lambda w: w.quote()[:4] + b"\x81" + w.quote()[5:], sgx),
@@ -391,3 +392,108 @@ def test_reports_have_their_exact_sizes() -> None:
             with pytest.raises(EvidenceRefused) as caught:
                 read(bytes(size))
             assert caught.value.rule is Rule.LENGTH
+
+
+def other_authority(**changes: Any) -> ProvisioningAuthority:
+    """The authority with certificates of its own replaced; keys stay."""
+    other = ProvisioningAuthority.__new__(ProvisioningAuthority)
+    other.__dict__.update(world().authority.__dict__ | changes)
+    return other
+
+
+def issued(role: str, key: Any, below: int | None, by: Any = None, issuer: str = ca.ROOT, window: tuple[int, int] = WINDOW) -> Any:
+    return ca.certificate(ca.Subject(role, key.public_key(), below), issuer, by or world().authority.root_key, window)
+
+
+def chains() -> dict[str, tuple[Rule, ProvisioningAuthority]]:
+    """Authorities whose PCK or TCB signing chain has one thing wrong."""
+    a, stranger = world().authority, ca.new_key()
+    return {
+        "the intermediate is no authority": (
+            Rule.DCAP_CHAIN,
+            other_authority(intermediate=issued(ca.PCK_AUTHORITY, a.pck_key, None)),
+        ),
+        "the root allows no intermediate": (Rule.DCAP_CHAIN, other_authority(root=issued(ca.ROOT, a.root_key, 0))),
+        "the intermediate is signed by another": (
+            Rule.DCAP_CHAIN,
+            other_authority(intermediate=issued(ca.PCK_AUTHORITY, a.pck_key, 0, stranger)),
+        ),
+        "the root is signed by another": (Rule.DCAP_CHAIN, other_authority(root=issued(ca.ROOT, a.root_key, 1, stranger))),
+        "the signing certificate has another name": (
+            Rule.DCAP_TCB_CHAIN,
+            other_authority(signing=issued("SGX PCK Processor CA", a.tcb_key, None)),
+        ),
+        "the signing certificate is an authority": (
+            Rule.DCAP_TCB_CHAIN,
+            other_authority(signing=issued(ca.TCB_SIGNING, a.tcb_key, 0)),
+        ),
+        "the signing certificate is by another": (
+            Rule.DCAP_TCB_CHAIN,
+            other_authority(signing=issued(ca.TCB_SIGNING, a.tcb_key, None, stranger)),
+        ),
+        "the signing certificate has expired": (
+            Rule.DCAP_VALIDITY,
+            other_authority(signing=issued(ca.TCB_SIGNING, a.tcb_key, None, window=PAST)),
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", chains())
+def test_each_step_of_the_chains_counts(name: str) -> None:
+    rule, other = chains()[name]
+    quote = SimulatedPlatform(other).quote_enclave(ENCLAVE, DATA)
+    refused(rule, quote, other.collateral(SGX, WINDOW))
+
+
+def test_an_intermediate_that_is_not_named_as_an_authority_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ca, "PCK_AUTHORITY", "SGX PCK Platform")
+    w = World()
+    refused(Rule.DCAP_CHAIN, w.quote(), w.collateral[SGX], roots=w.roots)
+
+
+def test_collateral_under_another_root_is_refused_even_if_its_signer_is_the_same() -> None:
+    w = world()
+    genuine = w.authority.signing_chain()
+    first = genuine[: genuine.index(b"-----BEGIN", 10)]
+    other = OTHER().authority.signing_chain()
+    refused(Rule.DCAP_TCB_CHAIN, w.quote(), replace(sgx(w), signing_chain=first + other[other.index(b"-----BEGIN", 10) :]))
+
+
+def test_the_extension_of_a_pck_certificate_is_read_strictly() -> None:
+    w, good = world(), sgx_extension(bytes(16), ca.TOP, 1)
+    inner = good[4:]  # after the tag and its length of three bytes
+    assert good[:2] == b"\x30\x82"
+
+    def wrapped(content: bytes) -> bytes:
+        return b"\x30\x82" + len(content).to_bytes(2, "big") + content
+
+    last = inner[-17:]  # the member that says the type of SGX, which is not needed
+    assert last[:2] == b"\x30\x0f"
+    ppid = inner[: 2 + inner[1]]
+    for extension in (
+        good + b"\x05\x00",
+        b"\x31" + good[1:],
+        wrapped(inner[:-17] + b"\x31" + last[1:]),
+        wrapped(inner + b"\x30\x02\x05\x00"),
+        wrapped(inner[:-17] + last.replace(bytes.fromhex("2a864886f84d010d01"), bytes.fromhex("2a864886f84d010d02"))),
+        wrapped(inner + ppid),
+        wrapped(inner)[:-1],
+    ):
+        refused(Rule.DCAP_PCK_EXTENSION, with_extension(w, extension), sgx(w))
+    verify_dcap(with_extension(w, wrapped(inner)), sgx(w), NOW, w.roots)
+
+
+def test_signed_statements_are_bounded_and_read_strictly() -> None:
+    w = world()
+    padded = sgx(w).tcb_info[:-1] + b" " * (300 << 10) + b"}"
+    refused(Rule.SIZE, w.quote(), replace(sgx(w), tcb_info=padded, tcb_info_signature=sign(w.authority.tcb_key, padded)))
+    padded = sgx(w).qe_identity[:-1] + b" " * (300 << 10) + b"}"
+    refused(Rule.SIZE, w.quote(), replace(sgx(w), qe_identity=padded, qe_identity_signature=sign(w.authority.tcb_key, padded)))
+    refused(Rule.LENGTH, w.quote(), replace(sgx(w), tcb_info_signature=sgx(w).tcb_info_signature[:-1]))
+    short = level("UpToDate", NOW)
+    short["tcb"]["sgxtcbcomponents"].pop()
+    for levels in ([short], [level("UpToDate", NOW) | {"advisoryIDs": [5]}], [level("UpToDate", NOW) | {"advisoryIDs": [""]}]):
+        refused(Rule.ENDORSEMENT, w.quote(), w.stated(tcbLevels=levels))
+    module = json.loads(tdx(w).tcb_info)["tdxModuleIdentities"][0]
+    for modules in ([module, module], [module | {"id": ""}], [module | {"mrsigner": "00"}]):
+        refused(Rule.ENDORSEMENT, domain(w), resigned(w, "tcb_info", {"tdxModuleIdentities": modules}, TDX))

@@ -18,7 +18,6 @@ from tallystick.attestation.certificates import (
     check_leaf,
     check_valid,
     common_name,
-    elliptic_key,
     expiry,
     fingerprint,
     load_chain,
@@ -33,7 +32,6 @@ from tallystick.attestation.tcb import PlatformTcb
 _SGX_EXTENSION = x509.ObjectIdentifier("1.2.840.113741.1.13.1")
 _PREFIX = bytes.fromhex("2a864886f84d010d01")  # 1.2.840.113741.1.13.1 in DER
 _CRL_RULES = CrlRules(Rule.DCAP_CRL_ISSUER, Rule.DCAP_CRL_SIGNATURE, Rule.DCAP_CRL_FRESH)
-_CURVE = "secp256r1"
 
 
 @dataclass(frozen=True)
@@ -120,8 +118,6 @@ def verify_platform(chain: bytes, collateral: DcapCollateral, at: int, simulatio
     check_issued(leaf, middle, Rule.DCAP_CHAIN)
     check_issued(middle, root, Rule.DCAP_CHAIN)
     check_issued(root, root, Rule.DCAP_CHAIN)
-    for certificate in certificates:
-        elliptic_key(certificate, _CURVE)
     who = authority(fingerprint(root), common_name(root.subject), frozenset({INTEL_SGX_ROOT}), simulations, Rule.DCAP_ROOT)
     check_valid(certificates, at, Rule.DCAP_VALIDITY)
     root_list = load_revocation_list(collateral.root_crl, root, at, _CRL_RULES)
@@ -141,7 +137,6 @@ def _signing_certificate(chain: bytes, root: x509.Certificate, root_list: Revoca
     require("SGX TCB Signing" in common_name(signing.subject), rule, "the certificate is not for signing TCB info")
     check_leaf(signing, rule)
     check_issued(signing, root, rule)
-    elliptic_key(signing, _CURVE)
     check_valid((signing,), at, Rule.DCAP_VALIDITY)
     require(not root_list.revokes(signing), Rule.DCAP_CA_REVOKED, "the TCB signing certificate is revoked")
     return signing
