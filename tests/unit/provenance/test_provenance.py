@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from prov.model import ProvDocument
 from tallystick.protocol import canonical, events
 from tallystick.protocol.errors import NotFound, VerificationFailed
+from tallystick.protocol.task import proposal_of
 from tallystick.provenance import Edge, Graph, Kind, Node, Strength, build, prov_json, query, svg, table
 from unit.protocol.world import CHAIN, PARTIES, START, World, make
 from unit.provenance.conftest import graph_of, history
@@ -54,6 +55,26 @@ def test_a_file_beside_a_result_leads_back_through_it(world: World) -> None:
     graph = build(history(world), chain_id=CHAIN, block=1, block_hash="0x", bundles=[world.bundle()], results=[forged])
     with pytest.raises(NotFound):
         query.by_file(graph, digest)
+
+
+def test_a_prediction_leads_back_to_what_made_its_model(world: World) -> None:
+    """Through the earlier task's statement to the data that trained the model."""
+    later, made = make(), world.statement.task
+    later.spec = replace(later.spec, parameters={**later.spec.parameters, "model": {"task": made}}, salt="0x" + "77" * 32)
+    proposal = proposal_of(later.spec)
+    later.agree(task=canonical.hex32(proposal.id()), spec=canonical.text(later.spec.digest()))
+    own = {"task": proposal.id()}
+    asked = {"spec": proposal.spec, "proposal": proposal.as_tuple()}
+    told = [
+        (kind, {**values, **own, **(asked if kind is events.PROPOSED else {})}) for kind, values in later.events if "task" in values
+    ]
+    later.events = [*world.events, *told]
+    graph = graph_of(later)
+    found = query.by_file(graph, hashlib.sha256(later.results[PARTIES[2]]).hexdigest())
+    assert {node.attributes["task"] for node in found.of(Kind.STATEMENT)} == {made, later.statement.task}
+    assert any(edge.relation == "made the model of" for edge in found.edges)
+    plain = graph_of(world)
+    assert not any(edge.relation == "made the model of" for edge in plain.edges)
 
 
 def test_file_is_unknown_without_its_bundle(world: World) -> None:

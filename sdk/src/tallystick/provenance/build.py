@@ -193,6 +193,7 @@ class _Builder(EnforcementDraft):
         if task in self.nodes and self.nodes[task].attributes["spec"] != canonical.hex32(spec.digest()):
             raise VerificationFailed("the bundle's spec is not the one proposed on chain", rule=2)
         self.mark(task, workload=spec.workload, purpose=spec.purpose)
+        self._name_model(spec, f"{Kind.ATTEMPT}:{stated.task}#{stated.attempt}")
         proved = self.nodes[name]
         for output in stated.outputs:
             digest = output.sha256
@@ -218,6 +219,13 @@ class _Builder(EnforcementDraft):
             node = Node(f"{Kind.FILE}:{digest}", Kind.FILE, file, result.block, result.at, attributes)
             self.nodes.setdefault(node.id, node)
             self.edges.append(Edge(result.id, node.id, "names", Strength.DOCUMENT, result.block))
+
+    def _name_model(self, spec: TaskSpec, attempt: str) -> None:
+        """An attempt that used a model leads back to the statement of the task that made it."""
+        model = spec.parameters.get("model")
+        made = model.get("task") if isinstance(model, Mapping) else None
+        for node in [each for each in self.nodes.values() if each.kind is Kind.STATEMENT and each.attributes["task"] == made]:
+            self.edges.append(Edge(node.id, attempt, "made the model of", Strength.DOCUMENT, node.block))
 
     def _name_grants(self, bundle: Bundle) -> None:
         by_root = {node.attributes["terms"]: node.id for node in self.nodes.values() if node.kind is Kind.GRANT}
