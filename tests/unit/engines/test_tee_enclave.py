@@ -187,6 +187,37 @@ def test_a_state_is_sealed_to_platform_and_enclave_and_named_in_the_evidence(aut
         assert failed.value.reason == "InvalidTag"
 
 
+JOIN = b"""
+import csv, io, json
+
+def run(inputs):
+    tables = [dict(csv.reader(io.StringIO(item.decode()))) for item in inputs]
+    common = set.intersection(*map(set, tables))
+    return json.dumps({"customers": len(common), "owed": sum(int(table[key]) for table in tables for key in common)}).encode()
+"""
+
+
+def test_four_banks_join_and_sum_and_only_two_of_them_read(authority: ProvisioningAuthority, quoting: QuotingProcess) -> None:
+    asked, banks = of(JOIN), [Receiver() for _ in range(4)]
+    readers = [banks[0].public, banks[3].public]
+    tables = [f"a,{n}\nb,{10 * n}\n{'c,5' if n < 4 else 'd,7'}\n".encode() for n in range(1, 5)]
+    with Enclave(asked, quoting) as started:
+        inputs = []
+        for place, table in enumerate(tables):
+            nonce = bytes([place]) * 32
+            key = runs.key_digest(started.public_key) + nonce
+            assert checked(started.attest(nonce), authority, asked, key, started.in_force).simulated
+            inputs.append(runs.seal(started.public_key, table, runs.input_context(JOIN, readers, place)))
+        run = started.run(inputs, readers, NONCE)
+    checked(run.quote, authority, asked, runs.run_digest(JOIN, readers, inputs, run.outputs) + NONCE, started.in_force)
+    for bank, sealed in zip((banks[0], banks[3]), run.outputs, strict=True):
+        assert bank.open(sealed, asked, readers, inputs) == b'{"customers": 2, "owed": 110}'
+    for bank in banks[1:3]:
+        for sealed in run.outputs:
+            with pytest.raises(InvalidTag):
+                bank.open(sealed, asked, readers, inputs)
+
+
 ESCAPES = {
     "a file to read": ("open('/etc/hostname')", {"PermissionError"}),
     "a file to write": ("open('/tmp/escaped', 'w')", {"PermissionError"}),
