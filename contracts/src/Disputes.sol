@@ -64,6 +64,7 @@ contract Disputes is IDisputes, EIP712 {
         if (closes == 0) revert TaskNotEnded(task);
         if (block.timestamp > closes) revert TooLate(task, closes);
         if (agreement.bond != 0 && posted >> challenger & 1 == 0) revert BondMissing(msg.sender);
+        if (!_bound(task, place, posted)) revert NotBound(accused);
         uint40 ruleBy = uint40(block.timestamp) + agreement.rulingSeconds;
         dispute = disputeId(task, msg.sender, accused);
         _raise(task, dispute, challenger, place, ruleBy);
@@ -289,6 +290,15 @@ contract Disputes is IDisputes, EIP712 {
                 keccak256(""), keccak256("")
             )
         );
+    }
+
+    /// @dev A statement can be challenged when there is one. A party, when it accepted the task or staked a bond for it: being named
+    /// in somebody's proposal binds nobody to that requester's arbiters.
+    function _bound(bytes32 id, uint8 place, uint24 posted) private view returns (bool) {
+        ITaskLedger.Task memory task = tasks.taskAt(id);
+        if (place == NO_ONE) return task.state == ITaskLedger.State.Proved;
+        bool begun = task.startedAt != 0 || task.attempt > 1; // then all had accepted
+        return begun || (task.accepted | posted) >> place & 1 == 1;
     }
 
     /// @dev Breaches are proved until the time for disputes is over.

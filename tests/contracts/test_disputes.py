@@ -235,6 +235,9 @@ def wrong_openings(true: Opening) -> dict[str, Opening]:
         "a path that is too short": replace(true, path=true.path[:-1]),
         "another commitment": replace(true, rows=secrets.token_bytes(32)),
         "no rows": replace(true, size=0, index=0),
+        "a path that goes on above the root": replace(
+            true, path=(*true.path, bytes(32)), rows=merkle.node_hash(bytes(32), true.rows)
+        ),
     }
 
 
@@ -481,6 +484,32 @@ def test_only_participants_with_a_bond_challenge_parties_in_time_and_once(bargai
     bargain.world.travel(WINDOW + 10)
     with refused("TooLate"):
         bargain.challenge(bargain.parties[0], bargain.parties[1].address)
+
+
+def test_who_was_only_named_by_a_requester_cannot_be_challenged(bargain: Bargain) -> None:
+    """Or else a requester with arbiters of its own choice could have anybody found at fault."""
+    made_up = Bargain.without(Case(bargain.world, bargain.case.grants, replace(bargain.proposal, accept_by=bargain.world.now - 1)))
+    with refused("NotBound"):  # a proposal that exists nowhere but in the caller's hands
+        made_up.challenge(bargain.world.requester, bargain.parties[0].address)
+    one, two, three = (actor.address for actor in bargain.parties)
+    bargain.ready(bargain.world.requester, bargain.parties[1])
+    bargain.world.accept(bargain.proposal, bargain.case.grants, indices=[2])
+    bargain.world.requester.send("TaskLedger", "cancel", bargain.proposal.as_tuple())
+    for accused in (one, STATEMENT):
+        with refused("NotBound"):
+            bargain.challenge(bargain.world.requester, accused)
+    for accused in (two, three):  # one staked, one accepted
+        bargain.challenge(bargain.world.requester, accused)
+
+
+def test_all_are_bound_once_an_attempt_began(bargain: Bargain) -> None:
+    bargain.ready(bargain.parties[0])
+    for attempt in (1, 2):
+        bargain.world.accept(bargain.proposal, bargain.case.grants, attempt=attempt)
+        bargain.parties[0].send("TaskLedger", "fail", bargain.proposal.as_tuple(), attempt, COIN, 1, bytes(32))
+    bargain.challenge(bargain.parties[0], bargain.parties[2].address)
+    with refused("NotBound"):
+        bargain.challenge(bargain.parties[0], STATEMENT)
 
 
 def test_a_dispute_is_judged_under_its_own_task(bargain: Bargain) -> None:

@@ -104,6 +104,7 @@ REMEDIES: Mapping[str, str] = {
     "WrongStage": "look at the settlement's stage first (`tally settlement show`)",
     "WrongValue": "pay exactly the fee or the bond, with a token that takes nothing for itself",
     "AlreadyAtFault": "nothing is to be done: this account was found at fault",
+    "NotBound": "challenge who accepted the task or staked a bond for it, or the statement of a task that was proved",
     "BondMissing": "only who staked its bond in time may challenge",
     "DisputeExists": "this account is challenged by you already: wait for the outcome",
     "DisputeIsDecided": "nothing is to be done: what was decided stays decided",

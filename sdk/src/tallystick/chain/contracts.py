@@ -586,7 +586,8 @@ class Disputes:
         self, proposal: Struct | tuple[Any, ...], agreement: Struct | tuple[Any, ...], accused: str, reason: int, evidence: bytes
     ) -> Receipt:
         """Challenges a party, or with `accused` zero the statement itself. A party or the requester, within the agreement's
-        time; where a bond is asked, only who staked it. Once for each challenger and accused."""
+        time; where a bond is asked, only who staked it. Once for each challenger and accused. A party is challenged only when
+        it accepted the task or staked a bond for it, and a statement only when there is one."""
         return self._chain.send("Disputes", "challenge", _plain(proposal), _plain(agreement), accused, reason, evidence)
 
     def conclude(self, proposal: Struct | tuple[Any, ...], agreement: Struct | tuple[Any, ...], dispute: bytes) -> Receipt:
