@@ -138,6 +138,7 @@ def test_a_long_history_and_a_table_made_anew_are_sent_whole(parties, offer, mon
 
 def test_runs_that_begin_together_make_one_table(tmp_path):
     reads = []
+    (tmp_path / "fresh-abc").mkdir()  # left by a run that was killed
 
     def rows():
         reads.append(1)
@@ -148,6 +149,7 @@ def test_runs_that_begin_together_make_one_table(tmp_path):
     assert len(reads) == 1
     assert len({each.table.public.digest for each in offers}) == 1
     assert (tmp_path / "current").stat().st_mode & 0o777 == 0o700
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["current", "lock"]
 
 
 def violation(outcome, step, rule):

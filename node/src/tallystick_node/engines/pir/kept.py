@@ -25,7 +25,7 @@ from tallystick_node.engines.pir.table import Table, build, renew
 
 Rows = tuple[Sequence[bytes], Sequence[bytes]]  # keys and values
 
-_CURRENT = "current"
+_CURRENT, _FRESH = "current", "fresh-"
 _PUBLIC = ("hint", "digests", "stash")
 _TABLE = ("names", "prints", "places", "matrix")
 
@@ -122,7 +122,9 @@ def _read(folder: Path, names: Sequence[str]) -> tuple[dict[str, NDArray[Any]], 
 
 
 def _write(folder: Path, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], patches: Sequence[bytes] = ()) -> None:
-    fresh = Path(tempfile.mkdtemp(dir=folder))  # of mode 0700
+    for left in folder.glob(f"{_FRESH}*"):  # by a run that was ended as it wrote
+        shutil.rmtree(left)
+    fresh = Path(tempfile.mkdtemp(prefix=_FRESH, dir=folder))  # of mode 0700
     for name, array in arrays.items():
         np.save(fresh / f"{name}.npy", array)
     for number, patch in enumerate(patches):
