@@ -18,7 +18,7 @@ from tallystick_node.engines.mpc.plan.roles import Cast, Part
 from unit.engines.conftest import run_parties
 
 OFFER = OFFERS["replicated"]
-COMPUTING = {"inside": ("a", "b", "c"), "outside": ("p", "q", "r"), "mixed": ("c", "p", "a")}
+COMPUTING = {"inside": ("a", "b", "c"), "outside": ("p", "q", "r"), "mixed": ("c", "p", "a"), "two": ("a", "b")}
 EXACT = {
     "sum": lambda x, y, k, b: (x + y).sum(),
     "product": lambda x, y, k, b: x * y,
@@ -162,3 +162,30 @@ def test_a_protocol_that_checks_in_batches_is_estimated(name) -> None:
     assert sum(sent) / 2 < foretold.bytes_all < 2 * sum(sent)
     assert rounds / 2 < foretold.rounds < 2 * rounds
     assert foretold.bytes_all > 2 * explain(plan, OFFER, cast).bytes_all
+
+
+TWO = OFFERS["two-party"]
+
+
+@pytest.mark.parametrize("name", ["sum", "product", "comparison", "sigmoid", "matrix product"])
+@pytest.mark.parametrize(("rows", "off"), [(123, 0.1), (2001, 0.35)])
+def test_what_is_made_in_advance_is_counted_once(name, rows, off) -> None:
+    plan, data, cast = setting(EXACT[name], rows, "two")
+    foretold = explain(plan, TWO, cast)
+    sent, rounds = measured(plan, data, cast, TWO)
+    assert foretold.bytes_all == pytest.approx(sum(sent), rel=off)
+    assert foretold.rounds == pytest.approx(rounds, rel=0.35)
+
+
+def test_a_second_operation_of_a_kind_costs_no_second_set_up() -> None:
+    one, two = (setting(function, 50, "two") for function in (lambda x, y, k, b: x * y, lambda x, y, k, b: x * y * x))
+    once, twice = (explain(plan, TWO, cast) for plan, _, cast in (one, two))
+    assert twice.bytes_all - once.bytes_all < 20_000 < 1_500_000 < once.bytes_all
+
+
+def test_matrices_of_several_tiles() -> None:
+    def program(x, y, k, b):
+        return x.reshape(3, -1) @ y.reshape(-1, 3)
+
+    plan, data, cast = setting(program, 3 * 300, "two")
+    assert explain(plan, TWO, cast).bytes_all == pytest.approx(sum(measured(plan, data, cast, TWO)[0]), rel=0.15)

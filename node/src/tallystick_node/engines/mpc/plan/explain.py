@@ -3,7 +3,8 @@
 Bytes and rounds follow from the protocol's prices, those of its dealer among them. They are exact for everything but operations
 that sort, which cost what their secret permutation makes them: there they are the average of some rehearsals. Rounds are exact
 while arrays are short enough to be sent before anything is awaited (16 MiB); additive sharing takes longer ones in chunks. A
-protocol that checks in batches what it did is estimated, for few elements to a factor of two. Seconds are an estimate for parties
+protocol that checks in batches what it did is estimated, for few elements to a factor of two; so is one that makes randomness in
+advance, mostly to a fifth, but sorting to a factor of two. Seconds are an estimate for parties
 in one data centre. Memory is one computing party's, whose values lie in files beyond half of its bound
 (:mod:`tallystick_node.engines.store`); a step that needs more than the other half at once is refused before the run.
 """
@@ -28,6 +29,7 @@ from tallystick_node.engines.mpc.plan.operation import Value, broadcast_shape
 from tallystick_node.engines.mpc.plan.predict import Ledger, Predictor, zeros
 from tallystick_node.engines.mpc.plan.rehearse import CLOSING, OPENING
 from tallystick_node.engines.mpc.plan.roles import Cast, Offer
+from tallystick_node.engines.mpc.plan.stage import Stage, staged
 from tallystick_node.engines.store import MEMORY
 
 SECONDS_ROUND = 5e-4
@@ -75,8 +77,9 @@ class Explanation:
 
 def explain(plan: Plan, offer: Offer, cast: Cast) -> Explanation:
     """Predict a run of the plan by these parties."""
-    found = _Rehearsal(plan, offer, cast)
-    found.run()
+    with staged(offer, len(cast.computing)) as stage:
+        found = _Rehearsal(plan, offer, cast, stage)
+        found.run()
     ledger, needed = found.ledger, memory(plan)
     sent = [*ledger.bytes_sent, *found.outside.values()]
     return Explanation(
@@ -169,8 +172,8 @@ def _working(step: Step, operands: Sequence[Type], made: int) -> tuple[int, int]
 class _Rehearsal:
     """Every different step once, on zeros, counting; what passes to and from outside parties besides."""
 
-    def __init__(self, plan: Plan, offer: Offer, cast: Cast) -> None:
-        self._plan, self._offer, self._cast = plan, offer, cast
+    def __init__(self, plan: Plan, offer: Offer, cast: Cast, stage: Stage | None) -> None:
+        self._plan, self._offer, self._cast, self._stage = plan, offer, cast, stage
         self._known: dict[Any, Ledger] = {}
         self.ledger = Ledger(offer.members(len(cast.computing)))
         self.parts = held_parts(offer, len(cast.computing))
@@ -183,7 +186,10 @@ class _Rehearsal:
         shown: dict[int, list[Reveal]] = {}
         for reveal in plan.reveals:
             shown.setdefault(reveal.value, []).append(reveal)
-        self.ledger.append(self._rehearsed(lambda predictor: predictor.pay(OPENING, 1)))
+        if self._stage is None:
+            self.ledger.append(self._rehearsed(lambda predictor: predictor.pay(OPENING, 1)))
+        else:
+            self.ledger.note(*self._stage.opening)
         for value, given in enumerate(plan.inputs):
             self._add("input", self._rehearsed(partial(self._input, given)))
             if given.owner not in self._cast.computing:
@@ -198,6 +204,9 @@ class _Rehearsal:
             after = plan.first_values[number + 1] if number + 1 < len(plan.steps) else len(plan.types)
             for value in range(first, after):
                 self._show(value, shown)
+        if self._stage is not None:
+            for stock in self._stage.stocks:
+                self.ledger.note(*stock)
         if self._offer.deal is not None:  # the others have nobody to take leave of
             self.ledger.append(self._rehearsed(lambda predictor: predictor.pay(CLOSING, 1)))
 
@@ -220,7 +229,7 @@ class _Rehearsal:
         return self._known[key]
 
     def _rehearsed(self, work: Callable[[Predictor], Any]) -> Ledger:
-        predictor = Predictor(self._offer, len(self._cast.computing))
+        predictor = Predictor(self._offer, len(self._cast.computing), self._stage)
         work(predictor)
         return predictor.ledger
 

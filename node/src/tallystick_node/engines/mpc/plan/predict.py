@@ -16,6 +16,7 @@ from tallystick_node.engines.channel import local_sessions
 from tallystick_node.engines.mpc.clear import Clear
 from tallystick_node.engines.mpc.plan.rehearse import matrix_price, price
 from tallystick_node.engines.mpc.plan.roles import Offer
+from tallystick_node.engines.mpc.plan.stage import Stage
 from tallystick_node.engines.mpc.protocol import Binary, Shares, Words
 from tallystick_node.engines.mpc.ring import Ring
 
@@ -61,9 +62,11 @@ class Predictor(Clear):
 
     name: ClassVar[str] = "predictor"
 
-    def __init__(self, offer: Offer, parties: int) -> None:
+    def __init__(self, offer: Offer, parties: int, stage: Stage | None = None) -> None:
+        """``stage`` is that of the whole rehearsal, where ``offer`` has batches."""
         super().__init__(local_sessions(1)[0])
         self._offer = offer
+        self._stage = stage
         self._count = parties
         self._others = offer.members(parties) - parties  # a dealer, which parties outside have nothing to do with
         self.ledger = Ledger(offer.members(parties))
@@ -73,7 +76,11 @@ class Predictor(Clear):
     def pay(self, primitive: str, count: int, width: int = 64, seats: Sequence[int] | None = None) -> None:
         """Add the price of a primitive on ``count`` elements."""
         if count:
-            due = price(self._offer, self._count, primitive, width, None if seats is None else tuple(seats))
+            places = None if seats is None else tuple(seats)
+            if self._stage is None:
+                due = price(self._offer, self._count, primitive, width, places)
+            else:
+                due = self._stage.price(primitive, width, places, count)
             self.ledger.note(due.bytes_sent(count), due.pattern)
 
     def hear_outside(self) -> None:
@@ -128,7 +135,9 @@ class Predictor(Clear):
 
     def _matmul(self, primitive: str, left: Shares, right: Shares) -> Shares:
         shape = (left.shape[0], right.shape[1])
-        if self._offer.deal is None or not left.size or not right.size:
+        if self._stage is not None and left.size and right.size:
+            self.ledger.note(*self._stage.matrix(primitive, left.shape[0], left.shape[1], shape[1]))
+        elif self._offer.deal is None or not left.size or not right.size:
             self.pay(primitive, shape[0] * shape[1])
         else:
             due = matrix_price(self._offer, self._count, primitive)

@@ -27,13 +27,16 @@ from tallystick_node.engines.mpc.ring import Ring
 @dataclass(frozen=True)
 class Offer:
     """A protocol that plans run on: ``open`` joins it over a session of the computing parties only. With a dealer, that is the last
-    party of the session, and does ``deal``."""
+    party of the session, and does ``deal``. A protocol that makes randomness in advance makes that of ``batch`` products at a time,
+    and cuts products of matrices into tiles of ``tile`` rows, inner length and columns."""
 
     kind: type[Protocol]
     open: Callable[[Session], Protocol]
     fewest: int
     most: int
     deal: Callable[[Session], None] | None = None
+    batch: int = 0
+    tile: int = 0
 
     def members(self, computing: int) -> int:
         """How many parties the protocol's session has, its dealer among them."""

@@ -29,7 +29,7 @@ from tallystick_node.engines.mpc.prss import SEED, Stream, blocks
 from tallystick_node.engines.mpc.ring import Ring
 
 _GROUP = 4  # rows of 8192 triples at a time
-_TILE = 256  # rows, inner length and columns of matrices at a time
+TILE = 256  # rows, inner length and columns of matrices at a time
 
 
 class Products:
@@ -83,9 +83,9 @@ class Products:
         a, b = self._draw.elements((rows, inner)), self._draw.elements((inner, columns))
         c = np.zeros((rows, columns), np.uint64)
         add_product(c, a, b)
-        for i in blocks(rows, _TILE):
-            for j in blocks(columns, _TILE):
-                for k in blocks(inner, _TILE):
+        for i in blocks(rows, TILE):
+            for j in blocks(columns, TILE):
+                for k in blocks(inner, TILE):
                     c[i, j] += self._cross(a[i, k], b[k, j])
         return Triple(a, b, c)
 
