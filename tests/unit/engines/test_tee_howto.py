@@ -1,0 +1,62 @@
+"""The code of the how-to runs as it stands there."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from tallystick.attestation.documents import read_policy, write_evidence, write_policy, write_references
+from tallystick.attestation.policy import AppraisalPolicy
+from tallystick.attestation.quote import SGX
+from tallystick.attestation.references import ReferenceValues, SgxEnclave
+from tallystick.attestation.simulation.authority import ProvisioningAuthority
+from tallystick.attestation.verifier import Evidence
+from tallystick_node.engines.tee.enclave import EnclaveRefused
+
+PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "attest.md").read_text()
+APPRAISE, RUN = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+NOW = int(time.time())
+WINDOW = (NOW - 1_000, NOW + 100_000)
+
+
+def test_the_code_of_the_page_runs_an_enclave_and_appraises_it() -> None:
+    authority, receiver = ProvisioningAuthority(WINDOW), X25519PrivateKey.generate()
+    space: dict[str, Any] = {
+        "exported": authority.export(b"password"),
+        "password": b"password",
+        "publisher": bytes(32),
+        "nonce_of_the_owner": b"\x01" * 32,
+        "nonce": b"\x02" * 32,
+        "receiver": receiver,
+        "receiver_public": receiver.public_key().public_bytes_raw(),
+    }
+    try:
+        exec(RUN, space)
+    except EnclaveRefused as refused:
+        if "not in force on this host" not in str(refused):
+            raise
+        pytest.skip(str(refused))
+    assert space["output"] == b"42"
+    manifest, enclave, runs = space["manifest"], space["enclave"], space["runs"]
+    reference = SgxEnclave(manifest.measurement, 0, manifest.configuration(enclave.in_force))
+    space |= {
+        "evidence": write_evidence(Evidence(space["quote"], authority.collateral(SGX, WINDOW))),
+        "references": write_references(ReferenceValues((reference,))),
+        "policy": write_policy(AppraisalPolicy("dev", simulations=frozenset({authority.fingerprint}))),
+        "expected_report_data": runs.key_digest(enclave.public_key) + b"\x01" * 32,
+        "at": NOW,
+    }
+    exec(APPRAISE, space)
+    assert space["verdict"].startswith("sgx: attested, simulated, contraindicated, good until ")
+    strict = space | {"policy": write_policy(AppraisalPolicy("strict"))}
+    exec(APPRAISE, strict)
+    assert strict["verdict"] == "refused by rule 204, dcap.root"
+
+
+def test_the_policies_of_the_page_are_well_formed() -> None:
+    names = [read_policy(text.encode()).name for text in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
+    assert names == ["milan", "intel"]
