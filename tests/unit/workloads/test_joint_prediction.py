@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick_node.engines.fl.explanation.trees import Column, explain
+from tallystick_node.engines.fl.vertical.coefficients import Coefficients
 from tallystick_node.engines.fl.vertical.parts import Branch
 from tallystick_node.workloads.base import EARLIER, SPEC
 from tallystick_node.workloads.boosting import Boosting
 from tallystick_node.workloads.joint_prediction import JointPrediction
 from tallystick_node.workloads.keys import KeyRules, distinct
-from tallystick_node.workloads.model_kinds import KINDS
+from tallystick_node.workloads.model_kinds import KINDS, LINEAR
 from tallystick_node.workloads.split_training import SplitTraining
 from tallystick_node.workloads.vertical_regression import VerticalRegression
 from unit.workloads.conftest import ACCOUNTS, frame_table, join_of, make_spec
-from unit.workloads.test_vertical_models import BANK, OUTCOME, OWN, PERSON, common, encoded, network, regression
+from unit.workloads.test_vertical_models import BANK, OUTCOME, OWN, PERSON, common, encoded, feature, network, regression
 
 TASK = "0x" + "22" * 32
 TREES = {"trees": 3, "depth": 3, "bins": 8, "rate": "0.3", "penalty": "1", "child_weight": "0", "key_bits": 2048}
@@ -176,6 +177,35 @@ def encoded_as(everyone, frame, names):
     table = encoded(whole, names)
     places = whole.index.get_indexer(frame.index)
     return table[places]
+
+
+def test_three_owners_of_whom_one_has_the_label_alone(run_workload, tmp_path, people) -> None:
+    """In one order; the parts are written by hand. Owner 0 has the label and no columns, and is told nothing."""
+    own, target = {1: ["age_in_years"], 2: ["duration_in_month", "credit_amount"]}, {**OUTCOME, "party": ACCOUNTS[0]}
+    features = [feature(ACCOUNTS[number], name, people) for number, names in own.items() for name in names]
+    trained = {**regression(people), "features": features, "target": target, "split": join_of((0, 1, 2), "order")}
+    columns = {0: ["id"], **{number: ["id", *names] for number, names in own.items()}}
+    earlier = make_spec("vertical-regression", trained, {**columns, 0: ["id", "outcome"]}, [0, 1, 2])
+    weights = {0: (), 1: (-0.5,), 2: (0.75, 0.25)}
+    for number, values in weights.items():
+        folder = tmp_path / str(number) / EARLIER / TASK
+        folder.mkdir(parents=True)
+        part = Coefficients("logistic", 3, number, tuple(own.get(number, ())), values, 0.125 if number == 0 else None)
+        (folder / LINEAR.file).write_bytes(part.to_json())
+        (folder / SPEC).write_bytes(earlier.to_bytes())
+    said = asked("vertical-regression", trained, split=join_of((0, 1, 2), "order"), told=[ACCOUNTS[3]], explain=True)
+    spec, some = spec_of(said, (1, 3), columns), people.iloc[:60]
+    ran = run_workload(JointPrediction(), spec, {number: frame_table(some, names) for number, names in columns.items()})
+    assert not any(isinstance(each, Exception) for each in ran.outcomes.values()), ran.outcomes
+    shares = {number: encoded(some, names) @ np.array(weights[number]) for number, names in own.items()}
+    scores = 0.125 + shares[1] + shares[2]
+    told, helper = ran.outcomes[3].result, ran.outcomes[1].result
+    np.testing.assert_allclose(np.array(told["predictions"], float), scores, atol=5e-3)  # columns are rounded to 2^-11
+    values = [np.array(each["values"], float) for each in told["explanation"]["owners"]]
+    assert not values[0].any()
+    np.testing.assert_allclose(values[2], shares[2] - shares[2].mean(), atol=1e-9)
+    np.testing.assert_allclose(np.array(helper["columns"][0]["values"], float), values[1], atol=1e-9)
+    assert helper["predictions"] is None and ran.outcomes[0].result is None and ran.outcomes[2].result is None
 
 
 def test_a_network_gives_classes(run_workload, model, people) -> None:

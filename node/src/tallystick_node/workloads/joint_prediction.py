@@ -96,7 +96,7 @@ class JointPrediction(Workload):
         return Cost(
             bytes_sent=matched * (parameters.kind.row_bytes * (owners - 1) + 8 * numbers + 50) + 1000,
             rounds=30,
-            seconds=1.5 + matched * (1e-5 + parameters.explain * 1e-3),
+            seconds=1.5 + matched * (1e-5 + parameters.explain * 3e-4),
             memory_bytes=200_000_000 + 8 * matched * (width + 8) + parameters.explain * 500 * matched,
         )
 
