@@ -24,6 +24,7 @@ from benchmarks import (
     paillier,
     pir,
     psi_nodes,
+    psi_sum,
     transport,
 )
 
@@ -46,6 +47,8 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "psi-1m": psi_nodes.run_million,
     "psi-65k": psi_nodes.run_small,
     "psi-ecdh": psi_nodes.run_ecdh,
+    "psi-sum": psi_sum.run_sum,
+    "psi-unbalanced": psi_sum.run_prepared,
     "statistics": joint_statistics.run,
     "transport": transport.run,
 }
