@@ -58,27 +58,21 @@ from tallystick_node.engines.mpc.malicious.convert import Conversions
 from tallystick_node.engines.mpc.malicious.matrices import Matrices
 from tallystick_node.engines.mpc.malicious.products import Products
 from tallystick_node.engines.mpc.malicious.shuffles import Shuffles
-from tallystick_node.engines.mpc.protocol import Binary, Protocol, Shares, Words, concatenate, word_type
-from tallystick_node.engines.mpc.replicated import Replicated
-from tallystick_node.engines.mpc.replicated.seat import Seat
+from tallystick_node.engines.mpc.protocol import Binary, Shares, Words, concatenate
+from tallystick_node.engines.mpc.replicated.sharing import PARTIES, Sharing, pair, require_matrices, require_shape
 from tallystick_node.engines.mpc.ring import Ring
 from tallystick_node.engines.security import SecurityStatement
 
-PARTIES = 3
-
 _PIECE = 1 << 18  # elements whose sigmoids share their rounds
 
-Pair = tuple[Ring, Ring]
 
-
-class MaliciousReplicated(Protocol):
+class MaliciousReplicated(Sharing):
     """One party's side of the protocol. All three call the same methods in the same order with the same public arguments."""
 
     name: ClassVar[str] = "replicated-malicious"
 
     def __init__(self, session: Session) -> None:
-        self.session = session
-        self._seat = Seat(session)
+        super().__init__(session)
         self._agreement = Agreement(self._seat)
         self._products = Products(self._seat, self._agreement)
         self._matrices = Matrices(self._seat, self._agreement)
@@ -159,17 +153,6 @@ class MaliciousReplicated(Protocol):
         self._agreement.same(due=rest)
         return Shares((seat.prss.own.elements(shape), rest))
 
-    def public(self, values: Ring) -> Shares:
-        """Public values as shares: part 0 holds them."""
-        nothing = np.zeros_like(values)
-        return Shares((values if self.index == 0 else nothing, values if self.index == 2 else nothing))
-
-    def public_binary(self, values: Words, width: int) -> Binary:
-        """Public words as shares: part 0 holds them."""
-        words = values.astype(word_type(width))
-        nothing = np.zeros_like(words)
-        return Binary((words if self.index == 0 else nothing, words if self.index == 2 else nothing), width)
-
     def reveal(self, secret: Shares, to: Sequence[int] | None = None) -> Ring | None:
         """The values at the parties of ``to`` (None: all), None elsewhere, after all checks. One round, 8 bytes an element for
         each of them and 32 bytes: the hash of the missing part from its other holder. Raises ProtocolViolation where they
@@ -194,11 +177,6 @@ class MaliciousReplicated(Protocol):
 
     # -- parties that only bring secrets or only take results
 
-    @classmethod
-    def split(cls, values: Ring, parties: int) -> list[tuple[Ring, ...]]:
-        """For party i the parts i and i + 1: two uniform parts from a seed of the operating system, and what is missing."""
-        return Replicated.split(values, parties)
-
     def accept(self, parts: tuple[Ring, ...]) -> Shares:
         """Secrets from the two parts that an outside owner sent. One round, 32 bytes from each party: the hash of its first part,
         which the party before was sent too. Raises ProtocolViolation where they differ (the owner or the party after deviates), and
@@ -217,37 +195,29 @@ class MaliciousReplicated(Protocol):
         nothing = np.zeros(secret.shape, np.uint64)
         fresh = self.share(0, nothing.shape, nothing if self.index == 0 else None)
         self._seat.enter("disclose")
-        self._agreement.zero(*_pair(fresh))
+        self._agreement.zero(*pair(fresh))
         self._agreement.confirm()
         self._agreement.unanimous()
         return (secret + fresh).parts
-
-    @classmethod
-    def combine(cls, parts: Sequence[tuple[Ring, ...]]) -> Ring:
-        """The values from what the three parties disclosed, in order. Raises ProtocolViolation where copies of a part differ: it
-        names one of the two parties that hold it."""
-        return Replicated.combine(parts)
 
     # -- arithmetic
 
     def multiply(self, left: Shares, right: Shares) -> Shares:
         """Element by element, of one shape."""
-        if left.shape != right.shape:
-            raise ValueError(f"the shapes {left.shape} and {right.shape} differ")
+        require_shape(left, right)
         self._seat.enter("multiply")
-        return self._done(self._products.multiply(_pair(left), _pair(right)))
+        return self._done(self._products.multiply(pair(left), pair(right)))
 
     def matmul(self, left: Shares, right: Shares) -> Shares:
         """The matrix product of (m, k) and (k, n)."""
-        if len(left.shape) != 2 or len(right.shape) != 2 or left.shape[1] != right.shape[0]:
-            raise ValueError(f"matrices of shapes {left.shape} and {right.shape} have no product")
+        require_matrices(left, right)
         self._seat.enter("matmul")
-        return self._done(self._matrices.multiply(_pair(left), _pair(right)))
+        return self._done(self._matrices.multiply(pair(left), pair(right)))
 
     def truncate(self, secret: Shares, bits: int) -> Shares:
         """Secrets below 2^62 in magnitude, shifted right by 1 to 31 bits; the error is -1, 0 or 1."""
         self._seat.enter("truncate")
-        return self._done(self._conversions.truncate(_pair(secret), bits))
+        return self._done(self._conversions.truncate(pair(secret), bits))
 
     # -- Boolean
 
@@ -265,14 +235,14 @@ class MaliciousReplicated(Protocol):
     def negative(self, secret: Shares) -> Binary:
         """The top bit of each secret, exact for every ring element."""
         self._seat.enter("negative")
-        made = Binary(self._conversions.negative(_pair(secret)))
+        made = Binary(self._conversions.negative(pair(secret)))
         self._relieve()
         return made
 
     def decompose(self, secret: Shares) -> Binary:
         """The 64 bits of each secret, as words."""
         self._seat.enter("decompose")
-        made = Binary(self._conversions.decompose(_pair(secret)), 64)
+        made = Binary(self._conversions.decompose(pair(secret)), 64)
         self._relieve()
         return made
 
@@ -301,7 +271,7 @@ class MaliciousReplicated(Protocol):
         for start in range(0, max(1, secret.size), _PIECE):
             piece = flat[start : start + _PIECE]
             self._seat.enter("interval")
-            bits = [Binary(pair) for pair in self._conversions.interval(_pair(piece), fraction + EDGE.bit_length() - 1)]
+            bits = [Binary(found) for found in self._conversions.interval(pair(piece), fraction + EDGE.bit_length() - 1)]
             self._relieve()
             pieces.append(pieced(self, piece, bits[0], bits[1], bits[2], fraction))
         return concatenate(pieces).reshape(*secret.shape)
@@ -313,19 +283,8 @@ class MaliciousReplicated(Protocol):
         if not rows or any(not each.shape or each.shape[0] != rows[0].shape[0] for each in rows):
             raise ValueError("arrays of one first dimension are shuffled together")
         self._seat.enter("shuffle")
-        return [Shares(pair) for pair in self._shuffles.shuffle([_pair(each) for each in rows])]
+        return [Shares(moved) for moved in self._shuffles.shuffle([pair(each) for each in rows])]
 
-    # -- randomness
-
-    def random(self, shape: tuple[int, ...]) -> Shares:
-        """Uniform ring elements that no party knows, without a message."""
-        return Shares((self._seat.prss.own.elements(shape), self._seat.prss.after.elements(shape)))
-
-    def _done(self, pair: Pair) -> Shares:
+    def _done(self, parts: tuple[Ring, Ring]) -> Shares:
         self._relieve()
-        return Shares(pair)
-
-
-def _pair(secret: Shares) -> Pair:
-    first, second = secret.parts
-    return first, second
+        return Shares(parts)

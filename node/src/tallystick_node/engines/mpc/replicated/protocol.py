@@ -12,31 +12,23 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
-from tallystick_node.engines.channel import ProtocolViolation, Session
-from tallystick_node.engines.mpc.protocol import Binary, Protocol, Shares, Words, word_type
-from tallystick_node.engines.mpc.prss import SEED, Stream
+from tallystick_node.engines.channel import ProtocolViolation
+from tallystick_node.engines.mpc.protocol import Binary, Shares, Words
 from tallystick_node.engines.mpc.replicated import arithmetic, boolean, compare, convert, permute, sigmoid
-from tallystick_node.engines.mpc.replicated.seat import Seat
+from tallystick_node.engines.mpc.replicated.sharing import PARTIES, Sharing, pair, require_matrices, require_shape
 from tallystick_node.engines.mpc.ring import Ring
 from tallystick_node.engines.security import SecurityStatement
 
-PARTIES = 3
 
-
-class Replicated(Protocol):
+class Replicated(Sharing):
     """One party's side of the protocol. All three call the same methods in the same order with the same public arguments."""
 
     name: ClassVar[str] = "replicated"
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self._seat = Seat(session)
 
     @classmethod
     def security(cls, parties: int) -> SecurityStatement:
@@ -78,17 +70,6 @@ class Replicated(Protocol):
             return Shares((seat.receive(owner, shape), np.zeros(shape, np.uint64)))
         return Shares((np.zeros(shape, np.uint64), seat.prss.after.elements(shape)))
 
-    def public(self, values: Ring) -> Shares:
-        """Public values as shares: part 0 holds them."""
-        nothing = np.zeros_like(values)
-        return Shares((values if self.index == 0 else nothing, values if self.index == 2 else nothing))
-
-    def public_binary(self, values: Words, width: int) -> Binary:
-        """Public words as shares: part 0 holds them."""
-        words = values.astype(word_type(width))
-        nothing = np.zeros_like(words)
-        return Binary((words if self.index == 0 else nothing, words if self.index == 2 else nothing), width)
-
     def reveal(self, secret: Shares, to: Sequence[int] | None = None) -> Ring | None:
         """The values at the parties of ``to`` (None: all), None elsewhere. One round, 8 bytes an element for each of them."""
         third = self._third_part(secret.parts[0], to)
@@ -118,15 +99,6 @@ class Replicated(Protocol):
 
     # -- parties that only bring secrets or only take results
 
-    @classmethod
-    def split(cls, values: Ring, parties: int) -> list[tuple[Ring, ...]]:
-        """For party i the parts i and i + 1: two uniform parts from a seed of the operating system, and what is missing."""
-        cls.security(parties)
-        stream = Stream(secrets.token_bytes(SEED))
-        parts = [stream.elements(values.shape), stream.elements(values.shape)]
-        parts.append(values - parts[0] - parts[1])
-        return [(parts[party], parts[(party + 1) % 3]) for party in range(PARTIES)]
-
     def accept(self, parts: tuple[Ring, ...]) -> Shares:
         """Secrets from the two parts that an outside owner sent. One round, 32 bytes from each party: the hash of its second part,
         which the next party was sent too. Raises ProtocolViolation where they differ (the owner or the party before deviates), and
@@ -148,58 +120,41 @@ class Replicated(Protocol):
         part = secret.parts[0] + self._seat.prss.zero(secret.shape)
         return part, self._seat.reshare(part)
 
-    @classmethod
-    def combine(cls, parts: Sequence[tuple[Ring, ...]]) -> Ring:
-        """The values from what the three parties disclosed, in order. Raises ProtocolViolation where copies of a part differ: it
-        names the second of the two parties that hold it."""
-        if len(parts) != PARTIES:
-            raise ValueError("three parties disclose a secret")
-        shape = parts[0][0].shape if parts[0] else ()
-        for party, pair in enumerate(parts):
-            if len(pair) != 2 or any(part.shape != shape or part.dtype != np.uint64 for part in pair):
-                raise ProtocolViolation(
-                    party, "combine", "two arrays of 64-bit words were due, of the shape that party 0 disclosed"
-                )
-        for party in range(PARTIES):
-            if not np.array_equal(parts[party - 1][1], parts[party][0]):
-                raise ProtocolViolation(party, "combine", f"it and party {(party - 1) % 3} disclosed different copies of a part")
-        return parts[0][0] + parts[1][0] + parts[2][0]
-
     # -- arithmetic
 
     def multiply(self, left: Shares, right: Shares) -> Shares:
         """Element by element, of one shape. One round, 24 bytes an element over all parties."""
-        _require_shape(left, right)
+        require_shape(left, right)
         self._seat.enter("multiply")
-        part = arithmetic.product(self._seat, _pair(left), _pair(right))
+        part = arithmetic.product(self._seat, pair(left), pair(right))
         return Shares((part, self._seat.reshare(part)))
 
     def matmul(self, left: Shares, right: Shares) -> Shares:
         """The matrix product of (m, k) and (k, n). One round, 24 bytes for each element of the result over all parties."""
-        _require_matrices(left, right)
+        require_matrices(left, right)
         self._seat.enter("matmul")
-        part = arithmetic.matrix_product(self._seat, _pair(left), _pair(right))
+        part = arithmetic.matrix_product(self._seat, pair(left), pair(right))
         return Shares((part, self._seat.reshare(part)))
 
     def truncate(self, secret: Shares, bits: int) -> Shares:
         """Secrets below 2^62 in magnitude, shifted right by 1 to 31 bits; the error is 0 or -1. Two rounds, 20 bytes an element
         over all parties."""
         self._seat.enter("truncate")
-        return Shares(arithmetic.truncate_shares(self._seat, _pair(secret), bits))
+        return Shares(arithmetic.truncate_shares(self._seat, pair(secret), bits))
 
     def multiply_fixed(self, left: Shares, right: Shares, fraction: int) -> Shares:
         """Fixed-point product: the exact product, below 2^62, shifted right by ``fraction``; the error is 0 or -1 unit in the last
         place. Three rounds, 36 bytes an element over all parties."""
-        _require_shape(left, right)
+        require_shape(left, right)
         self._seat.enter("multiply_fixed")
-        part = arithmetic.product(self._seat, _pair(left), _pair(right))
+        part = arithmetic.product(self._seat, pair(left), pair(right))
         return Shares(arithmetic.truncate_parts(self._seat, part, fraction))
 
     def matmul_fixed(self, left: Shares, right: Shares, fraction: int) -> Shares:
         """Fixed-point matrix product; one truncation, three rounds, 36 bytes for each element of the result over all parties."""
-        _require_matrices(left, right)
+        require_matrices(left, right)
         self._seat.enter("matmul_fixed")
-        part = arithmetic.matrix_product(self._seat, _pair(left), _pair(right))
+        part = arithmetic.matrix_product(self._seat, pair(left), pair(right))
         return Shares(arithmetic.truncate_parts(self._seat, part, fraction))
 
     # -- Boolean
@@ -215,12 +170,12 @@ class Replicated(Protocol):
     def negative(self, secret: Shares) -> Binary:
         """The top bit of each secret, exact for every ring element. Seven rounds, 50.875 bytes an element over all parties."""
         self._seat.enter("negative")
-        return Binary(compare.negative(self._seat, _pair(secret)))
+        return Binary(compare.negative(self._seat, pair(secret)))
 
     def decompose(self, secret: Shares) -> Binary:
         """The 64 bits of each secret, as words. Eight rounds, 102 bytes an element over all parties."""
         self._seat.enter("decompose")
-        return Binary(convert.decompose(self._seat, _pair(secret)), 64)
+        return Binary(convert.decompose(self._seat, pair(secret)), 64)
 
     def to_arithmetic(self, bits: Binary) -> Shares:
         """Bits (width 1) as the ring elements 0 and 1. Two rounds, 24 bytes an element over all parties."""
@@ -242,7 +197,7 @@ class Replicated(Protocol):
         6e-4 and 2 units in the last place. 13 rounds for every 2^18 elements, 217.75 bytes an
         element over all parties."""
         self._seat.enter("sigmoid")
-        return Shares(sigmoid.sigmoid(self._seat, _pair(secret), fraction))
+        return Shares(sigmoid.sigmoid(self._seat, pair(secret), fraction))
 
     # -- permutations
 
@@ -250,25 +205,4 @@ class Replicated(Protocol):
         """Arrays of one first dimension, permuted along it by one uniform permutation that no party knows. Three rounds, 48 bytes
         an element over all parties."""
         self._seat.enter("shuffle")
-        return [Shares(pair) for pair in permute.shuffle(self._seat, [_pair(each) for each in rows])]
-
-    # -- randomness
-
-    def random(self, shape: tuple[int, ...]) -> Shares:
-        """Uniform ring elements that no party knows, without a message."""
-        return Shares((self._seat.prss.own.elements(shape), self._seat.prss.after.elements(shape)))
-
-
-def _pair(secret: Shares) -> tuple[Ring, Ring]:
-    first, second = secret.parts
-    return first, second
-
-
-def _require_shape(left: Shares, right: Shares) -> None:
-    if left.shape != right.shape:
-        raise ValueError(f"the shapes {left.shape} and {right.shape} differ")
-
-
-def _require_matrices(left: Shares, right: Shares) -> None:
-    if len(left.shape) != 2 or len(right.shape) != 2 or left.shape[1] != right.shape[0]:
-        raise ValueError(f"matrices of shapes {left.shape} and {right.shape} have no product")
+        return [Shares(moved) for moved in permute.shuffle(self._seat, [pair(each) for each in rows])]
