@@ -277,8 +277,20 @@ def test_a_false_projection_names_the_member() -> None:
     for each in (world.coordinator, *world.party.values()):
         opened(each, opening, world.coordinator.whole)
     world.party[2].masked = world.party[2].masked + np.uint32(1)
-    refused(2, "another projection", world.coordinator.prove, {2: world.party[2].vouch()})
     refused(3, "nobody else vouches", world.coordinator.prove, {3: changed(world.party[3].vouch(), 9)})
+    world.party[3]._done = "reveal"
+    proof, _ = world.coordinator.prove({member: each.vouch() for member, each in world.party.items()})
+    refused(2, "another projection than that of the vector of party 2", world.coordinator.accept, pack(proof))
+
+
+def test_an_auditor_that_vouches_for_another_projection_is_named() -> None:
+    world = World()
+    proof = world.proof(world.opening())
+    wrong = world.coordinator.vectors[5] + np.uint32(1)
+    world.party[1].roots[5] = projection.root(world.round.digest + struct.pack("<I", 5), wrong)
+    proof[5] = world.party[1].audit(5, wrong)
+    world.coordinator.audited(1, 5, proof[5])
+    refused(1, "another projection than that of the vector of party 5", world.coordinator.accept, pack(proof))
 
 
 def test_a_member_that_reveals_a_wrong_share_is_found_and_left_out() -> None:

@@ -128,8 +128,18 @@ class Coordinator(Observer):
         if len(record) != PROJECTED or int.from_bytes(record[:MEMBER], "little") != auditor:
             raise ProtocolViolation(auditor, "projection", f"sent no projection of its own for party {subject}")
         self.check_projection(auditor, subject, record)
-        if record[MEMBER:-SIGNATURE] != self.project(self.vectors[subject]):
-            raise ProtocolViolation(auditor, "projection", f"sent another projection than that of the vector of party {subject}")
+
+    def accept(self, message: bytes) -> None:
+        """See :meth:`Observer.accept`: before the others are told. Where the projections do not add up, those of all vectors are
+        computed here, and the error names who vouched for another."""
+        try:
+            super().accept(message)
+        except ProtocolViolation:
+            for subject, record in unpack(self.coordinator, "projection", message, PROJECTED, len(self.round.members)).items():
+                if record[MEMBER:-SIGNATURE] != self.project(self.vectors[subject]):
+                    rule = f"sent another projection than that of the vector of party {subject}"
+                    raise ProtocolViolation(int.from_bytes(record[:MEMBER], "little"), "projection", rule) from None
+            raise
 
     def _kept(self, owner: int, held: Mapping[int, bytes]) -> dict[int, bytes]:
         """The shares that are those that their holders got. Others convict their holders; the owner's own tell of nobody else."""

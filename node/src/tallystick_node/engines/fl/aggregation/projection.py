@@ -72,10 +72,8 @@ class Projector:
     """Projects vectors at the points of a challenge, piece after piece: the pieces of a vector are its entries in order."""
 
     def __init__(self, at: Projection) -> None:
-        self._steps = [pow(point, _BLOCK, MODULUS) for point in at]
-        powers = np.array(at, np.uint64)[:, None]  # of each point from the first on
-        while powers.shape[1] < _BLOCK:
-            powers = np.concatenate([powers, field.multiply(powers, powers[:, -1:])], axis=1)
+        self._steps = np.array([pow(point, _BLOCK, MODULUS) for point in at], np.uint64)
+        powers = _powers(np.array(at, np.uint64), _BLOCK)
         shifts = np.arange(0, _LIMB * _LIMBS, _LIMB, dtype=np.uint64)[:, None]
         mask = np.uint64((1 << _LIMB) - 1)
         self._limbs = ((powers[:, None, :] >> shifts) & mask).astype(np.uint32)
@@ -93,6 +91,8 @@ class Projector:
         return total[0], total[1], total[2], total[3]
 
     def _piece(self, piece: NDArray[Any]) -> list[int]:
+        if not piece.size:
+            return [0] * POINTS
         words = piece.dtype == np.uint32
         weights = [1 << (_LIMB * limb) for limb in range(_LIMBS)]
         if not words:
@@ -104,10 +104,17 @@ class Projector:
             raise Accused(None, f"an entry of the aggregate is not below 2^{ENTRY.bit_length() - 1}")
         sums %= np.uint64(MODULUS)
         (parts,) = field.combine([[weight % MODULUS for weight in weights]], [sums[:, :, term] for term in range(len(weights))])
-        total = [0] * POINTS
-        for row in parts[::-1].tolist():
-            total = [(value * step + part) % MODULUS for value, step, part in zip(total, self._steps, row, strict=True)]
-        return total
+        later = _powers(self._steps, max(len(parts) - 1, 1))  # the first block stands as it is
+        total = field.add(parts[0], field.total(field.multiply(parts[1:], later.T[: len(parts) - 1]), axis=0))
+        return [int(value) for value in total]
+
+
+def _powers(bases: NDArray[np.uint64], count: int) -> NDArray[np.uint64]:
+    """The powers of elements, from the first on: of shape (bases, count)."""
+    powers = bases[:, None]
+    while powers.shape[1] < count:
+        powers = np.concatenate([powers, field.multiply(powers, powers[:, -1:])], axis=1)
+    return powers[:, :count]
 
 
 def verify(projections: Sequence[Projection], aggregate: Projection) -> None:

@@ -171,8 +171,8 @@ class Turn:
         proof, missing = run.prove(links.receive(run.survivors))
         asked = self._audits(run, proof, missing)
         links.tell(asked, b"")  # no more audits
-        links.tell(session.channels, pack(proof))
         run.accept(pack(proof))
+        links.tell(session.channels, pack(proof))
         self._keep(member, run.whole)
         return run.decoded(words)
 
