@@ -26,7 +26,7 @@ from tallystick_node.engines.ot.silent.field import (
     packed,
     polynomial,
 )
-from tallystick_node.engines.ot.silent.forest import Forests, sides
+from tallystick_node.engines.ot.silent.forest import Forests, Room, sides
 from tallystick_node.engines.ot.silent.pads import Pads, lowest_bits
 from tallystick_node.engines.ot.silent.shape import LEAST_DEPTH, MOST, TREES, Shape, shape
 from tallystick_node.engines.ot.silent.sparse import SparseSender
@@ -144,8 +144,8 @@ def test_punctured_trees_lack_one_leaf_each(depth, trees) -> None:
     holes = ORDER.integers(0, 1 << depth, trees)
     choices = (1 - sides(holes, depth)).astype(np.uint64)
     grown, known = between(
-        lambda s: Forests(s, 1, b"", 0).grow(form, rows, delta),
-        lambda s: Forests(s, 0, b"", 0).puncture(form, rows ^ choices[:, :, None] * delta, holes),
+        lambda s: Forests(s, 1, b"", 0, Room()).grow(form, rows, delta),
+        lambda s: Forests(s, 0, b"", 0, Room()).puncture(form, rows ^ choices[:, :, None] * delta, holes),
     )
     hole = np.arange(trees) * (1 << depth) + holes
     assert not known[hole].any()
@@ -286,12 +286,12 @@ def supplies(field, counts):
     """The multiples of delta, and both sides' blocks for each count."""
 
     def sender(session):
-        supply = SupplySender(session, 1, RowSender(session, 1, b"", one=NIBBLES.bits), field)
-        return supply.multiples, [supply.take(count) for count in counts]
+        supply = SupplySender(session, 1, RowSender(session, 1, b"", one=NIBBLES.bits), field, Room())
+        return supply.multiples, [supply.take(count).copy() for count in counts]
 
     def receiver(session):
-        supply = SupplyReceiver(session, 0, RowReceiver(session, 0, b""), field)
-        return [supply.take(count) for count in counts]
+        supply = SupplyReceiver(session, 0, RowReceiver(session, 0, b""), field, Room())
+        return [supply.take(count).copy() for count in counts]
 
     (times, given), got = between(sender, receiver)
     return times, given, got
@@ -331,7 +331,7 @@ def test_what_a_supply_costs() -> None:
     """Batches grow with what was made before, and are paid as sparse.py says."""
 
     def sender(session):
-        supply = SupplySender(session, 1, RowSender(session, 1, b"", one=NIBBLES.bits), NIBBLES)
+        supply = SupplySender(session, 1, RowSender(session, 1, b"", one=NIBBLES.bits), NIBBLES, Room())
         sizes = []
         for count in (1, 4799, 1, 9599, 20_000):
             before = session.meter.steps.get(forest.STEP)
@@ -341,7 +341,7 @@ def test_what_a_supply_costs() -> None:
         return sizes
 
     def receiver(session):
-        supply = SupplyReceiver(session, 0, RowReceiver(session, 0, b""), NIBBLES)
+        supply = SupplyReceiver(session, 0, RowReceiver(session, 0, b""), NIBBLES, Room())
         for count in (1, 4799, 1, 9599, 20_000):
             supply.take(count)
 
@@ -353,8 +353,10 @@ def transfers(session):
     """A sender at party 0 or a receiver at party 1, over silent rows."""
     if session.index == 0:
         rows = RowSender(session, 1, b"", one=NIBBLES.bits)
-        return OtSender(session, 1, SilentRowSender(session, 1, SupplySender(session, 1, rows, BITS)))
-    return OtReceiver(session, 0, SilentRowReceiver(session, 0, SupplyReceiver(session, 0, RowReceiver(session, 0, b""), BITS)))
+        return OtSender(session, 1, SilentRowSender(session, 1, SupplySender(session, 1, rows, BITS, Room())))
+    return OtReceiver(
+        session, 0, SilentRowReceiver(session, 0, SupplyReceiver(session, 0, RowReceiver(session, 0, b""), BITS, Room()))
+    )
 
 
 @given(count=st.sampled_from([0, 1, 7, 8, 9, 64, 4801]))
@@ -444,7 +446,7 @@ def outcome(cheater, step, change, number=0, steps=HONEST):
 def brazen(session, peer, count):
     """A sender that opens whatever it hears, and does not look for what the receiver does."""
     rows = RowSender(session, peer, checked._LABEL)
-    leaves = SparseSender(session, peer, checked._LABEL, rows).vector(BLOCKS, shape(count))
+    leaves = SparseSender(session, peer, checked._LABEL, rows, Room()).vector(BLOCKS, shape(count))
     mask = packed(BLOCKS, rows.rows(128)[None])
     session.channels[peer].mark(CHECK)
     point, told = receive_array(session, peer, (2, 2), CHECK)

@@ -47,6 +47,7 @@ from tallystick_node.engines.mpc.ring import Ring
 from tallystick_node.engines.ot.extension import OtReceiver, OtSender
 from tallystick_node.engines.ot.rows import RowReceiver, RowSender
 from tallystick_node.engines.ot.silent.field import BITS, NIBBLES
+from tallystick_node.engines.ot.silent.forest import Room
 from tallystick_node.engines.ot.silent.pads import Pads
 from tallystick_node.engines.ot.silent.supply import SilentRowReceiver, SilentRowSender, SupplyReceiver, SupplySender
 from tallystick_node.engines.security import SecurityStatement
@@ -67,13 +68,14 @@ class ObliviousCorrelations(Correlations):
             given, got = RowSender(session, peer, _LABEL, one=NIBBLES.bits), RowReceiver(session, peer, _LABEL)
         else:
             got, given = RowReceiver(session, peer, _LABEL), RowSender(session, peer, _LABEL, one=NIBBLES.bits)
-        supplies = SupplySender(session, peer, given, BITS), SupplyReceiver(session, peer, got, BITS)
+        room = Room()
+        supplies = SupplySender(session, peer, given, BITS, room), SupplyReceiver(session, peer, got, BITS, room)
         self.sender = OtSender(session, peer, SilentRowSender(session, peer, supplies[0]))
         self.receiver = OtReceiver(session, peer, SilentRowReceiver(session, peer, supplies[1]))
         self.pads = Pads(session.context, session.index), Pads(session.context, peer)
         self._forks = Forks(*supplies, self.pads, first=session.index == 0)
-        self.digits_offered = SupplySender(session, peer, given, NIBBLES)
-        self.digits_chosen = SupplyReceiver(session, peer, got, NIBBLES)
+        self.digits_offered = SupplySender(session, peer, given, NIBBLES, room)
+        self.digits_chosen = SupplyReceiver(session, peer, got, NIBBLES, room)
         self.products = Products(session)
 
     def triples(self, count: int) -> Triple:

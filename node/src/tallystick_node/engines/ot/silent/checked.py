@@ -27,6 +27,7 @@ from tallystick_node.engines.channel import ProtocolViolation, Session, receive_
 from tallystick_node.engines.ot.rows import RowReceiver, RowSender
 from tallystick_node.engines.ot.silent.code import Code
 from tallystick_node.engines.ot.silent.field import BLOCKS, Words, add_block_product, multiples, packed, polynomial
+from tallystick_node.engines.ot.silent.forest import Room
 from tallystick_node.engines.ot.silent.shape import shape
 from tallystick_node.engines.ot.silent.sparse import Sparse, SparseReceiver, SparseSender
 
@@ -39,7 +40,7 @@ _DIGEST = 32
 def checked_vole_send(session: Session, peer: int, count: int) -> tuple[Words, Words]:
     """Delta, of two words, and b, of shape (count, 2). Raises ProtocolViolation when the peer cheats."""
     rows = RowSender(session, peer, _LABEL)
-    leaves = SparseSender(session, peer, _LABEL, rows).vector(BLOCKS, shape(count))
+    leaves = SparseSender(session, peer, _LABEL, rows, Room()).vector(BLOCKS, shape(count))
     mask = packed(BLOCKS, rows.rows(BLOCKS.bits)[None])
     session.channels[peer].mark(CHECK)
     point, told = receive_array(session, peer, (2, 2), CHECK)
@@ -59,7 +60,7 @@ def checked_vole_receive(session: Session, peer: int, count: int) -> tuple[Words
     """The vector a and c = b + delta a, both of shape (count, 2). Raises ProtocolViolation when the peer cheats."""
     form = shape(count)
     rows = RowReceiver(session, peer, _LABEL)
-    noise = SparseReceiver(session, peer, _LABEL, rows).vector(BLOCKS, form)
+    noise = SparseReceiver(session, peer, _LABEL, rows, Room()).vector(BLOCKS, form)
     element = np.frombuffer(secrets.token_bytes(16), np.uint64)
     mask = packed(BLOCKS, rows.rows(np.unpackbits(element.view(np.uint8), bitorder="little"))[None])
     session.channels[peer].mark(CHECK)

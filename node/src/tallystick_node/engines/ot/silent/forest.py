@@ -37,12 +37,27 @@ _NOTHING = np.zeros(2, np.uint64)
 Holes = NDArray[np.int64]
 
 
+class Room:
+    """Memory for forests one after another, which write over what was there: fresh pages would cost more than the arithmetic."""
+
+    def __init__(self) -> None:
+        self._arrays = [np.empty(0, np.uint64) for _ in range(2)]
+
+    def nodes(self, trees: int, level: int, depth: int) -> Words:
+        """Room for the nodes of a level, the root's children being level 0: never where those of the level before are."""
+        size, turn = trees << level + 2, (depth - level) % 2
+        if len(self._arrays[turn]) < size:
+            self._arrays[turn] = np.empty(size, np.uint64)
+        return self._arrays[turn][:size].reshape(trees, -1, 2)
+
+
 class Forests:
     """One party's side of the trees between two parties of a session."""
 
-    def __init__(self, session: Session, peer: int, label: bytes, grower: int) -> None:
-        """``grower`` is the index of the party that has all leaves; no two trees of one delta have the same ``label`` twice."""
-        self._session, self._peer = session, peer
+    def __init__(self, session: Session, peer: int, label: bytes, grower: int, room: Room) -> None:
+        """``grower`` is the index of the party that has all leaves; no two trees of one delta have the same ``label`` twice. Leaves
+        are in ``room``."""
+        self._session, self._peer, self._room = session, peer, room
         domain = session.context + grower.to_bytes(4, "big") + label
         self._hash = Hash(domain, b"silent sums")
         self._inner, self._left, self._right = (_permutation(domain, label) for label in (b"inner", b"left", b"right"))
@@ -58,9 +73,9 @@ class Forests:
         sums[:, 0] = rows[:, 0] ^ nodes[:, 0]
         nodes = np.concatenate([nodes, nodes ^ delta], axis=1)
         for level in range(1, depth - 1):
-            nodes = self._level(nodes)
+            nodes = self._level(nodes, self._room.nodes(trees, level, depth))
             sums[:, level] = rows[:, level] ^ total(nodes, 0, 2)
-        leaves = self._leaves(nodes, keep)
+        leaves = self._leaves(nodes, keep, self._room.nodes(trees, depth - 1, depth))
         for side, shift in enumerate((_NOTHING, delta)):
             masks = self._hash(rows[:, depth - 1], self._used, shift)
             sums[:, depth - 1 + side] = masks ^ total(leaves, side, 2)
@@ -78,22 +93,20 @@ class Forests:
         chosen = self._hash(rows[:, depth - 1], self._used, _NOTHING)
         totals[:, depth - 1] = chosen ^ sums[each, depth - 1 + beside[:, depth - 1]]
         self._used += trees
-        nodes = np.zeros((trees, 1, 2), np.uint64)
+        nodes = np.zeros((trees, 2, 2), np.uint64)
         path = np.zeros(trees, np.int64)
         for level in range(depth):
-            if level == 0:
-                nodes = np.zeros((trees, 2, 2), np.uint64)
-            else:
-                nodes = self._level(nodes) if level < depth - 1 else self._leaves(nodes, keep)
+            if level:
+                out = self._room.nodes(trees, level, depth)
+                nodes = self._level(nodes, out) if level < depth - 1 else self._leaves(nodes, keep, out)
             known = 2 * path + beside[:, level]
             path = 2 * path + 1 - beside[:, level]
             nodes[each, path] = nodes[each, known] = 0
             _complete(nodes, beside[:, level].copy(), known, totals[:, level].copy())
         return nodes.reshape(-1, 2)
 
-    def _level(self, nodes: Words) -> Words:
+    def _level(self, nodes: Words, out: Words) -> Words:
         """The children of every node."""
-        out = np.empty((nodes.shape[0], 2 * nodes.shape[1], 2), np.uint64)
         flat, given, (made, _) = nodes.reshape(-1, 2), self._given, self._made
         for start in range(0, len(flat), _PIECE):
             piece = flat[start : start + _PIECE]
@@ -102,8 +115,7 @@ class Forests:
             _half(piece, given, made, out.reshape(-1, 2)[2 * start : 2 * (start + len(piece))])
         return out
 
-    def _leaves(self, nodes: Words, keep: np.uint64) -> Words:
-        out = np.empty((nodes.shape[0], 2 * nodes.shape[1], 2), np.uint64)
+    def _leaves(self, nodes: Words, keep: np.uint64, out: Words) -> Words:
         flat, given, (left, right) = nodes.reshape(-1, 2), self._given, self._made
         for start in range(0, len(flat), _PIECE):
             size = len(flat[start : start + _PIECE])

@@ -22,7 +22,7 @@ from tallystick_node.engines.channel import Session, receive_array, send_array
 from tallystick_node.engines.mpc.prss import SEED, Stream
 from tallystick_node.engines.ot.rows import RowReceiver, RowSender
 from tallystick_node.engines.ot.silent.field import Field, Words, packed
-from tallystick_node.engines.ot.silent.forest import ALL, STEP, Forests, Holes, sides, total
+from tallystick_node.engines.ot.silent.forest import ALL, STEP, Forests, Holes, Room, sides, total
 from tallystick_node.engines.ot.silent.shape import Shape
 
 
@@ -39,12 +39,12 @@ class SparseSender:
     """Holds the delta of ``rows``, of which no two of these have one label. Of the first word of every block of v only the bits of
     ``keep`` may be set."""
 
-    def __init__(self, session: Session, peer: int, label: bytes, rows: RowSender, keep: np.uint64 = ALL) -> None:
+    def __init__(self, session: Session, peer: int, label: bytes, rows: RowSender, room: Room, keep: np.uint64 = ALL) -> None:
         self._session, self._peer, self._rows, self._keep = session, peer, rows, keep
-        self._forests = Forests(session, peer, label, session.index)
+        self._forests = Forests(session, peer, label, session.index, room)
 
     def vector(self, field: Field, form: Shape) -> Words:
-        """The next vector v, of shape (size, 2)."""
+        """The next vector v, of shape (size, 2), in the room."""
         more = _rows_for_element(field)
         rows = self._rows.rows(form.trees * (form.depth + more)).reshape(form.trees, form.depth + more, 2)
         self._session.channels[self._peer].mark(STEP)
@@ -57,13 +57,13 @@ class SparseSender:
 class SparseReceiver:
     """The other side, with the rows of the other side."""
 
-    def __init__(self, session: Session, peer: int, label: bytes, rows: RowReceiver, keep: np.uint64 = ALL) -> None:
+    def __init__(self, session: Session, peer: int, label: bytes, rows: RowReceiver, room: Room, keep: np.uint64 = ALL) -> None:
         self._session, self._peer, self._rows, self._keep = session, peer, rows, keep
-        self._forests = Forests(session, peer, label, peer)
+        self._forests = Forests(session, peer, label, peer, room)
         self._draw = Stream(secrets.token_bytes(SEED))
 
     def vector(self, field: Field, form: Shape) -> Sparse:
-        """The next vectors w and u. Raises ProtocolViolation for messages of another length."""
+        """The next vectors w, in the room, and u. Raises ProtocolViolation for messages of another length."""
         trees, more = form.trees, _rows_for_element(field)
         holes = (self._draw.elements((trees,)) & np.uint64((1 << form.depth) - 1)).astype(np.int64)
         elements = self._elements(field, trees)

@@ -21,7 +21,7 @@ from tallystick_node.engines.channel import Session, receive_array, send_array
 from tallystick_node.engines.ot.rows import RowReceiver, RowSender
 from tallystick_node.engines.ot.silent.code import Code
 from tallystick_node.engines.ot.silent.field import Field, Words, multiples
-from tallystick_node.engines.ot.silent.forest import ALL
+from tallystick_node.engines.ot.silent.forest import ALL, Room
 from tallystick_node.engines.ot.silent.shape import LEAST_DEPTH, TREES, Shape
 from tallystick_node.engines.ot.silent.sparse import SparseReceiver, SparseSender
 
@@ -32,15 +32,16 @@ _HALF = TREES // 2
 
 
 class _Store:
-    """What is left of the batches."""
+    """What is left of the batches, in memory that is kept."""
 
     def __init__(self) -> None:
-        self._left = np.empty((0, 2), np.uint64)
+        self._array = np.empty((0, 2), np.uint64)
+        self._start = self._stop = 0
         self._made = 0
 
     def missing(self, count: int) -> int:
         """How many are lacking of ``count``."""
-        return count - len(self._left)
+        return count - (self._stop - self._start)
 
     def next(self, missing: int) -> Shape:
         """The shape of the batch to make next."""
@@ -53,24 +54,31 @@ class _Store:
 
     def put(self, batch: Words) -> None:
         """A batch that was made."""
-        self._left = np.concatenate([self._left, batch])  # a copy: a batch is half of a vector that can go
+        left = self._array[self._start : self._stop]
+        size = len(left) + len(batch)
+        if size > len(self._array):
+            self._array = np.empty((size, 2), np.uint64)
+        self._array[: len(left)] = left
+        self._array[len(left) : size] = batch
+        self._start, self._stop = 0, size
 
     def take(self, count: int) -> Words:
         """The first ``count``."""
-        out, self._left = self._left[:count], self._left[count:]
-        return out
+        self._start += count
+        return self._array[self._start - count : self._start]
 
 
 class SupplySender:
-    """Holds the delta of ``rows``, whose lowest lane must be 1: rows with ``one`` of that many bits."""
+    """Holds the delta of ``rows``, whose lowest lane must be 1: rows with ``one`` of that many bits. The supplies of one party may
+    share ``room``."""
 
-    def __init__(self, session: Session, peer: int, rows: RowSender, field: Field) -> None:
+    def __init__(self, session: Session, peer: int, rows: RowSender, field: Field, room: Room) -> None:
         self._field, self._code, self._store = field, Code(session.context), _Store()
-        self._sparse = SparseSender(session, peer, _label(field), rows, _but_lane(field))
+        self._sparse = SparseSender(session, peer, _label(field), rows, room, _but_lane(field))
         self.multiples = multiples(rows.delta, field)[0, : 1 << field.bits]  # of delta, by all elements
 
     def take(self, count: int) -> Words:
-        """The blocks q, of shape (count, 2): to be read, not changed."""
+        """The blocks q, of shape (count, 2): to be read, before the next are taken."""
         while (missing := self._store.missing(count)) > 0:
             form = self._store.next(missing)
             leaves = self._sparse.vector(self._field, form)
@@ -81,12 +89,12 @@ class SupplySender:
 class SupplyReceiver:
     """The other side, with the rows of the other side."""
 
-    def __init__(self, session: Session, peer: int, rows: RowReceiver, field: Field) -> None:
+    def __init__(self, session: Session, peer: int, rows: RowReceiver, field: Field, room: Room) -> None:
         self._field, self._code, self._store = field, Code(session.context), _Store()
-        self._sparse = SparseReceiver(session, peer, _label(field), rows, _but_lane(field))
+        self._sparse = SparseReceiver(session, peer, _label(field), rows, room, _but_lane(field))
 
     def take(self, count: int) -> Words:
-        """The blocks q + u delta, of shape (count, 2), with u in their lowest lane: to be read, not changed."""
+        """The blocks q + u delta, of shape (count, 2), with u in their lowest lane: to be read, before the next are taken."""
         while (missing := self._store.missing(count)) > 0:
             form = self._store.next(missing)
             noise = self._sparse.vector(self._field, form)
@@ -123,7 +131,7 @@ class SilentRowReceiver:
         self._session.channels[self._peer].mark(CHOICES)
         differing = choices ^ (blocks[:, 0] & np.uint64(1)).astype(np.uint8)
         send_array(self._session, self._peer, np.packbits(differing, bitorder="little"))
-        return blocks
+        return blocks.copy()
 
 
 def _label(field: Field) -> bytes:

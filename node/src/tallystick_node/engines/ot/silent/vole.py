@@ -26,6 +26,7 @@ from tallystick_node.engines.channel import Session
 from tallystick_node.engines.ot.rows import RowReceiver, RowSender
 from tallystick_node.engines.ot.silent.code import Code
 from tallystick_node.engines.ot.silent.field import WORDS, Words
+from tallystick_node.engines.ot.silent.forest import Room
 from tallystick_node.engines.ot.silent.shape import shape
 from tallystick_node.engines.ot.silent.sparse import SparseReceiver, SparseSender
 
@@ -36,7 +37,7 @@ def vole_send(session: Session, peer: int, count: int) -> tuple[Words, Words]:
     """Delta, of two words, and b, of shape (count, 2)."""
     form = shape(count)
     rows = RowSender(session, peer, _LABEL)
-    leaves = SparseSender(session, peer, _LABEL, rows).vector(WORDS, form)
+    leaves = SparseSender(session, peer, _LABEL, rows, Room()).vector(WORDS, form)
     (b,) = Code(session.context).compress(WORDS, count, leaves)
     return rows.delta, b
 
@@ -44,7 +45,7 @@ def vole_send(session: Session, peer: int, count: int) -> tuple[Words, Words]:
 def vole_receive(session: Session, peer: int, count: int) -> tuple[Words, Words]:
     """The vector a, of shape (count,), and c = b + delta a, of shape (count, 2)."""
     form = shape(count)
-    noise = SparseReceiver(session, peer, _LABEL, RowReceiver(session, peer, _LABEL)).vector(WORDS, form)
+    noise = SparseReceiver(session, peer, _LABEL, RowReceiver(session, peer, _LABEL), Room()).vector(WORDS, form)
     vector = np.zeros(form.size, np.uint64)
     vector[noise.places] = noise.elements[:, 0]
     a, c = Code(session.context).compress(WORDS, count, vector, noise.leaves)
