@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from tallystick_node.engines.mpc.array import operands
-from tallystick_node.engines.mpc.array.secret import SecretArray, apply, apply_many, constant, number, real, together
+from tallystick_node.engines.mpc.array.operators import together
+from tallystick_node.engines.mpc.array.secret import SecretArray
+from tallystick_node.engines.mpc.array.value import apply, constant, number, real
 from tallystick_node.engines.mpc.plan.kinds import BIT, INTEGER, decimal_text
-
-BITS = 44  # keys of an ordering are below 2^44 units in the last place, unless its caller says else
-
 
 # -- element by element
 
@@ -29,7 +28,7 @@ def where(condition: SecretArray, yes: Any, no: Any) -> SecretArray:
         kinds = [operands.kind_of(np.asarray(each), condition.engine.fraction) for each in sides]
         kind = next((each for each in kinds if each.name == "fixed"), INTEGER)
         return apply("select", condition, *(constant(condition, np.asarray(each) + 0, kind) for each in sides))
-    return apply("select", condition, *together(*sides))
+    return apply("select", condition, *together(SecretArray, *sides))
 
 
 def _bits_like(like: SecretArray, value: Any) -> SecretArray:
@@ -38,12 +37,12 @@ def _bits_like(like: SecretArray, value: Any) -> SecretArray:
 
 def maximum(left: Any, right: Any) -> SecretArray:
     """The greater of two. Exact."""
-    return apply("maximum", *together(left, right))
+    return apply("maximum", *together(SecretArray, left, right))
 
 
 def minimum(left: Any, right: Any) -> SecretArray:
     """The lesser of two. Exact."""
-    return apply("minimum", *together(left, right))
+    return apply("minimum", *together(SecretArray, left, right))
 
 
 def absolute(x: SecretArray) -> SecretArray:
@@ -216,7 +215,7 @@ def concatenate(arrays: Sequence[Any], axis: int = 0) -> SecretArray:
         like = next(each for each in arrays if isinstance(each, SecretArray))
         joined = [_bits_like(like, each) for each in arrays]
     else:
-        joined = together(*arrays)
+        joined = together(SecretArray, *arrays)
     return apply("concatenate", *joined, axis=axis % builtins.max(1, len(joined[0].shape)))
 
 
@@ -245,71 +244,6 @@ def transpose(x: SecretArray, *axes: Any) -> SecretArray:
 def broadcast_to(x: SecretArray, shape: Sequence[int]) -> SecretArray:
     """Repeated to a shape."""
     return x if tuple(shape) == x.shape else apply("broadcast", x, shape=list(shape))
-
-
-# -- order
-
-
-def sort(x: SecretArray, *, descending: bool = False, bits: int = BITS) -> SecretArray:
-    """A vector in order."""
-    return apply("sort", number(x), descending=descending, bits=bits)
-
-
-def sort_by(keys: SecretArray, *rows: SecretArray, descending: bool = False, bits: int = BITS) -> tuple[SecretArray, ...]:
-    """Keys in order, and rows of other arrays moved along with them. Stable."""
-    return apply_many("sort", number(keys), *map(number, rows), descending=descending, bits=bits)
-
-
-def argsort(x: SecretArray, *, descending: bool = False, bits: int = BITS) -> SecretArray:
-    """The places of a vector's elements in order. Stable."""
-    return apply("argsort", number(x), descending=descending, bits=bits)
-
-
-def rank(x: SecretArray, *, bits: int = BITS) -> SecretArray:
-    """Of each element its place in the sorted vector."""
-    return apply("rank", number(x), bits=bits)
-
-
-def top_k(keys: SecretArray, *rows: SecretArray, k: int, largest: bool = True, bits: int = BITS) -> tuple[SecretArray, ...]:
-    """The k greatest (or least) keys, best first, and the rows that go with them."""
-    return apply_many("top_k", number(keys), *map(number, rows), k=k, largest=largest, bits=bits)
-
-
-def quantile(x: SecretArray, q: float | Sequence[float], *, bits: int = BITS) -> SecretArray:
-    """Quantiles of a vector or of each column, as NumPy interpolates by default."""
-    levels = np.atleast_1d(np.asarray(q, np.float64))
-    found = apply("quantile", real(x), q=[decimal_text(float(each)) for each in levels], bits=bits)
-    return found if np.ndim(q) else found[0]
-
-
-def median(x: SecretArray, *, bits: int = BITS) -> SecretArray:
-    """The median of a vector, or of each column."""
-    return quantile(x, 0.5, bits=bits)
-
-
-# -- groups
-
-
-def group_by(keys: SecretArray, *values: SecretArray, limit: int | None = None, bits: int = BITS) -> tuple[SecretArray, ...]:
-    """The number of groups of equal secret keys; each group's key, count, and sum of each vector of values, padded with zeros."""
-    return apply_many("group_sums", number(keys), *map(number, values), limit=limit, bits=bits)
-
-
-def group_extremes(
-    keys: SecretArray, values: SecretArray, *, limit: int | None = None, bits: int = BITS
-) -> tuple[SecretArray, ...]:
-    """The number of groups of equal secret keys; each group's key, least and greatest value."""
-    return apply_many("group_extremes", number(keys), number(values), limit=limit, bits=bits)
-
-
-def group_public(keys: SecretArray, *values: SecretArray, size: int) -> tuple[SecretArray, ...]:
-    """For each integer key 0..size-1 its count, and its sum of each vector of values."""
-    return apply_many("group_public", number(keys), *map(number, values), size=size)
-
-
-def unique(keys: SecretArray, *, limit: int | None = None, bits: int = BITS) -> tuple[SecretArray, ...]:
-    """The number of different keys, these in order, and how often each occurs."""
-    return group_by(keys, limit=limit, bits=bits)
 
 
 def _axis(axis: int, x: SecretArray) -> int:

@@ -18,125 +18,63 @@ checked; what passes the range in between gives a wrong number, in this as in ev
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from tallystick_node.engines.mpc.array import operands
 from tallystick_node.engines.mpc.array.indexing import normalised
-from tallystick_node.engines.mpc.plan.arithmetic import MAX_FACTOR
-from tallystick_node.engines.mpc.plan.engine import Engine, Reference, infer
-from tallystick_node.engines.mpc.plan.kinds import BIT, INTEGER, Kind, Type, decimal_text, fixed
+from tallystick_node.engines.mpc.array.operators import bitwise, matrix_product, numeric, power, product, quotient, reshaped
+from tallystick_node.engines.mpc.array.value import Value, apply, number, real
+from tallystick_node.engines.mpc.plan.engine import Engine
+from tallystick_node.engines.mpc.plan.kinds import BIT, INTEGER, Kind, Type, decimal_text
 from tallystick_node.engines.mpc.plan.operation import ShapeMismatch
 
 _CURRENT: ContextVar[Engine] = ContextVar("engine")
 
 
-class SecretArray:
+class SecretArray(Value):
     """An array of secrets of one kind. It is never changed in place, and nothing of it is seen but its shape and kind."""
 
-    __array_ufunc__ = None  # NumPy leaves its operators to ours
     __hash__ = None  # type: ignore[assignment] # == gives a secret
-
-    def __init__(self, engine: Engine, reference: Reference, given: Type) -> None:
-        self.engine = engine
-        self.reference = reference
-        self.type = given
-
-    # -- what is public
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape."""
-        return self.type.shape
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return len(self.type.shape)
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return self.type.size
-
-    @property
-    def kind(self) -> Kind:
-        """Integer, bit, or fixed point."""
-        return self.type.kind
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise TypeError("len() of an array without axes")
-        return self.shape[0]
 
     def __iter__(self) -> Iterator[SecretArray]:
         return (self[position] for position in range(len(self)))
 
-    def __repr__(self) -> str:
-        return f"<secret {self.kind} of shape {self.shape}>"
-
-    # -- what is not
-
-    def _hidden(self, what: str = "") -> NoReturn:
-        raise TypeError(f"the value is secret{what}: reveal() it, or choose with where(condition, yes, no)")
-
-    def __bool__(self) -> bool:  # noqa: PLE0304 - it raises
-        self._hidden(", so Python cannot branch on it")
-
-    def __float__(self) -> float:
-        self._hidden()
-
-    def __int__(self) -> int:
-        self._hidden()
-
-    def __index__(self) -> int:  # noqa: PLE0305 - it raises
-        self._hidden(", so it is no index")
-
-    def __complex__(self) -> complex:
-        self._hidden()
-
-    def __array__(self, *_: Any, **__: Any) -> np.ndarray[Any, Any]:
-        self._hidden(", so NumPy cannot take it; use the functions of this package")
-
-    def __setitem__(self, *_: Any) -> None:
-        raise TypeError("secret arrays do not change in place: use where() or concatenate()")
-
     # -- operators
 
     def __add__(self, other: Any) -> SecretArray:
-        return _sum("add", self, other)
+        return numeric("add", self, other)
 
     __radd__ = __add__
 
     def __sub__(self, other: Any) -> SecretArray:
-        return _sum("subtract", self, other)
+        return numeric("subtract", self, other)
 
     def __rsub__(self, other: Any) -> SecretArray:
-        return _sum("subtract", self, other, swapped=True)
+        return numeric("subtract", self, other, swapped=True)
 
     def __mul__(self, other: Any) -> SecretArray:
-        return _product(self, other)
+        return product(self, other)
 
     __rmul__ = __mul__
 
     def __matmul__(self, other: Any) -> SecretArray:
-        return _matrix_product(self, other)
+        return matrix_product(self, other)
 
     def __rmatmul__(self, other: Any) -> SecretArray:
-        return _matrix_product(self, other, swapped=True)
+        return matrix_product(self, other, swapped=True)
 
     def __truediv__(self, other: Any) -> SecretArray:
-        return _quotient(self, other)
+        return quotient(self, other)
 
     def __rtruediv__(self, other: Any) -> SecretArray:
-        return _quotient(self, other, swapped=True)
+        return quotient(self, other, swapped=True)
 
     def __pow__(self, exponent: float) -> SecretArray:
-        return _power(self, exponent)
+        return power(self, exponent)
 
     def __neg__(self) -> SecretArray:
         return apply("negative", number(self))
@@ -148,35 +86,35 @@ class SecretArray:
         return apply("absolute", number(self))
 
     def __lt__(self, other: Any) -> SecretArray:
-        return _sum("less", self, other)
+        return numeric("less", self, other)
 
     def __le__(self, other: Any) -> SecretArray:
-        return _sum("less_equal", self, other)
+        return numeric("less_equal", self, other)
 
     def __gt__(self, other: Any) -> SecretArray:
-        return _sum("less", self, other, swapped=True)
+        return numeric("less", self, other, swapped=True)
 
     def __ge__(self, other: Any) -> SecretArray:
-        return _sum("less_equal", self, other, swapped=True)
+        return numeric("less_equal", self, other, swapped=True)
 
     def __eq__(self, other: object) -> SecretArray:  # type: ignore[override]
-        return _sum("equal", self, other)
+        return numeric("equal", self, other)
 
     def __ne__(self, other: object) -> SecretArray:  # type: ignore[override]
-        return _sum("not_equal", self, other)
+        return numeric("not_equal", self, other)
 
     def __and__(self, other: Any) -> SecretArray:
-        return _bits("and", self, other)
+        return bitwise("and", self, other)
 
     __rand__ = __and__
 
     def __or__(self, other: Any) -> SecretArray:
-        return _bits("or", self, other)
+        return bitwise("or", self, other)
 
     __ror__ = __or__
 
     def __xor__(self, other: Any) -> SecretArray:
-        return _bits("xor", self, other)
+        return bitwise("xor", self, other)
 
     __rxor__ = __xor__
 
@@ -212,7 +150,7 @@ class SecretArray:
             if not rest or self.size % rest:
                 raise ShapeMismatch(f"cannot reshape array of shape {self.shape} into shape {tuple(wanted)}")
             wanted[wanted.index(-1)] = self.size // rest
-        return self if tuple(wanted) == self.shape else apply("reshape", self, shape=wanted)
+        return reshaped(self, tuple(wanted))
 
     def ravel(self) -> SecretArray:
         """All elements along one axis."""
@@ -268,7 +206,7 @@ class SecretArray:
 
     def dot(self, other: Any) -> SecretArray:
         """``@``."""
-        return _matrix_product(self, other)
+        return matrix_product(self, other)
 
     def clip(self, low: float | None = None, high: float | None = None) -> SecretArray:
         """Held between public bounds."""
@@ -318,157 +256,9 @@ def reveal(array: SecretArray, to: Sequence[str] | None = None, name: str | None
     return array.engine.reveal(array.reference, array.type, to, name)
 
 
-# -- steps
-
-
-def apply(operation: str, *arrays: SecretArray, **attributes: Any) -> SecretArray:
-    """The one result of an operation."""
-    return apply_many(operation, *arrays, **attributes)[0]
-
-
-def apply_many(operation: str, *arrays: SecretArray, **attributes: Any) -> tuple[SecretArray, ...]:
-    """The results of an operation. Raises ShapeMismatch or KindMismatch, before anything is computed."""
-    engine = arrays[0].engine
-    if any(each.engine is not engine for each in arrays):
-        raise ValueError("the arrays belong to different computations")
-    operand_types = [each.type for each in arrays]
-    read, types = infer(operation, operand_types, attributes)
-    references = engine.apply(operation, [each.reference for each in arrays], read, operand_types, types)
-    return tuple(SecretArray(engine, reference, found) for reference, found in zip(references, types, strict=True))
-
-
-def constant(like: SecretArray, values: Any, kind: Kind) -> SecretArray:
-    """Public values as an operand."""
-    elements = operands.encoded(values, kind)
-    return SecretArray(like.engine, like.engine.constant(elements, kind), Type(elements.shape, kind, public=True))
-
-
-def number(array: SecretArray) -> SecretArray:
-    """Bits as integers; numbers as they are."""
-    return apply("cast", array, kind=str(INTEGER)) if array.kind == BIT else array
-
-
-def real(array: SecretArray, fraction: int | None = None) -> SecretArray:
-    """Fixed point, with at least ``fraction`` bits."""
-    wanted = fixed(max(array.kind.fraction, fraction or 0) or array.engine.fraction)
-    return array if array.kind == wanted else apply("cast", array, kind=str(wanted))
-
-
 def _axis(axis: int | None, array: SecretArray) -> int | None:
     if axis is None:
         return None
     if not -array.ndim <= axis < array.ndim:
         raise ShapeMismatch(f"axis {axis} is out of bounds for an array of shape {array.shape}")
     return int(axis) % array.ndim
-
-
-def together(*given: Any) -> list[SecretArray]:
-    """Secrets and public values as arrays of one kind of numbers."""
-    secrets = [number(each) for each in given if isinstance(each, SecretArray)]
-    kinds = [each.kind for each in secrets]
-    kinds += [operands.kind_of(np.asarray(each), 0) for each in given if not isinstance(each, SecretArray)]
-    fraction = max(each.fraction for each in kinds)
-    if any(each.name == "fixed" for each in kinds):
-        fraction = fraction or secrets[0].engine.fraction
-        secrets = [real(each, fraction) for each in secrets]
-    found = iter(secrets)
-    kind = secrets[0].kind
-    return [next(found) if isinstance(each, SecretArray) else constant(secrets[0], each, kind) for each in given]
-
-
-def _sum(operation: str, left: SecretArray, right: Any, *, swapped: bool = False) -> SecretArray:
-    if operation in ("equal", "not_equal") and left.kind == BIT and operands.is_bits(right):
-        different = _bits("xor", left, right)
-        return different if operation == "not_equal" else ~different
-    pair = together(left, right)
-    return apply(operation, *(pair[::-1] if swapped else pair))
-
-
-def _bits(operation: str, left: SecretArray, right: Any) -> SecretArray:
-    if not isinstance(right, SecretArray):
-        if not operands.is_bits(right):
-            raise TypeError(f"{operation} takes bits: truth values, or the results of comparisons")
-        right = constant(left, right, BIT)
-    return apply(operation, left, right)
-
-
-def _factor(left: SecretArray, right: Any) -> tuple[SecretArray, SecretArray]:
-    """Both sides of a product, in kinds that a product takes."""
-    if isinstance(right, SecretArray):
-        left, right = number(left), number(right)
-        if left.kind.fraction and right.kind.fraction:
-            most = max(left.kind.fraction, right.kind.fraction)
-            left, right = real(left, most), real(right, most)
-        return left, right
-    left, given = number(left), np.asarray(right)
-    kind = operands.kind_of(given, left.kind.fraction or left.engine.fraction)
-    if kind == BIT:
-        return left, constant(left, given.astype(np.int64), INTEGER)
-    if kind == INTEGER:
-        return left, constant(left, given, INTEGER)
-    if left.kind.fraction:
-        kind = operands.factor_kind(given, kind)
-    return left, constant(left, given, kind)
-
-
-def _product(left: SecretArray, right: Any) -> SecretArray:
-    if not isinstance(right, SecretArray) and np.ndim(right) == 0 and operands.kind_of(np.asarray(right), 1).name == "fixed":
-        return _scaled(left, float(right))
-    return apply("multiply", *_factor(left, right))
-
-
-def _scaled(array: SecretArray, factor: float) -> SecretArray:
-    if not math.isfinite(factor):
-        raise ValueError("a public factor is finite")
-    if factor == int(factor):
-        return apply("multiply", *_factor(real(array), int(factor)))
-    whole = int(factor) if abs(factor) >= MAX_FACTOR else 0
-    rest = apply("scale", real(array), factor=decimal_text(factor - whole))
-    return rest + _scaled(array, float(whole)) if whole else rest
-
-
-def _matrix_product(left: SecretArray, right: Any, *, swapped: bool = False) -> SecretArray:
-    first, second = (right, left) if swapped else (left, right)
-    shapes = [np.shape(each) if not isinstance(each, SecretArray) else each.shape for each in (first, second)]
-    if not shapes[0] or not shapes[1]:
-        raise ShapeMismatch("a matrix product takes arrays with one or two axes; use * for numbers")
-    lead, tail = shapes[0][:-1], shapes[1][1:]
-    first = first if len(shapes[0]) > 1 else _reshaped(first, (1, *shapes[0]))
-    second = second if len(shapes[1]) > 1 else _reshaped(second, (*shapes[1], 1))
-    one, other = _factor(second, first) if swapped else _factor(first, second)
-    return apply("matmul", *((other, one) if swapped else (one, other))).reshape(*lead, *tail)
-
-
-def _reshaped(array: Any, shape: tuple[int, ...]) -> Any:
-    return array.reshape(*shape) if isinstance(array, SecretArray) else np.reshape(array, shape)
-
-
-def _quotient(left: SecretArray, right: Any, *, swapped: bool = False) -> SecretArray:
-    if swapped and np.ndim(right) == 0 and right == 1:
-        return apply("reciprocal", real(left))
-    if isinstance(right, SecretArray) or swapped:
-        first, second = (constant(left, right, real(left).kind), real(left)) if swapped else (left, right)
-        if not swapped:
-            most = max(real(left).kind.fraction, real(right).kind.fraction)
-            first, second = real(left, most), real(right, most)
-        return apply("divide", first, second)
-    divisor = np.asarray(right, np.float64)
-    if np.any(divisor == 0):
-        raise ZeroDivisionError("division by a public 0")
-    return real(left) * (1 / divisor if divisor.ndim else float(1 / divisor))
-
-
-def _power(array: SecretArray, exponent: float) -> SecretArray:
-    if isinstance(exponent, SecretArray):
-        raise TypeError("an exponent is public")
-    whole = float(exponent) == int(exponent)
-    if whole and exponent >= 1 and number(array).kind == INTEGER:
-        result, base, left = None, number(array), int(exponent)
-        while left:
-            if left & 1:
-                result = base if result is None else result * base
-            left >>= 1
-            base = base * base if left else base
-        assert result is not None
-        return result
-    return apply("power", real(array), exponent=decimal_text(exponent))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tallystick_node.engines.mpc.array import column_stack, concatenate
-from tallystick_node.engines.mpc.array.secret import SecretArray, real
+from tallystick_node.engines.mpc.array.secret import SecretArray
+from tallystick_node.engines.mpc.array.value import real
 
 MAX_ROWS = (1 << 22) - 1  # divisors are below 2^22
 

@@ -16,7 +16,8 @@ from typing import Literal
 import numpy as np
 
 from tallystick_node.engines.mpc.array import clip, column_stack, exp, sigmoid
-from tallystick_node.engines.mpc.array.secret import SecretArray, real
+from tallystick_node.engines.mpc.array.secret import SecretArray
+from tallystick_node.engines.mpc.array.value import real
 from tallystick_node.engines.mpc.models.linear_system import solve
 
 Family = Literal["linear", "logistic", "poisson"]

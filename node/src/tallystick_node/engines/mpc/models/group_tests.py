@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tallystick_node.engines.mpc.array import concatenate, cumsum, sort_by, sqrt
-from tallystick_node.engines.mpc.array.secret import SecretArray, apply, real
+from tallystick_node.engines.mpc.array.secret import SecretArray
+from tallystick_node.engines.mpc.array.value import apply, real
 
 FRACTION = 20  # most bits after the point of quotients
 MAX_ROWS = (1 << 20) - 1  # which are below 2^(40 - FRACTION)

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tallystick_node.engines.mpc.array import broadcast_to, column_stack, concatenate, log
-from tallystick_node.engines.mpc.array.secret import SecretArray, real
+from tallystick_node.engines.mpc.array.secret import SecretArray
+from tallystick_node.engines.mpc.array.value import real
 from tallystick_node.engines.mpc.models.glm import Newton, fit
 
 SMOOTHING = 0.5
