@@ -57,14 +57,14 @@ contract Disputes is IDisputes, EIP712 {
         uint16 reason,
         bytes32 evidence
     ) external returns (bytes32 dispute) {
-        (bytes32 task, uint24 posted) = _terms(proposal, agreement);
+        (bytes32 task, uint24 posted, bool agreed) = _terms(proposal, agreement);
         uint8 challenger = _place(proposal, msg.sender);
         uint8 place = accused == address(0) ? NO_ONE : _party(proposal, accused);
         uint40 closes = _closes(task, proposal, agreement);
         if (closes == 0) revert TaskNotEnded(task);
         if (block.timestamp > closes) revert TooLate(task, closes);
         if (agreement.bond != 0 && posted >> challenger & 1 == 0) revert BondMissing(msg.sender);
-        if (!_bound(task, place, posted)) revert NotBound(accused);
+        if (!_bound(task, place, posted, agreed)) revert NotBound(accused);
         uint40 ruleBy = uint40(block.timestamp) + agreement.rulingSeconds;
         dispute = disputeId(task, msg.sender, accused);
         _raise(task, dispute, challenger, place, ruleBy);
@@ -168,7 +168,7 @@ contract Disputes is IDisputes, EIP712 {
     /// @inheritdoc IDisputes
     function proveLateness(Proposal calldata proposal, Agreement calldata agreement) external {
         bytes32 id = _inTime(proposal, agreement);
-        (, uint24 posted) = _terms(proposal, agreement);
+        (, uint24 posted,) = _terms(proposal, agreement);
         ITaskLedger.Task memory task = tasks.taskAt(id);
         if (task.state != ITaskLedger.State.Expired) revert WrongState(id, uint8(task.state));
         Verdict storage verdict = _verdicts[id];
@@ -267,11 +267,12 @@ contract Disputes is IDisputes, EIP712 {
     function _terms(Proposal calldata proposal, Agreement calldata agreement)
         private
         view
-        returns (bytes32 task, uint24 posted)
+        returns (bytes32 task, uint24 posted, bool agreed)
     {
         task = proposal.structHash();
         bytes32 recorded;
         (recorded, posted) = settlement.termsOf(task);
+        agreed = recorded != 0;
         if (agreement.structHash() != (recorded == 0 ? _standard(task) : recorded)) revert WrongTerms(task);
     }
 
@@ -292,18 +293,18 @@ contract Disputes is IDisputes, EIP712 {
         );
     }
 
-    /// @dev A statement can be challenged when there is one. A party, when it accepted the task or staked a bond for it: being named
-    /// in somebody's proposal binds nobody to that requester's arbiters.
-    function _bound(bytes32 id, uint8 place, uint24 posted) private view returns (bool) {
+    /// @dev A statement can be challenged when there is one. A party, when it undertook the agreement, or, where there is none, when it
+    /// accepted the task: being named in a proposal binds nobody to that requester's arbiters, and neither does a node that accepts.
+    function _bound(bytes32 id, uint8 place, uint24 posted, bool agreed) private view returns (bool) {
         ITaskLedger.Task memory task = tasks.taskAt(id);
         if (place == NO_ONE) return task.state == ITaskLedger.State.Proved;
-        bool begun = task.startedAt != 0 || task.attempt > 1; // then all had accepted
-        return begun || (task.accepted | posted) >> place & 1 == 1;
+        if (agreed) return posted >> place & 1 == 1;
+        return task.startedAt != 0 || task.attempt > 1 || task.accepted >> place & 1 == 1;
     }
 
     /// @dev Breaches are proved until the time for disputes is over.
     function _inTime(Proposal calldata proposal, Agreement calldata agreement) private view returns (bytes32 task) {
-        (task,) = _terms(proposal, agreement);
+        (task,,) = _terms(proposal, agreement);
         uint40 closes = _closes(task, proposal, agreement);
         if (closes != 0 && block.timestamp > closes) revert TooLate(task, closes);
     }
@@ -313,7 +314,7 @@ contract Disputes is IDisputes, EIP712 {
         view
         returns (bytes32 task, Dispute memory found)
     {
-        (task,) = _terms(proposal, agreement);
+        (task,,) = _terms(proposal, agreement);
         found = _disputes[dispute];
         if (found.outcome == Outcome.None || found.task != bytes20(task)) revert DisputeUnknown(dispute);
         if (found.outcome != Outcome.Pending) revert DisputeIsDecided(dispute);

@@ -68,7 +68,6 @@ contract Settlement is ISettlement, EIP712, ReentrancyGuard {
     function post(Proposal calldata proposal, Agreement calldata agreement) external payable nonReentrant {
         (bytes32 task, Escrow storage escrow) = _load(proposal, agreement, Stage.Open);
         uint24 bit = uint24(1 << _place(proposal, msg.sender));
-        if (agreement.bond == 0) revert NoBondAsked(task);
         if (escrow.posted & bit != 0) revert BondIsPosted(msg.sender);
         if (!_unstarted(tasks.taskAt(task)) || block.timestamp > proposal.acceptBy) revert TaskUnderWay(task);
 

@@ -495,21 +495,27 @@ def test_who_was_only_named_by_a_requester_cannot_be_challenged(bargain: Bargain
     bargain.ready(bargain.world.requester, bargain.parties[1])
     bargain.world.accept(bargain.proposal, bargain.case.grants, indices=[2])
     bargain.world.requester.send("TaskLedger", "cancel", bargain.proposal.as_tuple())
-    for accused in (one, STATEMENT):
+    for accused in (one, three, STATEMENT):  # that a node accepts a task says nothing about arbiters
         with refused("NotBound"):
             bargain.challenge(bargain.world.requester, accused)
-    for accused in (two, three):  # one staked, one accepted
-        bargain.challenge(bargain.world.requester, accused)
+    bargain.challenge(bargain.world.requester, two)
 
 
-def test_all_are_bound_once_an_attempt_began(bargain: Bargain) -> None:
-    bargain.ready(bargain.parties[0])
+def test_without_an_agreement_who_accepted_is_bound_and_nobody_else(case: Case) -> None:
+    bargain = Bargain.without(case)
+    case.propose()
+    case.world.accept(case.proposal, case.grants, indices=[2])
+    case.world.requester.send("TaskLedger", "cancel", case.proposal.as_tuple())
+    for accused in (case.world.parties[0].address, STATEMENT):
+        with refused("NotBound"):
+            bargain.challenge(case.world.requester, accused)
+    bargain.challenge(case.world.requester, case.world.parties[2].address)
+    again = Case(case.world, case.grants, replace(case.proposal, salt=secrets.token_bytes(32)))
+    again.propose()
     for attempt in (1, 2):
-        bargain.world.accept(bargain.proposal, bargain.case.grants, attempt=attempt)
-        bargain.parties[0].send("TaskLedger", "fail", bargain.proposal.as_tuple(), attempt, COIN, 1, bytes(32))
-    bargain.challenge(bargain.parties[0], bargain.parties[2].address)
-    with refused("NotBound"):
-        bargain.challenge(bargain.parties[0], STATEMENT)
+        case.world.accept(again.proposal, case.grants, attempt=attempt)
+        case.world.parties[0].send("TaskLedger", "fail", again.proposal.as_tuple(), attempt, COIN, 1, bytes(32))
+    Bargain.without(again).challenge(case.world.parties[0], case.world.parties[1].address)
 
 
 def test_a_dispute_is_judged_under_its_own_task(bargain: Bargain) -> None:

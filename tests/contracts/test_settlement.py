@@ -124,14 +124,22 @@ def test_bonds_are_staked_once_by_participants_before_the_start(bargain: Bargain
         bargain.post(bargain.parties[1])
 
 
-def test_no_bond_is_taken_where_none_is_asked_or_for_other_terms(case: Case) -> None:
+def test_where_no_bond_is_asked_who_undertakes_pays_nothing_and_who_does_not_is_paid(case: Case) -> None:
     bargain = Bargain.of(case, bond=0)
     case.propose()
     bargain.open()
-    with refused("NoBondAsked"):
+    with refused("WrongValue"):
+        bargain.post(bargain.parties[0], value=1)
+    assert bargain.post(bargain.parties[0]).event("BondPosted")["bond"] == 0
+    with refused("BondIsPosted"):
         bargain.post(bargain.parties[0])
     with refused("AgreementUnknown"):
-        Bargain(case, replace(bargain.agreement, bond=BOND)).post(bargain.parties[0])
+        Bargain(case, replace(bargain.agreement, bond=BOND)).post(bargain.parties[1])
+    case.world.accept(bargain.proposal, case.grants)
+    case.world.prove(bargain.proposal, case.world.result(bargain.proposal))
+    bargain.closed()
+    bargain.settle()
+    assert bargain.payouts() == [5003, 3002, 2001, 1, 0]
 
 
 def test_no_bond_after_the_time_to_accept(bargain: Bargain) -> None:

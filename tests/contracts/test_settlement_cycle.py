@@ -47,13 +47,12 @@ class Money(RuleBasedStateMachine):
         self.forfeited: set[int] = set()  # loses its bond
         self.void, self.ended, self.proved = False, False, False
         self.shares = SHARES
-        self.bound: set[int] = set()  # whom a challenge can accuse besides who staked
         self.open: dict[bytes, tuple[int, int]] = {}  # disputes without an outcome: challenger, accused
         self.paid = 0
         self.result = self.world.result(self.bargain.proposal)
         self.case.propose()
         self.bargain.open()
-        for place in sorted(staking if bond else ()):
+        for place in sorted(staking):
             self.bargain.post(self.actors[place])
             self.staked.add(place)
 
@@ -66,7 +65,6 @@ class Money(RuleBasedStateMachine):
         if how == "cancel":
             world.requester.send("TaskLedger", "cancel", proposal.as_tuple())
         elif how == "silence":
-            self.bound = set(accepting)
             if accepting:
                 world.accept(proposal, grants, indices=sorted(accepting))
             world.travel(3700)  # past both deadlines, and inside the time for evidence
@@ -75,10 +73,8 @@ class Money(RuleBasedStateMachine):
             self.convict((self.staked & set(PARTIES)) - (set() if started else accepting))
         else:
             world.accept(proposal, grants)
-            self.bound = set(PARTIES)
             if how == "prove":
                 self.proved = True
-                self.bound.add(STATEMENT)
                 world.prove(proposal, self.result)
             else:
                 for attempt in (1, 2):
@@ -112,7 +108,7 @@ class Money(RuleBasedStateMachine):
             dispute = self.bargain.challenge(self.actors[challenger], account)
         except ContractRefused as refusal:
             bonded = not self.bargain.agreement.bond or challenger in self.staked
-            bound = accused in self.bound or (accused in self.staked and accused != STATEMENT)
+            bound = self.proved if accused == STATEMENT else accused in self.staked
             assert refusal.error == ("BondMissing" if not bonded else "DisputeExists" if bound else "NotBound")
             return
         if ruling == "silence":

@@ -90,8 +90,8 @@ interface IDisputes {
     error WrongState(bytes32 task, uint8 state);
 
     /// @notice Challenges a party, or with `accused` zero the statement itself. A party or the requester, within the agreement's time;
-    /// where a bond is asked, only who staked it. Once for each challenger and accused. A party is challenged only when it accepted
-    /// the task or staked a bond for it, and a statement only when there is one.
+    /// where a bond is asked, only who staked it. Once for each challenger and accused. A party is challenged only when it
+    /// undertook the agreement ({ISettlement.post}), or accepted a task without one; a statement only when there is one.
     /// @param evidence a digest of what the arbiters will be shown
     function challenge(
         Proposal calldata proposal,

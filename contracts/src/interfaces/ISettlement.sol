@@ -51,7 +51,6 @@ interface ISettlement {
     error WrongValue(uint256 required, uint256 given);
     error TaskUnderWay(bytes32 task);
     error TaskNotEnded(bytes32 task);
-    error NoBondAsked(bytes32 task);
     error BondIsPosted(address account);
     error WrongStage(bytes32 task, Stage stage);
     error DisputePending(bytes32 task);
@@ -65,8 +64,9 @@ interface ISettlement {
     /// @notice Declares an agreement and deposits its fee. The requester only, before any party accepted; once for each task.
     function open(Proposal calldata proposal, Agreement calldata agreement) external payable;
 
-    /// @notice Stakes the agreement's bond. A party or the requester, for itself, before the first attempt starts. A party that does
-    /// not, where a bond is asked, gets no share.
+    /// @notice Undertakes the agreement and stakes its bond, which may be zero. A party or the requester, for itself, before the first
+    /// attempt starts. Who undertakes promises to meet the task's deadlines and takes the arbiters' word. A party that does not, where
+    /// a bond is asked, gets no share.
     function post(Proposal calldata proposal, Agreement calldata agreement) external payable;
 
     /// @notice Replaces the declared shares by contributions that every party signed for the proved result. Anyone may relay, once.

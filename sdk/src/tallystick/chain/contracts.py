@@ -514,8 +514,9 @@ class Settlement:
         return cast("Sequence[int]", self._chain.call("Settlement", "payouts", _plain(proposal), _plain(agreement), block=block))
 
     def post(self, proposal: Struct | tuple[Any, ...], agreement: Struct | tuple[Any, ...], *, value: int) -> Receipt:
-        """Stakes the agreement's bond. A party or the requester, for itself, before the first attempt starts. A party that does
-        not, where a bond is asked, gets no share."""
+        """Undertakes the agreement and stakes its bond, which may be zero. A party or the requester, for itself, before the
+        first attempt starts. Who undertakes promises to meet the task's deadlines and takes the arbiters' word. A party that
+        does not, where a bond is asked, gets no share."""
         return self._chain.send("Settlement", "post", _plain(proposal), _plain(agreement), value=value)
 
     def proofs(self, *, block: Block = "latest") -> str:
@@ -587,7 +588,7 @@ class Disputes:
     ) -> Receipt:
         """Challenges a party, or with `accused` zero the statement itself. A party or the requester, within the agreement's
         time; where a bond is asked, only who staked it. Once for each challenger and accused. A party is challenged only when
-        it accepted the task or staked a bond for it, and a statement only when there is one."""
+        it undertook the agreement ({ISettlement.post}), or accepted a task without one; a statement only when there is one."""
         return self._chain.send("Disputes", "challenge", _plain(proposal), _plain(agreement), accused, reason, evidence)
 
     def conclude(self, proposal: Struct | tuple[Any, ...], agreement: Struct | tuple[Any, ...], dispute: bytes) -> Receipt:
