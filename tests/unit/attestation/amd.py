@@ -92,11 +92,11 @@ class AmdAuthority:
             .not_valid_after(moment(self.window[1]))
         )
 
-    def _authority(self, name: str, below: int | None) -> x509.Certificate:
-        usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+    def _authority(self, name: str, below: int | None, *, ca: bool = True, by: str = "ark") -> x509.Certificate:
+        usage = x509.KeyUsage(False, False, False, False, False, ca, ca, False, False)
         builder = self._builder(self.names[name], self.names["ark"], self.keys[name].public_key())
-        builder = builder.add_extension(x509.BasicConstraints(True, below), critical=True).add_extension(usage, critical=True)
-        return builder.sign(self.keys["ark"], SHA384(), rsa_padding=PSS)
+        builder = builder.add_extension(x509.BasicConstraints(ca, below), critical=True).add_extension(usage, critical=True)
+        return builder.sign(self.keys[by], SHA384(), rsa_padding=PSS)
 
     def leaf(self, tcb: Tcb, *, vlek: bool = False, **changes: bytes | None) -> bytes:
         """The VCEK or VLEK certificate; ``changes`` replace extensions by name (``e4=None`` leaves one out)."""

@@ -231,3 +231,22 @@ def test_keys_are_checked() -> None:
         with pytest.raises(EvidenceRefused) as caught:
             read_key(bad, Rule.CCA_BINDING)
         assert caught.value.rule is rule
+
+
+def test_each_step_of_the_chain_counts() -> None:
+    n, stranger = nitro(), generate_private_key(SECP384R1())
+    root, middle = n.root.subject.rfc4514_string().removeprefix("CN="), "nitro intermediate"
+    bundles = {
+        "the root is signed by another": [certificate(root, root, n.root_key, stranger, WINDOW), n.middle],
+        "the root allows no intermediate": [certificate(root, root, n.root_key, n.root_key, WINDOW, 0), n.middle],
+        "the intermediate is no authority": [n.root, certificate(middle, root, n.middle_key, n.root_key, WINDOW, ca=False)],
+        "the intermediate is signed by another": [n.root, certificate(middle, root, n.middle_key, stranger, WINDOW, 0)],
+    }
+    for bundle in bundles.values():
+        refused(Rule.NITRO_CHAIN, n.document(NOW, cabundle=[der(item) for item in bundle]))
+
+
+def test_a_leaf_on_another_curve_is_refused() -> None:
+    n, key = nitro(), generate_private_key(SECP256R1())
+    leaf = certificate("enclave", "nitro intermediate", key, n.middle_key, WINDOW, ca=False)
+    refused(Rule.KEY, sign1(key, encode(n.fields(NOW, certificate=der(leaf)))))

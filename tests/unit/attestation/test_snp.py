@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA384
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tallystick.attestation import roots
+from tallystick.attestation.certificates import load_certificate
 from tallystick.attestation.policy import AppraisalPolicy
 from tallystick.attestation.references import ReferenceValues, SnpGuest
 from tallystick.attestation.result import Tier
@@ -19,7 +22,7 @@ from tallystick.attestation.rules import EvidenceRefused, Rule
 from tallystick.attestation.snp import SnpEndorsements, verify_snp
 from tallystick.attestation.snp_report import SnpTcb, product_of, read_report
 from tallystick.attestation.verifier import Evidence, appraise
-from unit.attestation.amd import AmdAuthority, Tcb
+from unit.attestation.amd import PSS, AmdAuthority, Tcb
 from unit.attestation.test_dcap import DATA, NOW, WINDOW
 
 PRODUCTS = ["Milan", "Genoa", "Turin"]
@@ -224,3 +227,44 @@ def test_the_report_parser_alone_raises_nothing_else(hostile: bytes) -> None:
         with pytest.raises(EvidenceRefused):
             read_report(data)
             verify_snp(data, amd().endorsements(), NOW, frozenset({amd().root}))
+
+
+def test_each_step_of_the_chain_counts() -> None:
+    a = amd()
+    issuer, ark = a.issuers["ask"], a.ark
+    chains = {
+        "the issuer is no authority": (a._authority("ask", None, ca=False), ark),
+        "the root allows no issuer": (issuer, a._authority("ark", 0)),
+        "the issuer is signed by another": (a._authority("ask", 0, by="asvk"), ark),
+        "the root is signed by another": (issuer, a._authority("ark", None, by="ask")),
+    }
+    for name, chain in chains.items():
+        pem = b"".join(item.public_bytes(Encoding.PEM) for item in chain)
+        with pytest.raises(EvidenceRefused) as caught:
+            verify_snp(a.report(), replace(a.endorsements(), chain=pem, crl=None), NOW, frozenset({a.root}))
+        assert caught.value.rule is Rule.SNP_CHAIN, name
+
+
+def test_a_leaf_of_the_other_kind_is_refused() -> None:
+    a = amd()
+    named_vlek = a._builder("SEV-VLEK", a.names["ask"], a.leaf_key.public_key())
+    for extension in load_certificate(a.leaf(Tcb())).extensions:
+        named_vlek = named_vlek.add_extension(extension.value, critical=False)
+    leaf = named_vlek.sign(a.keys["ask"], SHA384(), rsa_padding=PSS).public_bytes(Encoding.DER)
+    refused(Rule.SNP_LEAF, a.report(), replace(a.endorsements(), leaf=leaf))
+    chip = a.leaf(Tcb(), vlek=True, e4=a.chip)
+    refused(Rule.SNP_CHIP, a.report(key_kind=1), replace(a.endorsements(vlek=True), leaf=chip))
+
+
+def test_reserved_bytes_of_a_signed_report_are_refused() -> None:
+    for place, version in ((0x188, 2), (0x18B, 3), (0x1EB, 3), (0x1EF, 3), (0x1F8, 3), (0x208, 5), (0x49, 3)):
+        raw = bytearray(amd().report(version=version))
+        raw[place] |= 0x80
+        with pytest.raises(EvidenceRefused) as caught:
+            read_report(bytes(raw))
+        assert caught.value.rule is Rule.RESERVED, hex(place)
+    for tcb in (bytes([1, 1, 1, 0, 0, 0, 1, 1]), bytes([1, 1, 0, 0, 0, 1, 1, 1])):
+        with pytest.raises(EvidenceRefused):
+            SnpTcb.read(tcb, "Milan")
+    with pytest.raises(EvidenceRefused):
+        SnpTcb.read(bytes([1, 1, 1, 1, 1, 0, 0, 1]), "Turin")
