@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
+from eth_utils.address import to_checksum_address
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tallystick.protocol.errors import InvalidData, MalformedDocument
@@ -12,9 +13,11 @@ from tallystick_node.workloads.alignment import Join, align
 from unit.engines.conftest import run_parties
 from unit.workloads.conftest import ACCOUNTS
 
+ALL = (*ACCOUNTS, *(to_checksum_address(f"0x{number:040x}") for number in range(1, 6)))
+
 
 def join_of(mode: str, owners: int = 2, **changes) -> Join:
-    keys = [{"party": ACCOUNTS[number], "columns": ["id"]} for number in range(owners)]
+    keys = [{"party": ALL[number], "columns": ["id"]} for number in range(owners)]
     return Join.read({"mode": mode, "keys": keys, "types": ["string"], "fold": False, "duplicates": "reject", **changes}, "join")
 
 
@@ -42,6 +45,13 @@ def test_matched_rows_stand_in_one_order_at_both(left, right) -> None:
     assert first == second
     assert sorted(first["id"]) == sorted(set(left) & set(right))
     assert first["value"] == [f"of {each}" for each in first["id"]]
+
+
+def test_rows_of_three_owners() -> None:
+    tables = [["x", "a", "b", "c"], ["c", "b", "y", "x"], ["x", "z", "c"]]
+    first, second, third = aligned(join_of("intersection", 3), *tables)
+    assert first == second == third
+    assert sorted(first["id"]) == ["c", "x"]
 
 
 @pytest.mark.parametrize("owners", [2, 3, 4])
@@ -73,7 +83,7 @@ def test_duplicates_are_refused_or_grouped() -> None:
 @pytest.mark.parametrize(
     ("mode", "owners", "changes"),
     [
-        ("intersection", 3, {}),
+        ("intersection", 9, {}),
         ("intersection", 1, {}),
         ("shuffle", 2, {}),
         ("order", 2, {"duplicates": "group"}),

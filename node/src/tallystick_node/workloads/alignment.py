@@ -1,8 +1,8 @@
 """Bringing the tables of owners who hold different columns of the same people into one order of rows.
 
-``intersection``: two owners match their rows by typed, composite keys with PSI, by the protocol that fits their sizes, of which
-both are receivers; the matched rows, ordered by their keys, are the joint table. Both owners learn which of their own rows the
-other has too: an intersection that stays secret is another kind of task.
+``intersection``: two to eight owners match their rows by typed, composite keys with PSI, by the protocol that fits their number
+and sizes, of which all are receivers; the matched rows, ordered by their keys, are the joint table. Every owner learns which of
+its own rows all the others have too: an intersection that stays secret is another kind of task.
 
 ``order``: the owners say that their tables hold the same people in the same order, row by row. Whether the keys are indeed equal
 is tested without showing them: each owner's keys in their order become one item of a PSI with the first owner. An owner whose
@@ -25,7 +25,9 @@ from tallystick.protocol.errors import InvalidData, MalformedDocument
 from tallystick.protocol.fields import Fields
 
 from tallystick_node.engines.channel import Session
+from tallystick_node.engines.psi.handshake import Intersection
 from tallystick_node.engines.psi.items import Items
+from tallystick_node.engines.psi.multi_party import MOST, intersect_all
 from tallystick_node.engines.psi.two_party import intersect
 from tallystick_node.workloads.keys import KeyRules, distinct, key_columns
 
@@ -46,7 +48,7 @@ class Join:
         """From ``{mode, keys, types, fold, duplicates}``. Raises MalformedDocument."""
         fields = Fields(value, ("mode", "keys", "types", "fold", "duplicates"), where)
         mode: Any = fields.choice("mode", MODES)
-        owners = fields.items("keys", 2, 2 if mode == "intersection" else MAX_OWNERS, key_columns)
+        owners = fields.items("keys", 2, MOST if mode == "intersection" else MAX_OWNERS, key_columns)
         rules = KeyRules.read(fields, value["types"], where)
         if len(dict(owners)) != len(owners) or any(len(columns) != len(rules.types) for _, columns in owners):
             raise MalformedDocument(f"{where}.keys: each owner is named once, with one column for each type")
@@ -66,9 +68,7 @@ def align(join: Join, session: Session, party: str, owners: Sequence[int], table
             session.channels[owner].mark("align")
     items, rows = distinct(join.rules, table.select(list(join.keys[party])))
     if join.mode == "intersection":
-        (peer,) = (owner for owner in owners if owner != session.index)
-        context = session.context + b"align"
-        found = intersect(session, items, peer=peer, receivers=list(owners), mode="ids", protocol="automatic", context=context)
+        found = _common(session, owners, items, session.context + b"align")
         assert found.positions is not None  # this owner is a receiver
         matched = sorted(found.positions.tolist(), key=lambda position: hashlib.sha256(items[position]).digest())
         return table.take(pa.array(rows[np.array(matched, np.int64)]))
@@ -76,6 +76,13 @@ def align(join: Join, session: Session, party: str, owners: Sequence[int], table
         raise InvalidData("a row has no key", remedy="clean the key columns, or match rows by intersection")
     _require_one_order(session, owners, items)
     return table
+
+
+def _common(session: Session, owners: Sequence[int], items: Items, context: bytes) -> Intersection:
+    if len(owners) > 2:
+        return intersect_all(session, items, parties=owners, receivers=list(owners), context=context)
+    (peer,) = (owner for owner in owners if owner != session.index)
+    return intersect(session, items, peer=peer, receivers=list(owners), mode="ids", protocol="automatic", context=context)
 
 
 def _require_one_order(session: Session, owners: Sequence[int], items: Items) -> None:
