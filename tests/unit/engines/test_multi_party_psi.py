@@ -167,6 +167,9 @@ def test_bytes_are_foretold(receivers):
     sessions = local_sessions(3)
     sets = [[b"%d" % i for i in range(size)] for size in (2000, 3000, 4000)]
     run_parties(sessions, engine(receivers, sets))
+    predicted = predict({0: 2000, 1: 3000, 2: 4000}, receivers)
     for party, session in enumerate(sessions):
         sent = sum(step.bytes for step in session.meter.steps.values())
-        assert abs(predict({0: 2000, 1: 3000, 2: 4000}, receivers).bytes_sent[party] - sent) < 200_000 + sent / 100
+        assert abs(predicted.bytes_sent[party] - sent) < 200_000 + sent / 100
+    rounds = max(sum(step.rounds for step in session.meter.steps.values()) for session in sessions)
+    assert abs(predicted.rounds - rounds) <= 2

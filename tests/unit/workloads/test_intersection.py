@@ -486,6 +486,7 @@ def test_cost_predicts_the_bytes_of_rr22(run_workload, receivers):
     predicted = Intersection().cost(spec, dict(zip(ACCOUNTS, sizes, strict=False)))
     assert ran.outcomes[receivers[0]].result["protocol"] == "rr22"
     assert abs(predicted.bytes_sent - ran.most_sent()) < 100_000 + ran.most_sent() / 100
+    assert predicted.rounds == 6 + (len(receivers) == 2)
 
 
 def test_cost_without_row_counts():

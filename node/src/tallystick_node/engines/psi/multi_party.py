@@ -177,6 +177,4 @@ def predict(sizes: dict[int, int], receivers: Sequence[int]) -> Prediction:
         else:
             sent.append(begin + other + 8 * Shape.of(sizes[party]).total)
     items = sum(sizes.values()) + (len(sizes) - 1) * sizes[leader]
-    return Prediction(
-        tuple(sent), 14 * (len(sizes) - 1), 0.4 * len(sizes) + 1.1e-6 * items, 250 * slots + 120 * max(sizes.values())
-    )
+    return Prediction(tuple(sent), 4 * len(sizes), 0.4 * len(sizes) + 1.1e-6 * items, 250 * slots + 120 * max(sizes.values()))

@@ -83,4 +83,4 @@ def predict(protocol: Protocol, mode: Mode, sizes: tuple[int, int], receivers: S
     sender = BIND_BYTES + evaluation[1] + others * (tags.width(tag) if words == 1 else 16)
     pair = (encoder, sender) if first == 0 else (sender, encoder)
     seconds = 0.4 + (1.1e-6 if words == 1 else 1.7e-6) * (sizes[first] + others)
-    return Prediction(pair, 12 if words == 1 else 16, seconds, 250 * slots + 120 * total)
+    return Prediction(pair, (6 if words == 1 else 9) + (len(receivers) == 2), seconds, 250 * slots + 120 * total)
