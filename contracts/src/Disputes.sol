@@ -24,6 +24,7 @@ contract Disputes is IDisputes, EIP712 {
 
     uint8 private constant REQUESTER = 16;
     uint8 private constant NO_ONE = 255;
+    uint16 private constant TRANSCRIPT_MISMATCH = 4; // the reason of disputes that the contract itself opens
     uint32 private constant STANDARD_DISPUTE = 3 days;
     uint32 private constant STANDARD_RULING = 14 days;
 
@@ -141,10 +142,10 @@ contract Disputes is IDisputes, EIP712 {
             _find(task, place, one.signer, Breach.TwoDigests, evidence);
             return;
         }
-        uint40 ruleBy = uint40(block.timestamp) + agreement.rulingSeconds;
-        _raise(task, contradictionId(one.link, one.link.from), NO_ONE, from, ruleBy);
-        _raise(task, contradictionId(one.link, one.link.to), NO_ONE, to, ruleBy);
-        emit LinkContradicted(task, one.link.from, one.link.to, one.link.attempt, evidence, ruleBy);
+        bool first = _raiseAbout(proposal, agreement, one.link, from, evidence);
+        bool second = _raiseAbout(proposal, agreement, one.link, to, evidence);
+        if (!first && !second) revert NotBound(one.link.from);
+        emit LinkContradicted(task, one.link.from, one.link.to, one.link.attempt, evidence);
     }
 
     /// @inheritdoc IDisputes
@@ -325,6 +326,24 @@ contract Disputes is IDisputes, EIP712 {
 
         _disputes[dispute] = Dispute(bytes20(task), Outcome.Pending, accused, challenger, 0, 0, 0, ruleBy);
         ++_verdicts[task].pending;
+    }
+
+    /// @dev Opens the dispute about one end of a link, if that end is bound to who would judge it.
+    function _raiseAbout(
+        Proposal calldata proposal,
+        Agreement calldata agreement,
+        LinkDigest calldata link,
+        uint8 place,
+        bytes32 evidence
+    ) private returns (bool) {
+        (bytes32 task, uint24 posted, bool agreed) = _terms(proposal, agreement);
+        if (!_bound(task, place, posted, agreed)) return false;
+        address accused = proposal.parties[place].account;
+        bytes32 dispute = contradictionId(link, accused);
+        uint40 ruleBy = uint40(block.timestamp) + agreement.rulingSeconds;
+        _raise(task, dispute, NO_ONE, place, ruleBy);
+        emit DisputeRaised(dispute, task, address(0), accused, TRANSCRIPT_MISMATCH, evidence, ruleBy);
+        return true;
     }
 
     function _decide(

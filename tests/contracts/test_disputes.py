@@ -136,6 +136,17 @@ def test_ends_that_contradict_one_another_are_both_judged(bargain: Bargain) -> N
     assert (verdict["atFault"], verdict["forfeited"], verdict["pending"]) == (0b001, 0, 0)
 
 
+def test_a_contradiction_is_judged_of_the_ends_that_are_bound(bargain: Bargain) -> None:
+    bargain.proved(bargain.parties[1])
+    one, two, three = bargain.parties
+    link = bargain.link(one, two)
+    receipt = bargain.two_digests((one, link), (two, replace(link, size=1)))
+    assert [event["accused"] for event in receipt.events if event.name == "DisputeRaised"] == [two.address]
+    other = bargain.link(one, three)
+    with refused("NotBound"):
+        bargain.two_digests((one, other), (three, replace(other, size=1)))
+
+
 def test_silence_about_a_contradiction_costs_neither_end(case: Case) -> None:
     bargain = Bargain.of(case, upheld_by_default=True)
     bargain.proved()

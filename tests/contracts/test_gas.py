@@ -38,12 +38,16 @@ def enforcement(bargain: Bargain) -> dict[str, int]:
     world.prove(bargain.proposal, result)
     used["measure (3 signatures)"] = bargain.measure([2000, 3000, 5000], result).gas_used
     used["prove two statements"] = bargain.two_statements(parties[0], result, replace(result, output=bytes(32))).gas_used
+    link = bargain.link(parties[1], parties[2])
+    used["prove two digests (2 disputes)"] = bargain.two_digests((parties[1], link), (parties[2], replace(link, size=1))).gas_used
     raised = parties[1].send("Disputes", "challenge", *bargain.terms, parties[2].address, 5, bytes(32))
     used["challenge"] = raised.gas_used
     dispute = raised.event("DisputeRaised")["dispute"]
     used["judge"] = bargain.rule(world.regulator, dispute, True).gas_used
     used["judge and decide"] = bargain.rule(world.relayer, dispute, True).gas_used
     bargain.closed()
+    for end in parties[1:]:
+        bargain.conclude(world.call("Disputes", "contradictionId", link.as_tuple(), end.address))
     used["settle"] = bargain.settle().gas_used
     used["claim"] = parties[1].send("Settlement", "claim", *bargain.terms, parties[1].address).gas_used
     return used

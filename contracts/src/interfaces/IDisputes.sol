@@ -55,9 +55,10 @@ interface IDisputes {
         bytes32 evidence,
         uint40 ruleBy
     );
-    /// @notice The two ends of a link signed different digests. A dispute is open about each of them ({contradictionId}).
+    /// @notice The two ends of a link signed different digests. Disputes without a challenger are open about those of them that are
+    /// bound to the arbiters ({contradictionId}).
     event LinkContradicted(
-        bytes32 indexed task, address indexed from, address indexed to, uint8 attempt, bytes32 evidence, uint40 ruleBy
+        bytes32 indexed task, address indexed from, address indexed to, uint8 attempt, bytes32 evidence
     );
     event OpinionGiven(bytes32 indexed dispute, bytes32 indexed task, address indexed arbiter, bool uphold, bytes32 reasons);
     event DisputeDecided(
@@ -118,7 +119,7 @@ interface IDisputes {
     ) external;
 
     /// @notice Shows two different signed digests of the same messages. Of one signer: a breach. Of the two ends of the link: the
-    /// contract knows that one of them lies, and opens a dispute about each. Anyone.
+    /// contract knows that one of them lies, and opens a dispute about each that could be challenged. Anyone.
     function proveTwoDigests(
         Proposal calldata proposal,
         Agreement calldata agreement,

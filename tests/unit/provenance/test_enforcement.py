@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from prov.model import ProvDocument
 from tallystick.chain.contract import Event
-from tallystick.protocol.agreement import COIN, contradiction_id
+from tallystick.protocol.agreement import COIN
 from tallystick.provenance import Graph, Kind, prov_json, query, svg, table
 from unit.protocol.world import PARTIES, START, World, make
 from unit.provenance.conftest import graph_of, history
@@ -75,14 +75,13 @@ def test_a_dispute_shows_its_outcome_and_voids_nothing_else(*, upheld: bool, def
     assert "void" not in graph.of(Kind.STATEMENT)[0].attributes
 
 
-def test_ends_that_contradict_one_another_are_two_disputes() -> None:
-    ends = PARTIES[0], PARTIES[1]
-    seen = event("Disputes", "LinkContradicted", **{"from": ends[0]}, to=ends[1], attempt=1, evidence=bytes(32), ruleBy=START)
-    one = contradiction_id(TASK, *ends, ends[0])
-    verdict = event("Disputes", "DisputeDecided", dispute=one, accused=ends[0], upheld=True, byDefault=False)
-    graph = after(seen, verdict)
-    assert {each.attributes["accused"]: each.attributes["outcome"] for each in graph.of(Kind.DISPUTE)} == {
-        ends[0]: "upheld", ends[1]: "pending",
+def test_a_contradiction_that_the_contract_saw_has_no_challenger() -> None:
+    seen = replace(raised(1, PARTIES[0]), arguments={**raised(1, PARTIES[0]).arguments, "challenger": COIN, "reason": 4})
+    graph = after(seen)
+    (dispute,) = graph.of(Kind.DISPUTE)
+    assert "different messages" in dispute.attributes["reason"]
+    assert {edge.relation for edge in graph.edges if edge.target == dispute.id} == {
+        "is accused in", "was disputed in", "is disputed in",
     }  # fmt: skip
 
 

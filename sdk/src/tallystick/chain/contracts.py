@@ -647,7 +647,7 @@ class Disputes:
         other: Struct | tuple[Any, ...],
     ) -> Receipt:
         """Shows two different signed digests of the same messages. Of one signer: a breach. Of the two ends of the link: the
-        contract knows that one of them lies, and opens a dispute about each. Anyone."""
+        contract knows that one of them lies, and opens a dispute about each that could be challenged. Anyone."""
         return self._chain.send("Disputes", "proveTwoDigests", _plain(proposal), _plain(agreement), _plain(one), _plain(other))
 
     def prove_two_statements(

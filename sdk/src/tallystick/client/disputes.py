@@ -9,7 +9,7 @@ from tallystick.chain.connection import Chain, Receipt
 from tallystick.chain.contract import Event
 from tallystick.client.settlement import Deal
 from tallystick.protocol import canonical, typed
-from tallystick.protocol.agreement import BREACHES, COIN, LinkDigest, Opening, contradiction_id, link_digest, opening_digest
+from tallystick.protocol.agreement import BREACHES, COIN, LinkDigest, Opening, link_digest, opening_digest
 from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.proof.subject import result_of
 from tallystick.protocol.reasons import reason_words
@@ -111,11 +111,7 @@ def disputes_of(chain: Chain, deal: Deal) -> list[DisputeRecord]:
         if event.contract != "Disputes" or event.arguments.get("task") != deal.task:
             continue
         if event.name == "DisputeRaised":
-            found[event["dispute"]] = _raised(event, event["dispute"], event["challenger"], event["accused"], event["reason"])
-        elif event.name == "LinkContradicted":
-            for accused in (event["from"], event["to"]):
-                identifier = contradiction_id(deal.task, event["from"], event["to"], accused)
-                found[identifier] = _raised(event, identifier, "", accused, 4)
+            found[event["dispute"]] = _raised(event)
         elif event.name == "OpinionGiven":
             found[event["dispute"]].opinions[event["arbiter"]] = event["uphold"]
         elif event.name == "DisputeDecided":
@@ -136,13 +132,13 @@ def breaches_of(chain: Chain, deal: Deal) -> list[dict[str, Any]]:
     ]
 
 
-def _raised(event: Event, identifier: bytes, challenger: str, accused: str, reason: int) -> DisputeRecord:
+def _raised(event: Event) -> DisputeRecord:
     return DisputeRecord(
-        dispute=canonical.hex32(identifier),
+        dispute=canonical.hex32(event["dispute"]),
         task=canonical.hex32(event["task"]),
-        challenger=challenger,
-        accused="" if accused == COIN else accused,
-        reason=reason_words(reason),
+        challenger="" if event["challenger"] == COIN else event["challenger"],
+        accused="" if event["accused"] == COIN else event["accused"],
+        reason=reason_words(event["reason"]),
         evidence=canonical.hex32(event["evidence"]),
         rule_by=event["ruleBy"],
         outcome="pending",

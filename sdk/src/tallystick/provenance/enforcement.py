@@ -8,7 +8,7 @@ is marked as well: a query for a result file leads back over its statement, and 
 from __future__ import annotations
 
 from tallystick.chain.contract import Event
-from tallystick.protocol.agreement import BREACHES, COIN, contradiction_id
+from tallystick.protocol.agreement import BREACHES, COIN
 from tallystick.protocol.reasons import reason_words
 from tallystick.provenance.draft import Draft, hex_of, short
 from tallystick.provenance.graph import Kind
@@ -47,15 +47,19 @@ class EnforcementDraft(Draft):
     # -- Disputes --------------------------------------------------------------------------------------------
 
     def _DisputeRaised(self, event: Event) -> None:
+        task, dispute = hex_of(event["task"]), hex_of(event["dispute"])
         accused = "" if event["accused"] == COIN else event["accused"]
-        name = self._dispute(event, event["dispute"], accused, reason_words(event["reason"]))
-        self.edge(event, self.account(event, event["challenger"]), name, "challenged in")
-
-    def _LinkContradicted(self, event: Event) -> None:
-        ends = event["from"], event["to"]
-        for accused in ends:
-            identifier = contradiction_id(bytes(event["task"]), *ends, accused)
-            self._dispute(event, identifier, accused, "the two ends of a link signed different messages")
+        name = self.node(
+            event, Kind.DISPUTE, dispute, short(dispute), dispute=dispute, task=task, accused=accused,
+            reason=reason_words(event["reason"]), evidence=hex_of(event["evidence"]), outcome="pending",
+        )  # fmt: skip
+        if event["challenger"] != COIN:  # none where two ends of a link contradict one another
+            self.edge(event, self.account(event, event["challenger"]), name, "challenged in")
+        if accused:
+            self.edge(event, self.account(event, accused), name, "is accused in")
+        self._about(event, task, name, "was disputed in")
+        for statement in self._statements(task):
+            self.edge(event, statement, name, "is disputed in")
 
     def _DisputeDecided(self, event: Event) -> None:
         outcome = ("upheld" if event["upheld"] else "dismissed") + (" by default" if event["byDefault"] else "")
@@ -73,19 +77,6 @@ class EnforcementDraft(Draft):
         )  # fmt: skip
         self.edge(event, self.account(event, accused), name, "was found in")
         self._about(event, task, name, "was breached by")
-
-    def _dispute(self, event: Event, identifier: bytes, accused: str, reason: str) -> str:
-        task, dispute = hex_of(event["task"]), hex_of(identifier)
-        name = self.node(
-            event, Kind.DISPUTE, dispute, short(dispute), dispute=dispute, task=task, accused=accused, reason=reason,
-            evidence=hex_of(event["evidence"]), outcome="pending",
-        )  # fmt: skip
-        if accused:
-            self.edge(event, self.account(event, accused), name, "is accused in")
-        self._about(event, task, name, "was disputed in")
-        for statement in self._statements(task):
-            self.edge(event, statement, name, "is disputed in")
-        return name
 
     def _about(self, event: Event, task: str, name: str, relation: str) -> None:
         if f"{Kind.TASK}:{task}" in self.nodes:
