@@ -211,6 +211,7 @@ def test_every_rule_of_arms_is_tested() -> None:
 def test_platform_keys_of_other_kinds_are_refused() -> None:
     for key in (b"\x30\x00", spki(Ed25519PrivateKey.generate())):
         refused(Rule.KEY, arm().token(), CcaEndorsements(key))
+    refused(Rule.SIZE, arm().token(), CcaEndorsements(bytes(1025)))
 
 
 REFERENCE = CcaRealm(b"\x03" * 48, MARK, COMPONENTS, configuration=b"\x07")
