@@ -187,6 +187,7 @@ CASES: list[tuple[Rule, Make]] = [
     (Rule.CCA_REALM_CLAIMS, realm(CHALLENGE=bytes(32))),
     (Rule.CCA_REALM_CLAIMS, realm(PERSONALISATION=...)),
     (Rule.CCA_REALM_CLAIMS, realm(INITIAL=b"")),
+    (Rule.CCA_REALM_CLAIMS, realm(INITIAL=bytes(33), EXTENSIBLE=[bytes(33)] * 4)),
     (Rule.CCA_REALM_CLAIMS, realm(EXTENSIBLE=[bytes(48)] * 3)),
     (Rule.CCA_REALM_CLAIMS, realm(EXTENSIBLE=[bytes(32)] * 4)),
     (Rule.CCA_REALM_CLAIMS, realm(REALM_HASH="md5")),

@@ -114,7 +114,10 @@ CASES: list[tuple[Rule, Callable[[], bytes], Callable[[], CsvEndorsements]]] = [
     (Rule.CERTIFICATE, report(), overwritten("hrk", 212, b"\xff")),
     (Rule.VERSION, report(), overwritten("hrk", 0, b"\x02")),
     (Rule.VERSION, report(), overwritten("cek", 0, b"\x09")),
-    (Rule.RESERVED, report(), overwritten("hsk", 831, b"\x01")),
+    *[(Rule.RESERVED, report(), overwritten("hsk", place, b"\x01")) for place in (40, 470, 831)],
+    (Rule.RESERVED, report(), overwritten("cek", 6, b"\x01")),
+    (Rule.CERTIFICATE, report(), overwritten("cek", 12, number(5, 4))),
+    (Rule.RESERVED, report(), overwritten("hsk", 64 + 148 + 2 + 100, b"\x01")),
 ]
 
 

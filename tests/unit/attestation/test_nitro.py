@@ -226,6 +226,7 @@ def test_keys_are_checked() -> None:
         (good | {-2: 1}, Rule.CCA_BINDING),
         (good | {9: 1}, Rule.CCA_BINDING),
         (good | {-2: x[:31]}, Rule.KEY),
+        (good | {-2: (x + y)[:31], -3: (x + y)[31:]}, Rule.KEY),
         (good | {-3: bytes(32)}, Rule.KEY),
     ):
         with pytest.raises(EvidenceRefused) as caught:
@@ -250,3 +251,13 @@ def test_a_leaf_on_another_curve_is_refused() -> None:
     n, key = nitro(), generate_private_key(SECP256R1())
     leaf = certificate("enclave", "nitro intermediate", key, n.middle_key, WINDOW, ca=False)
     refused(Rule.KEY, sign1(key, encode(n.fields(NOW, certificate=der(leaf)))))
+
+
+def test_a_signature_has_its_full_size_even_where_zeros_lead() -> None:
+    n, payload = nitro(), encode(nitro().fields(NOW))
+    while True:
+        parts = decode(sign1(n.key, payload))
+        if parts[3][48] == 0:
+            break
+    verify_nitro(encode(parts), frozenset({n.fingerprint}))
+    refused(Rule.NITRO_SIGNATURE, encode([*parts[:3], parts[3][:48] + parts[3][49:]]))

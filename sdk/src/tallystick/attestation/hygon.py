@@ -106,7 +106,6 @@ def _read_authority(data: bytes) -> _Certificate:
     reader.zeros(108)
     signature = reader.integer(72), reader.integer(72)
     reader.zeros(112)
-    reader.end()
     signer = HRK  # the format has no field for it: only the root signs authorities
     return _Certificate(usage, key, identity, data[: AUTHORITY_SIZE - 256], ((signer, signature),), key_id, signer_id)
 
@@ -130,7 +129,6 @@ def _read_certificate(data: bytes) -> _Certificate:
         reader.take(368)
         if kind == _SM2_SIGNING:
             signatures.append((signer, signature))
-    reader.end()
     return _Certificate(usage, key, identity, data[: CERTIFICATE_SIZE - 2 * 520], tuple(signatures))
 
 
