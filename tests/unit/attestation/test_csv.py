@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tallystick.attestation import sm2
-from tallystick.attestation.hygon import CEK, HSK, PEK, CsvEndorsements, verify_csv
+from tallystick.attestation.hygon import CEK, HRK, HSK, PEK, CsvEndorsements, verify_csv
 from tallystick.attestation.policy import AppraisalPolicy
 from tallystick.attestation.references import CsvGuest, ReferenceValues
 from tallystick.attestation.result import Tier
@@ -106,6 +106,7 @@ CASES: list[tuple[Rule, Callable[[], bytes], Callable[[], CsvEndorsements]]] = [
     (Rule.CSV_CHAIN, report(), changed("hsk", lambda: endorsements().hrk)),
     (Rule.CSV_CHAIN, report(), overwritten("hsk", 20, b"\x09")),
     (Rule.CSV_CHAIN, report(), overwritten("hrk", 64 + 148 + 256, b"\0" * 40 + bytes(68) + halves((1, 1)))),
+    (Rule.CSV_CHAIN, report(), changed("hrk", lambda: hygon().authority(hygon().hrk, HRK, hygon().hrk, b"\x07" * 16))),
     (Rule.CSV_ROOT, report(), lambda: OTHER().endorsements()),
     (Rule.KEY, report(), overwritten("hsk", 64, number(2, 4))),
     (Rule.KEY, report(), overwritten("hrk", 68, b"\x01")),

@@ -157,7 +157,6 @@ def verify_csv(evidence: bytes, endorsements: CsvEndorsements, simulations: froz
     nonce = reader.take(4)
     signature = reader.integer(72), reader.integer(72)
     endorsement, tag = reader.take(CERTIFICATE_SIZE + 64 + 32), reader.take(32)
-    reader.end()
     plain = Reader(_masked(fields, nonce))
     user_key, vm_id, vm_version = plain.take(32), plain.take(16), plain.take(16)
     report_data, challenge, measurement = plain.take(64), plain.take(16), plain.take(32)
