@@ -1,4 +1,4 @@
-"""Compile the contracts with py-solc-x and write the artefacts that the SDK ships.
+"""Compile the contracts with py-solc-x and write the artefacts that the SDK ships, and the snapshot of sizes and storage layouts.
 
 ``build.py`` compiles when a source, a setting or the compiler changed; ``build.py --check`` compiles nothing and fails when
 an artefact does not belong to the sources as they are.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 SOURCES = ROOT / "contracts" / "src"
 ARTIFACTS = ROOT / "sdk" / "src" / "tallystick" / "chain" / "artifacts"
+LAYOUT = ROOT / "contracts" / "snapshots" / "layout.json"
 MODULES = HERE / "node_modules"
 CONTRACTS = (
     "ParticipantRegistry",
@@ -44,6 +46,7 @@ SETTINGS: dict[str, Any] = {
         "*": {
             "*": [
                 "abi",
+                "storageLayout",
                 "userdoc",
                 "evm.bytecode.object",
                 "evm.deployedBytecode.object",
@@ -75,13 +78,23 @@ def source_hash() -> str:
 
 
 def stale() -> list[str]:
-    """Names of the contracts whose artefact is missing or belongs to other sources."""
+    """Names of the contracts whose artefact is missing or belongs to other sources; ``layout`` for the snapshot."""
     expected = source_hash()
-    found = {}
+    found = {"layout": json.loads(LAYOUT.read_text())["sourceHash"] if LAYOUT.exists() else None}
     for name in CONTRACTS:
         path = ARTIFACTS / f"{name}.json"
         found[name] = json.loads(path.read_text())["sourceHash"] if path.exists() else None
     return [name for name, value in found.items() if value != expected]
+
+
+def layout_of(contract: dict[str, Any]) -> dict[str, Any]:
+    """How large a deployed contract is, and which slot holds what. Types are without the compiler's numbers, which any change moves."""
+    layout = contract["storageLayout"]
+    storage = [
+        f"{entry['slot']}+{entry['offset']} {entry['label']}: {re.sub(r'[)][0-9]+(_storage)?', ')', entry['type'])}"
+        for entry in layout["storage"]
+    ]
+    return {"bytes": len(contract["evm"]["deployedBytecode"]["object"]) // 2, "storage": storage}
 
 
 def compile_all() -> None:
@@ -96,6 +109,7 @@ def compile_all() -> None:
             print(message["formattedMessage"], file=sys.stderr)
     expected = source_hash()
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
+    layouts: dict[str, Any] = {}
     for unit, contracts in output["contracts"].items():
         for name, contract in contracts.items():
             if not unit.startswith("contracts/") or name not in CONTRACTS:
@@ -117,7 +131,9 @@ def compile_all() -> None:
                 "sourceHash": expected,
             }
             (ARTIFACTS / f"{name}.json").write_text(json.dumps(artifact, indent=1, sort_keys=True) + "\n")
+            layouts[name] = layout_of(contract)
             print(f"{name}: {len(evm['deployedBytecode']['object']) // 2} bytes")
+    LAYOUT.write_text(json.dumps({"sourceHash": expected, "contracts": layouts}, indent=1, sort_keys=True) + "\n")
 
 
 def main() -> None:
