@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -150,3 +152,26 @@ def test_shares_of_members_that_no_round_tolerates_are_refused() -> None:
             exposed.plan(5)
     assert SecureSum(dropped=1 / 3).plan(30).corrupted == 9
     assert SecureSum(dropped=1 / 3).security(30).corruptions == 9
+
+
+def test_where_nobody_may_drop_out_a_member_that_trains_longer_is_waited_for() -> None:
+    """Party 2 takes longer than a channel waits, before the keys are told and before a round."""
+    sessions, given = local_sessions(3, seconds=2.0), vectors(3)
+
+    def one(session):
+        def patience(peer: int) -> None:
+            for _ in range(1000):
+                if not session.channels[peer]._into.empty():
+                    return
+                time.sleep(0.01)
+            raise ChannelError(peer, "never sent anything")
+
+        aggregation, waiting = SecureSum(dropped=0), replace(session, patience=patience)
+        for number in range(2):
+            time.sleep(2.5 if session.index == 2 else 0.0)
+            found = aggregation.total(waiting, given[session.index], [0, 1, 2], number)
+        return found
+
+    with ThreadPoolExecutor(3) as pool:
+        sums = list(pool.map(one, sessions))
+    assert all(np.abs(each - given.sum(axis=0)).max() <= quantisation.error(3) for each in sums)

@@ -104,7 +104,7 @@ class Training(Workload):
         most = min(max(rows.values(), default=0), schedule.rows)
         steps = most * schedule.instructions.epochs * schedule.rounds * federation.learner.layout.size
         return Cost(
-            bytes_sent=coordinated * peers * (6 * length + 500 * owners) + (rounds - coordinated) * each,
+            bytes_sent=coordinated * peers * (6 * length + 800 * owners) + (rounds - coordinated) * each,
             rounds=8 * rounds,
             seconds=2.0 + rounds * (0.01 * owners + length * owners * 4e-8 + (length * NOISE if private else 0)) + steps * 1e-9,
             memory_bytes=200_000_000 + 40 * length * owners + 16 * most * len(Parameters.parse(spec.parameters).columns),
