@@ -88,7 +88,7 @@ def stale() -> list[str]:
 
 
 def layout_of(contract: dict[str, Any]) -> dict[str, Any]:
-    """How large a deployed contract is, and which slot holds what. Types are without the compiler's numbers, which any change moves."""
+    """How large a deployed contract is, and which slot holds what; types without the compiler's numbers, which any change moves."""
     layout = contract["storageLayout"]
     storage = [
         f"{entry['slot']}+{entry['offset']} {entry['label']}: {re.sub(r'[)][0-9]+(_storage)?', ')', entry['type'])}"
