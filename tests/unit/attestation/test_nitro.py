@@ -202,7 +202,7 @@ def test_bytes_either_are_the_one_encoding_of_a_value_or_are_refused(data: bytes
         assert encode(value) == data
 
 
-SHORT = "18 1800 5803 9f01ff bf f7 f97e00 fb0000000000000000 a200000001 a1410000 a1f500 61ff 1c 0000"
+SHORT = "f8 f814 f816 f8ff fa00000016 18 1800 5803 9f01ff bf f7 f97e00 fb0000000000000000 a200000001 a1410000 a1f500 61ff 1c 0000"
 LONG = ["81" * 20 + "00", "9b7fffffffffffffff00", "bb7fffffffffffffff00", "5b7fffffffffffffff00"]
 
 

@@ -122,7 +122,6 @@ def _document(name: str, members: Mapping[str, Any]) -> bytes:
 
 
 def _open(document: bytes, name: str, members: set[str]) -> dict[str, Any]:
-    require(isinstance(document, bytes) and len(document) <= MAX_DOCUMENT, Rule.SIZE, "a document is too large")
     value = read_json(document, f"the {name} document", MAX_DOCUMENT)
     kind, version = value.pop("document", None), value.pop("version", None)
     known = kind == f"tallystick/{name}" and type(version) is int and version == VERSION
