@@ -196,7 +196,13 @@ def test_sm2_agrees_with_the_published_example() -> None:
         0xB1B6AA29DF212FD8763182BC0D421CA1BB9038FD1F7F42D4840B69C485BBC1AA,
     )
     sm2.verify(key, b"1234567812345678", b"message digest", signature, Rule.CSV_SIGNATURE)
-    for bad in ((signature[0] ^ 1, signature[1]), (0, signature[1]), (signature[0], sm2.ORDER), (1, sm2.ORDER - 1)):
+    for bad in (
+        (signature[0] ^ 1, signature[1]),
+        (0, signature[1]),
+        (signature[0], sm2.ORDER),
+        (signature[0], signature[1] + sm2.ORDER),
+        (1, sm2.ORDER - 1),
+    ):
         with pytest.raises(EvidenceRefused):
             sm2.verify(key, b"1234567812345678", b"message digest", bad, Rule.CSV_SIGNATURE)
     with pytest.raises(EvidenceRefused) as caught:
