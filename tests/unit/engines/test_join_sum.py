@@ -14,12 +14,14 @@ HOLDER = [f"id-{i}".encode() for i in range(20, 60)]
 NUMBERS = np.stack([np.arange(40) * 7 - 100, (np.arange(40) - 20) * 10**11], axis=1)
 SUMS = tuple(NUMBERS[:10].sum(axis=0).tolist())
 KEY = keys.generate(join_sum.KEY_BITS)
+ENCRYPTOR = join_sum.Encryptor(KEY.public)
 
 
 @pytest.fixture(autouse=True)
 def one_key(monkeypatch):
-    """A key takes a second to make."""
+    """A key and its tables take a second to make."""
     monkeypatch.setattr(join_sum, "generate", lambda bits: KEY)
+    monkeypatch.setattr(join_sum, "Encryptor", lambda key: ENCRYPTOR)
 
 
 def engine(receivers, minimum=5, numbers=NUMBERS, holder=0, **change):

@@ -11,12 +11,14 @@ from tallystick_node.workloads.intersection_sum import IntersectionSum, Paramete
 from unit.workloads.conftest import ACCOUNTS, make_spec, table_of
 
 KEY = keys.generate(join_sum.KEY_BITS)
+ENCRYPTOR = join_sum.Encryptor(KEY.public)
 
 
 @pytest.fixture(autouse=True)
 def one_key(monkeypatch):
-    """A key takes a second to make."""
+    """A key and its tables take a second to make."""
     monkeypatch.setattr(join_sum, "generate", lambda bits: KEY)
+    monkeypatch.setattr(join_sum, "Encryptor", lambda key: ENCRYPTOR)
 
 
 def parameters_of(**change):
