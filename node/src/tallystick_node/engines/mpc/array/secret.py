@@ -12,7 +12,8 @@ Kinds and results. An array is of integers, of fixed-point numbers, or of bits.
 
 Range. Every secret stays below 2^62 units in the last place, 2^44 for 18 fraction bits, and so must an untruncated product of two:
 the product of two fixed-point numbers stays below 2^26 there, and so does a sum of products inside ``@``. Inputs and results are
-checked; what passes the range in between gives a wrong number, in this as in every engine of fixed point in a ring.
+checked; what passes the range in between gives a wrong number, in this as in every engine of fixed point in a ring. Given bounds of
+the inputs, :func:`~tallystick_node.engines.mpc.plan.ranges.overflows` names the steps of a plan that could, before it runs.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from tallystick_node.engines.mpc.plan.execute import last_uses, perform
 from tallystick_node.engines.mpc.plan.kinds import BIT, Type
 from tallystick_node.engines.mpc.plan.operation import Value, broadcast_shape
 from tallystick_node.engines.mpc.plan.predict import Ledger, Predictor, zeros
+from tallystick_node.engines.mpc.plan.ranges import Overflow, overflows
 from tallystick_node.engines.mpc.plan.rehearse import CLOSING, OPENING
 from tallystick_node.engines.mpc.plan.roles import Cast, Offer
 from tallystick_node.engines.mpc.plan.stage import Stage, staged
@@ -58,6 +59,7 @@ class Explanation:
     memory_bytes: int
     file_bytes: int
     bytes_by_operation: dict[str, int]
+    overflows: tuple[Overflow, ...] = ()
 
     def __str__(self) -> str:
         """A few lines to read."""
@@ -72,11 +74,14 @@ class Explanation:
             lines.append(f"files      {_size(self.file_bytes)} at each computing party while it runs")
         dearest = sorted(self.bytes_by_operation.items(), key=lambda item: -item[1])
         lines += [f"  {name:<16} {_size(size)}" for name, size in dearest if size]
+        lines += [str(each) for each in self.overflows]
         return "\n".join(lines)
 
 
-def explain(plan: Plan, offer: Offer, cast: Cast) -> Explanation:
-    """Predict a run of the plan by these parties."""
+def explain(plan: Plan, offer: Offer, cast: Cast, bounds: Mapping[str, float] | None = None) -> Explanation:
+    """Predict a run of the plan by these parties; with ``bounds``, how large the elements of each input are at most, also which
+    steps could pass the range. Raises ValueError like :func:`~tallystick_node.engines.mpc.plan.ranges.overflows`."""
+    passing = () if bounds is None else tuple(overflows(plan, bounds))
     with staged(offer, len(cast.computing)) as stage:
         found = _Rehearsal(plan, offer, cast, stage)
         found.run()
@@ -91,6 +96,7 @@ def explain(plan: Plan, offer: Offer, cast: Cast) -> Explanation:
         memory_bytes=BASE_MEMORY + min(found.parts * needed.together, MEMORY // 2 + found.parts * needed.at_once),
         file_bytes=max(0, found.parts * needed.kept - MEMORY // 2),
         bytes_by_operation=found.by_operation,
+        overflows=passing,
     )
 
 
