@@ -268,3 +268,8 @@ def test_reserved_bytes_of_a_signed_report_are_refused() -> None:
             SnpTcb.read(tcb, "Milan")
     with pytest.raises(EvidenceRefused):
         SnpTcb.read(bytes([1, 1, 1, 1, 1, 0, 0, 1]), "Turin")
+
+
+def test_a_product_that_nobody_pinned_is_refused_even_under_a_named_root() -> None:
+    a = AmdAuthority("Naples", WINDOW)
+    refused(Rule.SNP_PRODUCT, a.report(version=2), a.endorsements(), frozenset({a.root}))
