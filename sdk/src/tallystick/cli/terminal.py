@@ -16,7 +16,21 @@ from rich.text import Text
 from tallystick.protocol.errors import TallystickError, exit_code
 
 TIMES = frozenset(
-    ("at", "time", "not_before", "not_after", "notBefore", "notAfter", "accept_by", "run_by", "started_at", "anchoredAt")
+    (
+        "at",
+        "time",
+        "not_before",
+        "not_after",
+        "notBefore",
+        "notAfter",
+        "accept_by",
+        "run_by",
+        "started_at",
+        "anchoredAt",
+        "closes_at",
+        "rule_by",
+        "effective_at",
+    )
 )
 """Names of values that are times in seconds since 1970: people get them in words, programs as they are."""
 
