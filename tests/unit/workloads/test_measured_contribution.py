@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer
-from tallystick.protocol.errors import MalformedDocument
+from tallystick.protocol.errors import InvalidTask, MalformedDocument
 from tallystick_node.engines.channel import local_sessions
 from tallystick_node.engines.fl.aggregation.secure import SecureSum
 from tallystick_node.engines.fl.client import Client
@@ -17,8 +17,9 @@ from tallystick_node.engines.fl.network import Network
 from tallystick_node.engines.fl.privacy import Privacy
 from tallystick_node.engines.fl.schedule import Stopping
 from tallystick_node.workloads.measured_contribution import Measure
+from tallystick_node.workloads.training import Training
 from tallystick_node.workloads.training_parameters import Parameters
-from unit.workloads.test_training import CENTERS, DATA, NAMES, SCALES, asked
+from unit.workloads.test_training import CENTERS, DATA, NAMES, SCALES, TABLES, asked, spec_of
 
 FEW = NAMES[:8]
 OWNERS, PARTIES = (0, 1, 3), 4  # party 2 only receives
@@ -110,3 +111,18 @@ def test_rows_are_read_as_the_data_are() -> None:
     measure = read(public())
     np.testing.assert_allclose(measure.rows.features, (columns[HELD, :8] - CENTERS[:8]) / SCALES[:8], atol=1e-5)
     assert (measure.rows.targets == targets[HELD]).all() and measure.floor == 0.5
+
+
+def test_a_training_records_contributions_with_its_result(run_workload) -> None:
+    """All receivers hold the same shares; account 3 has no rows and gets none of them."""
+    rows = [[f"{cell:.6f}" for cell in DATA.data[row]] + [str(DATA.target[row])] for row in range(480, 569)]
+    spec = spec_of({**asked(schedule__rounds=2), "contribution": {"floor": "1", "rows": rows}}, receivers=(0, 3))
+    ran = run_workload(Training(), spec, TABLES)
+    assert not any(isinstance(each, Exception) for each in ran.outcomes.values()), ran.outcomes
+    said = [ran.outcomes[number].result["contribution"] for number in (0, 3)]
+    assert said[0] == said[1] and sum(said[0]["shares"]) == 10_000 and said[0]["shares"][3] == 0
+    assert min(said[0]["shares"][:3]) > 2000 and said[0]["unsettled"] == ""
+    assert "contributed, one number" in Training().security(spec).learns["owner"]
+    with pytest.raises(InvalidTask, match="stop early"):
+        stop = {"metric": "loss", "patience": 1, "improvement": "0"}
+        Training().check(spec_of({**asked(schedule__stop=stop), "contribution": {"floor": "1", "rows": rows}}))

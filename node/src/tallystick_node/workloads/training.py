@@ -81,12 +81,13 @@ class Training(Workload):
         promised, private = _sum().security(len(spec.inputs)), _private(spec)
         if private is not None:
             return _promise(promised, private)
+        measured = Parameters.parse(spec.parameters).measure is not None
         return replace(
             promised,
             learns={
                 "owner": "the model after every round, and so the sum of the owners' changes of it, never one of them; the sums of "
                 "their losses, how many changes were cut, and what was measured on all held-out rows: of classes how many of each "
-                "were scored how",
+                "were scored how" + ("; and what each owner contributed, one number" if measured else ""),
                 "owners that collude": "the sum of the other owners' changes and measures: those of one, where all but one collude",
                 "receiver": "the same, and the masked sums that prove them",
                 "public": "the spec, who took part, how many rows each has, and digests and projections of masked numbers",
@@ -127,17 +128,22 @@ class Training(Workload):
             checkpoints.keep(Mark(round_, journal.entries), content)
             session.progress(f"round {round_} of {rounds}{_quality(last_record(content))}", round_ / (rounds + 1))
 
-        checkpoints.rewind(journal.entries)
+        measure = parameters.measure
+        checkpoints.rewind(0 if measure else journal.entries)  # contributions follow a training from its first round
         begun = checkpoints.agree(session)
         entries = begun.entries if begun else 0
         checkpoints.rewind(entries)  # before the journal: a point without its part of it must never be kept
         journal.rewind(entries)
         if begun:
             session.progress(f"going on after round {begun.round} of {rounds}", begun.round / (rounds + 1))
+        federation, carrier = parameters.towards(spec.security.corruptions), Network(session, owners, client, _sum(journal))
         try:
-            trained = parameters.towards(spec.security.corruptions).run(
-                Network(session, owners, client, _sum(journal)), checkpoints.read(begun) if begun else None, keep
-            )
+            if measure is None:
+                trained, measured = federation.run(carrier, checkpoints.read(begun) if begun else None, keep), None
+            else:
+                federation, followed = measure.follow(federation, carrier)
+                trained = federation.run(followed, None, keep)
+                measured = measure.words(followed, owners, len(spec.parties))
         except ValueError as error:
             raise InvalidData(str(error), remedy="lower the rate, scale the columns, or raise the bounds") from None
         if trained.silent:
@@ -147,6 +153,8 @@ class Training(Workload):
         commitments = ["" if root == bytes(ROOT) else canonical.text(root) for root in roots]
         receives = party in spec.receivers
         values = _words(spec, parameters, trained) | {"coordinators": _order(spec, session, owners)}
+        if measured is not None:
+            values["contribution"] = measured
         return Outcome(
             commitment=commitments[session.index],
             all_commitments=commitments,

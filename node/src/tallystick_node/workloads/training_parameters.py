@@ -22,6 +22,7 @@ from tallystick_node.engines.fl.strategies.base import Strategy
 from tallystick_node.engines.fl.update import Clip
 from tallystick_node.workloads.categories import Category
 from tallystick_node.workloads.features import Feature, decimal
+from tallystick_node.workloads.measured_contribution import Measure
 
 MAX_FEATURES = 1024
 MAX_ROUNDS = 1000
@@ -41,6 +42,7 @@ class Parameters:
     federation: Federation
     held_out: int
     minimum_group: int
+    measure: Measure | None
 
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> Parameters:
@@ -67,7 +69,7 @@ class Parameters:
 def _read(document: bytes) -> Parameters:
     value = canonical.decode(document, len(document))
     keys = ("features", "target", "model", "strategy", "schedule", "privacy", "held_out", "minimum_group")
-    fields = Fields(value, keys, "parameters")
+    fields = Fields(value, keys, "parameters", optional=("contribution",))
     features, target, learner = read_model(value["model"], value["features"], value["target"], "parameters")
     held_out = fields.integer("held_out", 0, 50)
     schedule = _schedule(value["schedule"], "parameters.schedule")
@@ -79,9 +81,19 @@ def _read(document: bytes) -> Parameters:
     try:
         privacy = None if value["privacy"] is None else _privacy(value["privacy"], "parameters.privacy")
         federation = Federation(learner, strategy, schedule, privacy=privacy)
+        measure = _measure(value.get("contribution"), features, target, federation)
     except ValueError as error:
         raise MalformedDocument(f"parameters: {error}") from None
-    return Parameters(features, target, federation, held_out, fields.integer("minimum_group", 2, 1_000_000))
+    return Parameters(features, target, federation, held_out, fields.integer("minimum_group", 2, 1_000_000), measure)
+
+
+def _measure(value: Any, features: tuple[Feature, ...], target: Feature | Category, federation: Federation) -> Measure | None:
+    """By what contributions are measured, where the parameters say it. Raises MalformedDocument, or ValueError."""
+    if value is None:
+        return None
+    measure = Measure.read(value, "parameters.contribution", features, target)
+    measure.require(federation)
+    return measure
 
 
 def read_model(model: Any, columns: Any, answers: Any, where: str) -> tuple[tuple[Feature, ...], Feature | Category, Learner]:
