@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any
 
 from tallystick.attestation.rules import EvidenceRefused, Rule, refusing, require
+from tallystick.flat_json import require_flat
 
 MAX_EVIDENCE = 64 * 1024
 MAX_ENDORSEMENT = 1024 * 1024
@@ -92,8 +93,9 @@ def _no_number(_text: str) -> Any:
 def read_json(data: bytes, what: str, limit: int = MAX_ENDORSEMENT) -> dict[str, Any]:
     """A JSON object of at most ``limit`` bytes without duplicate keys, floats or constants."""
     with refusing(Rule.ENDORSEMENT, f"{what} is not strict JSON"):
+        require_flat(bounded(data, limit, what))
         value = json.loads(
-            bounded(data, limit, what).decode("utf-8"),
+            data.decode("utf-8"),
             object_pairs_hook=_unique,
             parse_float=_no_number,
             parse_constant=_no_number,

@@ -17,8 +17,9 @@ import rlp
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
+from tallystick import flat_json
 from tallystick.chain import artifacts
-from tallystick.chain.transport import Transport, parse
+from tallystick.chain.transport import MAX_DEPTH, Transport
 from tallystick.protocol.errors import Configuration, Deadline, NotFound, WrongChain
 from tallystick.signing import DEVELOPMENT_CHAINS, Signer
 
@@ -47,7 +48,7 @@ class Deployment:
     def load(cls, path: Path) -> Deployment:
         """Read a deployment file. Raises NotFound or Configuration."""
         try:
-            raw = parse(path.read_bytes())
+            raw = flat_json.parse(path.read_bytes(), MAX_DEPTH)
             later = (*artifacts.ENFORCEMENT, *artifacts.VERIFIERS)
             present = (*artifacts.LEDGERS, *(name for name in later if name in raw["contracts"]))
             contracts = {name: str(to_checksum_address(raw["contracts"][name])) for name in present}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from tallystick import flat_json
 from tallystick.protocol.errors import ChainUnreachable, TallystickError
 
 if TYPE_CHECKING:  # a second to import, and only an annotation here
@@ -29,9 +29,7 @@ WHOLE = 4
 #: Ganache now and then never answers an estimate, and answers the same question at once when it is asked again.
 ASKED_TWICE = "eth_estimateGas"
 MESSAGE_LIMIT = 300
-MAX_DEPTH = 64
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_BRACKETS = re.compile(rb"[\[\]{}]")
+MAX_DEPTH = 64  # of the arrays and objects in an answer
 REMEDY = "check the URL and that the chain runs (`make chain-status`)"
 
 
@@ -65,11 +63,11 @@ class Transport:
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(parameters)}).encode()
         with self.understood(method, remedy=REMEDY, said="the chain does not answer"):
             try:
-                found = parse(self._post(body))
+                found = flat_json.parse(self._post(body), MAX_DEPTH)
             except requests.ReadTimeout:
                 if method != ASKED_TWICE:
                     raise
-                found = parse(self._post(body))
+                found = flat_json.parse(self._post(body), MAX_DEPTH)
         if isinstance(found, dict):
             error = found.get("error")
             if isinstance(error, dict):
@@ -137,20 +135,6 @@ class Transport:
             self._threads.session = requests.Session()
         session: requests.Session = self._threads.session
         return session
-
-
-def parse(body: bytes) -> Any:
-    """JSON of bounded depth. Raises ValueError.
-
-    CPython's parser recurses on the C stack, and a library of ours lifts the interpreter's recursion limit: without the bound,
-    an answer of a hundred thousand brackets ends the process.
-    """
-    depth = 0
-    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", body)):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > MAX_DEPTH:
-            raise ValueError(f"nested more than {MAX_DEPTH} deep")
-    return json.loads(body)
 
 
 def message_of(answer: dict[str, Any]) -> str:

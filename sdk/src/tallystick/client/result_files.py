@@ -7,10 +7,10 @@ signed, through both, for a model's bytes. What a file says about itself is only
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from tallystick import flat_json
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import MalformedDocument, NotFound, VerificationFailed
 from tallystick.protocol.result import LIMIT, NAME, ResultFile
@@ -77,10 +77,8 @@ def task_in(path: Path) -> str | None:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             content = file.read(length) if 2 <= length <= MAX_HEADER else b""
-        canonical.require_flat(content)
-        header = json.loads(content)["__metadata__"]["header"]
-        canonical.require_flat(header.encode())
-        said = json.loads(header)["task"]
+        header = flat_json.parse(content)["__metadata__"]["header"]
+        said = flat_json.parse(header.encode())["task"]
         return canonical.hex32(canonical.unhex32(said))
     except OSError as error:
         raise _unreadable(path, error) from None

@@ -16,10 +16,8 @@ from typing import Any, NoReturn
 
 import rfc8785
 
+from tallystick.flat_json import MAX_DEPTH, require_flat
 from tallystick.protocol.errors import MalformedDocument
-
-MAX_DEPTH = 16
-"""How many arrays and objects may be nested in a document."""
 
 MAX_INTEGER = 2**53 - 1
 """The greatest integer, and its negative the least, that every JSON implementation reads exactly.
@@ -28,8 +26,6 @@ Larger ones travel as strings.
 """
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_BRACKETS = re.compile(rb"[\[\]{}]")
 _HEX32 = re.compile(r"0x[0-9a-f]{64}")
 
 
@@ -52,8 +48,8 @@ def decode(data: bytes, limit: int) -> Any:
     """
     if len(data) > limit:
         raise MalformedDocument(f"{len(data)} bytes, more than the {limit} that this document may have")
-    require_flat(data)
     try:
+        require_flat(data)
         value = json.loads(
             data.decode("utf-8", "strict"),
             object_pairs_hook=_object,
@@ -104,16 +100,6 @@ def unhex32(value: str) -> bytes:
     if not isinstance(value, str) or not _HEX32.fullmatch(value):
         raise MalformedDocument("an id is written 0x and 64 lower-case hex digits")
     return bytes.fromhex(value[2:])
-
-
-def require_flat(data: bytes) -> None:
-    """Raise :class:`MalformedDocument` for JSON that is nested too deep to be given to a parser: CPython's recurses on the C
-    stack, and hostile nesting can kill the process."""
-    depth = 0
-    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", data)):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > MAX_DEPTH:
-            raise MalformedDocument(f"nested more than {MAX_DEPTH} deep")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

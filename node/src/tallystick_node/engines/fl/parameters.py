@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
-
-from tallystick_node.engines import flat_json
+from tallystick import flat_json
 
 Vector = NDArray[np.float64]
 KINDS = ("float32", "float64")

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tallystick_node.engines import flat_json
+from tallystick import flat_json
+
 from tallystick_node.engines.fl.vertical.parts import InvalidPart
 
 Family = Literal["linear", "logistic"]

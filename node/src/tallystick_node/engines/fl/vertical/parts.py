@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tallystick_node.engines import flat_json
+from tallystick import flat_json
+
 from tallystick_node.engines.fl.vertical.binning import MAX_FEATURES
 
 FORMAT = "tallystick boosted trees v1"

@@ -19,8 +19,8 @@ from functools import cached_property
 from typing import Any, NoReturn
 
 import numpy as np
+from tallystick import flat_json
 
-from tallystick_node.engines import flat_json
 from tallystick_node.engines.mpc.plan.kinds import (
     BIT,
     MAX_FRACTION,
