@@ -31,7 +31,7 @@ $(CHAIN_STAMP): ganache-setup/package-lock.json
 	@cd ganache-setup && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-demo: setup ## See the whole product work: chain, three hospitals, two audited computations, proofs, refusals
+demo: setup ## See the whole product work: chain, three hospitals, three audited computations, proofs, refusals
 	@CHAIN=$(CHAIN) $(BIN)/python docs/demo/run.py
 
 test: setup ## Run all tests (Anvil), ten to fifteen minutes on two cores
