@@ -90,4 +90,5 @@ def test_a_spoilt_message_ends_in_a_result_or_names_a_peer(monkeypatch, name, se
     sender, to = draw.sample(range(number), 2)
     sessions[sender].channels[to] = Spoiling(sessions[sender].channels[to], draw)
     for outcome in run_parties(sessions, run):
-        assert isinstance(outcome, ChannelError) or not isinstance(outcome, Exception), repr(outcome)
+        # Spoilt keys match less: that a sum has too few matches is an answer of its protocol.
+        assert isinstance(outcome, ChannelError | join_sum.TooFewMatches) or not isinstance(outcome, Exception), repr(outcome)
