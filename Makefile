@@ -34,11 +34,11 @@ $(CHAIN_STAMP): ganache-setup/package-lock.json
 demo: setup ## See the whole product work: chain, three hospitals, three audited computations, proofs, refusals
 	@CHAIN=$(CHAIN) $(BIN)/python docs/demo/run.py
 
-test: setup ## Run all tests (Anvil), ten to fifteen minutes on two cores
+test: setup ## Run the tests (Anvil), ten to fifteen minutes on two cores
 	@$(BIN)/python -m pytest -n 2 -m "not slow" tests
 
-test-slow: setup ## Run the tests that take minutes: the tutorial, a two-party task, a node with cold kernels
-	@$(BIN)/python -m pytest -m slow tests
+test-slow: setup ## Run the tests of whole networks that take long: every kind of task, faults in them, the tutorial
+	@$(BIN)/python -m pytest -n 2 -m slow tests
 
 test-ganache: setup ## Run the contract and story tests on Ganache
 	@CHAIN=ganache $(BIN)/python -m pytest -n 2 tests/contracts tests/integration/story

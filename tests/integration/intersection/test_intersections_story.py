@@ -26,7 +26,7 @@ from tallystick_node.runs.warm_up import warm
 sys.path.insert(0, str(Path(__file__).parents[3] / "docs" / "demo"))
 import data
 
-pytestmark = pytest.mark.xdist_group("intersection")
+pytestmark = pytest.mark.slow
 
 PURPOSE = "network/planning"
 KEYS = ["origin", "dest", "date"]

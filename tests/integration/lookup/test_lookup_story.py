@@ -22,7 +22,7 @@ from tallystick.protocol.verify import verify_bundle
 from tallystick.testing.network import Institution, Network
 from tallystick_node.runs.warm_up import ENGINES, warm
 
-pytestmark = pytest.mark.xdist_group("lookup")
+pytestmark = pytest.mark.slow
 
 PURPOSE = "fraud/check"
 REGISTER = [

@@ -15,7 +15,7 @@ from tallystick.protocol.bundle import Bundle
 from tallystick.protocol.verify import verify_bundle
 from tallystick_node.engines.fl.vertical.parts import Branch, Part
 
-pytestmark = pytest.mark.xdist_group("mpc")
+pytestmark = pytest.mark.slow
 
 
 def asked(five: Five, **changes: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from tallystick.protocol.canonical import unhex32
 from tallystick.protocol.errors import Refused
 from tallystick.protocol.verify import verify_bundle
 
-pytestmark = pytest.mark.xdist_group("mpc")
+pytestmark = pytest.mark.slow
 
 
 def test_a_computation_with_a_dealer_is_proved_by_all_of_them(five: Five, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tallystick.client import GrantFile, follow
 from tallystick.protocol import canonical
 from tallystick.protocol.reasons import Reason
 
-pytestmark = pytest.mark.xdist_group("mpc")
+pytestmark = pytest.mark.slow
 
 ROUNDS = 300
 CEDAR, DOGWOOD, ELM = 2, 3, 4

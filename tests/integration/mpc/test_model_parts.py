@@ -16,7 +16,7 @@ from tallystick.protocol.bundle import Bundle
 from tallystick.protocol.errors import Refused
 from tallystick.protocol.verify import verify_bundle
 
-pytestmark = pytest.mark.xdist_group("mpc")
+pytestmark = pytest.mark.slow
 OTHERS = np.arange(450, 569)  # people of whom the model's task saw nothing
 
 

@@ -19,8 +19,6 @@ from tallystick.protocol.errors import Refused
 from tallystick.protocol.verify import verify_bundle
 from tallystick.provenance import Kind, build, query
 
-pytestmark = pytest.mark.xdist_group("mpc")
-
 RIDGE = 0.01
 FEATURES = (*ALDER[1:], *BIRCH[1:-1])
 

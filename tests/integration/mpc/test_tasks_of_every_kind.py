@@ -22,7 +22,7 @@ from tallystick.protocol.verify import verify_bundle
 from tallystick_node.engines.mpc.models.network import Dense, Network
 from tallystick_node.workloads.architecture import Architecture
 
-pytestmark = pytest.mark.xdist_group("mpc")
+pytestmark = pytest.mark.slow
 
 RADIUS, TEXTURE, SYMMETRY, MALIGNANT = "mean radius", "mean texture", "mean symmetry", "malignant"
 TERMS: dict[str, Any] = {"protocol": "replicated", "minimum_group": 10}

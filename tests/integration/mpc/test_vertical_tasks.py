@@ -12,7 +12,7 @@ from integration.mpc.test_tasks_of_every_kind import MALIGNANT, RADIUS, SYMMETRY
 from tallystick.protocol.bundle import Bundle
 from tallystick.protocol.verify import verify_bundle
 
-pytestmark = pytest.mark.xdist_group("mpc")
+pytestmark = pytest.mark.slow
 
 
 def ran(five: Five, workload: str, parameters: dict[str, Any], receivers: list[Any], compute: list[Any], folder: Path) -> list[Any]:

@@ -10,8 +10,6 @@ from integration.processes import until
 from tallystick_node.engines import compiled
 from tallystick_node.runs.warm_up import warm
 
-pytestmark = pytest.mark.xdist_group("mpc")
-
 ENGINE = "replicated"
 
 

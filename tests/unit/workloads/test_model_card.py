@@ -33,6 +33,7 @@ VALUES = {
     "rounds": 9,
     "validation": {"loss": "0.1665921508385989", "accuracy": "0.9469026548112416"},
     "history": [],
+    "coordinators": {"block": "0x" + "cd" * 32, "order": list(SPEC.parties[:3])},
 }
 HEADINGS = [
     "Model details", "Intended use", "Training and evaluation data", "Training procedure", "Metrics", "Privacy",
@@ -47,7 +48,8 @@ def test_the_card_states_all_that_a_reader_asks() -> None:
     for stated in (
         "24 numbers", "hidden layers of 8, 4 units", "one of no, yes", "| age | 40 | 12.5 |", "purpose: test.", "456 rows",
         "20 percent", "9 of at most 10 rounds", "accuracy: 0.947", "loss: 0.167", "not differentially private", task,
-        SPEC.task_ledger, VALUES["model"]["digest"], "(improvement 0, metric auc, patience 2)", *SPEC.parties,
+        SPEC.task_ledger, VALUES["model"]["digest"], VALUES["coordinators"]["block"],
+        "(improvement 0, metric auc, patience 2)", *SPEC.parties,
         *(each.dataset for each in SPEC.inputs), *(each.grant for each in SPEC.inputs),
     ):  # fmt: skip
         assert stated in text
