@@ -56,6 +56,14 @@ def test_each_attempt_counts(store, tmp_path):
     assert refused(store, tmp_path)
 
 
+def test_cancelling_the_next_attempt_does_not_take_back_what_was_read(store, tmp_path):
+    for number in (1, 2):
+        ran(store, number, ["admitted", "running", "failed"])
+        store.advance(f"0x{number:064x}", "admitted", attempt=2)
+        store.advance(f"0x{number:064x}", "cancelled")
+    assert refused(store, tmp_path)
+
+
 def test_what_read_nothing_or_long_ago_does_not_count(store, tmp_path, monkeypatch):
     ran(store, 1, [])
     ran(store, 2, ["refused"])

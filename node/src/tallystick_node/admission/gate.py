@@ -43,7 +43,7 @@ from tallystick_node.workloads.base import Workload
 from tallystick_node.workloads.registry import workload_named
 
 DAY = 86_400  # seconds
-MAY_HAVE_READ = ("admitted", "running", "proving", "proved", "failed", "expired")  # states of runs that count as lookups
+NOT_BEGUN = ("received", "refused", "cancelled")  # states of runs whose last attempt reads nothing: none is cancelled once it runs
 
 
 class Gate:
@@ -245,8 +245,8 @@ class Gate:
         asked = workload.lookups(spec, self._account)
         if not asked:
             return
-        runs = [run for run in self._store.runs_since(time.time() - DAY) if run.state in MAY_HAVE_READ]
-        read = [(run.attempt, TaskSpec.parse(run.spec)) for run in runs]
+        runs = self._store.runs_since(time.time() - DAY)
+        read = [(run.attempt - (run.state in NOT_BEGUN), TaskSpec.parse(run.spec)) for run in runs]
         used = sum(
             attempts * workload.lookups(other, self._account)
             for attempts, other in read
