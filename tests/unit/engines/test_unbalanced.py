@@ -1,5 +1,8 @@
 """PSI of a small set with a prepared one: what is found, what is kept, and who is blamed."""
 
+import fcntl
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -73,16 +76,43 @@ def test_a_new_version_has_new_tags(parties, tmp_path):
     for prepared in (first, second):
         version = prepared.version
         assert parties(2, engine(tmp_path / "asker", prepared, version=version))[1][0].tolist() == list(range(10))
-    assert (tmp_path / "holder" / "tags").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "holder" / "current").stat().st_mode & 0o077 == 0
 
 
-def test_what_cannot_be_read_is_made_again(parties, tmp_path):
-    prepared = kept(tmp_path, VERSION, lambda: Items.of(HELD))
-    (tmp_path / "tags").write_bytes(b"short")
-    assert kept(tmp_path, VERSION, lambda: Items.of(HELD)).scalar != prepared.scalar
-    (tmp_path / "asker").mkdir()
-    (tmp_path / "asker" / "tags").write_bytes(bytes(33))
+@pytest.mark.parametrize("damaged", [b"short", VERSION + bytes(41)])
+def test_what_cannot_be_read_is_made_again(parties, tmp_path, damaged):
+    prepared = kept(tmp_path / "holder", VERSION, lambda: Items.of(HELD))
+    assert parties(2, engine(tmp_path / "asker"))[1][1] == 100
+    (tmp_path / "holder" / "current" / "tags").write_bytes(damaged)
+    assert kept(tmp_path / "holder", VERSION, lambda: Items.of(HELD)).scalar != prepared.scalar
+    (tmp_path / "asker" / "current" / "tags").write_bytes(damaged)
     assert parties(2, engine(tmp_path / "asker"))[1][0].tolist() == list(range(10))
+
+
+def test_nothing_is_left_of_a_run_that_was_killed(tmp_path):
+    (tmp_path / "fresh-abc").mkdir()
+    (tmp_path / "fresh-abc" / "tags").write_bytes(b"a secret")
+    kept(tmp_path, VERSION, lambda: Items.of(HELD))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["current", "lock"]
+
+
+def test_an_asker_that_waits_for_its_holder_keeps_no_other_run_waiting(tmp_path):
+    waited = []
+
+    def patience(peer):
+        with (tmp_path / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        waited.append(peer)
+
+    run_parties(local_sessions(2), lambda session: engine(tmp_path)(replace(session, patience=patience)))
+    assert waited == [0]
+
+
+def test_a_holder_that_says_another_number_than_its_tags_is_named(parties, tmp_path):
+    parties(2, engine(tmp_path))
+    error = parties(2, engine(tmp_path), corrupt=(0, 1, 0, lambda message: bytes(8) + message[8:]))[1]
+    assert isinstance(error, ProtocolViolation)
+    assert (error.peer, error.step) == (0, "hello")
 
 
 def test_masks_are_taken_off():
@@ -120,7 +150,7 @@ def test_each_corrupted_message_names_its_sender_and_step(parties, tmp_path, sen
     error = parties(2, engine(tmp_path), corrupt=(sender, 1 - sender, number, change))[1 - sender]
     assert isinstance(error, ProtocolViolation)
     assert (error.peer, error.step) == (sender, step)
-    assert not (tmp_path / "tags").exists() or step == "items"
+    assert not (tmp_path / "current").exists() or step == "items"
 
 
 def test_too_many_questions_are_refused(parties, monkeypatch, tmp_path):

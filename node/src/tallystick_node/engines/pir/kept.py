@@ -1,31 +1,27 @@
 """What both ends of lookups keep on disk between runs: the owner its table, so that the next run begins at once and a new version
 of the data changes little; the asker what it holds of the table.
 
-A folder is for one table: one dataset, read in one way. It belongs to the node's user alone, and runs that use it take turns. What
-cannot be read is made, or asked for, again. The owner's folder holds the keys of F, which open nothing that its data does not.
+A folder (:mod:`~tallystick_node.engines.folders`) is for one table: one dataset, read in one way. What cannot be read is made, or
+asked for, again. The owner's folder holds the keys of F, which open nothing that its data does not.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tallystick_node.engines import folders
 from tallystick_node.engines.pir.lookup import MAX_PATCHES, Offer
 from tallystick_node.engines.pir.public import Layout, NotATable, Patch, Public
 from tallystick_node.engines.pir.table import Table, build, renew
 
 Rows = tuple[Sequence[bytes], Sequence[bytes]]  # keys and values
 
-_CURRENT, _FRESH = "current", "fresh-"
 _PUBLIC = ("hint", "digests", "stash")
 _TABLE = ("names", "prints", "places", "matrix")
 
@@ -33,8 +29,8 @@ _TABLE = ("names", "prints", "places", "matrix")
 def offer_of(folder: Path, version: bytes, row_bytes: int, rows: Callable[[], Rows]) -> Offer:
     """The table of a version of the data: as it was kept, else by changing the one that was, else made anew. ``rows`` reads the
     data. Raises as :func:`~.table.build`."""
-    with _turn(folder):
-        kept = _read_offer(folder)
+    with folders.turn(folder) as current:
+        kept = _read_offer(current)
         if kept is not None and kept.version == version:
             return kept
         items, values = rows()
@@ -44,7 +40,7 @@ def offer_of(folder: Path, version: bytes, row_bytes: int, rows: Callable[[], Ro
         else:
             offer = Offer(version, build(items, values, row_bytes))
         _write(
-            folder,
+            current,
             _of_table(offer.table),
             {"version": version.hex(), **_facts(offer.table.public), **_secrets(offer.table)},
             offer.patches,
@@ -54,9 +50,9 @@ def offer_of(folder: Path, version: bytes, row_bytes: int, rows: Callable[[], Ro
 
 def held_public(folder: Path) -> Public | None:
     """What an asker kept of a table, None for nothing."""
-    with _turn(folder):
+    with folders.turn(folder) as current:
         try:
-            arrays, facts, _ = _read(folder, _PUBLIC)
+            arrays, facts, _ = _read(current, _PUBLIC)
             return _public(arrays, facts)
         except (OSError, ValueError, KeyError, TypeError, EOFError, NotATable):
             return None
@@ -64,21 +60,13 @@ def held_public(folder: Path) -> Public | None:
 
 def keep_public(folder: Path, public: Public) -> None:
     """Keep what an asker holds of a table, in place of what it held."""
-    with _turn(folder):
-        _write(folder, _of_public(public), _facts(public))
+    with folders.turn(folder) as current:
+        _write(current, _of_public(public), _facts(public))
 
 
-@contextmanager
-def _turn(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (folder / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _read_offer(folder: Path) -> Offer | None:
+def _read_offer(current: Path) -> Offer | None:
     try:
-        arrays, facts, patches = _read(folder, (*_PUBLIC, *_TABLE))
+        arrays, facts, patches = _read(current, (*_PUBLIC, *_TABLE))
         public, keys = _public(arrays, facts), tuple(bytes.fromhex(key) for key in facts["secret_keys"])
         table = Table(keys, bytes.fromhex(facts["secret"]), **{name: arrays[name] for name in _TABLE}, public=public)
         for patch in patches:
@@ -114,21 +102,16 @@ def _secrets(table: Table) -> dict[str, Any]:
     return {"secret": table.secret.hex(), "secret_keys": [key.hex() for key in table.keys]}
 
 
-def _read(folder: Path, names: Sequence[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Any], tuple[bytes, ...]]:
-    current = folder / _CURRENT
+def _read(current: Path, names: Sequence[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Any], tuple[bytes, ...]]:
     facts: dict[str, Any] = json.loads((current / "facts.json").read_text())
     arrays = {name: np.load(current / f"{name}.npy", mmap_mode="r") for name in names}
     return arrays, facts, tuple((current / f"patch{number}").read_bytes() for number in range(facts["patches"]))
 
 
-def _write(folder: Path, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], patches: Sequence[bytes] = ()) -> None:
-    for left in folder.glob(f"{_FRESH}*"):  # by a run that was ended as it wrote
-        shutil.rmtree(left)
-    fresh = Path(tempfile.mkdtemp(prefix=_FRESH, dir=folder))  # of mode 0700
-    for name, array in arrays.items():
-        np.save(fresh / f"{name}.npy", array)
-    for number, patch in enumerate(patches):
-        (fresh / f"patch{number}").write_bytes(patch)
-    (fresh / "facts.json").write_text(json.dumps({**facts, "patches": len(patches)}))
-    shutil.rmtree(folder / _CURRENT, ignore_errors=True)  # files that are mapped stay readable
-    fresh.rename(folder / _CURRENT)
+def _write(current: Path, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], patches: Sequence[bytes] = ()) -> None:
+    with folders.replacing(current) as fresh:
+        for name, array in arrays.items():
+            np.save(fresh / f"{name}.npy", array)
+        for number, patch in enumerate(patches):
+            (fresh / f"patch{number}").write_bytes(patch)
+        (fresh / "facts.json").write_text(json.dumps({**facts, "patches": len(patches)}))

@@ -21,19 +21,16 @@ ever asked for has 2^-40.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import hmac
-import os
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tallystick_node.engines import folders
 from tallystick_node.engines.channel import ProtocolViolation, Session, receive_block, send_block
 from tallystick_node.engines.psi import curve25519, tags
 from tallystick_node.engines.psi.curve25519 import POINT
@@ -81,12 +78,12 @@ def kept(
     folder: Path, version: bytes, items: Callable[[], Items], progress: Callable[[float], None] = lambda _fraction: None
 ) -> Prepared:
     """What a holder kept in ``folder`` of this version, else prepared from ``items`` and kept there in place of what was."""
-    with _turn(folder):
-        content = _read(folder)
-        if content is not None and content[:32] == version and len(content) >= 64:
+    with folders.turn(folder) as current:
+        content = _read(current)
+        if content[:32] == version and len(content) >= 64 and len(content) % 16 == 0:
             return Prepared(version, content[32:64], np.frombuffer(content[64:], np.uint64).reshape(-1, 2))
         prepared = prepare(items(), version, progress)
-        _write(folder, version + prepared.scalar + prepared.tags.tobytes())
+        _write(current, version + prepared.scalar + prepared.tags.tobytes())
         return prepared
 
 
@@ -115,22 +112,23 @@ def ask(session: Session, peer: int, items: Items, version: bytes, folder: Path)
     if len(items) > MAX_ASKED:
         raise ValueError(f"at most {MAX_ASKED} items are asked for")
     channel = session.channels[peer]
-    with _turn(folder):
-        content = _read(folder)
-        held = np.frombuffer(content, np.uint64).reshape(-1, 2) if content is not None and len(content) % 16 == 0 else None
-        channel.mark("psi/hello")
-        channel.send(len(items).to_bytes(8, "big") + (_NOTHING if held is None else _digest(version, held)))
-        session.patience(peer)  # it may have to prepare
-        hello = receive_block(channel, 40, "hello")
-        number = int.from_bytes(hello[:8], "big")
-        if number > MAX_ITEMS:
-            raise ProtocolViolation(peer, "hello", f"it announces more than {MAX_ITEMS} items")
-        channel.mark("psi/tags")
-        if held is None or not hmac.compare_digest(_digest(version, held), hello[8:]):
-            held = np.stack(tags.receive(session, peer, number, TAG, "tags"), axis=1)
-            if not hmac.compare_digest(_digest(version, held), hello[8:]):
-                raise ProtocolViolation(peer, "tags", "they are not those of the digest that it gave")
-            _write(folder, held.tobytes())
+    held = _held(folder)
+    channel.mark("psi/hello")
+    channel.send(len(items).to_bytes(8, "big") + (_NOTHING if held is None else _digest(version, held)))
+    session.patience(peer)  # it may have to prepare
+    hello = receive_block(channel, 40, "hello")
+    number = int.from_bytes(hello[:8], "big")
+    if number > MAX_ITEMS:
+        raise ProtocolViolation(peer, "hello", f"it announces more than {MAX_ITEMS} items")
+    channel.mark("psi/tags")
+    if held is None or not hmac.compare_digest(_digest(version, held), hello[8:]):
+        held = np.stack(tags.receive(session, peer, number, TAG, "tags"), axis=1)
+        if not hmac.compare_digest(_digest(version, held), hello[8:]):
+            raise ProtocolViolation(peer, "tags", "they are not those of the digest that it gave")
+        with folders.turn(folder) as current:
+            _write(current, held.tobytes())
+    if number != len(held):
+        raise ProtocolViolation(peer, "hello", f"it announces {number} items where it has {len(held)}")
     channel.mark("psi/items")
     mask, unmask = _scalars()
     own = np.empty((len(items), 2), np.uint64)
@@ -193,26 +191,20 @@ def _batches(number: int) -> Iterator[int]:
         yield min(BATCH, number - start)
 
 
-@contextmanager
-def _turn(folder: Path) -> Iterator[None]:
-    """Runs that use a folder take turns."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (folder / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _held(folder: Path) -> Words | None:
+    with folders.turn(folder) as current:
+        content = _read(current)
+    return np.frombuffer(content, np.uint64).reshape(-1, 2) if content and len(content) % 16 == 0 else None
 
 
-def _read(folder: Path) -> bytes | None:
+def _read(current: Path) -> bytes:
+    """Nothing where there is nothing."""
     try:
-        return (folder / _NAME).read_bytes()
+        return (current / _NAME).read_bytes()
     except OSError:
-        return None
+        return b""
 
 
-def _write(folder: Path, content: bytes) -> None:
-    """All or nothing, for the node's user alone."""
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).replace(folder / _NAME)
+def _write(current: Path, content: bytes) -> None:
+    with folders.replacing(current) as fresh:
+        (fresh / _NAME).write_bytes(content)

@@ -1,0 +1,43 @@
+"""Folders for what outlives a run: of the node's user alone, written whole or not at all, by runs that take turns.
+
+What stands in a folder is in its ``CURRENT``. A run that is ended as it writes, or a power failure, leaves what was there before,
+or nothing; what it left behind itself, secrets perhaps, goes with the next write.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CURRENT = "current"
+
+_FRESH = "fresh-"
+
+
+@contextmanager
+def turn(folder: Path) -> Iterator[Path]:
+    """The folder's ``CURRENT``, which may not exist yet, for as long as no other run may change it. Who has the turn waits for no
+    peer: others wait for it."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder / CURRENT
+
+
+@contextmanager
+def replacing(current: Path) -> Iterator[Path]:
+    """An empty folder, whose files take the place of those of ``current`` at the end. In a turn."""
+    for left in current.parent.glob(f"{_FRESH}*"):
+        shutil.rmtree(left)
+    fresh = Path(tempfile.mkdtemp(prefix=_FRESH, dir=current.parent))  # of mode 0700
+    yield fresh
+    for path in fresh.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    shutil.rmtree(current, ignore_errors=True)  # files that are mapped stay readable
+    fresh.rename(current)
