@@ -11,7 +11,8 @@ import re
 from typing import Any
 
 MAX_DEPTH = 16
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive, and an unterminated string (no JSON) ends with the document: every quote is looked at once, so time is linear.
+_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _BRACKETS = re.compile(rb"[\[\]{}]")
 
 
