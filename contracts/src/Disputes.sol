@@ -196,8 +196,8 @@ contract Disputes is IDisputes, EIP712 {
     function tenderAcceptance(Proposal calldata proposal, address party, bytes calldata signature) external {
         bytes32 id = proposal.structHash();
         ITaskLedger.Task memory task = tasks.taskAt(id);
-        if (task.state != ITaskLedger.State.Proposed) revert WrongState(id, uint8(task.state));
-        if (task.attempt != 1) revert WrongAttempt(id, task.attempt);
+        if (task.state > ITaskLedger.State.Proposed) revert WrongState(id, uint8(task.state));
+        if (task.attempt > 1) revert WrongAttempt(id, task.attempt);
         if (block.timestamp > proposal.acceptBy) revert TooLate(id, proposal.acceptBy);
         bytes32 digest = tasks.acceptanceDigest(id, proposal.spec, 1);
         _requireSigned(party, digest, signature);

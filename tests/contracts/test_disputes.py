@@ -317,6 +317,21 @@ def test_who_could_not_accept_for_anothers_fault_shows_its_will(bargain: Bargain
         bargain.lateness()
 
 
+def test_a_requester_that_proposes_too_late_makes_nobody_late(bargain: Bargain) -> None:
+    """Bonds are staked before the task is proposed, and the requester proposes when there is no time left to accept."""
+    world, proposal = bargain.world, bargain.proposal
+    one, two, _ = bargain.parties
+    bargain.open()
+    bargain.post(one)
+    bargain.post(two)
+    world.stranger.send("Disputes", "tenderAcceptance", proposal.as_tuple(), one.address, world.acceptance(one, proposal))
+    world.travel(3500)
+    bargain.case.propose()
+    world.travel(200)
+    bargain.expire()
+    assert [event["accused"] for event in bargain.lateness().events] == [two.address]
+
+
 def test_a_run_that_ends_in_silence_costs_who_showed_no_result(bargain: Bargain) -> None:
     bargain.ready()
     world, proposal = bargain.world, bargain.proposal

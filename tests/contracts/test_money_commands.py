@@ -159,8 +159,9 @@ def test_a_bond_is_lost_for_a_missed_deadline(desk: Desk) -> None:
     desk.tally(world.requester, "settlement", "open", desk.spec, "--bond", "30", "--dispute-hours", 1)
     for actor in (one, two, three):
         desk.tally(actor, "settlement", "post", task, "--spec", desk.spec)
+    desk.tally(one, "dispute", "tender", task, code=70)  # not proposed: give the spec
+    desk.tally(one, "dispute", "tender", task, "--spec", desk.spec)
     world.requester.send("TaskLedger", "propose", desk.proposal.as_tuple())
-    world.accept(desk.proposal, desk.case.grants, indices=[0])
     desk.tally(two, "dispute", "tender", task)
     world.travel(3700)
     desk.tally(world.stranger, "task", "expire", task)

@@ -141,7 +141,8 @@ interface IDisputes {
     function proveLateness(Proposal calldata proposal, Agreement calldata agreement) external;
 
     /// @notice Records in time that a party accepts the first attempt, for when the ledger refuses the acceptance for another's
-    /// fault (a grant revoked, a dataset withdrawn). Anyone may relay.
+    /// fault (a grant revoked, a dataset withdrawn), or the requester proposes with no time left to accept: so it is taken before the
+    /// task is proposed too. Anyone may relay.
     function tenderAcceptance(Proposal calldata proposal, address party, bytes calldata signature) external;
 
     /// @notice Records in time that a party signed a result of the running attempt, for when another withholds its signature.

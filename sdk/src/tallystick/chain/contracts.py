@@ -683,7 +683,8 @@ class Disputes:
 
     def tender_acceptance(self, proposal: Struct | tuple[Any, ...], party: str, signature: bytes) -> Receipt:
         """Records in time that a party accepts the first attempt, for when the ledger refuses the acceptance for another's
-        fault (a grant revoked, a dataset withdrawn). Anyone may relay."""
+        fault (a grant revoked, a dataset withdrawn), or the requester proposes with no time left to accept: so it is taken
+        before the task is proposed too. Anyone may relay."""
         return self._chain.send("Disputes", "tenderAcceptance", _plain(proposal), party, signature)
 
     def tender_result(self, proposal: Struct | tuple[Any, ...], party: str, signed: Struct | tuple[Any, ...]) -> Receipt:

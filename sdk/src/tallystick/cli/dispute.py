@@ -10,7 +10,7 @@ import typer
 
 from tallystick.chain.connection import Chain, Receipt
 from tallystick.cli.session import Session, address, hex32, of, read_pieces
-from tallystick.cli.settlement import task_id
+from tallystick.cli.settlement import Spec, given, task_id
 from tallystick.cli.task import Task
 from tallystick.client import disputes, settlement
 from tallystick.client.settlement import Deal
@@ -87,9 +87,11 @@ def late(context: typer.Context, task: Task) -> None:
 
 
 @app.command("tender")
-def tender(context: typer.Context, task: Task) -> None:
-    """Record in time that the own account accepts a task, when the ledger refuses its acceptance for another's fault (party)."""
-    session, chain, deal = _opened(context, task)
+def tender(context: typer.Context, task: Task, spec: Spec = None) -> None:
+    """Record in time that the own account accepts a task, when the ledger refuses its acceptance or a late proposal may (party)."""
+    session = of(context)
+    chain = session.chain(signing=True)
+    deal = settlement.deal_of(chain, task_id(task), given(spec))
     _done(session, disputes.tender_acceptance(chain, deal), party=chain.own().address)
 
 

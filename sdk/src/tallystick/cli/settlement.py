@@ -72,7 +72,7 @@ def post(context: typer.Context, task: Task, spec: Spec = None) -> None:
     """Stake the agreement's bond for the own account, before the task starts."""
     session = of(context)
     chain = session.chain(signing=True)
-    deal = settlement.agreed_deal_of(chain, task_id(task), _given(spec))
+    deal = settlement.agreed_deal_of(chain, task_id(task), given(spec))
     _done(session, settlement.post_bond(chain, deal), task=deal.task, bond=deal.agreement.bond)
 
 
@@ -81,7 +81,7 @@ def show(context: typer.Context, task: Task, spec: Spec = None) -> None:
     """Show a task's agreement, who staked, until when it may be disputed, and who gets what."""
     session = of(context)
     chain = session.chain()
-    deal = settlement.agreed_deal_of(chain, task_id(task), _given(spec))
+    deal = settlement.agreed_deal_of(chain, task_id(task), given(spec))
     agreement, stage = deal.agreement, STAGES[chain.settlement.escrow_of(deal.task)["stage"]]
     session.terminal.record(
         {
@@ -148,7 +148,7 @@ def settle(context: typer.Context, task: Task, spec: Spec = None) -> None:
     """Divide fee and bonds of a task that is over and not disputed (anyone)."""
     session = of(context)
     chain = session.chain(signing=True)
-    deal = settlement.agreed_deal_of(chain, task_id(task), _given(spec))
+    deal = settlement.agreed_deal_of(chain, task_id(task), given(spec))
     sent = settlement.settle(chain, deal)
     _done(session, sent, task=deal.task, paid=sent.event("TaskSettled")["paid"], payouts=settlement.payouts_of(chain, deal))
 
@@ -163,7 +163,7 @@ def claim(
     """Take what the own account is owed of a settled task."""
     session = of(context)
     chain = session.chain(signing=True)
-    deal = settlement.agreed_deal_of(chain, task_id(task), _given(spec))
+    deal = settlement.agreed_deal_of(chain, task_id(task), given(spec))
     paid = settlement.claim(chain, deal, address(to) if to else None)
     event = paid.event("PaidOut")
     _done(session, paid, task=deal.task, amount=event["amount"], to=event["to"])
@@ -205,7 +205,8 @@ def _signed(value: object, path: Path, deal: settlement.Deal) -> tuple[str, tupl
         raise MalformedDocument("not a signature of this task's contributions", party=str(path)) from None
 
 
-def _given(spec: Path | None) -> Proposal | None:
+def given(spec: Path | None) -> Proposal | None:
+    """The proposal of a spec that is not proposed yet."""
     return proposal_of(TaskSpec.parse(read(spec))) if spec else None
 
 

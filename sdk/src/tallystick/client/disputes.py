@@ -73,7 +73,8 @@ def prove_lateness(chain: Chain, deal: Deal) -> Receipt:
 
 
 def tender_acceptance(chain: Chain, deal: Deal) -> Receipt:
-    """Record in time that the own account accepts the first attempt, when the ledger refuses it for another's fault."""
+    """Record in time that the own account accepts the first attempt, when the ledger refuses it for another's fault, or before the
+    task is proposed, so that a requester that proposes too late makes nobody late."""
     digest = typed.acceptance_digest(chain.domain("TaskLedger"), deal.task, deal.proposal.spec, 1)
     return chain.disputes.tender_acceptance(deal.proposal, chain.own().address, chain.own().sign_digest(digest))
 
