@@ -144,7 +144,11 @@ def test_a_token_verifies_with_either_form_of_key_and_any_digest() -> None:
 
 def test_only_the_policy_makes_a_key_hardware_and_a_simulation_never_is() -> None:
     key = frozenset({arm().fingerprint})
-    assert verify_cca(arm().token(), arm().endorsements, key).authority.hardware
+    maker = arm().token(platform={"IMPLEMENTATION": b"\x01" * 32})
+    assert verify_cca(maker, arm().endorsements, key).authority.hardware
+    with pytest.raises(EvidenceRefused) as caught:
+        verify_cca(arm().token(), arm().endorsements, key)
+    assert caught.value.rule is Rule.AUTHORITY
     assert not verify_cca(arm().token(), arm().endorsements, key, key).authority.hardware
     refused(Rule.CCA_PLATFORM_KEY, arm().token(), simulations=frozenset())
     refused(Rule.AUTHORITY, arm().token(platform={"IMPLEMENTATION": bytes(32)}))

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from tallystick.attestation.cbor import Tagged, decode
 from tallystick.attestation.cose import Sign1, point, read_key, read_sign1
 from tallystick.attestation.reading import MAX_EVIDENCE, bounded
-from tallystick.attestation.roots import Authority, authority
+from tallystick.attestation.roots import SIMULATION_MARK, Authority, authority
 from tallystick.attestation.rules import EvidenceRefused, Rule, refusing, require
 
 TOKEN_TAG = 399
@@ -70,7 +70,8 @@ def verify_cca(
     """Apply rules 101 to 108 and 601 to 608.
 
     ``platforms`` are fingerprints (SHA-256 of the SubjectPublicKeyInfo) of platform keys that count as hardware; a key that is also
-    in ``simulations`` counts as simulated, and its platform's implementation id must begin with the mark of a simulation.
+    in ``simulations`` counts as simulated. A simulation's implementation id must carry the mark, and what
+    carries it never counts as hardware.
     """
     bounded(evidence, MAX_EVIDENCE, "a token")
     token = decode(evidence)
@@ -86,6 +87,7 @@ def verify_cca(
     key, fingerprint = _platform_key(endorsements)
     mark = str(claims.get(IMPLEMENTATION, b"")[:32].rstrip(b"\0"), "ascii", "replace") if _is_bytes(claims, IMPLEMENTATION) else ""
     if fingerprint in platforms - simulations:
+        require(SIMULATION_MARK not in mark, Rule.AUTHORITY, "a platform that says it is a simulation is no hardware")
         who = Authority("Arm CCA platform key named by the policy", fingerprint, hardware=True)
     else:
         who = authority(fingerprint, mark, frozenset(), simulations, Rule.CCA_PLATFORM_KEY)
