@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from tallystick.attestation.collateral import DcapCollateral
 from tallystick.attestation.dcap import verify_dcap
 from tallystick.attestation.quote import SGX, TDX, SgxReport, TdReport, read_quote
 from tallystick.attestation.references import ReferenceValues, SgxEnclave
 from tallystick.attestation.rules import EvidenceRefused, Rule
 from tallystick.attestation.simulation import authority as ca
-from tallystick.attestation.simulation.authority import ProvisioningAuthority, Tcb, level, part_level, sgx_extension, sign
+from tallystick.attestation.simulation.authority import ProvisioningAuthority, Tcb, level, new_key, part_level, sgx_extension, sign
 from tallystick.attestation.simulation.platform import DomainIdentity, EnclaveIdentity, SimulatedPlatform, sgx_report
 from tallystick.attestation.tcb import TcbStatus
 
@@ -381,7 +383,26 @@ def test_an_authority_survives_its_process_by_its_export() -> None:
     assert verify_dcap(w.quote(), again.collateral(SGX, WINDOW), NOW, w.roots).status is TcbStatus.UP_TO_DATE
     fresh = SimulatedPlatform(again).quote_enclave(ENCLAVE, DATA)
     assert verify_dcap(fresh, sgx(w), NOW, w.roots).status is TcbStatus.UP_TO_DATE
-    for text, password in ((exported, b"other"), (b"{}", b"password"), (b"[]", b"password")):
+    value = json.loads(exported)
+    curve = generate_private_key(SECP384R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password"))
+    changes: list[dict[str, Any]] = [
+        {"keys": 1},
+        {"keys": [1, 2, 3]},
+        {"keys": value["keys"][:2]},
+        {"keys": [*value["keys"][:2], curve.decode()]},
+        {"keys": [new_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()] * 3},
+        {"window": 1},
+        {"window": [None, 2]},
+        {"authority": "other"},
+    ]
+    for text, password in (
+        (exported, b"other"),
+        (b"{}", b"password"),
+        (b"[]", b"password"),
+        (b"[" * 100_000, b"password"),
+        (b'{"authority": "SIMULATION ONLY"}', b"password"),
+        *((json.dumps(value | change).encode(), b"password") for change in changes),
+    ):
         with pytest.raises(ValueError):
             ProvisioningAuthority.restore(text, password)
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import (
     ECDSA,
     SECP256R1,
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
+from tallystick import flat_json
 from tallystick.attestation.certificates import fingerprint
 from tallystick.attestation.collateral import DcapCollateral
 from tallystick.attestation.quote import SGX, TDX
@@ -200,14 +202,17 @@ class ProvisioningAuthority:
 
         Raises ``ValueError`` where the text is not an export or the password is wrong.
         """
-        value = json.loads(exported)
-        if not isinstance(value, dict) or value.get("authority") != SIMULATION_MARK:
-            raise ValueError("this is not an exported authority")
-        keys = [load_pem_private_key(text.encode(), password) for text in value["keys"]]
-        first, last = value["window"]
-        if len(keys) != 3 or not all(isinstance(key, EllipticCurvePrivateKey) for key in keys):
-            raise ValueError("an exported authority has three keys on an elliptic curve")
-        return cls((int(first), int(last)), [key for key in keys if isinstance(key, EllipticCurvePrivateKey)])
+        try:
+            value = flat_json.parse(exported)
+            mark, (first, last), texts = value["authority"], value["window"], value["keys"]
+            keys = [load_pem_private_key(text.encode(), password) for text in texts]
+            named = [key for key in keys if isinstance(key, EllipticCurvePrivateKey) and key.curve.name == SECP256R1.name]
+            window = int(first), int(last)
+        except (AttributeError, KeyError, TypeError, UnsupportedAlgorithm) as cause:
+            raise ValueError("this is not an exported authority") from cause
+        if mark != SIMULATION_MARK or not len(keys) == len(named) == 3:
+            raise ValueError("an exported authority is marked and has three keys on P-256")
+        return cls(window, named)
 
     @property
     def fingerprint(self) -> bytes:
