@@ -1,8 +1,8 @@
 """The roots that evidence may end in: pinned keys of vendors, and roots of simulations that a policy names.
 
-A vendor's root is a constant here and nowhere else: no argument can make another root count as hardware. Arm alone has no root: there
-a policy names platform keys (:mod:`tallystick.attestation.cca`), though never a simulation's. What ends in any other root is a
-*simulation*: it is refused unless the policy names the root's fingerprint, and its result says so on every surface.
+A vendor's root is a constant here and nowhere else: no argument can make another root count as hardware. Arm alone has no root:
+there a policy names platform keys (:mod:`tallystick.attestation.cca`), though never a simulation's. What ends in any other root is
+a *simulation*: it is refused unless the policy names the root's fingerprint, and its result says so on every surface.
 
 Each fingerprint is SHA-256 of the root's SubjectPublicKeyInfo (of ``x || y``, big-endian, for Hygon, whose certificates are not
 X.509). They can be recomputed from what the vendors publish: Intel's SGX Root CA (certificates.trustedservices.intel.com), AMD's
