@@ -228,6 +228,7 @@ def test_the_hosts_certificates_are_read_from_its_table() -> None:
         table((VCEK.bytes, 24, 1)),
         table((VCEK.bytes, 48, 9), (bytes(16), 0, 0)),
         table((VCEK.bytes, 0, 1), (VCEK.bytes, 0, 1), (bytes(16), 0, 0)),
+        table((VCEK.bytes, 0, 48), (ASK.bytes, 0, 48), (bytes(16), 0, 0)),  # the same bytes again and again
     ):
         with pytest.raises(AttesterFailed, match="table of certificates"):
             certificate_table(bad)

@@ -274,14 +274,17 @@ VCEK, VLEK, ASK, ARK, CRL = (
 def certificate_table(auxiliary: bytes) -> dict[UUID, bytes]:
     """The certificates that a host gave along with an SNP report (GHCB specification, "SNP Extended Guest Request").
 
-    Entries of a GUID, an offset and a length (four bytes each, little-endian), up to one of zeros. Raises :class:`AttesterFailed`.
+    Entries of a GUID, an offset and a length (four bytes each, little-endian), up to one of zeros. What they name is together no
+    longer than ``auxiliary``: no host makes more of it. Raises :class:`AttesterFailed`.
     """
     table: dict[UUID, bytes] = {}
+    left = len(auxiliary)
     for at in range(0, len(auxiliary) - 23, 24):
         name, (offset, size) = auxiliary[at : at + 16], struct.unpack_from("<II", auxiliary, at + 16)
         if not any(name):
             return table
-        if offset + size > len(auxiliary) or UUID(bytes=name) in table:
+        left -= size
+        if left < 0 or offset + size > len(auxiliary) or UUID(bytes=name) in table:
             raise AttesterFailed("the host's table of certificates is not well-formed")
         table[UUID(bytes=name)] = auxiliary[offset : offset + size]
     raise AttesterFailed("the host's table of certificates has no end")
