@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tallystick_node.engines.channel import ChannelError, ProtocolViolation, local_sessions
+from tallystick_node.engines.channel import ChannelError, ProtocolViolation, local_sessions, send_array
 from tallystick_node.engines.okvs import shape as shapes
 from tallystick_node.engines.okvs.shape import Shape
-from tallystick_node.engines.psi import handshake, oprf, rr22
+from tallystick_node.engines.psi import handshake, oprf, rr22, tags
 from tallystick_node.engines.psi.handshake import tag_bytes
 from tallystick_node.engines.psi.items import Items
 from tallystick_node.engines.psi.two_party import intersect
@@ -267,3 +267,31 @@ def test_tags_leave_40_bits_against_false_matches():
     assert tag_bytes(1 << 20, 1 << 20) == 10
     assert tag_bytes((1 << 20) + 1, 1 << 20) == 11
     assert tag_bytes(0, 0) == tag_bytes(1, 1) == 5
+
+
+def test_tags_are_in_the_order_of_both_words(parties):
+    given = np.array([[5, 9], [5, 1], [2, 7], [5, 4]], np.uint64)
+
+    def run(session):
+        if session.index == 0:
+            return tags.send_sorted(session, 1, given, 9).tolist()
+        return [words.tolist() for words in tags.receive(session, 0, 4, 9, "tags")]
+
+    assert parties(2, run) == [[2, 1, 3, 0], [[2, 5, 5, 5], [7, 1, 4, 9]]]
+
+
+def test_a_tag_that_comes_twice_is_refused_wherever_it_stands(parties):
+    """Else one item would be counted twice."""
+    twice = np.array([[5, 9], [5, 1], [5, 9]], np.uint64)
+
+    def run(session):
+        if session.index == 1:
+            return tags.receive(session, 0, 3, 9, "tags")
+        send_array(session, 1, twice[:, 0])
+        send_array(session, 1, twice[:, 1:].view(np.uint8)[:, :1])
+        return tags.send_sorted(session, 1, twice, 9)
+
+    local, outcome = parties(2, run)
+    assert isinstance(local, ValueError)
+    assert isinstance(outcome, ProtocolViolation)
+    assert (outcome.peer, outcome.step) == (0, "tags")

@@ -23,15 +23,18 @@ def width(bytes_needed: int) -> int:
 
 
 def send_sorted(session: Session, peer: int, tags: Words, size: int) -> NDArray[np.int64]:
-    """Send the tags of shape (n, 2), cut to ``size`` bytes, in the order of their first words; which tag is where.
+    """Send the tags of shape (n, 2), cut to ``size`` bytes, in the order of both words; which tag is where.
 
     Raises ValueError when two tags are equal: then two items were.
     """
-    first = np.ascontiguousarray(tags[:, 0])
+    first, second = np.ascontiguousarray(tags[:, 0]), tags[:, 1] & _mask(size)
     order = np.argsort(first)
     sorted_ = first[order]
-    second = tags[order, 1] & _mask(size)
-    if _repeats(sorted_, second):
+    if (sorted_[1:] == sorted_[:-1]).any():  # rare: by the second words only then
+        order = np.lexsort((second, first))
+        sorted_ = first[order]
+    second = second[order]
+    if not _in_order(sorted_, second):
         raise ValueError("items are unique: remove or group duplicates first")
     send_array(session, peer, sorted_)
     send_array(session, peer, second.view(np.uint8).reshape(-1, WORD)[:, : size - WORD])
@@ -44,7 +47,7 @@ def receive(session: Session, peer: int, count: int, size: int, step: str) -> tu
     second = np.zeros((count, WORD), np.uint8)
     second[:, : size - WORD] = receive_array(session, peer, (count, size - WORD), step, np.uint8)
     words = second.view(np.uint64).reshape(-1)
-    if (first[1:] < first[:-1]).any() or _repeats(first, words):
+    if not _in_order(first, words):
         raise ProtocolViolation(peer, step, "its tags are not distinct and in order")
     return first, words
 
@@ -60,8 +63,10 @@ def match(own: Words, first: Words, second: Words, size: int) -> NDArray[np.int6
     return _probe(np.ascontiguousarray(own[:, 0]), cut, np.uint64(64 - bits), table, first, second)
 
 
-def _repeats(first: Words, second: Words) -> bool:
-    return bool(((first[1:] == first[:-1]) & (second[1:] == second[:-1])).any())
+def _in_order(first: Words, second: Words) -> bool:
+    """Whether each is more than the one before."""
+    equal = first[1:] == first[:-1]
+    return bool((first[1:] >= first[:-1]).all() and (second[1:][equal] > second[:-1][equal]).all())
 
 
 def _mask(size: int) -> np.uint64:
