@@ -376,10 +376,25 @@ def test_claims_come_back_as_they_were_placed(claims) -> None:
     assert attribution._read(added) == claims
 
 
-def test_a_contribution_beyond_what_can_be_told_is_refused() -> None:
-    for value in (2.0**15, -(2.0**15), float("nan"), float("inf")):
-        with pytest.raises(ValueError, match="beyond what can be told"):
-            attribution._whole(value)
+@pytest.mark.parametrize("value", [2.0**15, -(2.0**15), float("nan"), float("inf")])
+def test_a_contribution_beyond_what_can_be_told_settles_nothing_and_keeps_nobody_waiting(value) -> None:
+    training, people = federation(rounds=1)
+
+    def far(follower) -> None:
+        follower._own[0] = value
+
+    found = settle_across(training, people, PlainSum, far)
+    assert all(isinstance(each, Unsettled) and "client 0 is beyond what can be told" in str(each) for each in found)
+
+
+@pytest.mark.parametrize("change", [{"_due": float("nan")}, {"slack": float("nan")}, {"_due": float("inf"), "slack": float("inf")}])
+def test_nothing_settles_where_what_is_due_is_no_number(change) -> None:
+    training, people = federation(rounds=1)
+    follower, _ = attributed(training, people)
+    for name, value in change.items():
+        setattr(follower, name, value)
+    with pytest.raises(Unsettled, match="claims miss"):
+        follower.settle(ANY)
 
 
 def test_trainings_whose_contributions_cannot_be_followed() -> None:

@@ -31,6 +31,7 @@ gets 0, one that sends noise about 0 or less.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -49,6 +50,7 @@ NODES = 5
 UNIT = 2.0**-32
 _BYTES = 6  # of a claim: one entry of a sum each, so that a quantised sum of 2^10 members still tells them exactly
 _OFFSET = 1 << (8 * _BYTES - 1)
+_LEAST, _MOST = -_OFFSET, _OFFSET - 1  # of claims
 _FLOATING = 2.0**-40  # what the parties' processors may round differently
 
 
@@ -129,7 +131,8 @@ class Attribution(Carrier):
         """Every client's contribution, by number, in units of the loss on the public rows, the same at all parties. Costs one sum.
 
         ``floor``, agreed on before: how far below 0 a claim may be; infinity where nobody is paid by the values. Raises Unsettled
-        when claims do not add up, one is lower, or this party's own was changed, and ValueError before the last round.
+        when claims do not add up, one is lower or beyond what can be told, or this party's own was changed, and ValueError before
+        the last round.
         """
         if not floor >= 0:
             raise ValueError("how far below 0 a claim may be is a number that is not negative")
@@ -147,8 +150,11 @@ class Attribution(Carrier):
         for number, claim in own.items():
             if claims[number] != claim:
                 raise Unsettled(f"the claim of client {number} was changed in the sum: another party wrote into its place")
+        for number, claim in enumerate(claims):
+            if claim in (_LEAST, _MOST):
+                raise Unsettled(f"the contribution of client {number} is beyond what can be told, {_MOST * UNIT:g} either way")
         off = sum(claims) * UNIT - self._due
-        if abs(off) > self.slack:
+        if not abs(off) <= self.slack < math.inf:  # nor is a NaN
             raise Unsettled(
                 f"the claims miss what the rounds' sums give by {off:.3g} where {self.slack:.1g} is allowed: a party claims what "
                 "it did not contribute, or dropped out of a sum"
@@ -171,9 +177,8 @@ def mean_gradient(learner: GradientLearner, rows: Rows, start: Vector, end: Vect
 
 
 def _whole(value: float) -> int:
-    if not abs(value) < _OFFSET * UNIT:
-        raise ValueError(f"a contribution of {value:.3g} is beyond what can be told, {_OFFSET * UNIT:g} either way")
-    return round(value / UNIT)
+    """In units; the least or the most for what is beyond, by which all parties know it."""
+    return _LEAST if math.isnan(value) else round(min(max(value / UNIT, _LEAST), _MOST))
 
 
 def _placed(claim: int, number: int, clients: int) -> Vector:
