@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 # No deadlines: a slow machine, or a kernel that compiles at its first call, is no failure. Timings belong in benchmarks.
 settings.register_profile("tallystick", deadline=None)
@@ -19,6 +20,25 @@ class Together(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         return file.rpartition("/")[0] if "/integration/" in file else file
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """What a dead worker had left goes to others, without the test that killed it.
+
+        The base class gives back units that are done and the deadly test itself: the next worker waits for ever, or dies too.
+        """
+        units = self.assigned_work.pop(node)
+        left = [test for unit in units.values() for test, done in unit.items() if not done]
+        for test in left[1:]:
+            self.workqueue.setdefault(self._split_scope(test), {})[test] = False
+        for other in self.assigned_work:
+            self._reschedule(other)
+        return left[0] if left else None
+
+    def _reschedule(self, node: WorkerController) -> None:
+        super()._reschedule(node)
+        # A worker runs a test when it knows the next one or that there is none: one alone would wait.
+        while not node.shutting_down and self._pending_of(self.assigned_work[node]) < 2:
+            super()._reschedule(node)
 
 
 @pytest.hookimpl(optionalhook=True)
