@@ -69,7 +69,7 @@ def issue(
     hosts = [*(host or []), server_name(address(account))]
     certificate = issue_certificate(authority, key, subject, address(account), name, hosts, role, (now - 60, until))
     chain = session.chain()
-    domain = typed.Domain("ParticipantRegistry", chain.deployment.chain_id, chain.contracts["ParticipantRegistry"].address)
+    domain = chain.domain("ParticipantRegistry")
     r, s = sign_p256(key, typed.enrolment_digest(domain, enrolment_of(certificate)))
     document = canonical.encode(
         {

@@ -36,14 +36,12 @@ def issue(
     session = of(context)
     stated = terms_of(read_toml(terms))
     chain = session.chain(signing=True)
-    assert chain.signer is not None
     now = chain.now()
     given = Grant(
         canonical.unhex32(stated.dataset), stated.grantee, stated.root(), uses, _micros(epsilon), now - 60,
         max(now, int(time.time())) + days * DAY, secrets.token_bytes(32),
     )  # fmt: skip
-    domain = typed.Domain("GrantLedger", chain.deployment.chain_id, chain.contracts["GrantLedger"].address)
-    signature = chain.signer.sign_digest(typed.grant_digest(domain, given.id()))
+    signature = chain.own().sign_digest(typed.grant_digest(chain.domain("GrantLedger"), given.id()))
     # The file first: a grant whose terms are lost can never be used.
     write(out, GrantFile(given, stated).to_bytes(), private=True)
     sent = chain.grants.issue(given, signature)

@@ -59,8 +59,7 @@ def enrol(
     if signed["chain_id"] != chain.deployment.chain_id:
         raise Configuration(f"the enrolment is for chain {signed['chain_id']}", remedy="ask the authority for one for this chain")
     subject = private_key(folder / "node.key", session.password)
-    registry = chain.contracts["ParticipantRegistry"].address
-    domain = typed.Domain("ParticipantRegistry", chain.deployment.chain_id, registry)
+    domain = chain.domain("ParticipantRegistry")
     possession = sign_p256(subject, typed.possession_digest(domain, certificate.account, certificate.fingerprint))
     by_authority = (hex32(str(signed["r"])), hex32(str(signed["s"])))
     number = int(signed["authority"])

@@ -54,7 +54,7 @@ class Client:
 
     def enrol(self, authority: int, certificate: Certificate, subject_key: Any, authority_key: Any) -> Receipt:
         """Enrol the account with its certificate. The authority's key signs here: use it where both keys are at hand."""
-        domain = self._domain("ParticipantRegistry")
+        domain = self.chain.domain("ParticipantRegistry")
         enrolment = typed.Enrolment(
             account=self.account,
             fingerprint=certificate.fingerprint,
@@ -127,7 +127,7 @@ class Client:
             not_after=now + days * DAY,
             salt=secrets.token_bytes(32),
         )
-        digest = typed.grant_digest(self._domain("GrantLedger"), grant.id())
+        digest = typed.grant_digest(self.chain.domain("GrantLedger"), grant.id())
         self.chain.grants.issue(grant, self.signer.sign_digest(digest))
         return GrantFile(grant, terms)
 
@@ -238,6 +238,3 @@ class Client:
     def refusals(self) -> list[bytes]:
         """The refusals on record at every configured node, as far as this account may see them."""
         return [record for account in self.nodes.accounts for record in self.audit(account, "refusal")]
-
-    def _domain(self, contract: str) -> typed.Domain:
-        return typed.Domain(contract, self.chain.deployment.chain_id, self.chain.deployment.contracts[contract])
