@@ -264,11 +264,19 @@ def test_an_algorithm_that_does_not_end_is_ended(quoting: QuotingProcess) -> Non
     assert failed.value.reason == "Deadline"
 
 
-def test_what_an_algorithm_says_in_an_error_stays_inside(quoting: QuotingProcess) -> None:
-    leak = b"def run(inputs):\n    class SecretIs42(Exception): pass\n    raise ValueError(inputs[0])\n"
+LEAKS = {
+    "a message": ("raise ValueError(inputs[0])", "ValueError"),
+    "a name": ("raise type(inputs[0].decode(), (LookupError,), {})", "LookupError"),
+    "a frame": ("os.write(int(sys.argv[1]), b'X' + (6).to_bytes(4, 'big') + inputs[0])", "Unknown"),
+}
+
+
+@pytest.mark.parametrize("name", LEAKS)
+def test_what_an_algorithm_says_in_an_error_stays_inside(quoting: QuotingProcess, name: str) -> None:
+    statement, reason = LEAKS[name]
     with pytest.raises(EnclaveFailed) as failed:
-        attempt(of(leak), quoting, b"secret")
-    assert str(failed.value) == "the enclave ended without a result: ValueError"
+        attempt(of(f"import os, sys\ndef run(inputs):\n    {statement}\n".encode()), quoting, b"secret")
+    assert str(failed.value) == f"the enclave ended without a result: {reason}"
 
 
 def test_an_output_larger_than_the_frame_is_refused(quoting: QuotingProcess) -> None:

@@ -1,8 +1,9 @@
 """The launcher of software enclaves: it starts a confined process, checks it from outside, feeds it, and has its result attested.
 
-Security: SIMULATION ONLY. The launcher and the host's kernel are trusted for everything; what the enclave's confinement gives is
-that the *algorithm* can neither keep, send nor read anything but its inputs and its output. Evidence binds the run (code, inputs,
-output, nonce), the measurement and the confinement in force.
+Security: SIMULATION ONLY. The launcher and the host's kernel are trusted for everything. What the enclave's confinement gives is that
+the *algorithm* reads nothing but its inputs and state, and reaches nobody but its launcher. It shares the process of the code that
+seals, so what it tells the launcher is for those to judge who seal inputs for exactly this code. Evidence binds the run (code,
+inputs, output, nonce), the measurement and the confinement in force.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class EnclaveRefused(Exception):  # noqa: N818 - a verdict
 
 
 class EnclaveFailed(Exception):  # noqa: N818 - a verdict
-    """The enclave ended without a result; ``reason`` names an exception or a signal, never what the algorithm says."""
+    """The enclave ended without a result; ``reason`` is one of a fixed set of names: a built-in exception, ``InvalidTag``,
+    a signal, or what broke the stream. An algorithm can choose among them and say nothing else."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the enclave ended without a result: {reason}")
@@ -208,7 +210,7 @@ def _expect(stream: Stream, expected: bytes, limit: int) -> bytes:
     kind, payload = stream.receive(max(limit, 64))
     if kind == worker.FAILED:
         name = payload.decode("ascii", "replace")
-        raise EnclaveFailed(name if name.isidentifier() else "Unknown")
+        raise EnclaveFailed(name if name in worker.REASONS else "Unknown")
     if kind != expected:
         raise EnclaveFailed("UnexpectedFrame")
     return payload

@@ -2,16 +2,17 @@
 
 The file is sent to a fresh interpreter together with :mod:`confinement` and is part of the measurement, as is everything that it
 imports. What it keeps from outside is one socket to its launcher, for frames of a kind (one byte), a length (four, big-endian) and
-that many bytes.
+that many bytes. When a run fails, one name of :data:`REASONS` goes out.
 
 An algorithm is a Python source with a function ``run(inputs: list[bytes]) -> bytes``. If it keeps a state, it is
 ``run(inputs, state: bytes) -> tuple[bytes, bytes]``: the output, and the state for the next run, empty before the first. It can
 import what was preloaded, and nothing else: there is no file to import from. It runs in this process, so it is trusted as this file
-is; both are measured and reviewed.
+is, with the inputs and with what goes over the socket; both are measured and reviewed.
 """
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import json
 import os
@@ -33,6 +34,9 @@ from tallystick.attestation.runs import (
 
 READY, ALGORITHM, KEY, STATE, RECEIVER, INPUT, START = b"R", b"A", b"K", b"T", b"V", b"I", b"S"
 EVIDENCE, OUTPUT, FAILED = b"Q", b"O", b"X"
+
+_BUILT_IN = {name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)}
+REASONS = frozenset(_BUILT_IN | {"InvalidTag"})
 
 
 def send(channel: int, kind: bytes, payload: bytes) -> None:
@@ -75,8 +79,13 @@ def main(channel: int, root: str, settings: dict[str, Any], confine: Any) -> Non
     except EOFError:
         pass
     except BaseException as failure:  # noqa: BLE001 - whatever it was, only its name may leave: a message could hold inputs
-        send(channel, FAILED, type(failure).__name__.encode()[:64])
+        send(channel, FAILED, reason(failure).encode())
     os._exit(0)
+
+
+def reason(failure: BaseException) -> str:
+    """The nearest name of :data:`REASONS`: an algorithm can name a class of its own after an input."""
+    return next(kind.__name__ for kind in type(failure).__mro__ if kind.__name__ in REASONS)
 
 
 def serve(channel: int, key: X25519PrivateKey, frame: int) -> None:
