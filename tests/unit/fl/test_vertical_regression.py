@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -22,6 +23,8 @@ from tallystick_node.engines.fl.vertical.scoring import mean, score
 from tallystick_node.engines.he.errors import HomomorphicError
 from tallystick_node.engines.he.paillier.ciphertexts import Encryptor
 from tallystick_node.engines.he.paillier.keys import generate
+from tallystick_node.engines.mpc.beaver.oblivious import ObliviousAdditive
+from tallystick_node.engines.mpc.plan.watch import Seen
 from unit.engines.conftest import CorruptingChannel
 from unit.fl.fl_world import breast_cancer
 from unit.fl.vertical_world import BITS, key, names, release
@@ -319,3 +322,23 @@ def test_what_is_promised() -> None:
     promised = regression.security(3, BITS)
     assert (promised.adversary, promised.corruptions, promised.parties, promised.trusted) == ("semi-honest", 1, 3, ())
     assert (promised.computational_bits, promised.statistical_bits) == (112, 38)
+
+
+@pytest.mark.parametrize(("family", "batch"), [("logistic", 400), ("linear", 60)])
+def test_what_the_engine_between_the_holders_takes_is_foretold(family, batch) -> None:
+    """With a last batch that is smaller."""
+    rows, weights, asked = 5 * batch + 17, 9, Settings(family, 2, batch, 0.5)
+
+    def one(session) -> tuple[int, int]:
+        seen = Seen(dealer=2)
+        pair = regression._Pair(ObliviousAdditive(seen.watching(session)), 1 - session.index)
+        for each in asked.batches(rows) * asked.epochs:
+            pair.mean(np.zeros(each.stop - each.start, np.uint64), family)
+            pair.step(np.zeros(weights, np.uint64), np.zeros(weights, np.uint64), asked.rate, each.stop - each.start)
+        return seen.bytes, len(re.findall("(?:^|r)s", seen.pattern))
+
+    with ThreadPoolExecutor(2) as pool:
+        sent, rounds = zip(*pool.map(one, local_sessions(2)), strict=True)
+    foretold = regression.between_holders(asked, rows, weights)
+    assert foretold[0] == pytest.approx(max(sent), rel=0.15)
+    assert foretold[1] == pytest.approx(max(rounds), rel=0.2)

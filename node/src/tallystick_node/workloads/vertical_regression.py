@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tallystick.protocol.errors import MalformedDocument
@@ -33,17 +33,7 @@ MAX_EPOCHS = 100
 PRODUCT = {2048: 8e-6, 3072: 1.6e-5}  # seconds for a product of ciphertexts
 DIGITS, ENCRYPTION, DECRYPTION = 8, 40, 800  # products of ciphertexts: for an entry of a matrix, and for a ciphertext
 SLOTS = 14  # sums in one ciphertext, about
-
-
-class Engine(NamedTuple):
-    """What the two-party engine between the holders takes: bytes at the start and for each row, rounds for each batch."""
-
-    start: int
-    row: int
-    rounds: int
-
-
-ENGINE = {"linear": Engine(230_000, 32, 11), "logistic": Engine(1_500_000, 700, 34)}
+ROUNDS = 4  # for each batch: two products, each of a vector sent there and an answer back
 
 
 @dataclass(frozen=True)
@@ -104,13 +94,13 @@ class VerticalRegression(VerticalTraining[Coefficients, Parameters]):
         trained = max(1, matched - matched * parameters.held_out // 100)
         steps, batch = settings.epochs * len(settings.batches(trained)), min(settings.batch, trained)
         width = max(len(parameters.names(part.party)) for part in spec.inputs) + 1
-        engine = ENGINE[settings.family]
+        engine, turns = regression.between_holders(settings, trained, parameters.weights + 1)
         seen = settings.epochs * trained
         sealed = others * (seen + steps * width)
         products = 2 * seen * width * DIGITS + sealed * (ENCRYPTION + DECRYPTION // SLOTS)
         return Cost(
-            bytes_sent=engine.start + engine.row * seen + int(sealed * size * (1 + 1 / SLOTS)) + 100 * matched,
-            rounds=engine.rounds * steps + 20,
+            bytes_sent=engine + int(sealed * size * (1 + 1 / SLOTS)) + 100 * matched,
+            rounds=turns + ROUNDS * steps + 20,
             seconds=3.0 + products * PRODUCT[parameters.key_bits] + 0.05 * steps,
             memory_bytes=300_000_000 + 24 * matched * width + 2 * size * (batch + width),
         )

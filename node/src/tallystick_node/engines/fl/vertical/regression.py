@@ -18,6 +18,7 @@ the two holders together would learn every predictor and residual: they are assu
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -40,7 +41,10 @@ from tallystick_node.engines.fl.vertical.masked import MATRIX_BITS, STATISTICAL_
 from tallystick_node.engines.he.paillier import keys
 from tallystick_node.engines.mpc.beaver.oblivious import ObliviousAdditive
 from tallystick_node.engines.mpc.functions.sigmoid import sigmoid
-from tallystick_node.engines.mpc.protocol import Shares
+from tallystick_node.engines.mpc.plan.offers import OFFERS
+from tallystick_node.engines.mpc.plan.predict import Ledger, Predictor
+from tallystick_node.engines.mpc.plan.stage import staged
+from tallystick_node.engines.mpc.protocol import Protocol, Shares
 from tallystick_node.engines.mpc.ring import FixedPoint, Ring
 from tallystick_node.engines.security import SecurityStatement
 
@@ -158,7 +162,7 @@ class _Descent:
     def __init__(self, holder: Holder, matrix: Matrix, targets: Floats | None, widths: Sequence[int], settings: Settings) -> None:
         self._holder, self._matrix, self._settings = holder, matrix, settings
         self._targets = None if targets is None else FixedPoint(VALUE).encode(targets)
-        self._pair = _Pair(holder.peers)
+        self._pair = _Pair.between(holder.peers)
         self._widths = list(widths)
         self._weights = np.zeros(sum(widths), np.uint64)
         decay = np.full(sum(widths), round(settings.rate * settings.ridge * (1 << COLUMN + VALUE + FACTOR - WEIGHT)), np.uint64)
@@ -185,10 +189,8 @@ class _Descent:
         sealed = dict.fromkeys(holder.peers.linked, holder.seal(residual))
         across = np.ascontiguousarray(batch.T)
         gradient = np.concatenate(holder.multiply(across, [residual] * len(weights), sealed, self._widths))
-        shift = max(1, (count - 1).bit_length())
-        factor = round(self._settings.rate * (1 << shift + FACTOR) / count)
-        step = self._pair.truncate(gradient, shift) * np.uint64(factor) + self._weights * self._decay
-        self._weights = self._weights - self._pair.truncate(step, COLUMN + VALUE + FACTOR - WEIGHT)
+        step = self._pair.step(gradient, self._weights * self._decay, self._settings.rate, count)
+        self._weights = self._weights - step
 
     def _parted(self, weights: Ring) -> list[Ring]:
         return np.split(weights, np.cumsum(self._widths)[:-1])
@@ -197,32 +199,65 @@ class _Descent:
 class _Pair:
     """The two-party engine between the holders, on this side's shares."""
 
-    def __init__(self, peers: Peers) -> None:
-        (other,) = peers.holders
-        self._other = peers.owners[other]
-        session = peers.session
-        link = session.channels[self._other]
-        self._engine = self._named(
-            lambda: ObliviousAdditive(replace(session, index=peers.place, channels={other: link}, patience=lambda _peer: None))
-        )
+    def __init__(self, engine: Protocol, other: int) -> None:
+        """``other`` is the number in the session of the owner on the other side."""
+        self._engine, self._other = engine, other
 
-    def truncate(self, share: Ring, bits: int) -> Ring:
-        """Shifted right; the error is 0 or -1."""
-        return self._named(lambda: self._engine.truncate(Shares((share,)), bits)).parts[0]
+    @classmethod
+    def between(cls, peers: Peers) -> _Pair:
+        """This side's end. Raises as the engine does."""
+        (place,) = peers.holders
+        other, session = peers.owners[place], peers.session
+        link = session.channels[other]
+        alone = replace(session, index=peers.place, channels={place: link}, patience=lambda _peer: None)
+        return cls(_named(other, lambda: ObliviousAdditive(alone)), other)
 
     def mean(self, predictors: Ring, family: Family) -> Ring:
         """The expected targets, of predictors as products leave them."""
-        values = self.truncate(predictors, COLUMN + WEIGHT - VALUE)
+        values = self._truncate(predictors, COLUMN + WEIGHT - VALUE)
         if family == "linear":
             return values
-        return self._named(lambda: sigmoid(self._engine, Shares((values,)), fraction=VALUE)).parts[0]
+        return _named(self._other, lambda: sigmoid(self._engine, Shares((values,)), fraction=VALUE)).parts[0]
 
-    def _named(self, work: Callable[[], T]) -> T:
-        """The engine numbers its two parties 0 and 1: what it finds wrong is told under the owner's number."""
-        try:
-            return work()
-        except ProtocolViolation as error:
-            raise ProtocolViolation(self._other, error.step, error.rule) from None
+    def step(self, gradient: Ring, decayed: Ring, rate: float, count: int) -> Ring:
+        """By how much the weights change, of a gradient that is summed over ``count`` rows and of the ridge's part."""
+        shift = max(1, (count - 1).bit_length())
+        factor = round(rate * (1 << shift + FACTOR) / count)
+        change = self._truncate(gradient, shift) * np.uint64(factor) + decayed
+        return self._truncate(change, COLUMN + VALUE + FACTOR - WEIGHT)
+
+    def _truncate(self, share: Ring, bits: int) -> Ring:
+        """Shifted right; the error is 0 or -1."""
+        return _named(self._other, lambda: self._engine.truncate(Shares((share,)), bits)).parts[0]
+
+
+def _named(other: int, work: Callable[[], T]) -> T:
+    """The engine numbers its two parties 0 and 1: what it finds wrong is told under the owner's number."""
+    try:
+        return work()
+    except ProtocolViolation as error:
+        raise ProtocolViolation(other, error.step, error.rule) from None
+
+
+def between_holders(settings: Settings, rows: int, weights: int) -> tuple[int, int]:
+    """What the two-party engine takes of a training on so many rows of a model of so many weights, the intercept among them: the
+    bytes that the holder that sends more sends, and rounds. Found by a rehearsal of one batch of each size."""
+    offer = OFFERS[ObliviousAdditive.name]
+    with staged(offer, 2) as stage:
+        assert stage is not None  # it makes randomness in advance
+        once = Ledger(2)
+        once.note(*stage.opening)
+        sent, rounds = np.zeros(2, np.int64), 0
+        for count, times in Counter(each.stop - each.start for each in settings.batches(rows)).items():
+            predictor = Predictor(offer, 2, stage)
+            pair = _Pair(predictor, 1)
+            pair.mean(np.zeros(count, np.uint64), settings.family)
+            pair.step(np.zeros(weights, np.uint64), np.zeros(weights, np.uint64), settings.rate, count)
+            sent += settings.epochs * times * np.array(predictor.ledger.bytes_sent)
+            rounds += settings.epochs * times * predictor.ledger.rounds
+        for stock in stage.stocks:
+            once.note(*stock)
+    return int(max(sent + once.bytes_sent)), rounds + once.rounds
 
 
 def _require_fitting(
