@@ -144,6 +144,7 @@ def test_questions_are_masked_anew(parties, tmp_path, monkeypatch):
         (0, 1, lambda message: message[8:16] + message[:8] + message[16:], "tags"),
         (0, 1, lambda message: message[:-8], "tags"),
         (0, 3, lambda message: bytes(32) + message[32:], "items"),
+        (0, 3, lambda message: message[:32] + message[:32] + message[64:], "items"),
     ],
 )
 def test_each_corrupted_message_names_its_sender_and_step(parties, tmp_path, sender, number, change, step):

@@ -140,7 +140,10 @@ def ask(session: Session, peer: int, items: Items, version: bytes, folder: Path)
         own[start : start + size] = _words(_multiplied(peer, points, unmask))
         start += size
         session.progress("psi", start / len(items))
-    found = tags.match(own, np.ascontiguousarray(held[:, 0]), np.ascontiguousarray(held[:, 1]), TAG)
+    try:
+        found = tags.match(own, np.ascontiguousarray(held[:, 0]), np.ascontiguousarray(held[:, 1]), TAG)
+    except ValueError:  # the items are distinct: two products are equal
+        raise ProtocolViolation(peer, "items", "it multiplied two points by different numbers") from None
     return np.sort(found[found >= 0]), number
 
 
