@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tallystick_node.engines.pir import lwe, oprf
 from tallystick_node.engines.pir.public import (
@@ -144,11 +144,21 @@ def test_layouts_hold_their_rows_at_about_the_least_size():
         layout = layout_for(records, sealed_width(256))
         left = expected_stash(records, layout.columns, layout.bands)
         assert layout.columns * layout.bands + left >= records * 0.99
-        assert left < MAX_STASH
     million = layout_for(1 << 20, sealed_width(256))
     assert million.hint_bytes + 32 * million.columns + expected_stash(1 << 20, million.columns, million.bands) * 282 < 40e6
     with pytest.raises(NotATable, match="out of bounds"):
         layout_for(10**9, sealed_width(4096))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 1 << 24), st.integers(8, 4096))
+@example(1 << 24, 256)
+@example(15_056_902, 256)
+def test_askers_take_every_stash_that_a_table_may_have_and_not_much_more(records, row_bytes):
+    layout = layout_for(records, sealed_width(row_bytes))
+    stash = 64 + 2 * expected_stash(records, layout.columns, layout.bands)  # from there on a table is made anew
+    assert stash < MAX_STASH / 2
+    assert MAX_STASH * (LABEL + layout.width) < 1.1 * 2**30
 
 
 @settings(max_examples=30, deadline=None)

@@ -29,7 +29,7 @@ LABEL = 8  # bytes before a sealed row of the stash
 MIN_COLUMNS = 1 << 8
 MAX_BANDS = 1 << 12
 MAX_WIDTH = 1 << 13
-MAX_STASH = 1 << 22
+MAX_STASH = 1 << 18  # entries: four times what a table of 2^24 rows has, so a gigabyte at most of rows of 4 KB
 MAX_ROWS = 1 << 21  # of the matrix: a hint of 8 GB
 MAX_KEYS = 32  # of F
 
