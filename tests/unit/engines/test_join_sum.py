@@ -120,3 +120,15 @@ def test_bytes_are_foretold():
     for party, sizes in enumerate([(40, 30), (30, 40)]):
         sent = sum(step.bytes for step in sessions[party].meter.steps.values())
         assert sent == bytes_sent(*sizes, holds=party == 0)
+
+
+@pytest.mark.parametrize("matches", [4, 31])
+def test_a_holder_takes_no_sum_of_fewer_or_more_matches_than_can_be(parties, matches):
+    def change(message):
+        sums = join_sum.Packing(join_sum.KEY_BITS, join_sum.SLOT_BITS, 40)
+        plain = sums.pack(np.zeros(2, np.int64))[0] * matches
+        return matches.to_bytes(8, "big") + ENCRYPTOR.encrypt([plain]).to_bytes()
+
+    error = parties(2, engine((0, 1)), corrupt=(1, 0, 3, change))[0]
+    assert isinstance(error, ProtocolViolation)
+    assert "items match" in error.rule

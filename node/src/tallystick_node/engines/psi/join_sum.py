@@ -102,7 +102,7 @@ def join_and_sum(
         raise ProtocolViolation(peer, "bind", f"it announces more than {MAX_ITEMS} items")
     if numbers is None:
         return _join(run, columns, set(receivers), minimum)
-    return _hold(run, numbers, set(receivers))
+    return _hold(run, numbers, set(receivers), minimum)
 
 
 def bytes_sent(own: int, theirs: int, *, holds: bool) -> int:
@@ -112,7 +112,7 @@ def bytes_sent(own: int, theirs: int, *, holds: bool) -> int:
     return BIND_BYTES + own * POINT + 8 + CIPHERTEXT
 
 
-def _hold(run: Bound, numbers: Numbers, receivers: set[int]) -> JoinSum:
+def _hold(run: Bound, numbers: Numbers, receivers: set[int], minimum: int) -> JoinSum:
     channel, peer = run.session.channels[run.peer], run.peer
     scalar = curve25519.random_scalar()
     width = tag_bytes(len(run.items), run.theirs)
@@ -138,9 +138,11 @@ def _hold(run: Bound, numbers: Numbers, receivers: set[int]) -> JoinSum:
     matches = int.from_bytes(told[:8], "big")
     if matches == _REFUSED:
         raise TooFewMatches
+    learns = run.session.index in receivers
+    if learns and not minimum <= matches <= run.theirs:
+        raise ProtocolViolation(peer, "sums", f"it says that {matches} items match: from {minimum} to {run.theirs} can")
     try:
         (total,) = decrypt(key, Ciphertexts.from_bytes(key.public, told[8:], 1))
-        learns = run.session.index in receivers
         sums = packing.unpack([total], numbers.shape[1], matches) if learns else None
     except (InvalidCiphertext, PlaintextOverflow):
         raise ProtocolViolation(peer, "sums", "it sent what is no sum of the numbers that it was sent") from None
