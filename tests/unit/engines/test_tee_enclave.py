@@ -298,16 +298,26 @@ def test_an_enclave_does_not_start_without_required_confinement(quoting: Quoting
 
 
 @pytest.mark.parametrize(
-    ("step", "feature"),
+    ("old", "new", "feature"),
     [
-        ("def filter_calls() -> None:", confinement.SECCOMP),
-        ("def drop_privileges() -> None:", confinement.UNPRIVILEGED),
+        ("def filter_calls() -> None:", "{}\n    return\n", confinement.SECCOMP),
+        ("def drop_privileges() -> None:", "{}\n    return\n", confinement.UNPRIVILEGED),
+        ("def limit_resources(memory: int, seconds: int) -> None:", "{}\n    return\n", confinement.LIMITS),
+        ("(resource.RLIMIT_CPU, (seconds, seconds))", "(resource.RLIMIT_CPU, (seconds, 9999))", confinement.LIMITS),
+        ("(resource.RLIMIT_AS, (memory, memory))", "(resource.RLIMIT_AS, (2 * memory, 2 * memory))", confinement.LIMITS),
+        ("resource.RLIMIT_NPROC, ", "", confinement.LIMITS),
+        ("def enter_empty_root(directory: str) -> None:", "{}\n    return\n", confinement.EMPTY_ROOT),
+        ('b"tmpfs", 1 | 2', 'b"tmpfs", 2', confinement.EMPTY_ROOT),
+        ("_prctl(_PR_SET_DUMPABLE, 0)", "_prctl(_PR_SET_DUMPABLE, 1)", confinement.NON_DUMPABLE),
     ],
 )
 def test_an_enclave_that_claims_what_the_kernel_does_not_confirm_is_refused(
-    quoting: QuotingProcess, monkeypatch: pytest.MonkeyPatch, step: str, feature: str
+    quoting: QuotingProcess, monkeypatch: pytest.MonkeyPatch, old: str, new: str, feature: str
 ) -> None:
-    changed(monkeypatch, step, f"{step}\n    return\n")
+    with Enclave(of(SUM), quoting) as started:
+        if feature not in started.in_force:
+            pytest.skip(f"this host has no {feature}")
+    changed(monkeypatch, old, new.format(old))
     with pytest.raises(EnclaveRefused, match=f"the kernel does not confirm: .*{feature}"):
         Enclave(of(SUM), quoting)
 

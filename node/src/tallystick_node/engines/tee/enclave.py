@@ -1,9 +1,9 @@
 """The launcher of software enclaves: it starts a confined process, checks it from outside, feeds it, and has its result attested.
 
-Security: SIMULATION ONLY. The launcher and the host's kernel are trusted for everything. What the enclave's confinement gives is that
-the *algorithm* reads nothing but its inputs and state, and reaches nobody but its launcher. It shares the process of the code that
-seals, so what it tells the launcher is for those to judge who seal inputs for exactly this code. Evidence binds the run (code,
-inputs, output, nonce), the measurement and the confinement in force.
+Security: SIMULATION ONLY. The launcher and the host's kernel are trusted for everything. What the enclave's confinement gives is
+that the *algorithm* reads nothing but its inputs and state, and reaches nobody but its launcher. It shares the process of the code
+that seals, so what it tells the launcher is for those to judge who seal inputs for exactly this code. Evidence binds the run
+(code, inputs, output, nonce), the measurement and the confinement in force.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tallystick.attestation.simulation.platform import EnclaveIdentity
 
 from tallystick_node.engines.tee import confinement, worker
 from tallystick_node.engines.tee.frames import Stream, StreamBroken
-from tallystick_node.engines.tee.manifest import LOADER, PATHS, EnclaveManifest, sources
+from tallystick_node.engines.tee.manifest import LOADER, PATHS, EnclaveManifest, Limits, sources
 from tallystick_node.engines.tee.quoting import QuotingProcess
 
 _SGX_ATTRIBUTES = bytes([0x85]) + bytes(7) + bytes([0x03]) + bytes(7)  # INIT, MODE64BIT, KSS (a configuration is given)
@@ -174,7 +174,7 @@ def _ready(stream: Stream, manifest: EnclaveManifest, pid: int) -> tuple[tuple[s
         raise EnclaveRefused(f"required confinement is not in force on this host: {', '.join(missing)}")
     try:
         inner = _inner(pid) if confinement.NAMESPACES in claimed else pid
-        untrue = sorted(set(claimed) - _observed(inner, set(claimed)))
+        untrue = sorted(set(claimed) - _observed(inner, manifest.limits) - {confinement.LANDLOCK})
     except OSError as cause:
         raise EnclaveRefused("the kernel does not show the enclave's process") from cause
     if untrue:
@@ -190,11 +190,12 @@ def _inner(pid: int) -> int:
     return int(children[0])
 
 
-def _observed(pid: int, claimed: set[str]) -> set[str]:
-    """Which of the claimed features the kernel confirms. What it does not show (Landlock, limits, the root) is taken as claimed."""
-    lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
+def _observed(pid: int, limits: Limits) -> set[str]:
+    """Which features the kernel confirms of a process. Landlock it shows to nobody."""
+    process = Path(f"/proc/{pid}")
+    lines = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines() if ":" in line)
     status = {name: value.split() for name, value in lines.items()}
-    confirmed = claimed & {confinement.LANDLOCK, confinement.NON_DUMPABLE, confinement.LIMITS, confinement.EMPTY_ROOT}
+    confirmed = set()
     if status.get("Seccomp") == ["2"]:
         confirmed.add(confinement.SECCOMP)
     if status.get("NoNewPrivs") == ["1"]:
@@ -203,7 +204,22 @@ def _observed(pid: int, claimed: set[str]) -> set[str]:
         confirmed.add(confinement.UNPRIVILEGED)
     if len(status.get("NSpid", [])) > 1:
         confirmed.add(confinement.NAMESPACES)
+    if str((process / "status").stat().st_uid) not in status.get("Uid", []):  # proc(5): root's, as it cannot be dumped
+        confirmed.add(confinement.NON_DUMPABLE)
+    mounts = [line.split() for line in (process / "mountinfo").read_text().splitlines()]
+    if len(mounts) == 1 and mounts[0][4] == "/" and "ro" in mounts[0][5].split(",") and "tmpfs" in mounts[0]:
+        confirmed.add(confinement.EMPTY_ROOT)
+    if _limited((process / "limits").read_text(), limits):
+        confirmed.add(confinement.LIMITS)
     return confirmed
+
+
+def _limited(text: str, limits: Limits) -> bool:
+    """Whether ``/proc/<pid>/limits`` has ``limits``, and no files, processes or core beside."""
+    expected = {"Max cpu time": limits.seconds, "Max address space": limits.memory}
+    expected |= dict.fromkeys(("Max file size", "Max core file size", "Max processes", "Max open files"), 0)
+    found = {line[:26].strip(): line[26:].split()[:2] for line in text.splitlines()}
+    return all(found.get(name) == [str(value)] * 2 for name, value in expected.items())
 
 
 def _expect(stream: Stream, expected: bytes, limit: int) -> bytes:
