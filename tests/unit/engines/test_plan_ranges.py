@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,6 +18,8 @@ from tallystick_node.engines.mpc.plan.offers import OFFERS
 from tallystick_node.engines.mpc.plan.ranges import RULES, magnitudes, overflows
 from tallystick_node.engines.mpc.plan.roles import Cast
 from tallystick_node.engines.mpc.plan.table import OPERATIONS
+from tallystick_node.engines.mpc.protocol import Shares
+from unit.engines.conftest import run_parties
 
 ROWS = 12
 PROGRAMS = {
@@ -54,13 +58,43 @@ def test_no_value_is_above_its_bound(name, bound, seed, extreme) -> None:
     data = {"x": real, "y": real[::-1].copy(), "k": draw.integers(0, 5, ROWS), "b": draw.integers(0, 2, ROWS)}
     known, found = magnitudes(plan, {"x": bound, "y": bound, "k": 5})
     assert not found
-    protocol = Clear(local_sessions(1)[0])
+    require_within(plan, known, computed(Clear(local_sessions(1)[0]), plan, data))
+
+
+ROUNDED = {
+    "products": lambda x, y, k, b: [x * y, x * y * x, x * 0.3, y / 7, x**3, x**4, sa.polynomial(x, [1, 2.5, 0, 4])],
+    "quotients": lambda x, y, k, b: [x / y, 1 / y, sa.sqrt(abs(x)), abs(x) ** 1.5, sa.median(x), x.mean(), sa.softmax(x)],
+}
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+@pytest.mark.parametrize("bound", [2.0**-18, 0.013, 0.99, 59.9])
+@pytest.mark.parametrize("offer", ["replicated", "replicated-malicious"])
+def test_bounds_include_what_protocols_round(name, bound, offer) -> None:
+    """As only protocols do: in the clear, a product is rounded down and no further."""
+    plan, draw = planned(ROUNDED[name]), np.random.default_rng(2)
+    real = draw.choice([-bound, bound], ROWS)
+    data = {"x": real, "y": real[::-1].copy(), "k": np.ones(ROWS, np.int64), "b": np.ones(ROWS, np.int64)}
+    known, found = magnitudes(plan, {"x": bound, "y": bound, "k": 5})
+    assert not found
+    for revealed in run_parties(local_sessions(3), lambda session: computed(OFFERS[offer].open(session), plan, data)):
+        require_within(plan, known, revealed)
+
+
+def computed(protocol, plan, data) -> list[Any]:
     inputs = []
     for each in plan.inputs:
         elements = encode(data[each.name], each.kind)
         inputs.append(protocol.public_binary(elements, 1) if each.kind.name == "bit" else protocol.public(elements))
-    for number, value in evaluate(protocol, plan, inputs):
-        most = np.abs(np.asarray(value.parts[0]).astype(np.int64)).max(initial=0)
+    return [
+        (number, protocol.reveal(value) if isinstance(value, Shares) else protocol.reveal_binary(value))
+        for number, value in evaluate(protocol, plan, inputs)
+    ]
+
+
+def require_within(plan, known, revealed) -> None:
+    for number, value in revealed:
+        most = np.abs(value.astype(np.int64)).max(initial=0)
         assert most <= known[plan.reveals[number].value], plan.reveals[number].name
 
 

@@ -1,9 +1,10 @@
 """Which steps of a plan could pass the range, given how large its inputs are: told before the run, since no step tells it.
 
 Every value gets a bound of its magnitude, in units in the last place, from the bounds of what it is made of; every step the largest
-number that it comes across, which must stay below 2^62. A bound holds for all inputs within theirs, so it is often far above what
-comes: a difference counts like a sum, and a quotient like one by the least divisor. So nothing found means that nothing wraps; what
-is found may be harmless, and is best answered by tighter bounds of the inputs, by clip(), or by smaller units.
+number that it comes across, which must stay below 2^62. A bound holds for all inputs within theirs and includes what a protocol may
+round, as each function states it (:mod:`~tallystick_node.engines.mpc.functions`). It is often far above what comes: a difference
+counts like a sum, and a quotient like one by the least divisor. So nothing found means that nothing wraps; what is found may be
+harmless, and is best answered by tighter bounds of the inputs, by clip(), or by smaller units.
 
 What owners bring is checked by themselves only: a bound is a promise of theirs.
 """
@@ -28,7 +29,8 @@ from tallystick_node.engines.mpc.ring import MAGNITUDE
 _SCALED = 44  # bits of what is multiplied by a public factor that is not whole
 _SUMMED = 52  # of a sum that a mean, a variance or a covariance divides
 _DIVISOR = 22  # of a divisor, before the point
-_QUOTIENT = 40  # where quotients saturate
+_QUOTIENT = (1 << 40) + (1 << 22) + 4  # where quotients saturate, and what they are off by
+_TRUNCATED = 2  # what truncation adds to a magnitude at most: one by rounding down, one by its error
 
 Bounds = Sequence[int]
 Found = tuple[list[int], int]  # of each result, and the largest number on the way, as if the range were 2^62
@@ -108,7 +110,7 @@ def _added(bounds: Bounds, _types: Sequence[Type], _attributes: Attributes) -> F
 def _product(bounds: Bounds, types: Sequence[Type], _attributes: Attributes, terms: int = 1) -> Found:
     exact = bounds[0] * bounds[1] * terms
     bits = product_kind("multiply", *types)[1]
-    return [(exact >> bits) + 1 if bits else exact], exact
+    return [(exact >> bits) + _TRUNCATED if bits else exact], exact
 
 
 def _matrix(bounds: Bounds, types: Sequence[Type], attributes: Attributes) -> Found:
@@ -116,12 +118,13 @@ def _matrix(bounds: Bounds, types: Sequence[Type], attributes: Attributes) -> Fo
 
 
 def _scale(bounds: Bounds, _types: Sequence[Type], attributes: Attributes) -> Found:
-    return [math.ceil(bounds[0] * abs(Fraction(attributes["factor"]))) + 2], bounds[0] << (62 - _SCALED)
+    scaled = math.ceil(bounds[0] * abs(Fraction(attributes["factor"])))
+    return [scaled + (scaled >> 53) + 3], bounds[0] << (62 - _SCALED)
 
 
 def _cast(bounds: Bounds, types: Sequence[Type], attributes: Attributes) -> Found:
     more = parse_kind(attributes["kind"]).fraction - types[0].kind.fraction
-    return [bounds[0] << more if more >= 0 else (bounds[0] >> -more) + 1], 0
+    return [bounds[0] << more if more >= 0 else (bounds[0] >> -more) + _TRUNCATED], 0
 
 
 def _clip(bounds: Bounds, types: Sequence[Type], attributes: Attributes) -> Found:
@@ -146,6 +149,11 @@ def _sum(bounds: Bounds, types: Sequence[Type], attributes: Attributes) -> Found
 
 def _extreme(bounds: Bounds, _types: Sequence[Type], _attributes: Attributes) -> Found:
     return [bounds[0]], 2 * bounds[0]
+
+
+def _quantile(bounds: Bounds, _types: Sequence[Type], _attributes: Attributes) -> Found:
+    """Between two numbers; keys out of the ordering's domain are found in the run."""
+    return [bounds[0] + 2], 0
 
 
 def _place(bounds: Bounds, types: Sequence[Type], _attributes: Attributes) -> Found:
@@ -181,13 +189,20 @@ def _unit(bounds: Bounds, types: Sequence[Type], _attributes: Attributes) -> Fou
     return [one + one // 64 + 64], 4 * bounds[0] + 16 * one
 
 
+def _softmax(bounds: Bounds, types: Sequence[Type], attributes: Attributes) -> Found:
+    """Each share of one is off by units in the last place as many as there are shares."""
+    (most,), met = _unit(bounds, types, attributes)
+    return [most + _length(types[0], attributes["axis"])], met
+
+
 def _quotient(bounds: Bounds, types: Sequence[Type], _attributes: Attributes) -> Found:
     widest = bounds[-1] << (62 - _DIVISOR - types[0].kind.fraction)
-    return [1 << _QUOTIENT], max(widest, 2 * bounds[0] if len(bounds) == 2 else 0)
+    return [_QUOTIENT], max(widest, 2 * bounds[0] if len(bounds) == 2 else 0)
 
 
 def _root(bounds: Bounds, types: Sequence[Type], _attributes: Attributes) -> Found:
-    return [math.isqrt(bounds[0] << types[0].kind.fraction) + 2], 2 * bounds[0]
+    root = math.isqrt(bounds[0] << types[0].kind.fraction) + 1
+    return [root + (root >> 20) + 4], 2 * bounds[0]
 
 
 def _inverse_root(bounds: Bounds, types: Sequence[Type], _attributes: Attributes) -> Found:
@@ -196,7 +211,11 @@ def _inverse_root(bounds: Bounds, types: Sequence[Type], _attributes: Attributes
 
 def _exponential(bounds: Bounds, types: Sequence[Type], _attributes: Attributes) -> Found:
     one = 1 << types[0].kind.fraction
-    return [math.ceil(math.exp(min(HIGHEST, bounds[0] / one)) * one * 1.01) + 2], 2 * bounds[0]
+    return [_raised(min(HIGHEST, bounds[0] / one), one)], 2 * bounds[0]
+
+
+def _raised(exponent: float, one: int) -> int:
+    return math.ceil(math.exp(exponent) * (one * 1.000001 + 1)) + 3
 
 
 def _logarithm(bounds: Bounds, types: Sequence[Type], _attributes: Attributes) -> Found:
@@ -208,16 +227,26 @@ def _polynomial(bounds: Bounds, types: Sequence[Type], attributes: Attributes) -
     x, coefficients = Fraction(bounds[0], one), [abs(Fraction(each)) for each in attributes["coefficients"]]
     total = sum((each * x**power for power, each in enumerate(coefficients)), Fraction(0))
     highest = max(Fraction(1), x) ** max(1, len(coefficients) - 1)
-    return [math.ceil(total * one) + 64], math.ceil(2 * max(total, highest) * one * one)
+    off = sum(
+        (each * _powers(x, power) + x**power for power, each in enumerate(coefficients)), Fraction(0)
+    )  # these are rounded too
+    return [math.ceil(total * one + off) + 64], math.ceil(2 * max(total, highest) * one * one)
+
+
+def _powers(x: Fraction, power: int) -> Fraction:
+    """What a power is off by, in units in the last place: see :mod:`~tallystick_node.engines.mpc.functions.polynomial`."""
+    return (2 + 2 * x) ** max(0, power - 1)
 
 
 def _power(bounds: Bounds, types: Sequence[Type], attributes: Attributes) -> Found:
     one, exponent = 1 << types[0].kind.fraction, Fraction(attributes["exponent"])
-    x = max(1.0, bounds[0] / one)
+    x = max(Fraction(1), Fraction(bounds[0], one))
     if exponent < 0 or exponent.denominator > 2:  # a saturating quotient or exponential, of what may be large
-        return [max(1 << _QUOTIENT, math.ceil(math.exp(HIGHEST) * one))], 2 * bounds[0]
-    highest = Fraction(x) ** math.ceil(exponent)
-    return [math.ceil(highest * one) + 2], math.ceil(2 * highest * one * one)
+        return [max(_QUOTIENT, _raised(HIGHEST, one))], 2 * bounds[0]
+    whole = math.ceil(exponent)
+    highest = x**whole
+    off = highest * one / (1 << 20) if exponent.denominator == 2 else 0  # of the root
+    return [math.ceil(highest * one + off + _powers(x, whole + 1)) + 2], math.ceil(2 * highest * one * one)
 
 
 def _each(bounds: Bounds, _types: Sequence[Type], _attributes: Attributes) -> Found:
@@ -241,17 +270,18 @@ def _group_public(bounds: Bounds, types: Sequence[Type], attributes: Attributes)
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("negative", "absolute", "relu", "reshape", "broadcast", "transpose", "index", "take", "concatenate"), _all),
-    **dict.fromkeys(("and", "or", "xor", "not", "quantile"), _all),
+    **dict.fromkeys(("and", "or", "xor", "not"), _all),
     **dict.fromkeys(("less", "less_equal", "equal", "not_equal", "maximum", "minimum", "select"), _compared),
     **dict.fromkeys(("add", "subtract"), _added),
     **dict.fromkeys(("sum", "cumulative_sum"), _sum),
     **dict.fromkeys(("amax", "amin"), _extreme),
     **dict.fromkeys(("argmax", "argmin", "argsort", "rank"), _place),
-    **dict.fromkeys(("softmax", "sigmoid", "tanh", "sign"), _unit),
+    **dict.fromkeys(("sigmoid", "tanh", "sign"), _unit),
     **dict.fromkeys(("divide", "reciprocal"), _quotient),
     **dict.fromkeys(("log", "log1p"), _logarithm),
     **dict.fromkeys(("sort", "top_k"), _each),
     "multiply": _product, "matmul": _matrix, "scale": _scale, "cast": _cast, "clip": _clip, "is_in": _among, "one_hot": _one_hot,
+    "quantile": _quantile, "softmax": _softmax,
     "mean": _mean, "variance": _moment, "covariance": _covariance, "correlation": _correlation, "square_root": _root,
     "inverse_square_root": _inverse_root, "exp": _exponential, "polynomial": _polynomial, "power": _power,
     "group_sums": _group_sums, "group_extremes": _group_extremes, "group_public": _group_public,
