@@ -6,7 +6,6 @@ Settings are a TOML file (`--config`, `TALLY_CONFIG` or `tally.toml`) under `TAL
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import sys
 import tomllib
@@ -18,6 +17,7 @@ from typing import Any, cast
 import typer
 from eth_utils.address import is_address, to_checksum_address
 
+from tallystick import flat_json
 from tallystick.chain.connection import Chain
 from tallystick.chain.contract import Event
 from tallystick.chain.deployment import Deployment
@@ -196,9 +196,9 @@ def _unreadable(path: Path, error: OSError) -> NotFound:
 def read_json(path: Path) -> Any:
     """A JSON file. Raises NotFound or MalformedDocument."""
     try:
-        return json.loads(read(path))
-    except (ValueError, RecursionError):
-        raise MalformedDocument("the file is not JSON", party=str(path)) from None
+        return flat_json.parse(read(path))
+    except ValueError:
+        raise MalformedDocument("the file is not JSON, or nested too deep", party=str(path)) from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
+from tallystick import flat_json
 from tallystick.chain.connection import Chain
 from tallystick.client.nodes import Nodes
 from tallystick.protocol import canonical
@@ -258,7 +259,7 @@ def _word(nodes: Nodes, account: str, spec: TaskSpec, rows: Mapping[str, int], s
 def _object(text: str) -> dict[str, Any]:
     """A JSON object from a node; what is none says nothing."""
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = flat_json.parse(text.encode())
+    except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
