@@ -146,8 +146,16 @@ def test_measured_contributions_are_signed_one_by_one_and_relayed(desk: Desk) ->
     other = desk.folder / "other.json"
     desk.tally(parties[2], "settlement", "sign", task, "--share", f"{parties[2].address}=10000", "--out", other)
     assert "different" in desk.tally(world.stranger, "settlement", "measure", task, *files, other, code=11)["error"]["message"]
-    other.write_text("{}")
-    assert desk.tally(world.stranger, "settlement", "measure", task, other, code=11)["error"]["party"] == str(other)
+    good = json.loads(files[0].read_text())
+    for wrong in (
+        {},
+        good | {"task": "0x" + "00" * 32},
+        good | {"shares": [-1, 3001, 7000]},
+        good | {"shares": [1e999, 0, 0]},
+        good | {"x": 1},
+    ):
+        other.write_text(json.dumps(wrong))
+        assert desk.tally(world.stranger, "settlement", "measure", task, other, code=11)["error"]["party"] == str(other)
     desk.tally(world.stranger, "settlement", "measure", task, *files)
     world.travel(3700)
     amounts = desk.tally(world.stranger, "settlement", "settle", task)["payouts"]

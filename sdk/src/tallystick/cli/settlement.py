@@ -16,12 +16,13 @@ from tallystick.cli.task import Task
 from tallystick.client import settlement
 from tallystick.client.settlement import STAGES
 from tallystick.protocol import canonical
-from tallystick.protocol.agreement import COIN, Agreement
+from tallystick.protocol.agreement import COIN, WHOLE, Agreement
 from tallystick.protocol.errors import MalformedDocument
-from tallystick.protocol.fields import order
+from tallystick.protocol.fields import Fields, order
 from tallystick.protocol.task import Proposal, TaskSpec, proposal_of
 
 app = typer.Typer(name="settlement", help="Pay for tasks, stake bonds, settle and claim.", no_args_is_help=True)
+MAX_SIGNATURE = 4096  # bytes: a contract account's may be longer than a key's
 UNITS = {"wei": 1, "gwei": 10**9, "ether": 10**18}
 Spec = Annotated[Path | None, typer.Option(help="The task's spec, for a task that is not proposed yet.")]
 
@@ -186,7 +187,7 @@ def amount(text: str) -> int:
 
 def _shares(given: list[str], accounts: tuple[str, ...]) -> tuple[int, ...]:
     if not given:
-        part, rest = divmod(10_000, len(accounts))
+        part, rest = divmod(WHOLE, len(accounts))
         return tuple(part + (index < rest) for index in range(len(accounts)))
     found: dict[str, int] = {}
     for each in given:
@@ -198,11 +199,17 @@ def _shares(given: list[str], accounts: tuple[str, ...]) -> tuple[int, ...]:
 
 
 def _signed(value: object, path: Path, deal: settlement.Deal) -> tuple[str, tuple[int, ...], bytes]:
+    """Account, shares and signature in a file that a party handed over. Raises MalformedDocument."""
+    count = len(deal.proposal.accounts)
     try:
-        assert isinstance(value, dict) and value["task"] == canonical.hex32(deal.task)
-        return address(value["account"]), tuple(int(each) for each in value["shares"]), bytes.fromhex(value["signature"][2:])
-    except (AssertionError, KeyError, TypeError, ValueError, AttributeError):
-        raise MalformedDocument("not a signature of this task's contributions", party=str(path)) from None
+        fields = Fields(value, ("task", "account", "shares", "signature"), "contributions")
+        fields.constant("task", canonical.hex32(deal.task))
+        shares = fields.items(
+            "shares", count, count, lambda each, where: Fields({"it": each}, ("it",), where).integer("it", 0, WHOLE)
+        )
+        return fields.address("account"), shares, fields.hexbytes("signature", MAX_SIGNATURE)
+    except MalformedDocument as error:
+        raise MalformedDocument(error.message, party=str(path), remedy="ask the party to sign again") from None
 
 
 def given(spec: Path | None) -> Proposal | None:
