@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tallystick.chain.connection import Chain, Receipt
@@ -14,8 +14,6 @@ from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.proof.subject import result_of
 from tallystick.protocol.reasons import reason_words
 from tallystick.protocol.statement import Envelope, Statement
-
-OUTCOMES = ("none", "pending", "upheld", "dismissed")
 
 
 @dataclass(frozen=True)
@@ -116,11 +114,8 @@ def disputes_of(chain: Chain, deal: Deal) -> list[DisputeRecord]:
         elif event.name == "OpinionGiven":
             found[event["dispute"]].opinions[event["arbiter"]] = event["uphold"]
         elif event.name == "DisputeDecided":
-            state = chain.disputes.dispute_at(event["dispute"])
-            record = found[event["dispute"]]
-            found[event["dispute"]] = DisputeRecord(
-                **{**vars(record), "outcome": OUTCOMES[state["outcome"]], "by_default": event["byDefault"]}
-            )
+            outcome = "upheld" if event["upheld"] else "dismissed"
+            found[event["dispute"]] = replace(found[event["dispute"]], outcome=outcome, by_default=event["byDefault"])
     return list(found.values())
 
 
