@@ -69,8 +69,8 @@ class JointPrediction(Workload):
         """What scoring and explaining tell, and the join."""
         parameters = Parameters.parse(spec.parameters)
         learns = dict(parameters.kind.told)
-        if parameters.explain:
-            learns = {role: f"{words}; for the explanation {parameters.kind.explained[role]}" for role, words in learns.items()}
+        if division := parameters.division:
+            learns = {role: f"{words}; for the explanation {division.told[role]}" for role, words in learns.items()}
         return SecurityStatement(
             adversary="semi-honest",
             corruptions=1,
@@ -160,10 +160,11 @@ def _score(
     """What the owner of the label has, nothing of worth elsewhere; and this owner's values."""
     try:
         scores = parameters.kind.score(session, owners, part, columns)
-        if not parameters.explain:
+        division = parameters.division
+        if division is None:
             return Scored(scores), None
         session.progress("explaining the scores", 0.6)
-        explained = parameters.kind.explain(session, owners, part, columns)
+        explained = division.explain(session, owners, part, columns)
     except ValueError as error:
         raise InvalidData(
             f"the model does not fit the rows: {error}", remedy="name the model's own columns, or other rows"

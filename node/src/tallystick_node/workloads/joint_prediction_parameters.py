@@ -13,7 +13,7 @@ from tallystick.protocol.task import MAX_PARTIES, TaskSpec
 from tallystick_node.workloads.categories import Category
 from tallystick_node.workloads.encodings import Encoded
 from tallystick_node.workloads.features import MAX_FEATURES, Feature, Split, require_distinct
-from tallystick_node.workloads.model_kinds import KINDS, ModelKind
+from tallystick_node.workloads.model_kinds import KINDS, Division, ModelKind
 from tallystick_node.workloads.reading import TaskParameters
 from tallystick_node.workloads.vertical_parameters import model_owners, read_target
 
@@ -60,7 +60,7 @@ class Parameters(TaskParameters):
             raise MalformedDocument("parameters.split.by: must be columns: the owners of the model have different ones")
         if isinstance(parsed.target, Feature) and parsed.output != "score":
             raise MalformedDocument("parameters.output: must be score: the model predicts a number")
-        if parsed.explain and not kind.explained:
+        if parsed.explain and kind.division is None:
             raise MalformedDocument(f"parameters.explain: must be false: scores of {workload} are not divided among columns")
         return parsed
 
@@ -68,6 +68,11 @@ class Parameters(TaskParameters):
     def kind(self) -> ModelKind[Any]:
         """The kind of the model."""
         return KINDS[self.workload]
+
+    @property
+    def division(self) -> Division[Any] | None:
+        """How scores are divided, where the task asks for that."""
+        return self.kind.division if self.explain else None
 
     def own(self, party: str) -> list[Encoded]:
         """The features that ``party`` brings, in the order of the model."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -24,13 +25,22 @@ from tallystick_node.workloads.vertical_parameters import Floats
 P = TypeVar("P")
 
 
+@dataclass(frozen=True)
+class Division(Generic[P]):
+    """How scores are divided among owners and columns. ``explain``, called after :meth:`ModelKind.score` and as that is, raises as
+    that does; ``told`` is what it tells whom."""
+
+    explain: Callable[[Session, Sequence[int], P, Floats], Explanation]
+    told: Mapping[str, str]
+
+
 class ModelKind(ABC, Generic[P]):
     """One kind; ``P`` is an owner's part. Scores are log-odds, or linear predictors of a number."""
 
     file: str  # that holds a part, in the result of the task that trained it
     row_bytes: int  # that an owner sends another for a row, about
     numbers = False  # whether the target may be a number
-    explained: ClassVar[Mapping[str, str]] = {}  # what :meth:`explain` tells whom; empty where scores are not divided among columns
+    division: Division[P] | None = None  # of scores among owners and columns, where the kind has one
     told: ClassVar[Mapping[str, str]]  # what scoring rows tells whom
 
     @abstractmethod
@@ -54,11 +64,6 @@ class ModelKind(ABC, Generic[P]):
         """The scores of rows at the owner of the label, who is the first of ``owners``, numbers in the session; zeros elsewhere.
         Raises ValueError; ProtocolViolation and ChannelError."""
 
-    def explain(self, session: Session, owners: Sequence[int], part: P, columns: Floats) -> Explanation:
-        """The scores divided among owners and columns, after :meth:`score`. Raises as that does; NotImplementedError for a kind
-        without ``explained``."""
-        raise NotImplementedError
-
     def read(self, data: bytes) -> P:
         """The part in a file of an earlier result. Raises InvalidData."""
         try:
@@ -76,11 +81,14 @@ class Trees(ModelKind[tree_parts.Part]):
         " the others' values lie",
         "other owner": "which rows come to which of its own splits",
     }
-    explained: ClassVar[Mapping[str, str]] = {
-        "owner of the label": "at every split of the others who of all rows goes which way, which splits ask for the same column,"
-        " and the values of those nameless columns",
-        "other owner": "the values of its own columns",
-    }
+    division = Division(
+        joint_trees.explain,
+        {
+            "owner of the label": "at every split of the others who of all rows goes which way, which splits ask for the same"
+            " column, and the values of those nameless columns",
+            "other owner": "the values of its own columns",
+        },
+    )
 
     def feature(self, value: Any, where: str) -> Encoded:
         """See :class:`ModelKind`."""
@@ -102,10 +110,6 @@ class Trees(ModelKind[tree_parts.Part]):
         """See :class:`ModelKind`."""
         return tree_prediction.predict(session, owners, part, columns)
 
-    def explain(self, session: Session, owners: Sequence[int], part: tree_parts.Part, columns: Floats) -> Explanation:
-        """See :class:`ModelKind`."""
-        return joint_trees.explain(session, owners, part, columns)
-
 
 class Linear(ModelKind[Coefficients]):
     """Linear and logistic regression."""
@@ -117,11 +121,14 @@ class Linear(ModelKind[Coefficients]):
         " many rows as an owner has weights give these to whoever knows the rows",
         "other owner": "nothing",
     }
-    explained: ClassVar[Mapping[str, str]] = {
-        "owner of the label": "every owner's part of every score but for a constant, from which weights follow for whoever knows"
-        " the columns of as many rows",
-        "other owner": "the values of its own columns",
-    }
+    division = Division(
+        linear.explain,
+        {
+            "owner of the label": "every owner's part of every score but for a constant, from which weights follow for whoever"
+            " knows the columns of as many rows",
+            "other owner": "the values of its own columns",
+        },
+    )
 
     def feature(self, value: Any, where: str) -> Encoded:
         """See :class:`ModelKind`."""
@@ -143,10 +150,6 @@ class Linear(ModelKind[Coefficients]):
         """See :class:`ModelKind`."""
         found = score(session, owners, part, columns)
         return np.zeros(len(columns)) if found is None else found
-
-    def explain(self, session: Session, owners: Sequence[int], part: Coefficients, columns: Floats) -> Explanation:
-        """See :class:`ModelKind`."""
-        return linear.explain(session, owners, part, columns)
 
 
 class Network(ModelKind[split_parts.Part]):
