@@ -24,10 +24,8 @@ from tallystick_node.workloads.boosting_parameters import Parameters
 from tallystick_node.workloads.model_kinds import TREES
 from tallystick_node.workloads.tabular import text
 from tallystick_node.workloads.vertical import Fitted, Owned, VerticalTraining
-from tallystick_node.workloads.vertical_parameters import Floats
+from tallystick_node.workloads.vertical_parameters import DECRYPTION, ENCRYPTION, PRODUCT, Floats
 
-PRODUCT = {2048: 8e-6, 3072: 1.6e-5}  # seconds for a product of ciphertexts
-ENCRYPTION, DECRYPTION = 40, 800  # in products
 TOLD = {  # for the importances
     "owner of the label": "at the end which splits of another owner share a column",
     "other owner": "at the end how much of the whole gain each of its columns has",

@@ -26,12 +26,11 @@ from tallystick_node.workloads.encodings import measured
 from tallystick_node.workloads.features import decimal
 from tallystick_node.workloads.model_kinds import LINEAR
 from tallystick_node.workloads.vertical import Fitted, Owned, VerticalTraining
-from tallystick_node.workloads.vertical_parameters import Vertical, read_common, read_key_bits
+from tallystick_node.workloads.vertical_parameters import DECRYPTION, ENCRYPTION, PRODUCT, Vertical, read_common, read_key_bits
 
 ROWS_PER_WEIGHT = 5  # fewer would let weights stand for single rows
 MAX_EPOCHS = 100
-PRODUCT = {2048: 8e-6, 3072: 1.6e-5}  # seconds for a product of ciphertexts
-DIGITS, ENCRYPTION, DECRYPTION = 8, 40, 800  # products of ciphertexts: for an entry of a matrix, and for a ciphertext
+DIGITS = 8  # products of ciphertexts for an entry of a matrix
 SLOTS = 14  # sums in one ciphertext, about
 ROUNDS = 4  # for each batch: two products, each of a vector sent there and an answer back
 
