@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import marshal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import MAGIC_NUMBER, cache_from_source
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -146,6 +149,22 @@ def test_another_byte_of_the_algorithm_or_less_confinement_is_another_enclave(
     with pytest.raises(EvidenceRefused) as refused:
         checked(quote, authority, of(SUM), key, started.in_force[:-1])
     assert refused.value.rule is Rule.MEASUREMENT
+
+
+def test_an_enclave_runs_the_sources_that_are_measured_and_no_compiled_copy(
+    quoting: QuotingProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "named.py").write_text("NAME = 'Source'\n")
+    cached = Path(cache_from_source(str(tmp_path / "named.py")))
+    cached.parent.mkdir()
+    code = compile("NAME = 'Cached'", "named.py", "exec")
+    cached.write_bytes(MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8) + marshal.dumps(code))  # PEP 552, unchecked
+    for module in (enclave, manifest):
+        monkeypatch.setattr(module, "PATHS", [*manifest.PATHS, str(tmp_path)])
+    asked, receiver = of(b"import named\ndef run(inputs):\n    return named.NAME.encode()\n", modules=("named",)), Receiver()
+    with Enclave(asked, quoting) as started:
+        run = started.run([], [receiver.public], NONCE)
+    assert receiver.open(run.outputs[0], asked, [receiver.public], []) == b"Source"
 
 
 def test_an_enclave_serves_one_run(quoting: QuotingProcess) -> None:

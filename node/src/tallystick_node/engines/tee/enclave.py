@@ -14,7 +14,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from tallystick.attestation.simulation.platform import EnclaveIdentity
 
 from tallystick_node.engines.tee import confinement, worker
 from tallystick_node.engines.tee.frames import Stream, StreamBroken
-from tallystick_node.engines.tee.manifest import LOADER, PATHS, EnclaveManifest, Limits, sources
+from tallystick_node.engines.tee.manifest import INTERPRETER, LOADER, PATHS, EnclaveManifest, Limits, sources
 from tallystick_node.engines.tee.quoting import QuotingProcess
 
 _SGX_ATTRIBUTES = bytes([0x85]) + bytes(7) + bytes([0x03]) + bytes(7)  # INIT, MODE64BIT, KSS (a configuration is given)
@@ -67,7 +66,6 @@ class Enclave:
     def __init__(self, manifest: EnclaveManifest, quoting: QuotingProcess) -> None:
         self._manifest = manifest
         self._quoting = quoting
-        self._resources = contextlib.ExitStack()
         ours, theirs = socket.socketpair()
         with theirs, contextlib.ExitStack() as undo:
             undo.enter_context(ours)
@@ -83,15 +81,15 @@ class Enclave:
                 self.in_force, self.public_key = _ready(self._stream, manifest, self._process.pid)
             except StreamBroken as broken:
                 raise EnclaveRefused(f"the enclave did not start: {_reason(self._process, broken.reason)}") from None
+            self.identity = EnclaveIdentity(
+                mrenclave=manifest.measurement,
+                mrsigner=manifest.publisher,
+                isv_prod_id=manifest.product,
+                isv_svn=manifest.version,
+                attributes=_SGX_ATTRIBUTES,
+                config_id=manifest.configuration(self.in_force),
+            )
             self._resources = undo.pop_all()
-        self.identity = EnclaveIdentity(
-            mrenclave=manifest.measurement,
-            mrsigner=manifest.publisher,
-            isv_prod_id=manifest.product,
-            isv_svn=manifest.version,
-            attributes=_SGX_ATTRIBUTES,
-            config_id=manifest.configuration(self.in_force),
-        )
 
     def __enter__(self) -> Self:
         return self
@@ -152,7 +150,7 @@ def _start(manifest: EnclaveManifest, channel: int, root: str) -> subprocess.Pop
     limits = vars(manifest.limits)
     settings = json.dumps({"features": manifest.features, "modules": manifest.modules, "paths": PATHS, **limits})
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-B", "-c", LOADER, str(channel), root, settings],
+        [*INTERPRETER, "-c", LOADER, str(channel), root, settings],
         pass_fds=[channel],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import sysconfig
@@ -24,6 +25,8 @@ _HERE = Path(__file__).parent
 _DOMAIN = b"tallystick/tee/measurement/v1"
 _CONFIGURATION = b"tallystick/tee/configuration/v1"
 
+# Isolated, and from sources alone: a compiled copy beside a source would be loaded and not measured.
+INTERPRETER = (sys.executable, "-I", "-S", "-B", "-X", f"pycache_prefix={os.devnull}")
 LOADER = """
 import json, os, sys
 sys.path += json.loads(sys.argv[3])["paths"]
@@ -122,10 +125,11 @@ def sources() -> tuple[bytes, bytes]:
 def interpreter_digest(modules: tuple[str, ...]) -> bytes:
     """Digest of the interpreter's executable and of every file that it loads for ``modules`` and for the worker itself.
 
-    The list comes from a fresh interpreter with the same options. Nothing else can be loaded once an enclave is confined.
+    The list comes from a fresh interpreter with the same options. Nothing else can be loaded once an enclave is confined. Files are
+    read once for each launcher, which has to start anew when they are upgraded.
     """
     names = sorted({*modules, *_OWN_MODULES})
-    command = [sys.executable, "-I", "-S", "-B", "-c", _LIST_FILES, json.dumps(names), json.dumps(PATHS)]
+    command = [*INTERPRETER, "-c", _LIST_FILES, json.dumps(names), json.dumps(PATHS)]
     listing = subprocess.run(command, capture_output=True, check=True, timeout=60, env={})
     digest = hashlib.sha256(sys.version.encode())
     for name, path in sorted(json.loads(listing.stdout).items()):
