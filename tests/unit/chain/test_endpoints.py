@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tallystick.chain import transport
 from tallystick.chain.connection import Chain
 from tallystick.chain.deployment import deploy
 from tallystick.chain.profile import PROFILES
@@ -165,6 +166,16 @@ def test_an_endpoint_that_drips_is_left() -> None:
         Chain(f"http://127.0.0.1:{listener.getsockname()[1]}", DEPLOYMENT, seconds=0.2)
     assert time.monotonic() - began < 20  # before the last drop
     listener.close()
+
+
+def test_an_answer_without_end_is_left(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = node.chain()
+    monkeypatch.setattr(transport, "ANSWER_LIMIT", 1000)
+    node.raw = (200, b'{"result":"0x1"}' + b" " * 984)
+    assert chain.head() == 1
+    node.raw = (200, b'{"result":"0x1"}' + b" " * 985)
+    with pytest.raises(ChainUnreachable, match="more than 1000 bytes"):
+        chain.head()
 
 
 def test_nobody_listens(unused_port: int) -> None:

@@ -29,6 +29,7 @@ WHOLE = 4
 #: Ganache now and then never answers an estimate, and answers the same question at once when it is asked again.
 ASKED_TWICE = "eth_estimateGas"
 MESSAGE_LIMIT = 300
+ANSWER_LIMIT = 1 << 27  # bytes: a page of logs is the longest that we ask for
 MAX_DEPTH = 64  # of the arrays and objects in an answer
 REMEDY = "check the URL and that the chain runs (`make chain-status`)"
 
@@ -123,12 +124,14 @@ class Transport:
         ) as response:
             if response.status_code != 200:
                 raise _Status(response.status_code)
-            chunks = []
+            body = bytearray()
             for chunk in response.iter_content(1 << 16):
-                chunks.append(chunk)
+                body += chunk
+                if len(body) > ANSWER_LIMIT:
+                    raise _TooLong
                 if time.monotonic() > give_up:
                     raise requests.Timeout
-            return b"".join(chunks)
+            return bytes(body)
 
     def _session(self) -> requests.Session:
         if not hasattr(self._threads, "session"):
@@ -159,5 +162,11 @@ class _Status(Exception):  # noqa: N818 - never leaves this module
         self.status = status
 
 
+class _TooLong(Exception):  # noqa: N818 - never leaves this module
+    """An answer of more than ``ANSWER_LIMIT`` bytes."""
+
+
 def _kind(error: Exception) -> str:
+    if isinstance(error, _TooLong):
+        return f"more than {ANSWER_LIMIT} bytes"
     return f"HTTP {error.status}" if isinstance(error, _Status) else type(error).__name__
