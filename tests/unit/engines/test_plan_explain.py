@@ -177,6 +177,14 @@ def test_what_is_made_in_advance_is_counted_once(name, rows, off) -> None:
     assert foretold.rounds == pytest.approx(rounds, rel=0.35)
 
 
+def test_sorting_with_what_is_made_in_advance_is_estimated() -> None:
+    plan, data, cast = setting(BY_CHANCE["sort"], 400, "two")
+    foretold = explain(plan, TWO, cast)
+    sent, rounds = measured(plan, data, cast, TWO)
+    assert sum(sent) / 2 < foretold.bytes_all < 2 * sum(sent)
+    assert rounds / 2 < foretold.rounds < 2 * rounds
+
+
 def test_a_second_operation_of_a_kind_costs_no_second_set_up() -> None:
     one, two = (setting(function, 50, "two") for function in (lambda x, y, k, b: x * y, lambda x, y, k, b: x * y * x))
     once, twice = (explain(plan, TWO, cast) for plan, _, cast in (one, two))

@@ -1,12 +1,17 @@
 """What a plan will cost, said before it runs.
 
-Bytes and rounds follow from the protocol's prices, those of its dealer among them. They are exact for everything but operations
-that sort, which cost what their secret permutation makes them: there they are the average of some rehearsals. Rounds are exact
-while arrays are short enough to be sent before anything is awaited (16 MiB); additive sharing takes longer ones in chunks. A
-protocol that checks in batches what it did is estimated, for few elements to a factor of two; so is one that makes randomness in
-advance, mostly to a fifth, but sorting to a factor of two. Seconds are an estimate for parties
-in one data centre. Memory is one computing party's, whose values lie in files beyond half of its bound
-(:mod:`tallystick_node.engines.store`); a step that needs more than the other half at once is refused before the run.
+Bytes and rounds follow from the protocol's prices, those of its dealer among them. How near they come is a matter of the protocol:
+
+- Three-party replicated sharing and additive sharing with a dealer: exact. But operations that sort cost what their secret
+  permutation makes them: there they are the average of some rehearsals; and with a dealer, bytes are off by up to a hundredth where
+  bits of few numbers share words. Rounds are exact while arrays are short enough to be sent before anything is awaited (16 MiB);
+  additive sharing takes longer ones in chunks.
+- Replicated sharing that checks what parties do: estimates, since it checks in batches; for few elements to a factor of two.
+- Two parties alone: estimates, since they make randomness in advance, when they need it; to about a third, but sorting to a factor
+  of two.
+
+Seconds are an estimate for parties in one data centre. Memory is one computing party's, whose values lie in files beyond half of
+its bound (:mod:`tallystick_node.engines.store`); a step that needs more than the other half at once is refused before the run.
 """
 
 from __future__ import annotations
