@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tallystick_node.engines.channel import ProtocolViolation, local_sessions
 from tallystick_node.engines.psi import curve25519, unbalanced
-from tallystick_node.engines.psi.items import Items
+from tallystick_node.engines.psi.handshake import tag_bytes
+from tallystick_node.engines.psi.items import MAX_ITEMS, Items
 from tallystick_node.engines.psi.unbalanced import ask, kept, predict, prepare, serve
 from unit.engines.conftest import run_parties
 
@@ -40,7 +41,7 @@ def test_a_second_question_needs_no_tags(tmp_path):
         assert (asked, places.tolist(), number) == (21, list(range(10)), 100)
         totals.append(sent_by(sessions[0]))
         assert sent_by(sessions[1]) == predicted[1]
-    assert totals == [predicted[0], predicted[0] - 1000]
+    assert totals == [predicted[0], predicted[0] - 1100]
 
 
 @settings(max_examples=10, deadline=None)
@@ -79,14 +80,21 @@ def test_a_new_version_has_new_tags(parties, tmp_path):
     assert (tmp_path / "holder" / "current").stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("damaged", [b"short", VERSION + bytes(41)])
+@pytest.mark.parametrize("damaged", [lambda _: b"short", lambda content: content[:-1]])
 def test_what_cannot_be_read_is_made_again(parties, tmp_path, damaged):
     prepared = kept(tmp_path / "holder", VERSION, lambda: Items.of(HELD))
     assert parties(2, engine(tmp_path / "asker"))[1][1] == 100
-    (tmp_path / "holder" / "current" / "tags").write_bytes(damaged)
+    for path in (tmp_path / "holder" / "current" / "tags", tmp_path / "asker" / "current" / "tags"):
+        path.write_bytes(damaged(path.read_bytes()))
     assert kept(tmp_path / "holder", VERSION, lambda: Items.of(HELD)).scalar != prepared.scalar
-    (tmp_path / "asker" / "current" / "tags").write_bytes(damaged)
     assert parties(2, engine(tmp_path / "asker"))[1][0].tolist() == list(range(10))
+
+
+def test_tags_of_another_length_are_made_anew(monkeypatch, tmp_path):
+    """What an earlier release kept would match nothing."""
+    before = kept(tmp_path, VERSION, lambda: Items.of(HELD))
+    monkeypatch.setattr(unbalanced, "TAG", unbalanced.TAG + 1)
+    assert kept(tmp_path, VERSION, lambda: Items.of(HELD)).scalar != before.scalar
 
 
 def test_nothing_is_left_of_a_run_that_was_killed(tmp_path):
@@ -157,3 +165,7 @@ def test_each_corrupted_message_names_its_sender_and_step(parties, tmp_path, sen
 def test_too_many_questions_are_refused(parties, monkeypatch, tmp_path):
     monkeypatch.setattr(unbalanced, "MAX_ASKED", 5)
     assert isinstance(parties(2, engine(tmp_path), corrupt=(0, 1, 99, bytes))[1], ValueError)
+
+
+def test_tags_leave_40_bits_against_false_matches():
+    assert tag_bytes(unbalanced.MAX_ASKED, MAX_ITEMS) <= unbalanced.TAG

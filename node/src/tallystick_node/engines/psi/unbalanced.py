@@ -1,12 +1,12 @@
 """Two-party private set intersection of a small set with a large one that is prepared once.
 
-The *holder* of the large set draws a secret scalar for a version of its data and makes a tag of every item: 80 bits of the item's
+The *holder* of the large set draws a secret scalar for a version of its data and makes a tag of every item: 88 bits of the item's
 point of Curve25519 times the scalar, an oblivious pseudo-random function (Jarecki, Kiayias and Krawczyk, ASIACRYPT 2014, in the use
 of Resende and Aranha, FC 2018). The tags, sorted, go to the *asker* once, and both keep theirs. A question then costs three curve
 multiplications for each item that is asked for, and 64 bytes, whatever the large set is.
 
 1. ``psi/hello``: the asker says how many items it has and which tags it holds, by their digest; the holder which it has.
-2. ``psi/tags``: if they differ, the holder sends its tags: 10 bytes each.
+2. ``psi/tags``: if they differ, the holder sends its tags: 11 bytes each.
 3. ``psi/items``: the asker sends its items as points times a fresh scalar; the holder returns them times its own. The asker takes
    its scalar off, and looks up what is left among the tags.
 
@@ -15,8 +15,8 @@ version, which is public and fixed before the scalar is drawn.
 
 Security: semi-honest, under decisional Diffie-Hellman in Curve25519, the hash to the curve a random oracle. Both learn both sizes;
 the asker learns which of its items the holder has. It can test no item without asking. Askers who compare what they hold see that
-it is of one table, and ask as one. One pair of items has one tag with 2^-80: for 2^24 items held, a false match in 2^16 that are
-ever asked for has 2^-40.
+it is of one table, and ask as one. One pair of items has one tag with 2^-88: a false match in a run has less than 2^-40, whatever
+the sizes, of which no pair has more than 2^46.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from tallystick_node.engines.psi.handshake import Prediction
 from tallystick_node.engines.psi.items import MAX_ITEMS, Items
 from tallystick_node.engines.psi.tags import Words
 
-TAG = 10  # bytes
+TAG = 11  # bytes
 BATCH = 1 << 14  # items between two messages
 MAX_ASKED = 1 << 20
 
@@ -78,12 +78,13 @@ def kept(
     folder: Path, version: bytes, items: Callable[[], Items], progress: Callable[[float], None] = lambda _fraction: None
 ) -> Prepared:
     """What a holder kept in ``folder`` of this version, else prepared from ``items`` and kept there in place of what was."""
+    mark = hashlib.sha256(_DOMAIN + b"kept" + bytes([TAG]) + version).digest()
     with folders.turn(folder) as current:
         content = _read(current)
-        if content[:32] == version and len(content) >= 64 and len(content) % 16 == 0:
+        if content[:32] == mark and len(content) >= 64 and len(content) % 16 == 0:
             return Prepared(version, content[32:64], np.frombuffer(content[64:], np.uint64).reshape(-1, 2))
         prepared = prepare(items(), version, progress)
-        _write(current, version + prepared.scalar + prepared.tags.tobytes())
+        _write(current, mark + prepared.scalar + prepared.tags.tobytes())
         return prepared
 
 
