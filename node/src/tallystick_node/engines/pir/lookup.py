@@ -12,9 +12,10 @@ checked against its column's digest, all of it, whether a key is found or not: a
 stated is noticed and named. That the asker ends the run tells such an owner one bit, whether a column that it changed was asked
 for. An owner that evaluates all points under another key is noticed too; one that does so with a single point of n + 1 is noticed
 with probability 1/(n + 1), and else makes that key be not found. An owner can make a table other than its data: hence semi-honest.
-The asker, even a malicious one, can open rows of at most as many keys as it had evaluated, as they were up to then, and gets at
-most the answers to as many queries; all else that it sees is sealed. It learns the number of slots, so about how many rows there
-are, between versions how many changed, and whether something changed in the columns of keys that it looked up before.
+The asker, even a malicious one, can open rows of at most as many keys as it had evaluated, as they were up to then: n + 1, if it
+has another key evaluated in place of the known item. It gets the answers to n queries; all else that it sees is sealed. It learns
+the number of slots, so about how many rows there are, between versions how many changed, and whether something changed in the
+columns of keys that it looked up before.
 """
 
 from __future__ import annotations
