@@ -16,18 +16,11 @@ class StreamBroken(Exception):  # noqa: N818 - a verdict
         self.reason = reason
 
 
-@contextlib.contextmanager
-def _breaking() -> Iterator[None]:
-    try:
-        yield
-    except TimeoutError:
-        raise StreamBroken("Deadline") from None
-    except OSError:
-        raise StreamBroken("Ended") from None
-
-
 class Stream:
-    """Frames of a kind (one byte), a length (four, big-endian) and that many bytes, until ``seconds`` from now."""
+    """Frames of a kind (one byte), a length (four, big-endian) and that many bytes, until ``seconds`` from now.
+
+    Once broken it stays so, as half a frame or an answer that comes too late would be taken for the next one.
+    """
 
     def __init__(self, connection: socket.socket, seconds: float) -> None:
         self._connection = connection
@@ -37,11 +30,22 @@ class Stream:
         """Set the deadline anew."""
         self._deadline = time.monotonic() + seconds
 
-    def _arm(self) -> None:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise StreamBroken("Deadline")
-        self._connection.settimeout(left)
+    @contextlib.contextmanager
+    def _armed(self) -> Iterator[None]:
+        try:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._connection.settimeout(left)
+            yield
+        except TimeoutError:
+            raise self._broken("Deadline") from None
+        except OSError:
+            raise self._broken("Ended") from None
+
+    def _broken(self, reason: str) -> StreamBroken:
+        self._connection.close()
+        return StreamBroken(reason)
 
     def send(self, kind: bytes, payload: bytes) -> None:
         """Write one frame."""
@@ -50,8 +54,7 @@ class Stream:
 
     def write(self, data: bytes) -> None:
         """Write bytes outside of any frame."""
-        self._arm()
-        with _breaking():
+        with self._armed():
             self._connection.sendall(data)
 
     def receive(self, limit: int) -> tuple[bytes, bytes]:
@@ -59,16 +62,15 @@ class Stream:
         head = self._exactly(5)
         size = int.from_bytes(head[1:], "big")
         if size > limit:
-            raise StreamBroken("FrameTooLarge")
+            raise self._broken("FrameTooLarge")
         return head[:1], self._exactly(size)
 
     def _exactly(self, size: int) -> bytes:
         parts = bytearray()
         while len(parts) < size:
-            self._arm()
-            with _breaking():
+            with self._armed():
                 part = self._connection.recv(min(size - len(parts), 1 << 20))
             if not part:
-                raise StreamBroken("Ended")
+                raise self._broken("Ended")
             parts += part
         return bytes(parts)

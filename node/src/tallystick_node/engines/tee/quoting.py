@@ -6,10 +6,12 @@ other code. The keys are made here and never leave; only the public one goes out
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
+import threading
 from types import TracebackType
 from typing import Self
 
@@ -34,26 +36,36 @@ _DEADLINE = 30
 
 
 class QuotingProcess:
-    """The launcher's end. Use as a context manager: the process ends with it.
+    """The launcher's end, for all of its threads. Use as a context manager: the process ends with it.
+
+    Raises :class:`~tallystick_node.engines.tee.frames.StreamBroken` where the process is gone or slower than 30 seconds; then
+    it is used up.
 
     ``secret`` (32 bytes, kept by the platform's owner, for one platform) is the root of the keys that enclaves seal their states
     under. Without it states do not outlive this process.
     """
 
     def __init__(self, authority: ProvisioningAuthority, secret: bytes | None = None) -> None:
+        secret = os.urandom(_SECRET) if secret is None else secret
+        if len(secret) != _SECRET:
+            raise ValueError(f"a platform's secret takes {_SECRET} bytes")
         ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
+        with theirs, contextlib.ExitStack() as undo:
+            undo.enter_context(ours)
+            process = subprocess.Popen(
                 [sys.executable, "-B", "-m", __name__, str(theirs.fileno())], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
             )
-        self._socket = ours
-        self._stream = Stream(ours, _DEADLINE)
-        kind, encoded = self._stream.receive(_LIMIT)
-        key = load_der_public_key(encoded)
-        if kind != _KEY or not isinstance(key, EllipticCurvePublicKey):
-            raise ValueError("the quoting process gave no key")
-        self.pck: x509.Certificate = authority.certify(key, sgx_extension(os.urandom(16), TOP, 1))
-        self._stream.send(_CHAIN, (secret or os.urandom(_SECRET)) + authority.chain(self.pck))
+            undo.callback(_end, process, ours)
+            theirs.close()
+            self._stream = Stream(ours, _DEADLINE)
+            kind, encoded = self._stream.receive(_LIMIT)
+            key = load_der_public_key(encoded)
+            if kind != _KEY or not isinstance(key, EllipticCurvePublicKey):
+                raise ValueError("the quoting process gave no key")
+            self.pck: x509.Certificate = authority.certify(key, sgx_extension(os.urandom(16), TOP, 1))
+            self._stream.send(_CHAIN, secret + authority.chain(self.pck))
+            self._turn = threading.Lock()
+            self._resources = undo.pop_all()
 
     def quote(self, enclave: EnclaveIdentity, report_data: bytes) -> bytes:
         """A quote of version 3 for ``enclave`` with 64 bytes of report data."""
@@ -64,9 +76,10 @@ class QuotingProcess:
         return self._ask(_ASK_KEY, enclave, public_key, _SEALED)
 
     def _ask(self, ask: bytes, enclave: EnclaveIdentity, data: bytes, answer: bytes) -> bytes:
-        self._stream.extend(_DEADLINE)
-        self._stream.send(ask, _packed(enclave) + data)
-        kind, payload = self._stream.receive(_LIMIT)
+        with self._turn:
+            self._stream.extend(_DEADLINE)
+            self._stream.send(ask, _packed(enclave) + data)
+            kind, payload = self._stream.receive(_LIMIT)
         if kind != answer:
             raise ValueError("the quoting process gave no answer")
         return payload
@@ -75,12 +88,17 @@ class QuotingProcess:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._socket.close()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._resources.close()
+
+
+def _end(process: subprocess.Popen[bytes], channel: socket.socket) -> None:
+    """The process ends by itself when its channel does."""
+    channel.close()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def main(channel: int) -> None:
