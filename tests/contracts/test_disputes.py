@@ -415,6 +415,21 @@ def test_nobody_is_late_in_a_task_that_was_proved_cancelled_or_failed(bargain: B
             other.lateness()
 
 
+def test_a_failure_that_is_reported_after_the_run_breaks_its_silence_until_somebody_expires_it(bargain: Bargain) -> None:
+    expired = Bargain.of(Case(bargain.world, bargain.case.grants, replace(bargain.proposal, salt=secrets.token_bytes(32))))
+    for each in (bargain, expired):
+        each.ready()
+        each.world.accept(each.proposal, each.case.grants)
+    bargain.world.travel(700)
+    bargain.parties[0].send("TaskLedger", "fail", bargain.proposal.as_tuple(), 1, COIN, 1, bytes(32))
+    with refused("WrongState"):
+        bargain.lateness()
+    expired.expire()
+    with refused("WrongState"):
+        expired.parties[0].send("TaskLedger", "fail", expired.proposal.as_tuple(), 1, COIN, 1, bytes(32))
+    assert [event["accused"] for event in expired.lateness().events] == [party.address for party in expired.parties]
+
+
 # -- challenges
 
 
