@@ -16,7 +16,7 @@ from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.fields import Fields
 
 from tallystick_node.engines.fl.carrier import Carrier
-from tallystick_node.engines.fl.contribution.attribution import Attribution, Unsettled
+from tallystick_node.engines.fl.contribution.attribution import Attribution
 from tallystick_node.engines.fl.contribution.games import shares
 from tallystick_node.engines.fl.federation import Federation
 from tallystick_node.engines.fl.learner import Rows
@@ -73,7 +73,7 @@ class Measure:
                 "values": [text(values.get(each, 0.0)) for each in range(parties)],
                 "unsettled": "",
             }
-        except (Unsettled, ValueError) as error:
+        except ValueError as error:  # unsettled, or nobody contributed
             return {"shares": None, "values": None, "unsettled": str(error)}
 
 
