@@ -221,6 +221,7 @@ class Demonstration:
             "privacy": None,
             "held_out": 20,
             "minimum_group": 30,
+            "contribution": None,
         }  # fmt: skip
         columns = {account: [*ANALYSED, "diagnosis"] for account in self.grants}
         spec = self.alder.draft(

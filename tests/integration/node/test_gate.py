@@ -242,6 +242,7 @@ def private_training(consortium: Consortium, made: dict[str, GrantFile], epsilon
         "privacy": {"epsilon": epsilon, "delta": "0.00001", "norm": "1"},
         "held_out": 0,
         "minimum_group": 10,
+        "contribution": None,
     }  # fmt: skip
     return consortium.alder.draft(
         "training", parameters, made, dict.fromkeys(made, columns), proof="projection-verified",

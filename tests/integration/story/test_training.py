@@ -48,6 +48,7 @@ def parameters() -> dict[str, Any]:
         "privacy": None,
         "held_out": 20,
         "minimum_group": 30,
+        "contribution": None,
     }  # fmt: skip
 
 

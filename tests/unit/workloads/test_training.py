@@ -64,6 +64,7 @@ def asked(**changes):
         "privacy": None,
         "held_out": 20,
         "minimum_group": 20,
+        "contribution": None,
     }  # fmt: skip
     for path, value in changes.items():
         at, keys = parameters, path.split("__")
@@ -155,6 +156,13 @@ def test_other_strategies_and_models(run_workload, strategy, model) -> None:
 def test_what_a_task_may_not_say(changes, rule) -> None:
     with pytest.raises(InvalidTask, match=rule):
         Training().check(spec_of(asked(**changes)))
+
+
+def test_a_task_says_also_what_it_does_not_measure() -> None:
+    said = asked()
+    del said["contribution"]
+    with pytest.raises(InvalidTask, match="contribution"):
+        Training().check(spec_of(said))
 
 
 def test_the_how_to_says_parameters_of_a_task() -> None:

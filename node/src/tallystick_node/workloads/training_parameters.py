@@ -68,8 +68,8 @@ class Parameters:
 @lru_cache(maxsize=8)
 def _read(document: bytes) -> Parameters:
     value = canonical.decode(document, len(document))
-    keys = ("features", "target", "model", "strategy", "schedule", "privacy", "held_out", "minimum_group")
-    fields = Fields(value, keys, "parameters", optional=("contribution",))
+    keys = ("features", "target", "model", "strategy", "schedule", "privacy", "held_out", "minimum_group", "contribution")
+    fields = Fields(value, keys, "parameters")
     features, target, learner = read_model(value["model"], value["features"], value["target"], "parameters")
     held_out = fields.integer("held_out", 0, 50)
     schedule = _schedule(value["schedule"], "parameters.schedule")
@@ -81,7 +81,7 @@ def _read(document: bytes) -> Parameters:
     try:
         privacy = None if value["privacy"] is None else _privacy(value["privacy"], "parameters.privacy")
         federation = Federation(learner, strategy, schedule, privacy=privacy)
-        measure = _measure(value.get("contribution"), features, target, federation)
+        measure = _measure(value["contribution"], features, target, federation)
     except ValueError as error:
         raise MalformedDocument(f"parameters: {error}") from None
     return Parameters(features, target, federation, held_out, fields.integer("minimum_group", 2, 1_000_000), measure)
