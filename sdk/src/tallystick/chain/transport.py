@@ -124,14 +124,14 @@ class Transport:
         ) as response:
             if response.status_code != 200:
                 raise _Status(response.status_code)
-            body = bytearray()
+            answer = bytearray()
             for chunk in response.iter_content(1 << 16):
-                body += chunk
-                if len(body) > ANSWER_LIMIT:
+                answer += chunk
+                if len(answer) > ANSWER_LIMIT:
                     raise _TooLong
                 if time.monotonic() > give_up:
                     raise requests.Timeout
-            return bytes(body)
+            return bytes(answer)
 
     def _session(self) -> requests.Session:
         if not hasattr(self._threads, "session"):
