@@ -1,4 +1,4 @@
-"""How every intersection begins: all fix their items, then draw a salt together that none could foresee.
+"""How every intersection but :mod:`unbalanced` begins: all fix their items, then draw a salt together that none could foresee.
 
 1. ``bind``: each sends its number of items, a hash of its items under a nonce, and a hash of its part of the salt.
 2. ``salt``: each opens its part. The salt separates runs, and it is drawn after the items are fixed: what a protocol says of its
