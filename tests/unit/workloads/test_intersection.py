@@ -441,7 +441,7 @@ def test_a_small_set_against_a_prepared_one(tmp_path):
         assert read_result(asker)[1] == written(asked[:10])
         sent.append(sum(step.bytes for step in sessions[0].meter.steps.values()))
     predicted = workload.cost(spec, {ACCOUNTS[0]: 100, ACCOUNTS[1]: 30})
-    assert sent == [predicted.bytes_sent, predicted.bytes_sent - 1000, predicted.bytes_sent]
+    assert sent == [predicted.bytes_sent, predicted.bytes_sent - 1100, predicted.bytes_sent]
     with pytest.raises(InvalidTask, match="one receiver"):
         workload.check(spec_of(parameters_of(["int64"], protocol="unbalanced"), [0, 1]))
 
