@@ -16,6 +16,7 @@ from tallystick_node.engines.fl.learner import Rows
 from tallystick_node.engines.fl.network import Network
 from tallystick_node.engines.fl.privacy import Privacy
 from tallystick_node.engines.fl.schedule import Stopping
+from tallystick_node.engines.fl.simulation import Simulation
 from tallystick_node.workloads.measured_contribution import Measure
 from tallystick_node.workloads.training import Training
 from tallystick_node.workloads.training_parameters import Parameters
@@ -74,13 +75,12 @@ def test_shares_are_the_same_at_all_parties_and_least_for_wrong_labels() -> None
 
 def test_claims_that_do_not_settle_leave_no_shares() -> None:
     said = parameters()
-    measure = replace(read(public()), floor=0.0)
-
-    class Follower:
-        def settle(self, floor):
-            raise ValueError("client 1 claims too little")
-
-    assert measure.words(Follower(), OWNERS, PARTIES) == {"shares": None, "values": None, "unsettled": "client 1 claims too little"}
+    measure = read(public())
+    federation, followed = measure.follow(said.federation, Simulation(people()))
+    federation.run(followed)
+    followed._own[1] -= 0.25  # a claim that is too little
+    words = measure.words(followed, OWNERS, PARTIES)
+    assert words["shares"] is None and words["values"] is None and "the claims miss" in words["unsettled"]
     with pytest.raises(ValueError, match="stop early"):
         measure.require(replace(said.federation, schedule=replace(said.federation.schedule, stopping=Stopping(rows="clients"))))
     once = replace(said.federation.schedule, instructions=replace(said.federation.schedule.instructions, epochs=1))
@@ -122,6 +122,10 @@ def test_a_training_records_contributions_with_its_result(run_workload) -> None:
     said = [ran.outcomes[number].result["contribution"] for number in (0, 3)]
     assert said[0] == said[1] and sum(said[0]["shares"]) == 10_000 and said[0]["shares"][3] == 0
     assert min(said[0]["shares"][:3]) > 2000 and said[0]["unsettled"] == ""
+    predicted, without = (Training().cost(each, {}) for each in (spec, spec_of(asked(schedule__rounds=2), receivers=(0, 3))))
+    assert predicted.rounds > without.rounds and predicted.seconds > without.seconds
+    predicted = Training().cost(spec, {each.party: 190 for each in spec.inputs})
+    assert 0.8 * ran.most_sent() <= predicted.bytes_sent <= 1.3 * ran.most_sent()
     assert "contributed, one number" in Training().security(spec).learns["owner"]
     with pytest.raises(InvalidTask, match="stop early"):
         stop = {"metric": "loss", "patience": 1, "improvement": "0"}

@@ -16,7 +16,7 @@ from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.fields import Fields
 
 from tallystick_node.engines.fl.carrier import Carrier
-from tallystick_node.engines.fl.contribution.attribution import Attribution
+from tallystick_node.engines.fl.contribution.attribution import NODES, Attribution
 from tallystick_node.engines.fl.contribution.games import shares
 from tallystick_node.engines.fl.federation import Federation
 from tallystick_node.engines.fl.learner import Rows
@@ -47,6 +47,11 @@ class Measure:
         cells = fields.items("rows", MIN_ROWS, MAX_ROWS, lambda row, place: _row(row, place, features, target))
         table = np.array(cells)
         return cls(Rows(table[:, :-1], table[:, -1]), floor)
+
+    @property
+    def passes(self) -> int:
+        """How often a row goes through a model in every round: for gradients, and to evaluate the model."""
+        return len(self.rows) * (NODES + 1)
 
     def require(self, federation: Federation) -> None:
         """Raise ValueError unless contributions to this training can be measured."""

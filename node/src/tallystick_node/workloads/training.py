@@ -96,19 +96,23 @@ class Training(Workload):
         )
 
     def cost(self, spec: TaskSpec, rows: Mapping[str, int]) -> Cost:
-        """Of an owner: four bytes for each number to the coordinator of a round, six to each party when it coordinates itself."""
-        federation, private = Parameters.parse(spec.parameters).federation, _private(spec)
+        """Of an owner: four bytes for each number to the coordinator of a round, six to each party when it coordinates itself.
+        Where contributions are measured, gradients on the public rows besides, and a sum of claims, which is short."""
+        parameters, private = Parameters.parse(spec.parameters), _private(spec)
+        federation, measure = parameters.federation, parameters.measure
         schedule, length = federation.schedule, (private or federation.packing).length
-        owners, peers, rounds = len(spec.inputs), len(spec.parties) - 1, schedule.rounds + (private is None)
+        owners, peers = len(spec.inputs), len(spec.parties) - 1
+        rounds = schedule.rounds + (private is None) + (measure is not None)
         coordinated = -(-rounds // owners)
         each = 400 * owners + 4 * length
         most = min(max(rows.values(), default=0), schedule.rows)
-        steps = most * schedule.instructions.epochs * schedule.rounds * federation.learner.layout.size
+        passes = most * schedule.instructions.epochs + (0 if measure is None else measure.passes)
+        steps = passes * schedule.rounds * federation.learner.layout.size
         return Cost(
             bytes_sent=coordinated * peers * (6 * length + 800 * owners) + (rounds - coordinated) * each,
             rounds=8 * rounds,
             seconds=2.0 + rounds * (0.01 * owners + length * owners * 4e-8 + (length * NOISE if private else 0)) + steps * 1e-9,
-            memory_bytes=200_000_000 + 40 * length * owners + 16 * most * len(Parameters.parse(spec.parameters).columns),
+            memory_bytes=200_000_000 + 40 * length * owners + 16 * most * len(parameters.columns),
         )
 
     def epsilon_micros(self, spec: TaskSpec) -> int:
