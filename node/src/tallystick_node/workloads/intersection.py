@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from tallystick_node.engines.psi.two_party import chosen, intersect, predict
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.base import Cost, Outcome, Workload, require_owners_compute
 from tallystick_node.workloads.intersection_parameters import ASSUMES, MALICIOUS, MANY, UNBALANCED, Parameters
-from tallystick_node.workloads.keys import distinct
+from tallystick_node.workloads.keys import commit, distinct
 
 RESULT = "matches.csv"
 START = 1.0  # seconds that the worker processes take to begin
@@ -109,7 +108,7 @@ class Intersection(Workload):
                 f"an owner has fewer than {parameters.minimum_group} distinct keys",
                 remedy="use a larger dataset",
             )
-        commitment, opening = _commit(items)
+        commitment, opening = commit(items)
         (scratch / "opening.json").write_text(json.dumps(opening))
         session.mark("intersect")
         found, ran = _intersect(spec, parameters, items, session, scratch)
@@ -172,12 +171,6 @@ def _predict(spec: TaskSpec, parameters: Parameters, rows: Mapping[str, int]) ->
     if parameters.protocol == UNBALANCED:
         return unbalanced.predict((sizes[0], sizes[1]), receivers[0])
     return predict(parameters.protocol, parameters.mode, (sizes[0], sizes[1]), receivers)
-
-
-def _commit(items: Items) -> tuple[str, dict[str, str]]:
-    """A hiding commitment to the keys that went in, in the order of their rows, and its opening, which stays with the owner."""
-    salt = secrets.token_bytes(32)
-    return canonical.text(items.commitment(salt)), {"salt": salt.hex()}
 
 
 def _file_digest(path: Path) -> str:

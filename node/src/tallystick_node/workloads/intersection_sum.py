@@ -6,7 +6,6 @@ One owner, the *holder*, has numbers beside its keys; the other, the *joiner*, h
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,7 +15,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from tallystick.protocol import canonical
 from tallystick.protocol.errors import InvalidData, InvalidTask, MalformedDocument, OutputRefused
 from tallystick.protocol.fields import Fields
 from tallystick.protocol.task import TaskSpec
@@ -25,7 +23,7 @@ from tallystick_node.engines.channel import Session
 from tallystick_node.engines.psi.join_sum import KEY_BITS, MAX_ITEMS, TooFewMatches, bytes_sent, join_and_sum, number_bound
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.base import Cost, Outcome, Workload, require_owners_compute
-from tallystick_node.workloads.keys import KeyRules, distinct, key_columns
+from tallystick_node.workloads.keys import KeyRules, commit, distinct, key_columns
 from tallystick_node.workloads.reading import TaskParameters
 
 MAX_COLUMNS = 16
@@ -137,9 +135,8 @@ class IntersectionSum(Workload):
         if len(items) > MAX_ITEMS:
             raise InvalidData(f"more than {MAX_ITEMS} distinct keys", remedy="use a smaller dataset")
         numbers = _numbers(table.take(pa.array(first)), parameters.sums) if party == parameters.holder else None
-        salt = secrets.token_bytes(32)
-        (scratch / "opening.json").write_text(json.dumps({"salt": salt.hex()}))
-        commitment = canonical.text(items.commitment(salt + (b"" if numbers is None else numbers.tobytes())))
+        commitment, opening = commit(items, b"" if numbers is None else numbers.tobytes())
+        (scratch / "opening.json").write_text(json.dumps(opening))
         session.mark("join")
         try:
             found = join_and_sum(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from tallystick.protocol import canonical
 from tallystick.protocol.errors import InvalidData, MalformedDocument
 from tallystick.protocol.fields import Fields
 
@@ -122,3 +124,10 @@ def _items(encoded: pa.Array) -> Items:
         return Items.of([])
     ends = np.frombuffer(offsets, np.int64)[encoded.offset : encoded.offset + len(encoded) + 1]
     return Items(ends, np.frombuffer(content, np.uint8) if content is not None else np.empty(0, np.uint8))
+
+
+def commit(items: Items, beside: bytes = b"") -> tuple[str, dict[str, str]]:
+    """A hiding commitment to the keys that went in, in the order of their rows, and to what stands ``beside`` them; and its
+    opening, which stays with the owner."""
+    salt = secrets.token_bytes(32)
+    return canonical.text(items.commitment(salt + beside)), {"salt": salt.hex()}

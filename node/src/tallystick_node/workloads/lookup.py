@@ -6,12 +6,9 @@ The owner sees how many lookups a task takes, as it declares, and nothing of the
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from tallystick.protocol import canonical
@@ -27,7 +24,7 @@ from tallystick_node.engines.pir.table import sealed_width
 from tallystick_node.engines.psi.curve25519 import POINT
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.base import Cost, Outcome, Workload
-from tallystick_node.workloads.keys import distinct
+from tallystick_node.workloads.keys import commit, distinct
 from tallystick_node.workloads.lookup_parameters import FOUND, Parameters
 from tallystick_node.workloads.lookup_rows import NotARow, decode_row, encode_rows
 
@@ -122,7 +119,7 @@ def _ask(
             "the asker's dataset has more distinct keys than the task declares lookups",
             remedy="declare more, or ask for fewer keys",
         )
-    commitment, opening = _commit(items)
+    commitment, opening = commit(items)
     (scratch / "opening.json").write_text(json.dumps(opening))
     latest = held = held_public(folder)
 
@@ -160,12 +157,3 @@ def _write(path: Path, parameters: Parameters, keys: pa.Table, cells: Sequence[S
         writer.writerow([*parameters.asked, FOUND, *parameters.values])
         for own, found in zip(zip(*(column.to_pylist() for column in keys.columns), strict=True), cells, strict=True):
             writer.writerow([*own, "false", *nothing] if found is None else [*own, "true", *found])
-
-
-def _commit(items: Sequence[bytes]) -> tuple[str, dict[str, Any]]:
-    """A hiding commitment to the set of keys that went in, and its opening, which stays with the asker."""
-    salt = secrets.token_bytes(32)
-    state = hashlib.sha256(salt)
-    for item in sorted(hashlib.sha256(each).digest() for each in items):
-        state.update(item)
-    return canonical.text(state.digest()), {"salt": salt.hex()}
