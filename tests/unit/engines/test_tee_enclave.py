@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import marshal
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -49,6 +54,12 @@ def quoting(authority: ProvisioningAuthority) -> Iterator[QuotingProcess]:
                 raise
             pytest.skip(f"this host cannot confine an enclave: {refused}")
         yield process
+
+
+@pytest.fixture(scope="module")
+def in_force(quoting: QuotingProcess) -> tuple[str, ...]:
+    with Enclave(of(SUM), quoting) as started:
+        return started.in_force
 
 
 def of(algorithm: bytes, **changes: Any) -> EnclaveManifest:
@@ -283,6 +294,47 @@ def test_an_algorithm_that_does_not_end_is_ended(quoting: QuotingProcess) -> Non
     assert failed.value.reason == "Deadline"
 
 
+ORPHAN = """
+import os, threading, time
+from tallystick.attestation.simulation.authority import ProvisioningAuthority
+from tallystick_node.engines.tee.enclave import Enclave
+from tallystick_node.engines.tee.manifest import EnclaveManifest
+from tallystick_node.engines.tee.quoting import QuotingProcess
+
+asleep = b"import time\\ndef run(inputs):\\n    time.sleep(600)\\n"
+now = int(time.time())
+with QuotingProcess(ProvisioningAuthority((now, now + 100))) as quoting:
+    enclave = Enclave(EnclaveManifest(asleep, bytes(32), modules=("time",)), quoting)
+    threading.Thread(target=enclave.run, args=([], [], bytes(32)), daemon=True).start()
+    time.sleep(0.2)
+    print(os.getpgid(enclave._process.pid), flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def running_groups() -> set[int]:
+    groups = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, group = path.read_text().rpartition(")")[2].split()[:3]
+            groups |= {int(group)} if state != "Z" else set()
+    return groups
+
+
+def test_an_enclave_ends_with_its_launcher_even_if_it_sleeps_and_the_launcher_is_killed(quoting: QuotingProcess) -> None:
+    launcher = subprocess.run([sys.executable, "-c", ORPHAN], capture_output=True, timeout=60)
+    group = int(launcher.stdout)
+    try:
+        for _ in range(500):
+            if group not in running_groups():
+                return
+            time.sleep(0.01)
+        pytest.fail("the enclave runs on")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+
+
 LEAKS = {
     "a message": ("raise ValueError(inputs[0])", "ValueError"),
     "a name": ("raise type(inputs[0].decode(), (LookupError,), {})", "LookupError"),
@@ -331,11 +383,10 @@ def test_an_enclave_does_not_start_without_required_confinement(quoting: Quoting
     ],
 )
 def test_an_enclave_that_claims_what_the_kernel_does_not_confirm_is_refused(
-    quoting: QuotingProcess, monkeypatch: pytest.MonkeyPatch, old: str, new: str, feature: str
+    quoting: QuotingProcess, in_force: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, old: str, new: str, feature: str
 ) -> None:
-    with Enclave(of(SUM), quoting) as started:
-        if feature not in started.in_force:
-            pytest.skip(f"this host has no {feature}")
+    if feature not in in_force:
+        pytest.skip(f"this host has no {feature}")
     changed(monkeypatch, old, new.format(old))
     with pytest.raises(EnclaveRefused, match=f"the kernel does not confirm: .*{feature}"):
         Enclave(of(SUM), quoting)

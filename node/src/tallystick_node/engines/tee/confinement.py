@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import os
 import resource
+import select
 import struct
 import sys
 from collections.abc import Callable
@@ -171,10 +172,21 @@ def filter_calls() -> None:
     _call("prctl", _PR_SET_SECCOMP, ctypes.c_ulong(2), header, 0, 0)
 
 
+def _ended(child: int, channel: int) -> int:
+    """Wait for the child, kill it when the launcher's end of the channel is closed, and give its exit code."""
+    watched = select.poll()
+    watched.register(channel, 0)  # a closed end is always told
+    watched.register(os.pidfd_open(child), select.POLLIN)
+    if any(descriptor == channel for descriptor, _ in watched.poll()):
+        os.kill(child, 9)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
 def confine(wanted: list[str], root: str, memory: int, seconds: int) -> list[str]:
     """Apply every wanted feature that takes effect, and name them in the order of :data:`FEATURES`. Forks for the namespaces.
 
-    The caller returns in the confined process; a parent stays outside only to pass its end on.
+    The caller returns in the confined process; a parent stays outside to pass its end on, and the launcher's end to it.
     """
     in_force: list[str] = []
 
@@ -188,9 +200,7 @@ def confine(wanted: list[str], root: str, memory: int, seconds: int) -> list[str
     if in_force:
         child = os.fork()
         if child:
-            os.close(int(sys.argv[1]))
-            _, status = os.waitpid(child, 0)
-            code = os.waitstatus_to_exitcode(status)
+            code = _ended(child, int(sys.argv[1]))
             os._exit(code if code >= 0 else 128 - code)
         attempt(EMPTY_ROOT, lambda: enter_empty_root(root))
     attempt(UNPRIVILEGED, drop_privileges)

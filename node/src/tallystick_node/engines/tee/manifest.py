@@ -48,7 +48,7 @@ MODULES = (
     "math", "operator", "re", "statistics", "string", "struct", "typing",
 )  # fmt: skip
 _OWN_MODULES = (
-    "collections.abc", "contextlib", "ctypes", "importlib", "json", "os", "resource", "struct", "sys", "typing",
+    "collections.abc", "contextlib", "ctypes", "importlib", "json", "os", "resource", "select", "struct", "sys", "typing",
     "tallystick.attestation.runs",
 )  # fmt: skip
 _LIST_FILES = """
