@@ -13,10 +13,10 @@ import secrets
 from collections.abc import Iterator
 
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
 from tallystick_node.engines.compiled import compiled, inlined
+from tallystick_node.engines.mpc.prss import SEED, Stream
 from tallystick_node.engines.okvs.shape import DENSE, FRACTION, Shape
 
 Words = NDArray[np.uint64]
@@ -24,7 +24,6 @@ Order = NDArray[np.int64]
 
 MAX_CORE = 2048  # rows that peeling leaves; more than a handful is a failure in itself
 _BYTES = -(-DENSE // 8)
-_PIECE = 1 << 16
 
 _LOW = np.uint64((1 << FRACTION) - 1)
 _SHIFT = np.uint64(FRACTION)
@@ -77,14 +76,7 @@ def decode(shape: Shape, digests: Words, buckets: Words, store: Words) -> Words:
 
 def random_words(rows: int, words: int) -> Words:
     """Uniform words, from AES-CTR under a fresh key."""
-    size = 8 * rows * words
-    out = np.empty(size + 16, np.uint8)  # OpenSSL's binding wants up to 15 bytes more than it fills
-    stream = Cipher(algorithms.AES128(secrets.token_bytes(16)), modes.CTR(bytes(16))).encryptor()
-    zeros = bytes(_PIECE)
-    for start in range(0, size, _PIECE):
-        piece = min(_PIECE, size - start)
-        stream.update_into(zeros[:piece], out[start : start + piece + 15].data)
-    return out[:size].view(np.uint64).reshape(rows, words)
+    return Stream(secrets.token_bytes(SEED)).elements((rows, words))
 
 
 def _groups(shape: Shape, buckets: Words) -> Iterator[tuple[int, Order | None]]:
