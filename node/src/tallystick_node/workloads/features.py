@@ -25,6 +25,7 @@ from tallystick_node.workloads.alignment import Join, align
 from tallystick_node.workloads.planned import column
 
 MAX_FEATURES = 256
+_PLACE = "\0row"  # a name that no dataset's column has
 _DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 
 
@@ -120,6 +121,17 @@ class Split:
         if len(set(counts.values())) != 1:
             raise InvalidTask("the owners bring different numbers of joint rows", remedy="match the rows anew")
         return next(iter(counts.values()))
+
+
+def numbered(table: pa.Table) -> pa.Table:
+    """The table with the place of every row, from 0, in a column more, which stays with the row when rows are matched."""
+    return table.append_column(_PLACE, pa.array(np.arange(table.num_rows)))
+
+
+def places(table: pa.Table) -> NDArray[np.int64]:
+    """Where the rows stood in the table that :func:`numbered` got."""
+    found: NDArray[np.int64] = table.column(_PLACE).to_numpy()
+    return found
 
 
 def scaled(table: pa.Table, features: Sequence[Feature]) -> NDArray[np.float64]:

@@ -27,12 +27,12 @@ from tallystick_node.engines.fl.vertical.scoring import mean
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.base import EARLIER, SPEC, Cost, Outcome, Workload, require_owners_compute
 from tallystick_node.workloads.categories import Category
+from tallystick_node.workloads.features import numbered, places
 from tallystick_node.workloads.joint_prediction_parameters import SAME, Parameters
 from tallystick_node.workloads.tabular import text
 from tallystick_node.workloads.vertical import commit
 from tallystick_node.workloads.vertical_parameters import Floats, matrix
 
-PLACE_COLUMN = "\0row"  # a name that no dataset's column has
 STEP = "told"
 
 
@@ -115,8 +115,7 @@ class JointPrediction(Workload):
         if list(parameters.kind.names(part)) != [name for each in parameters.own(party) for name in each.names]:
             raise InvalidData("the part of the model is of other columns than its task says", party=party)
         session.progress("matching the rows", 0.05)
-        table = table.append_column(PLACE_COLUMN, pa.array(np.arange(1, table.num_rows + 1)))
-        table = parameters.split.matched(spec, party, table, session)
+        table = parameters.split.matched(spec, party, numbered(table), session)
         if table.num_rows < parameters.minimum_group:
             raise OutputRefused(
                 f"{table.num_rows} joint rows are fewer than {parameters.minimum_group}",
@@ -134,7 +133,7 @@ class JointPrediction(Workload):
         if party not in spec.receivers:
             return Outcome(commitment, unknown)
         own = _own_words(parameters, party, explained)
-        own["own_rows"] = [int(each) for each in table.column(PLACE_COLUMN).to_numpy()]
+        own["own_rows"] = [int(each) + 1 for each in places(table)]
         told = scored if party in parameters.told else None
         return Outcome(commitment, unknown, _words(parameters, accounts, told, own, len(columns)))
 

@@ -27,13 +27,12 @@ from tallystick_node.engines.mpc.plan.kinds import INTEGER, fixed
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.alignment import align
 from tallystick_node.workloads.architecture import WEIGHT
-from tallystick_node.workloads.features import scaled
+from tallystick_node.workloads.features import numbered, places, scaled
 from tallystick_node.workloads.planned import Numbers, Planned, column
 from tallystick_node.workloads.prediction_parameters import Parameters
 
 PART = 1 << 22  # numbers that are held at a time, about: longer tables are computed part by part
 PLACES = "rows"  # of an owner's table, prepared beside the plan's inputs
-PLACE_COLUMN = "\0row"  # a name that no dataset's column has
 EXTRACTION = (
     "Predictions tell of the model too: whoever chooses rows and sees many scores or probabilities may rebuild it closely, and from"
     " classes less so. The uses of a grant bound how many."
@@ -124,11 +123,10 @@ class Prediction(Planned):
         join = parameters.split.join
         if join is not None:
             owners = [spec.parties.index(part.party) for part in _feature_inputs(spec, parameters)]
-            numbered = table.append_column(PLACE_COLUMN, pa.array(np.arange(1, table.num_rows + 1)))
-            table = align(join, session, party, owners, numbered)
+            table = align(join, session, party, owners, numbered(table))
         features = scaled(table, parameters.own(party))
-        places = table.column(PLACE_COLUMN).to_numpy() if join is not None else np.arange(1, table.num_rows + 1)
-        return {_features(party): features, PLACES: places}
+        rows = np.arange(table.num_rows) if join is None else places(table)
+        return {_features(party): features, PLACES: rows + 1}
 
     def words(self, spec: TaskSpec, shown: Numbers, rows: Mapping[str, int]) -> Mapping[str, Any]:
         """The predictions, in the order of the joint rows."""

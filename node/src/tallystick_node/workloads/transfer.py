@@ -25,7 +25,7 @@ from tallystick_node.engines.mpc.plan.document import Plan
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.categories import Category
 from tallystick_node.workloads.encodings import Encoded, measured
-from tallystick_node.workloads.features import MAX_FEATURES, Split, decimal, require_distinct
+from tallystick_node.workloads.features import MAX_FEATURES, Split, decimal, numbered, places, require_distinct
 from tallystick_node.workloads.planned import Numbers, Planned
 from tallystick_node.workloads.protocols import protocol_of
 from tallystick_node.workloads.reading import TaskParameters
@@ -33,7 +33,6 @@ from tallystick_node.workloads.tabular import text
 from tallystick_node.workloads.vertical_parameters import matrix, read_target
 
 AXES = "\0axes"  # of the destination, prepared beside the plan's inputs
-PLACE_COLUMN = "\0row"  # a name that no dataset's column has
 FEW = (
     " With no more common rows than columns of its own, the destination can find from the weights what the source wanted of each"
     " common row, a mixture of its label and its representation: their labels are as good as shown to it."
@@ -143,8 +142,7 @@ class Transfer(Planned):
         """What the source wants of the common rows, by a representation that it learns from all its rows; or the destination's
         columns of the common rows, turned."""
         parameters = _parameters(spec)
-        numbered = table.append_column(PLACE_COLUMN, pa.array(np.arange(table.num_rows)))
-        joint = parameters.split.matched(spec, party, numbered, session)
+        joint = parameters.split.matched(spec, party, numbered(table), session)
         engine = _engine(spec, joint.num_rows)
         try:
             if party != parameters.target.party:
@@ -152,8 +150,7 @@ class Transfer(Planned):
                 return {**engine.take(own), AXES: own.axes}
             labels = 2 * parameters.target.indicators(table)[:, 1].astype(np.float64) - 1
             representations = represent(matrix(parameters.own(party), table), labels, parameters.settings.width)
-            common = joint.column(PLACE_COLUMN).to_numpy()
-            return engine.give(Source.of(representations, labels, common, parameters.settings))
+            return engine.give(Source.of(representations, labels, places(joint), parameters.settings))
         except ValueError as error:
             raise InvalidData(str(error), remedy="use rows of both values of the target, and more common rows") from None
 
