@@ -19,7 +19,7 @@ from tallystick.attestation.reading import plain
 from tallystick.attestation.rules import EvidenceRefused, Rule, require
 from tallystick.attestation.snp import SnpFacts
 from tallystick.attestation.snp_report import SnpTcb
-from tallystick.attestation.tcb import TcbStatus
+from tallystick.attestation.tcb import CURRENT, TcbStatus
 
 SEPT_VE_DISABLE = 1 << 28
 MIGRATABLE = 1 << 29
@@ -28,14 +28,6 @@ _XFAM_REQUIRED, _XFAM_ALLOWED = 0x3, 0x6DBE7  # x87 and SSE; with AVX, AVX-512, 
 _SGX_INIT = 1
 _SKEW = 60  # seconds that an attester's clock may be ahead
 _SGX_FLAGS = 1 | 2 | 4 | 1 << 7 | 1 << 10  # INIT, DEBUG (refused apart), MODE64BIT, KSS, AEXNOTIFY; no provisioning or launch key
-_DATED = frozenset(
-    {
-        TcbStatus.OUT_OF_DATE,
-        TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED,
-        TcbStatus.TD_RELAUNCH_ADVISED,
-        TcbStatus.TD_RELAUNCH_ADVISED_CONFIGURATION_NEEDED,
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -92,7 +84,7 @@ def check_dcap(facts: DcapFacts, policy: AppraisalPolicy, at: int) -> None:
     require(accepted, Rule.TCB_STATUS, f"the TCB status {facts.status.value} is not accepted")
     open_advisories = sorted(set(facts.advisories) - policy.advisories)
     require(not open_advisories, Rule.ADVISORY, f"open advisories are not accepted: {', '.join(open_advisories)[:200]}")
-    if facts.status in _DATED:
+    if facts.status not in CURRENT:
         require(at <= facts.tcb_date + policy.grace, Rule.GRACE, "the outdated TCB is past the policy's grace")
     require(facts.evaluation >= policy.minimum_evaluation, Rule.EVALUATION, "the TCB evaluation is older than the policy asks for")
     if isinstance(report, SgxReport):

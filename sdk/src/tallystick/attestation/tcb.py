@@ -35,7 +35,9 @@ _NEEDS_CONFIGURATION = {
     S.CONFIGURATION_AND_SW_HARDENING_NEEDED,
     S.OUT_OF_DATE_CONFIGURATION_NEEDED,
 }
-_CURRENT = {S.UP_TO_DATE, S.SW_HARDENING_NEEDED, S.CONFIGURATION_NEEDED, S.CONFIGURATION_AND_SW_HARDENING_NEEDED}
+CURRENT = frozenset({S.UP_TO_DATE, S.SW_HARDENING_NEEDED, S.CONFIGURATION_NEEDED, S.CONFIGURATION_AND_SW_HARDENING_NEEDED})
+"""Statuses of platforms that have the latest TCB; of all others but *Revoked* a part is out of date."""
+
 _STATED = {status.value: status for status in S if not status.name.startswith("TD_")}  # relaunch is concluded, never stated
 _PART_STATUSES = {S.UP_TO_DATE, S.OUT_OF_DATE, S.REVOKED}  # of a TDX module or a quoting enclave
 
@@ -210,7 +212,7 @@ def _with_part(status: TcbStatus, part: TcbStatus) -> TcbStatus:
     """A status together with that of a TDX module or quoting enclave (relaunch is advised only where the latter is current)."""
     if S.REVOKED in (status, part):
         return S.REVOKED
-    if part is S.OUT_OF_DATE and status in _CURRENT:
+    if part is S.OUT_OF_DATE and status in CURRENT:
         return S.OUT_OF_DATE_CONFIGURATION_NEEDED if status in _NEEDS_CONFIGURATION else S.OUT_OF_DATE
     return status
 
@@ -225,7 +227,7 @@ def _relaunch_suffices(
     modules: tuple[ModuleIdentity, Sequence[ModuleIdentity]],
 ) -> bool:
     """Whether only the TD is old: it started under an outdated module, and the platform has the latest since (TDX 1.5)."""
-    if qe is not S.UP_TO_DATE or platform not in _CURRENT or module is not S.OUT_OF_DATE:
+    if qe is not S.UP_TO_DATE or platform not in CURRENT or module is not S.OUT_OF_DATE:
         return False
     if status not in (S.OUT_OF_DATE, S.OUT_OF_DATE_CONFIGURATION_NEEDED) or latest.tdx is None:
         return False

@@ -24,7 +24,7 @@ from tallystick.attestation.result import AttestationResult, TrustVector
 from tallystick.attestation.roots import Authority
 from tallystick.attestation.rules import EvidenceRefused, Rule, require
 from tallystick.attestation.snp import SnpEndorsements, SnpFacts, verify_snp
-from tallystick.attestation.tcb import TcbStatus
+from tallystick.attestation.tcb import CURRENT, TcbStatus
 
 Endorsements = DcapCollateral | SnpEndorsements | NitroEndorsements | CsvEndorsements | CcaEndorsements
 """What a family of evidence needs beside the evidence. Its type says which family the evidence is of."""
@@ -115,8 +115,6 @@ def _verify(evidence: Evidence, policy: AppraisalPolicy, at: int) -> tuple[objec
 def _read_dcap(facts: DcapFacts) -> _Reading:
     report = facts.report
     sgx = isinstance(report, SgxReport)
-    current = facts.status in (TcbStatus.UP_TO_DATE, TcbStatus.SW_HARDENING_NEEDED, TcbStatus.CONFIGURATION_NEEDED)
-    current = current or facts.status is TcbStatus.CONFIGURATION_AND_SW_HARDENING_NEEDED
     return _Reading(
         kind="sgx" if sgx else "tdx",
         authority=facts.authority,
@@ -125,7 +123,7 @@ def _read_dcap(facts: DcapFacts) -> _Reading:
         signed=facts.signed,
         expires=facts.expires,
         configuration=ear.APPROVED if facts.status is TcbStatus.UP_TO_DATE else ear.UNSAFE_CONFIGURATION,
-        hardware=ear.GENUINE_HARDWARE if current else ear.UNSAFE_HARDWARE,
+        hardware=ear.GENUINE_HARDWARE if facts.status in CURRENT else ear.UNSAFE_HARDWARE,
         claims={
             "quote_version": facts.version,
             "tcb_status": facts.status.value,
