@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tallystick_node.engines.fl.parameters import Vector
 
@@ -46,7 +47,7 @@ class Source:
     readout: Vector
 
     @classmethod
-    def of(cls, representations: Vector, labels: Vector, common: Vector, settings: Settings) -> Source:
+    def of(cls, representations: Vector, labels: Vector, common: NDArray[np.int64], settings: Settings) -> Source:
         """From the representations and labels of all rows, and the places of the common ones in the common order."""
         mean = labels @ representations / len(labels)
         curvatures, axes = np.linalg.eigh(np.outer(mean, mean) / 4 + 2 * settings.alignment * np.eye(len(mean)))
