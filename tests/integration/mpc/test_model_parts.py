@@ -15,6 +15,7 @@ from tallystick.protocol import canonical
 from tallystick.protocol.bundle import Bundle
 from tallystick.protocol.errors import Refused
 from tallystick.protocol.verify import verify_bundle
+from tallystick_node.workloads.base import EARLIER
 
 pytestmark = pytest.mark.slow
 OTHERS = np.arange(450, 569)  # people of whom the model's task saw nothing
@@ -41,6 +42,8 @@ def test_new_people_are_scored_and_explained(five: Five, datasets: dict[str, str
     spec, grants = five.draft("joint-prediction", said, (), [five.alder, five.elm], columns, datasets=datasets)
     asked_task = five.elm.submit(spec, grants.values())
     assert five.elm.wait(asked_task, 120) == "Proved"
+    laid_out = [path for home in five.homes for path in home.folder.glob(f"runs/*/{EARLIER}")]
+    assert not laid_out, "a run leaves no second copy of the model behind"
     values, contents = {}, {}
     for name, client in (("elm", five.elm), ("alder", five.alder)):
         paths = five.patiently(lambda client=client, name=name: client.result(asked_task, tmp_path / name))

@@ -13,7 +13,7 @@ from tallystick.protocol.errors import InvalidData
 from tallystick.protocol.result import NAME, ResultFile, file_digest
 from tallystick.protocol.statement import Envelope, StatementOutput
 from tallystick.protocol.task import proposal_of
-from tallystick_node.evidence.earlier import folder_of, lay_out, require_result
+from tallystick_node.evidence.earlier import clear, folder_of, lay_out, require_result
 from tallystick_node.store.database import Store
 from tallystick_node.workloads.base import EARLIER, SPEC
 from unit.protocol.world import PARTIES, make
@@ -71,6 +71,9 @@ def test_what_the_statement_binds_goes_into_the_run(kept: Kept, tmp_path: Path) 
         NAME: (kept.folder / NAME).read_bytes(),
         SPEC: kept.spec,
     }
+    clear(tmp_path)
+    assert not (tmp_path / EARLIER).exists() and (kept.folder / "model-part.json").read_bytes() == PART
+    clear(tmp_path)  # of a run that reads none
 
 
 def test_what_it_does_not_bind_is_refused(kept: Kept) -> None:

@@ -52,6 +52,11 @@ def lay_out(results: Path, store: Store, account: str, task: str, scratch: Path)
     (target / SPEC).write_bytes(run.spec)
 
 
+def clear(scratch: Path) -> None:
+    """Remove what was laid out in a run's folder, which outlives the run: models and rows need not lie there twice."""
+    shutil.rmtree(scratch / EARLIER, ignore_errors=True)
+
+
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return canonical.text(hashlib.file_digest(file, "sha256").digest())

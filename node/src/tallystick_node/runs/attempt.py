@@ -97,21 +97,26 @@ class Attempt:
         task, spec, store = self._run.task, self._spec, self._me.store
         began = time.monotonic()
         datasets = await self._registered()
-        outcome = await run_worker(
-            spec,
-            self._me.account,
-            self._links,
-            context=self._context(),
-            beacon=self._beacon,
-            session_key=session_key.issue(self._me.signer, self._context()),
-            versions={part.party: datasets[part.dataset].descriptor for part in spec.inputs},
-            data=await asyncio.to_thread(self._data, datasets),
-            scratch=await asyncio.to_thread(self._scratch),
-            kept=self._me.settings.home / "kept",
-            link_seconds=self._me.settings.link_seconds,
-            run_seconds=spec.run_seconds,
-            progress=lambda phase, fraction: store.report(task, phase, fraction),
-        )
+        data, scratch = await asyncio.to_thread(self._data, datasets), await asyncio.to_thread(self._scratch)
+        try:
+            await asyncio.to_thread(self._lay_out, scratch)
+            outcome = await run_worker(
+                spec,
+                self._me.account,
+                self._links,
+                context=self._context(),
+                beacon=self._beacon,
+                session_key=session_key.issue(self._me.signer, self._context()),
+                versions={part.party: datasets[part.dataset].descriptor for part in spec.inputs},
+                data=data,
+                scratch=scratch,
+                kept=self._kept(),
+                link_seconds=self._me.settings.link_seconds,
+                run_seconds=spec.run_seconds,
+                progress=lambda phase, fraction: store.report(task, phase, fraction),
+            )
+        finally:
+            earlier.clear(scratch)
         elapsed = int(1000 * (time.monotonic() - began))
         store.remember(task, measured=json.dumps(_measured(outcome, elapsed)).encode())
         await asyncio.to_thread(store.advance, task, "proving", phase="agreeing on the statement")
@@ -155,21 +160,30 @@ class Attempt:
         return context_of(deployment.chain_id, deployment.contracts["ProofRegistry"], task, self._run.attempt)
 
     def _scratch(self) -> Path:
-        """The folder of this attempt, with what the one before left there, which a workload may go on from, and an owner's results
-        of earlier tasks that its run reads."""
+        """The folder of this attempt, with what the one before left there, which a workload may go on from."""
         runs, task, attempt = self._me.settings.home / "runs", self._run.task[2:18], self._run.attempt
         folder = runs / f"{task}-{attempt}"
         before = next((each for n in range(attempt - 1, 0, -1) if (each := runs / f"{task}-{n}").is_dir()), None)
         if before is not None and not folder.exists():
             before.rename(folder)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if self._spec.input_of(self._me.account) is not None:
-            for named in workload_named(self._spec.workload).earlier(self._spec):
-                try:
-                    earlier.lay_out(self._me.settings.results, self._me.store, self._me.account, named, folder)
-                except InvalidData as error:
-                    raise RunFailed(error.message, reason=Reason.DATA, remedy=error.remedy) from None
         return folder
+
+    def _kept(self) -> Path:
+        """The folder of what outlives runs, which nobody else may look into: workers make their own below it."""
+        folder = self._me.settings.home / "kept"
+        folder.mkdir(exist_ok=True, mode=0o700)
+        return folder
+
+    def _lay_out(self, scratch: Path) -> None:
+        """An owner's results of earlier tasks that its run reads, as long as it runs."""
+        if self._spec.input_of(self._me.account) is None:
+            return
+        for named in workload_named(self._spec.workload).earlier(self._spec):
+            try:
+                earlier.lay_out(self._me.settings.results, self._me.store, self._me.account, named, scratch)
+            except InvalidData as error:
+                raise RunFailed(error.message, reason=Reason.DATA, remedy=error.remedy) from None
 
     # -- after it
 
