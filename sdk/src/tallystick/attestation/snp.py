@@ -75,6 +75,11 @@ class SnpFacts:
         """The 64 bytes that the guest chose."""
         return self.report.report_data
 
+    @property
+    def signed(self) -> bytes:
+        """The bytes of the report that the platform signed."""
+        return self.report.signed
+
 
 def verify_snp(evidence: bytes, endorsements: SnpEndorsements, at: int, simulations: frozenset[bytes] = frozenset()) -> SnpFacts:
     """Apply rules 101 to 108 and 301 to 310 at time ``at``.

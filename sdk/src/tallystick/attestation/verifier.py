@@ -21,7 +21,6 @@ from tallystick.attestation.policy import AppraisalPolicy, check_csv, check_dcap
 from tallystick.attestation.quote import SgxReport
 from tallystick.attestation.references import ReferenceValues
 from tallystick.attestation.result import AttestationResult, TrustVector
-from tallystick.attestation.roots import Authority
 from tallystick.attestation.rules import EvidenceRefused, Rule, require
 from tallystick.attestation.snp import SnpEndorsements, SnpFacts, verify_snp
 from tallystick.attestation.tcb import CURRENT, TcbStatus
@@ -38,19 +37,22 @@ class Evidence:
     endorsements: Endorsements
 
 
+_Facts = DcapFacts | SnpFacts | NitroFacts | CsvFacts | CcaFacts
+
+
 @dataclass(frozen=True)
 class _Reading:
-    """What every family's facts come down to."""
+    """What every family's facts come down to, beside the members that all of them have.
+
+    Only Intel states how good a platform is; of others it is good enough if the policy took it.
+    """
 
     kind: str
-    authority: Authority
-    report_data: bytes
     measurement: bytes
-    signed: bytes
     expires: int
-    configuration: int
-    hardware: int
     claims: Mapping[str, str | int]
+    configuration: int = ear.APPROVED
+    hardware: int = ear.GENUINE_HARDWARE
 
 
 def appraise(
@@ -63,9 +65,9 @@ def appraise(
     """
     facts, reading = _verify(evidence, policy, at)
     require(references.matches(facts), Rule.MEASUREMENT, "no reference value matches the measurement")
-    same = hmac.compare_digest(reading.report_data, expected_report_data)
+    same = hmac.compare_digest(facts.report_data, expected_report_data)
     require(same, Rule.REPORT_DATA, "the report data are not the expected ones")
-    hardware = reading.authority.hardware
+    hardware = facts.authority.hardware
     vector = TrustVector(
         configuration=reading.configuration,
         executables=ear.APPROVED_RUNTIME,
@@ -74,11 +76,11 @@ def appraise(
     )
     return AttestationResult(
         kind=reading.kind,
-        authority=reading.authority,
+        authority=facts.authority,
         vector=vector,
-        report_data=reading.report_data,
+        report_data=facts.report_data,
         measurement=reading.measurement,
-        evidence=ear.digest(reading.signed),
+        evidence=ear.digest(facts.signed),
         endorsements=evidence.endorsements.digest,
         policy=policy.name,
         policy_digest=policy.digest,
@@ -88,12 +90,12 @@ def appraise(
     )
 
 
-def _verify(evidence: Evidence, policy: AppraisalPolicy, at: int) -> tuple[object, _Reading]:
+def _verify(evidence: Evidence, policy: AppraisalPolicy, at: int) -> tuple[_Facts, _Reading]:
     endorsements = evidence.endorsements
     if isinstance(endorsements, DcapCollateral):
-        facts = verify_dcap(evidence.raw, endorsements, at, policy.simulations)
-        check_dcap(facts, policy, at)
-        return facts, _read_dcap(facts)
+        quote = verify_dcap(evidence.raw, endorsements, at, policy.simulations)
+        check_dcap(quote, policy, at)
+        return quote, _read_dcap(quote)
     if isinstance(endorsements, SnpEndorsements):
         report = verify_snp(evidence.raw, endorsements, at, policy.simulations)
         check_snp(report, policy)
@@ -117,10 +119,7 @@ def _read_dcap(facts: DcapFacts) -> _Reading:
     sgx = isinstance(report, SgxReport)
     return _Reading(
         kind="sgx" if sgx else "tdx",
-        authority=facts.authority,
-        report_data=facts.report_data,
         measurement=report.mrenclave if isinstance(report, SgxReport) else report.mr_td,
-        signed=facts.signed,
         expires=facts.expires,
         configuration=ear.APPROVED if facts.status is TcbStatus.UP_TO_DATE else ear.UNSAFE_CONFIGURATION,
         hardware=ear.GENUINE_HARDWARE if facts.status in CURRENT else ear.UNSAFE_HARDWARE,
@@ -140,13 +139,8 @@ def _read_snp(facts: SnpFacts) -> _Reading:
     report = facts.report
     return _Reading(
         kind="snp",
-        authority=facts.authority,
-        report_data=facts.report_data,
         measurement=report.measurement,
-        signed=report.signed,
         expires=facts.expires,
-        configuration=ear.APPROVED,
-        hardware=ear.GENUINE_HARDWARE,
         claims={
             "report_version": report.version,
             "product": facts.product,
@@ -161,13 +155,8 @@ def _read_snp(facts: SnpFacts) -> _Reading:
 def _read_nitro(facts: NitroFacts) -> _Reading:
     return _Reading(
         kind="nitro",
-        authority=facts.authority,
-        report_data=facts.report_data,
         measurement=facts.pcrs[0],
-        signed=facts.signed,
         expires=facts.expires,
-        configuration=ear.APPROVED,
-        hardware=ear.GENUINE_HARDWARE,
         claims={
             "module": facts.module,
             "timestamp": facts.timestamp,
@@ -180,13 +169,8 @@ def _read_nitro(facts: NitroFacts) -> _Reading:
 def _read_csv(facts: CsvFacts, expires: int) -> _Reading:
     return _Reading(
         kind="csv",
-        authority=facts.authority,
-        report_data=facts.report_data,
         measurement=facts.measurement,
-        signed=facts.signed,
         expires=expires,
-        configuration=ear.APPROVED,
-        hardware=ear.GENUINE_HARDWARE,
         claims={"policy": facts.policy, "nonce": facts.nonce.hex(), "platform": facts.platform.hex()},
     )
 
@@ -194,13 +178,8 @@ def _read_csv(facts: CsvFacts, expires: int) -> _Reading:
 def _read_cca(facts: CcaFacts, expires: int) -> _Reading:
     return _Reading(
         kind="cca",
-        authority=facts.authority,
-        report_data=facts.report_data,
         measurement=facts.initial,
-        signed=facts.signed,
         expires=expires,
-        configuration=ear.APPROVED,
-        hardware=ear.GENUINE_HARDWARE,
         claims={
             "implementation": facts.implementation.hex(),
             "instance": facts.instance.hex(),
