@@ -127,7 +127,7 @@ def test_masks_are_taken_off():
     points = curve25519.hash_to_curve([b"a", b"b"], b"salt")
     eight = curve25519.multiply(points, curve25519.random_scalar())
     for _ in range(5):
-        mask, unmask = unbalanced._scalars()
+        mask, unmask = curve25519.invertible_scalar()
         assert (curve25519.multiply(curve25519.multiply(eight, mask), unmask) == eight).all()
 
 

@@ -4,8 +4,7 @@
 The holder of the key k evaluates many items at once. Whoever does not hold it sends points r H(x) with a secret r of its own, gets
 them back multiplied by k, and takes r away. A holder of several keys evaluates every point under each. One r serves a batch: its
 points are indistinguishable from random ones under decisional Diffie-Hellman with the hash a random oracle, as in
-:mod:`~tallystick_node.engines.psi.ecdh`. On u-coordinates a point and its negative are the same, so of r and -r one always has an
-inverse in the clamped form that multiplication takes, but for a negligible part, which is drawn again.
+:mod:`~tallystick_node.engines.psi.ecdh`.
 
 Security for the key's holder against a malicious asker: it knows F only at as many items as it had points evaluated, under the
 one-more gap Diffie-Hellman assumption; points off the curve or of low order are refused. (An asker may send evaluated points again:
@@ -35,7 +34,6 @@ from tallystick_node.engines.psi.field25519 import WORDS, Numbers, Row
 OUTPUT = 64  # bytes of F
 SECURITY_BITS = 125  # of the group
 
-_ORDER = 2**252 + 27742317777372353535851937790883648493  # of the large subgroup
 _DOMAIN = b"tallystick/v1/pir/oprf\0"
 _KNOWN = b"known item"
 _ITEM = b"item\0"
@@ -67,7 +65,7 @@ class Blinding:
         self._messages = [_ITEM + item for item in items]
         self._known = secrets.randbelow(len(items) + 1)
         self._messages.insert(self._known, _KNOWN)
-        scalar, self._inverse = _invertible()
+        scalar, self._inverse = curve25519.invertible_scalar()
         self.points = curve25519.multiply(curve25519.hash_to_curve(self._messages, _DOMAIN), scalar)
 
     def finish(self, points: Points, keys: int, check: bytes) -> NDArray[np.uint8]:
@@ -117,16 +115,6 @@ def _outputs(messages: Sequence[bytes], points: Points) -> NDArray[np.uint8]:
 
 def _check(outputs: NDArray[np.uint8]) -> bytes:
     return hashlib.sha256(_DOMAIN + b"check\0" + outputs.tobytes()).digest()
-
-
-def _invertible() -> tuple[bytes, bytes]:
-    """A random clamped scalar r = 8 m, and a clamped t with t r = 1 or -1 modulo the order."""
-    while True:
-        scalar = curve25519.random_scalar()
-        part = pow(int.from_bytes(scalar, "little") * 8, -1, _ORDER)
-        for each in (part, _ORDER - part):
-            if 1 << 251 <= each < 1 << 252:
-                return scalar, (8 * each).to_bytes(POINT, "little")
 
 
 @compiled

@@ -24,6 +24,7 @@ from tallystick_node.engines.psi.field25519 import LANES, WORDS, Numbers, Row
 
 P = field.P
 POINT = field.BYTES  # bytes of a u-coordinate, little-endian
+ORDER = 2**252 + 27742317777372353535851937790883648493  # of the large subgroup
 
 Points = NDArray[np.uint8]  # of shape (n, 32)
 
@@ -40,6 +41,17 @@ _NONE_BYTES = np.frombuffer((P - 1).to_bytes(POINT, "little"), np.uint8)  # -1: 
 def random_scalar() -> bytes:
     """A secret scalar, clamped: a multiple of 8 between 2^254 and 2^255."""
     return _clamped(secrets.token_bytes(32))
+
+
+def invertible_scalar() -> tuple[bytes, bytes]:
+    """A secret scalar r and a t that takes it away: both clamped, with t r = 1 or -1 modulo the order. On u-coordinates a point and
+    its negative are the same, so of r and -r one always has such a t, but for a negligible part, which is drawn again."""
+    while True:
+        scalar = random_scalar()
+        part = pow(int.from_bytes(scalar, "little") * 8, -1, ORDER)
+        for each in (part, ORDER - part):
+            if 1 << 251 <= each < 1 << 252:
+                return scalar, (8 * each).to_bytes(POINT, "little")
 
 
 def hash_to_curve(items: Sequence[bytes], salt: bytes, suite: bytes = _SUITE) -> Points:

@@ -44,7 +44,6 @@ MAX_ASKED = 1 << 20
 
 _DOMAIN = b"tallystick/v1/psi/unbalanced\0"
 _NOTHING = bytes(32)
-_ORDER = 2**252 + 27742317777372353535851937790883648493  # of the points that matter
 _NAME = "tags"
 
 
@@ -131,7 +130,7 @@ def ask(session: Session, peer: int, items: Items, version: bytes, folder: Path)
     if number != len(held):
         raise ProtocolViolation(peer, "hello", f"it announces {number} items where it has {len(held)}")
     channel.mark("psi/items")
-    mask, unmask = _scalars()
+    mask, unmask = curve25519.invertible_scalar()
     own = np.empty((len(items), 2), np.uint64)
     start = 0
     for size in _batches(len(items)):
@@ -155,16 +154,6 @@ def predict(sizes: tuple[int, int], asker: int) -> Prediction:
     sent[asker], sent[1 - asker] = 40 + asked * POINT, 40 + asked * POINT + TAG * held
     rounds = 2 + -(-asked // BATCH)
     return Prediction(tuple(sent), rounds, 3e-5 * held + 8e-5 * asked, 120 * (held + asked))
-
-
-def _scalars() -> tuple[bytes, bytes]:
-    """A secret scalar and its inverse, both as X25519 has them: multiples of 8 from 2^254 to 2^255."""
-    while True:
-        mask = curve25519.random_scalar()
-        inverse = pow(int.from_bytes(mask, "little"), -1, _ORDER)
-        inverse += _ORDER * (-inverse * pow(_ORDER, -1, 8) % 8)
-        if inverse >> 254 == 1:  # about every second time
-            return mask, inverse.to_bytes(32, "little")
 
 
 def _multiplied(peer: int, points: NDArray[np.uint8], scalar: bytes) -> NDArray[np.uint8]:
