@@ -174,6 +174,18 @@ def test_a_policy_decides(rule: Rule, given: dict[str, Any]) -> None:
     assert caught.value.rule is rule
 
 
+def test_no_result_has_ended_before_it_is_given() -> None:
+    """An enclave's certificate lives for hours; a policy that takes older documents cannot make it last longer."""
+    short = NitroAuthority(WINDOW, leaf_window=(NOW - 10, NOW + 10))
+    policy = AppraisalPolicy("nitro", simulations=frozenset({short.fingerprint}), max_age=120)
+    references = ReferenceValues((NitroEnclave(pcr(0), pcr(1), pcr(2)),))
+    evidence = Evidence(short.document(NOW), NitroEndorsements())
+    assert appraise(evidence, references, policy, DATA, NOW + 10).expires == NOW + 10
+    with pytest.raises(EvidenceRefused) as caught:
+        appraise(evidence, references, policy, DATA, NOW + 11)
+    assert caught.value.rule is Rule.AGE
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(1 << 64), (1 << 64) - 1) | st.binary(max_size=300) | st.text(max_size=80),
     lambda inner: (

@@ -134,6 +134,7 @@ def check_nitro(facts: NitroFacts, policy: AppraisalPolicy, at: int) -> None:
     require(not facts.debug, Rule.DEBUG, "the enclave ran in debug mode")
     age = at - facts.timestamp
     require(-_SKEW <= age <= policy.max_age, Rule.AGE, "the document is too old, or from the future")
+    require(at <= facts.expires, Rule.AGE, "the document's certificates have ended since")
 
 
 def check_csv(facts: CsvFacts, policy: AppraisalPolicy) -> None:

@@ -93,7 +93,11 @@ class Rule(Enum):
     ADVISORY = 706, "policy.advisory", "every open advisory is one that the policy accepts"
     GRACE = 707, "policy.grace", "an outdated TCB is within the policy's grace"
     EVALUATION = 708, "policy.evaluation", "the TCB evaluation number is at least the policy's"
-    AGE = 709, "policy.age", "dated evidence is neither older than the policy allows nor from the future"
+    AGE = (
+        709,
+        "policy.age",
+        "dated evidence is neither older than the policy allows, nor from the future, nor older than its certificates last",
+    )
     TD_ATTRIBUTES = 710, "policy.td-attributes", "a trust domain has only attributes and features that the policy allows"
     SERVICE_TD = 711, "policy.service-td", "no service TD is bound to a trust domain"
     VMPL = 712, "policy.vmpl", "the report's privilege level is one that the policy allows"
