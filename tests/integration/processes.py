@@ -10,7 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tallystick.testing.network import Institution
+from tallystick.protocol import canonical
+from tallystick.protocol.errors import NotFound
+from tallystick.testing.network import Institution, Network
 
 
 def until(happened: Callable[[], Any], seconds: float = 60) -> Any:
@@ -20,6 +22,26 @@ def until(happened: Callable[[], Any], seconds: float = 60) -> Any:
         assert time.monotonic() < give_up
         time.sleep(0.01)
     return found
+
+
+def patiently(ask: Callable[[], Any], seconds: float = 20) -> Any:
+    """Ask until the node has indexed what the chain says already."""
+    give_up = time.monotonic() + seconds
+    while True:
+        try:
+            return ask()
+        except NotFound:
+            if time.monotonic() > give_up:
+                raise
+        time.sleep(0.2)
+
+
+def anchor(network: Network, task: str) -> bytes:
+    """The hash of the block in which a task's result was proved."""
+    chain = network.governor.chain
+    events = chain.events(0, chain.head())
+    event = next(each for each in events if each.name == "ResultProved" and each["task"] == canonical.unhex32(task))
+    return bytes.fromhex(event.block_hash[2:])
 
 
 @contextmanager

@@ -13,14 +13,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from integration.processes import until
+from integration.processes import anchor, patiently
 from tallystick.client import Client, GrantFile
-from tallystick.protocol import canonical
 from tallystick.protocol.bundle import Bundle
-from tallystick.protocol.errors import NotFound, Refused
+from tallystick.protocol.errors import Refused
 from tallystick.protocol.statement import Envelope, Statement
 from tallystick.protocol.verify import verify_bundle
 from tallystick.testing.network import Network
+from tallystick_node.engines.psi.unbalanced import TAG
 from tallystick_node.runs.warm_up import warm
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "docs" / "demo"))
@@ -83,30 +83,13 @@ class Airlines:
         content = paths["result.json"].read_bytes()
         bundle = Bundle.read(patiently(lambda: client.bundle(task, client.account, folder / "bundle")))
         contracts = self.network.deployment.contracts
-        verify_bundle(bundle, trusted_blocks=[self.anchor(task)], contracts=contracts, result_file=content).require(complete=True)
+        blocks = [anchor(self.network, task)]
+        verify_bundle(bundle, trusted_blocks=blocks, contracts=contracts, result_file=content).require(complete=True)
         rows = list(csv.reader(paths["matches.csv"].read_text().splitlines())) if "matches.csv" in paths else []
         return json.loads(content)["values"], rows, Statement.parse(Envelope.parse(bundle.statement).payload)
 
-    def anchor(self, task: str) -> bytes:
-        chain = self.network.governor.chain
-        events = chain.events(0, chain.head())
-        event = next(each for each in events if each.name == "ResultProved" and each["task"] == canonical.unhex32(task))
-        return bytes.fromhex(event.block_hash[2:])
-
     def joint(self, *owners: int) -> pd.DataFrame:
         return reduce(lambda left, right: left.merge(right[KEYS], on=KEYS), [self.frames[owner] for owner in owners])
-
-
-def patiently(ask: Any) -> Any:
-    """Ask until the node has indexed what the chain says already."""
-
-    def asked() -> Any:
-        try:
-            return ask()
-        except NotFound:
-            return None
-
-    return until(asked, 20)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +130,7 @@ def test_a_prepared_airline_is_asked_twice(airlines: Airlines, tmp_path: Path) -
         _, rows, statement = airlines.proved(task, 0, tmp_path / str(number))
         assert rows[1:] == airlines.joint(0, 1)[KEYS].astype(str).values.tolist()
         bytes_.append(statement.cost.bytes)
-    assert bytes_[0] - bytes_[1] == 10 * len(airlines.frames[1])
+    assert bytes_[0] - bytes_[1] == TAG * len(airlines.frames[1])
 
 
 def test_flights_on_common_route_days(airlines: Airlines, tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.processes import until
+from integration.processes import anchor, patiently
 from tallystick.client import GrantFile
 from tallystick.protocol import canonical
 from tallystick.protocol.audit import AuditRecord
 from tallystick.protocol.bundle import Bundle
 from tallystick.protocol.dataset import Column, schema_digest
-from tallystick.protocol.errors import NotFound, Refused
+from tallystick.protocol.errors import Refused
 from tallystick.protocol.statement import Envelope, Statement
 from tallystick.protocol.verify import verify_bundle
 from tallystick.testing.network import Institution, Network
@@ -100,33 +100,13 @@ class Desk:
         content = paths["result.json"].read_bytes()
         bundle = Bundle.read(patiently(lambda: self.bank.bundle(task, self.register.account, folder / "bundle")))
         contracts = self.network.deployment.contracts
-        verify_bundle(bundle, trusted_blocks=[self.anchor(task)], contracts=contracts, result_file=content).require(complete=True)
+        blocks = [anchor(self.network, task)]
+        verify_bundle(bundle, trusted_blocks=blocks, contracts=contracts, result_file=content).require(complete=True)
         rows = list(csv.reader(paths["rows.csv"].read_text().splitlines()))
         return rows, json.loads(content)["values"], Statement.parse(Envelope.parse(bundle.statement).payload)
 
-    def anchor(self, task: str) -> bytes:
-        chain = self.network.governor.chain
-        event = next(
-            each
-            for each in chain.events(0, chain.head())
-            if each.name == "ResultProved" and each["task"] == canonical.unhex32(task)
-        )
-        return bytes.fromhex(event.block_hash[2:])
-
     def spent(self, grants: dict[str, GrantFile]) -> list[int]:
         return [self.bank.chain.grants.account_of(file.grant.id())["spentMicros"] for file in grants.values()]
-
-
-def patiently(ask: Any) -> Any:
-    """Ask until the node has indexed what the chain says already."""
-
-    def asked() -> Any:
-        try:
-            return ask()
-        except NotFound:
-            return None
-
-    return until(asked, 20)
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from integration.processes import until
+from integration.processes import anchor, patiently, until
 from sklearn.datasets import load_breast_cancer
 from tallystick.client import Client, GrantFile
-from tallystick.protocol import canonical
 from tallystick.protocol.dataset import Column
-from tallystick.protocol.errors import NotFound
 from tallystick.protocol.task import TaskSpec
 from tallystick.testing.network import Institution, Network
 from tallystick.wire import node_pb2
@@ -129,22 +127,9 @@ class Five:
         until(all_compute, 90)
 
     def anchor(self, task: str) -> bytes:
-        """The hash of the block in which a task's result was proved."""
-        chain = self.network.governor.chain
-        events = chain.events(0, chain.head())
-        event = next(each for each in events if each.name == "ResultProved" and each["task"] == canonical.unhex32(task))
-        return bytes.fromhex(event.block_hash[2:])
+        return anchor(self.network, task)
 
-    def patiently(self, ask: Any) -> Any:
-        """Ask until the node has indexed what the chain says already."""
-
-        def asked() -> Any:
-            try:
-                return ask()
-            except NotFound:
-                return None
-
-        return until(asked, 20)
+    patiently = staticmethod(patiently)
 
 
 def walked(rounds: int) -> np.ndarray:

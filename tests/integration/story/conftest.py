@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from integration.processes import patiently
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "docs" / "demo"))
 import data
 from tallystick.client import Client, GrantFile
 from tallystick.protocol.bundle import Bundle
-from tallystick.protocol.errors import NotFound
 from tallystick.protocol.task import TaskSpec
 from tallystick.testing.network import Institution, Network
 
@@ -75,16 +74,7 @@ class Story:
     def bundle(self, task: str, folder: Path) -> Bundle:
         return Bundle.read(self.patiently(lambda: self.alder.bundle(task, self.birch.account, folder)))
 
-    def patiently(self, ask: Callable[[], Any], seconds: float = 20) -> Any:
-        """Ask until the node has indexed what the chain says already."""
-        give_up = time.monotonic() + seconds
-        while True:
-            try:
-                return ask()
-            except NotFound:
-                if time.monotonic() > give_up:
-                    raise
-            time.sleep(0.2)
+    patiently = staticmethod(patiently)
 
 
 @pytest.fixture(scope="package")

@@ -8,8 +8,8 @@ from typing import Any
 import data
 import numpy as np
 import pytest
+from integration.processes import anchor
 from integration.story.conftest import PURPOSE, Story
-from integration.story.test_story import anchor
 from integration.story.test_training import COLUMNS, FEATURES, parameters
 from tallystick.client import GrantFile
 from tallystick.client import plan as planning
@@ -55,7 +55,7 @@ def test_a_budget_for_one_training_pays_one_and_refuses_the_second(story: Story,
     content = paths["result.json"].read_bytes()
     verify_bundle(
         story.bundle(task, tmp_path / "bundle"),
-        trusted_blocks=[anchor(story, task)],
+        trusted_blocks=[anchor(story.network, task)],
         contracts=story.network.deployment.contracts,
         result_file=content,
         aggregate=[paths["aggregate.bin"].read_bytes()],

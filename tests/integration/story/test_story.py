@@ -9,9 +9,9 @@ from pathlib import Path
 
 import data
 import pytest
+from integration.processes import anchor
 from integration.story.conftest import Story
 from tallystick.client import Client, Nodes
-from tallystick.protocol import canonical
 from tallystick.protocol.audit import AuditRecord, verify_log
 from tallystick.protocol.bundle import Bundle
 from tallystick.protocol.errors import ContractRefused, InvalidData, NotFound, PeerFailed, Refused, TallystickError
@@ -28,12 +28,6 @@ def proved(story: Story, tmp_path_factory: pytest.TempPathFactory) -> tuple[str,
     assert state == "Proved"
     folder = tmp_path_factory.mktemp("proved")
     return task, story.result(task, folder / "result"), story.bundle(task, folder / "bundle")
-
-
-def anchor(story: Story, task: str) -> bytes:
-    chain = story.network.governor.chain
-    event = next(e for e in chain.events(0, chain.head()) if e.name == "ResultProved" and e["task"] == canonical.unhex32(task))
-    return bytes.fromhex(event.block_hash[2:])
 
 
 def test_numbers_equal_the_pooled_plaintext(proved: tuple[str, bytes, Bundle]) -> None:
@@ -53,7 +47,7 @@ def test_every_rule_holds_offline_against_a_trusted_block(story: Story, proved: 
     task, result, bundle = proved
     report = verify_bundle(
         bundle,
-        trusted_blocks=[anchor(story, task)],
+        trusted_blocks=[anchor(story.network, task)],
         contracts=story.network.deployment.contracts,
         result_file=result,
     )
@@ -67,7 +61,7 @@ def test_one_changed_byte_in_any_document_is_found(story: Story, proved: tuple[s
     content[len(content) // 2] ^= 1
     report = verify_bundle(
         replace(bundle, **{name: bytes(content)}),
-        trusted_blocks=[anchor(story, task)],
+        trusted_blocks=[anchor(story.network, task)],
         contracts=story.network.deployment.contracts,
         result_file=result,
     )

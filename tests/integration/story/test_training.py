@@ -10,8 +10,8 @@ from typing import Any
 import data
 import numpy as np
 import pytest
+from integration.processes import anchor
 from integration.story.conftest import PURPOSE, Story
-from integration.story.test_story import anchor
 from sklearn.linear_model import LogisticRegression
 from tallystick.cli.main import app
 from tallystick.client.result_files import beside, source_of, task_in
@@ -83,7 +83,7 @@ def test_a_model_is_trained_proved_and_verified_with_its_sums(story: Story, tmp_
     def verify(aggregate: bytes) -> None:
         verify_bundle(
             bundle,
-            trusted_blocks=[anchor(story, task)],
+            trusted_blocks=[anchor(story.network, task)],
             contracts=contracts,
             result_file=content,
             files=beside(paths["result.json"], content),
