@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,16 @@ def test_a_write_is_queued_once_and_comes_back_as_it_was(url: str) -> None:
     store.mark_write(row.number, "done", transaction="0x1")
     store.enqueue(write())
     assert store.due_writes() == []
+
+
+def test_a_run_counts_until_it_is_over_however_long_it_stands_still(url: str) -> None:
+    store = Store(url)
+    store.create_run(TASK, b"spec")
+    later = time.time() + 60
+    assert [run.task for run in store.runs_since(later)] == [TASK]
+    over = next(state for state in sorted(TRANSITIONS["received"]) if not TRANSITIONS[state])
+    store.advance(TASK, over)
+    assert store.runs_since(later) == []
 
 
 def test_whoever_polls_sees_that_something_was_written_and_only_then(url: str) -> None:

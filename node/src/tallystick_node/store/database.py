@@ -147,9 +147,10 @@ class Store:
             return [_record(row) for row in session.scalars(select(RunRow).where(RunRow.state.in_(ACTIVE)))]
 
     def runs_since(self, moment: float) -> list[RunRecord]:
-        """Runs that moved since a time, in seconds since 1970."""
+        """Runs that moved since a time, in seconds since 1970, or are not final yet."""
         with Session(self._engine) as session:
-            return [_record(row) for row in session.scalars(select(RunRow).where(RunRow.updated >= moment))]
+            chosen = select(RunRow).where((RunRow.updated >= moment) | RunRow.state.in_(ACTIVE))
+            return [_record(row) for row in session.scalars(chosen)]
 
     def advance(
         self,
