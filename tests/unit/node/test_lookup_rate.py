@@ -70,12 +70,20 @@ def test_what_read_nothing_or_long_ago_does_not_count(store, tmp_path, monkeypat
     ran(store, 3, ["cancelled"])
     ran(store, 4, ["admitted"], spec=replace(spec_of(), workload="statistics"))
     assert not refused(store, tmp_path)
-    ran(store, 5, ["admitted"])
-    ran(store, 6, ["admitted"])
+    ran(store, 5, ["admitted", "failed"])
+    ran(store, 6, ["admitted", "failed"])
     assert refused(store, tmp_path)
     later = time.time() + module.DAY + 1
     monkeypatch.setattr(module.time, "time", lambda: later)
     assert not refused(store, tmp_path)
+
+
+def test_what_was_admitted_long_ago_and_still_runs_counts(store, tmp_path, monkeypatch):
+    ran(store, 1, ["admitted", "running"])
+    ran(store, 2, ["admitted", "running"])
+    later = time.time() + module.DAY + 1
+    monkeypatch.setattr(module.time, "time", lambda: later)
+    assert refused(store, tmp_path)
 
 
 def test_a_policy_of_none(store, tmp_path):
