@@ -122,6 +122,18 @@ def test_what_is_held_is_not_sent_again_and_changes_are_small(tmp_path):
     assert size > 100_000
 
 
+def test_files_of_another_format_are_made_or_asked_for_again(offer, tmp_path):
+    rows = (list(ROWS), list(ROWS.values()))
+    first = offer_of(tmp_path / "owner", VERSION, ROW, lambda: rows).table.public
+    keep_public(tmp_path / "asker", first)
+    assert held_public(tmp_path / "asker").digest == first.digest
+    for folder in ("owner", "asker"):
+        facts = tmp_path / folder / "current" / "facts.json"
+        facts.write_text(facts.read_text().replace(kept.FORMAT, "tallystick/v1/pir/kept/2"))
+    assert held_public(tmp_path / "asker") is None
+    assert offer_of(tmp_path / "owner", VERSION, ROW, lambda: rows).table.public.digest != first.digest
+
+
 def test_a_long_history_and_a_table_made_anew_are_sent_whole(parties, offer, monkeypatch, tmp_path):
     monkeypatch.setattr(kept, "MAX_PATCHES", 2)
     rows, versions = dict(ROWS), []

@@ -1,8 +1,9 @@
 """What both ends of lookups keep on disk between runs: the owner its table, so that the next run begins at once and a new version
 of the data changes little; the asker what it holds of the table.
 
-A folder (:mod:`~tallystick_node.engines.folders`) is for one table: one dataset, read in one way. What cannot be read is made, or
-asked for, again. The owner's folder holds the keys of F, which open nothing that its data does not.
+A folder (:mod:`~tallystick_node.engines.folders`) is for one table: one dataset, read in one way. What cannot be read, or is in
+another :data:`FORMAT`, is made, or asked for, again. The owner's folder holds the keys of F, which open nothing that its data does
+not.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from tallystick_node.engines.pir.public import Layout, NotATable, Patch, Public
 from tallystick_node.engines.pir.table import Table, build, renew
 
 Rows = tuple[Sequence[bytes], Sequence[bytes]]  # keys and values
+
+FORMAT = "tallystick/v1/pir/kept/1"
+"""What ``facts.json`` says that the files are. Another number whenever a table is laid out, hashed or sealed otherwise."""
 
 _PUBLIC = ("hint", "digests", "stash")
 _TABLE = ("names", "prints", "places", "matrix")
@@ -104,6 +108,8 @@ def _secrets(table: Table) -> dict[str, Any]:
 
 def _read(current: Path, names: Sequence[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Any], tuple[bytes, ...]]:
     facts: dict[str, Any] = json.loads((current / "facts.json").read_text())
+    if facts["format"] != FORMAT:
+        raise ValueError("files in another format")
     arrays = {name: np.load(current / f"{name}.npy", mmap_mode="r") for name in names}
     return arrays, facts, tuple((current / f"patch{number}").read_bytes() for number in range(facts["patches"]))
 
@@ -114,4 +120,4 @@ def _write(current: Path, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str
             np.save(fresh / f"{name}.npy", array)
         for number, patch in enumerate(patches):
             (fresh / f"patch{number}").write_bytes(patch)
-        (fresh / "facts.json").write_text(json.dumps({**facts, "patches": len(patches)}))
+        (fresh / "facts.json").write_text(json.dumps({"format": FORMAT, **facts, "patches": len(patches)}))
