@@ -35,6 +35,7 @@ from tallystick_node.engines.pir.table import build
 from tallystick_node.engines.psi.items import Items
 from tallystick_node.engines.psi.two_party import PROTOCOLS, intersect
 from tallystick_node.runs.process import environment
+from tallystick_node.workloads.registry import workload_named
 
 LOG = structlog.get_logger()
 DEADLINE = 1800  # seconds for all engines: on an idle core they take a minute or two
@@ -91,19 +92,11 @@ ENGINES: dict[str, Callable[[], None]] = {
 }
 
 
-VERTICAL = ("boosting", "split-training", "joint-prediction")  # workloads without a protocol whose owners match rows first
-
-
 def needed(spec: TaskSpec) -> frozenset[str]:
-    """The engines with kernels that a task runs."""
+    """The engines with kernels that a task runs: those that its workload always needs, and that of the protocol it names."""
     protocol = str(spec.parameters.get("protocol")).partition(":")[0]  # what may follow names a dealer
-    if spec.workload == "vertical-regression":
-        protocol = "two-party"  # between the two holders of shares
-    if protocol in ENGINES:
-        return frozenset({"intersection", protocol})  # owners may match their rows first
-    if spec.workload in VERTICAL:
-        return frozenset({"intersection"})
-    return frozenset({"intersection", "lookup"} & {spec.workload.removesuffix("-sum")})
+    named = {"intersection", protocol} if protocol in ENGINES else set()  # its owners may match their rows first
+    return frozenset({*workload_named(spec.workload).kernels, *named})
 
 
 def warm(engine: str) -> float | None:

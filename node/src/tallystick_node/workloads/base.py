@@ -50,6 +50,7 @@ class Workload(Protocol):
 
     name: str
     proofs: tuple[str, ...]  # the proof kinds it can give
+    kernels: tuple[str, ...] = ()  # the engines that every run needs compiled, besides those of the protocol that a task names
 
     def check(self, spec: TaskSpec) -> None:
         """Raise ``InvalidTask`` naming the field, the rule and the remedy unless ``spec`` is one that this workload can run."""

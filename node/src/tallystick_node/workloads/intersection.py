@@ -38,6 +38,7 @@ class Intersection(Workload):
 
     name = "intersection"
     proofs: tuple[str, ...] = ("signed-by-all",)
+    kernels: tuple[str, ...] = ("intersection",)
 
     def check(self, spec: TaskSpec) -> None:
         """Raise InvalidTask unless the spec is an intersection of its owners with receivers among them."""

@@ -68,6 +68,7 @@ class IntersectionSum(Workload):
 
     name = "intersection-sum"
     proofs: tuple[str, ...] = ("signed-by-all",)
+    kernels: tuple[str, ...] = ("intersection",)
 
     def check(self, spec: TaskSpec) -> None:
         """Raise InvalidTask unless the spec is a join of two owners with receivers among them."""

@@ -50,6 +50,7 @@ class JointPrediction(Workload):
 
     name = "joint-prediction"
     proofs: tuple[str, ...] = ("signed-by-all",)
+    kernels: tuple[str, ...] = ("intersection",)
 
     def check(self, spec: TaskSpec) -> None:
         """Raise InvalidTask unless the spec is a prediction that can run."""

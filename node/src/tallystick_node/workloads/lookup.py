@@ -39,6 +39,7 @@ class Lookup(Workload):
 
     name = "lookup"
     proofs: tuple[str, ...] = ("signed-by-all",)
+    kernels: tuple[str, ...] = ("lookup",)
 
     def check(self, spec: TaskSpec) -> None:
         """Raise InvalidTask unless the spec is a lookup whose debit is its number of lookups."""

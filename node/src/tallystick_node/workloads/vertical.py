@@ -64,6 +64,7 @@ class VerticalTraining(Workload, Generic[P, V]):
     name: str
     kind: ModelKind[P]
     proofs: tuple[str, ...] = ("signed-by-all",)
+    kernels: tuple[str, ...] = ("intersection",)  # which matches the rows
 
     @abstractmethod
     def parameters(self, spec: TaskSpec) -> V:

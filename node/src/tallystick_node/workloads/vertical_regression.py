@@ -75,6 +75,7 @@ class VerticalRegression(VerticalTraining[Coefficients, Parameters]):
 
     name = "vertical-regression"
     kind = LINEAR
+    kernels = ("intersection", "two-party")  # the second between the two holders of shares
 
     def parameters(self, spec: TaskSpec) -> Parameters:
         """Read them. Raises InvalidTask."""
