@@ -6,6 +6,7 @@ Integers are little-endian. Only ECDSA-256-with-P-256 quotes with an embedded PC
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ INTEL_QE_VENDOR = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
 PCK_CHAIN = 5
 QE_REPORT_DATA = 6
 
+_IDENTITY = b"tallystick/tee/identity/v1"
 _BODIES = {1: (SGX, SGX_REPORT_SIZE), 2: (TDX, TD_REPORT_SIZE), 3: (TDX, TD_REPORT_15_SIZE)}  # body types of version 5
 
 
@@ -41,6 +43,11 @@ class SgxReport:
     isv_prod_id: int
     isv_svn: int
     report_data: bytes
+
+    @property
+    def identity(self) -> bytes:
+        """What runs, as one digest for lists of enclaves: the measurement, and the configuration, which can change it."""
+        return hashlib.sha256(_IDENTITY + bytes([SGX]) + self.mrenclave + self.config_id).digest()
 
     @property
     def debug(self) -> bool:

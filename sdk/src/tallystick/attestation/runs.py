@@ -73,6 +73,20 @@ def run_digest(
     return _digest(b"run", [algorithm], receivers, inputs, outputs, states)
 
 
+def commitment(salt: bytes, data: bytes) -> bytes:
+    """What stands for a task's input in its statement: salted with 32 random bytes, and computed inside the enclave."""
+    return hashlib.sha256(_DOMAIN % b"commitment" + salt + data).digest()
+
+
+def task_digest(context: bytes, algorithm: bytes, commitments: Sequence[bytes], output: bytes) -> bytes:
+    """What evidence binds about a task's run: its attempt, code and inputs, and the digest of its output. 32 bytes each.
+
+    ``commitments`` ascend by party. ``algorithm`` is plain SHA-256 of the code's bytes; ``output`` that of 32 random bytes and the
+    output. Followed in the report data by plain SHA-256 of the enclave's public key.
+    """
+    return hashlib.sha256(_DOMAIN % b"task" + context + algorithm + _digest(b"result", commitments, [output])).digest()
+
+
 def seal(public_key: bytes, data: bytes, context: bytes) -> bytes:
     """Seal ``data`` to a raw X25519 key of 32 bytes."""
     return _SUITE.encrypt(data, X25519PublicKey.from_public_bytes(public_key), info=context)
