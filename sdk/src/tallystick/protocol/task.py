@@ -180,13 +180,17 @@ class TaskSpec:
     def algorithms(self) -> tuple[str, ...]:
         """The names by which a grant may allow this task: the workload's, which allows all its tasks; where the parameters hold
         ``privacy``, so that the task is debited, ``<workload>:private``; where they hold the ``model`` of an earlier ``task``,
-        ``<workload>:<that task>``, which allows this model alone; and where they hold a ``plan``,
-        ``<workload>:sha256:<digest of the plan>``, which allows this plan alone."""
+        ``<workload>:<that task>``, which allows this model alone; where they hold a ``plan``,
+        ``<workload>:sha256:<digest of the plan>``, which allows this plan alone; and where they hold an ``enclave``,
+        ``<workload>:<its algorithm>``, which allows the code with this digest alone."""
         plan, model, names = self.parameters.get("plan"), self.parameters.get("model"), [self.workload]
+        enclave = self.parameters.get("enclave")
         if self.parameters.get("privacy") is not None:
             names.append(f"{self.workload}:private")
         if isinstance(model, Mapping) and isinstance(model.get("task"), str):
             names.append(f"{self.workload}:{model['task']}")
+        if isinstance(enclave, Mapping) and isinstance(enclave.get("algorithm"), str):
+            names.append(f"{self.workload}:{enclave['algorithm']}")
         if plan is not None:
             names.append(f"{self.workload}:{canonical.text(canonical.digest('plan', canonical.encode(plan)))}")
         return tuple(names)
