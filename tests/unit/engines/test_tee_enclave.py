@@ -130,6 +130,7 @@ def test_owners_appraise_seal_and_only_receivers_open(authority: ProvisioningAut
         assert refused.value.rule is Rule.REPORT_DATA
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["place", "receiver", "code", "key"])
 def test_a_launcher_cannot_use_an_input_for_anything_else(quoting: QuotingProcess, change: str) -> None:
     asked, receiver, launcher = of(SUM), Receiver(), Receiver()
@@ -192,6 +193,7 @@ def run(inputs, state):
 """
 
 
+@pytest.mark.slow
 def test_a_state_is_sealed_to_platform_and_enclave_and_named_in_the_evidence(authority: ProvisioningAuthority) -> None:
     secret, receiver, asked = b"\x09" * 32, Receiver(), of(COUNT)
     receivers = [receiver.public]
@@ -227,6 +229,7 @@ def run(inputs):
 """
 
 
+@pytest.mark.slow
 def test_four_banks_join_and_sum_and_only_two_of_them_read(authority: ProvisioningAuthority, quoting: QuotingProcess) -> None:
     asked, banks = of(JOIN), [Receiver() for _ in range(4)]
     readers = [banks[0].public, banks[3].public]
@@ -264,6 +267,7 @@ ESCAPES = {
     "executable memory": ("mapped()", {"PermissionError"}),
     "a result of another type": ("'text'", {"TypeError"}),
 }
+QUICK = ("a file to read", "a socket", "executable memory")
 MAPPED = """
 def mapped():
     import ctypes
@@ -276,7 +280,7 @@ def mapped():
 """
 
 
-@pytest.mark.parametrize("name", ESCAPES)
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in ESCAPES if name not in QUICK)])
 def test_an_algorithm_cannot_escape_and_its_attempt_is_reported(quoting: QuotingProcess, name: str) -> None:
     expression, reasons = ESCAPES[name]
     with pytest.raises(EnclaveFailed) as failed:
@@ -284,6 +288,7 @@ def test_an_algorithm_cannot_escape_and_its_attempt_is_reported(quoting: Quoting
     assert failed.value.reason in reasons
 
 
+@pytest.mark.slow
 def test_an_algorithm_that_does_not_end_is_ended(quoting: QuotingProcess) -> None:
     endless = b"def run(inputs):\n    while True:\n        pass\n"
     with pytest.raises(EnclaveFailed) as failed:
@@ -321,6 +326,7 @@ def running_groups() -> set[int]:
     return groups
 
 
+@pytest.mark.slow
 def test_an_enclave_ends_with_its_launcher_even_if_it_sleeps_and_the_launcher_is_killed(quoting: QuotingProcess) -> None:
     launcher = subprocess.run([sys.executable, "-c", ORPHAN], capture_output=True, timeout=60)
     group = int(launcher.stdout)
@@ -342,6 +348,7 @@ LEAKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LEAKS)
 def test_what_an_algorithm_says_in_an_error_stays_inside(quoting: QuotingProcess, name: str) -> None:
     statement, reason = LEAKS[name]

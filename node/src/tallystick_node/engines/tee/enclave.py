@@ -9,6 +9,7 @@ that seals, so what it tells the launcher is for those to judge who seal inputs 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -56,6 +57,16 @@ class EnclaveRun:
     state: bytes | None = None
 
 
+@dataclass(frozen=True)
+class TaskRun:
+    """``outputs``, one sealed to each receiver; ``output``, the 32 bytes that stand for them in the evidence; and a ``quote`` over
+    :func:`~tallystick.attestation.runs.task_digest` and the SHA-256 of the enclave's key."""
+
+    outputs: tuple[bytes, ...]
+    output: bytes
+    quote: bytes
+
+
 class Enclave:
     """One enclave for one run of ``manifest``'s algorithm. Use as a context manager: the process ends with it.
 
@@ -79,6 +90,7 @@ class Enclave:
                 for source in sources():
                     self._stream.write(len(source).to_bytes(4, "big") + source)
                 self.in_force, self.public_key = _ready(self._stream, manifest, self._process.pid)
+                self._stream.send(worker.ALGORITHM, manifest.algorithm)
             except StreamBroken as broken:
                 raise EnclaveRefused(f"the enclave did not start: {_reason(self._process, broken.reason)}") from None
             self.identity = EnclaveIdentity(
@@ -121,15 +133,33 @@ class Enclave:
         except StreamBroken as broken:
             raise EnclaveFailed(_reason(self._process, broken.reason)) from None
 
-    def _run(self, inputs: Sequence[bytes], receivers: Sequence[bytes], nonce: bytes, state: bytes | None) -> EnclaveRun:
-        algorithm, limit = self._manifest.algorithm, self._manifest.limits.frame
-        self._stream.send(worker.ALGORITHM, algorithm)
-        if state is not None:
-            self._stream.send(worker.KEY, self._quoting.sealing_key(self.identity, self.public_key))
-            self._stream.send(worker.STATE, state)
+    def compute(self, inputs: Sequence[bytes], receivers: Sequence[bytes], context: bytes, seconds: float = 60.0) -> TaskRun:
+        """Run once for the attempt of a task that ``context`` (32 bytes) names; else like :meth:`run`. The code that inputs and
+        outputs are sealed for is named by ``context`` and the SHA-256 of the algorithm."""
+        _nonce(context)
+        self._stream.extend(seconds)
+        try:
+            self._give(receivers, inputs)
+            self._stream.send(worker.TASK, context)
+            said = _expect(self._stream, worker.EVIDENCE, 96)
+            outputs = tuple(_expect(self._stream, worker.OUTPUT, self._manifest.limits.frame) for _ in receivers)
+        except StreamBroken as broken:
+            raise EnclaveFailed(_reason(self._process, broken.reason)) from None
+        if len(said) != 96 or said[32:64] != hashlib.sha256(self.public_key).digest():
+            raise EnclaveFailed("ReportData")
+        return TaskRun(outputs, said[64:], self._quoting.quote(self.identity, said[:64]))
+
+    def _give(self, receivers: Sequence[bytes], inputs: Sequence[bytes]) -> None:
         for kind, items in ((worker.RECEIVER, receivers), (worker.INPUT, inputs)):
             for item in items:
                 self._stream.send(kind, item)
+
+    def _run(self, inputs: Sequence[bytes], receivers: Sequence[bytes], nonce: bytes, state: bytes | None) -> EnclaveRun:
+        algorithm, limit = self._manifest.algorithm, self._manifest.limits.frame
+        if state is not None:
+            self._stream.send(worker.KEY, self._quoting.sealing_key(self.identity, self.public_key))
+            self._stream.send(worker.STATE, state)
+        self._give(receivers, inputs)
         self._stream.send(worker.START, nonce)
         report_data = _expect(self._stream, worker.EVIDENCE, 64)
         outputs = tuple(_expect(self._stream, worker.OUTPUT, limit) for _ in receivers)
@@ -148,7 +178,8 @@ def _nonce(nonce: bytes) -> bytes:
 
 def _start(manifest: EnclaveManifest, channel: int, root: str) -> subprocess.Popen[bytes]:
     limits = vars(manifest.limits)
-    settings = json.dumps({"features": manifest.features, "modules": manifest.modules, "paths": PATHS, **limits})
+    stated = {"kind": manifest.kind, "features": manifest.features, "modules": manifest.loaded, "paths": PATHS}
+    settings = json.dumps({**stated, **limits})
     return subprocess.Popen(
         [*INTERPRETER, "-c", LOADER, str(channel), root, settings],
         pass_fds=[channel],

@@ -1,7 +1,8 @@
 """What a software enclave is made of, and its measurement.
 
 The measurement covers the bytes that are sent to the fresh interpreter (loader, confinement, worker), the algorithm, the
-interpreter with every file that it loads, and the limits. One changed byte of any is another enclave.
+interpreter with every module and every library of a package that it loads, and the limits. One changed byte of any is another
+enclave.
 What it does not cover: the kernel, the dynamic linker and the C libraries of the host, which a simulation has to trust.
 """
 
@@ -20,6 +21,7 @@ from pathlib import Path
 from tallystick.attestation import runs
 
 from tallystick_node.engines.tee import confinement
+from tallystick_node.engines.tee.worker import KINDS
 
 _HERE = Path(__file__).parent
 _DOMAIN = b"tallystick/tee/measurement/v1"
@@ -48,6 +50,7 @@ MODULES = (
     "math", "operator", "re", "statistics", "string", "struct", "typing",
 )  # fmt: skip
 _OWN_MODULES = (
+    "tallystick_node.engines.tee.reasons",
     "collections.abc", "contextlib", "ctypes", "importlib", "json", "os", "resource", "select", "struct", "sys", "typing",
     "tallystick.attestation.runs",
 )  # fmt: skip
@@ -58,10 +61,16 @@ for name in json.loads(sys.argv[1]):
     importlib.import_module(name)
 files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}
 files["sys.executable"] = os.path.realpath(sys.executable)
+for line in open("/proc/self/maps"):
+    path = line.split(maxsplit=5)[5].strip() if line.count("/") else ""
+    if any(path.startswith(place + "/") for place in json.loads(sys.argv[2])):
+        files["mapped " + os.path.basename(path)] = path
 print(json.dumps({name: path for name, path in files.items() if path}))
 """
-# Where installed packages are, and the SDK, which may be installed in place.
-PATHS = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), str(Path(runs.__file__).parents[2])})
+# Where installed packages are, and the SDK and this package, which may be installed in place.
+PATHS = sorted(
+    {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), str(Path(runs.__file__).parents[2]), str(_HERE.parents[2])}
+)
 REQUIRED = frozenset(
     {confinement.NO_NEW_PRIVILEGES, confinement.NON_DUMPABLE, confinement.LIMITS, confinement.SECCOMP, confinement.UNPRIVILEGED}
 )
@@ -69,20 +78,30 @@ REQUIRED = frozenset(
 
 @dataclass(frozen=True)
 class Limits:
-    """``memory`` in bytes of address space, ``seconds`` of processor time, ``frame`` in bytes of one input or the output."""
+    """``memory`` in bytes of address space, ``seconds`` of processor time, ``frame`` in bytes of one sealed input or output.
+
+    For queries and modules also: ``heap`` in bytes that they work in, ``fuel`` in WebAssembly instructions, ``output`` in bytes,
+    and ``minimum_group``, the fewest rows of an input, and the smallest group of a query's result.
+    """
 
     memory: int = 1 << 30
     seconds: int = 60
     frame: int = 64 << 20
+    heap: int = 0
+    fuel: int = 0
+    output: int = 64 << 20
+    minimum_group: int = 0
 
 
 @dataclass(frozen=True)
 class EnclaveManifest:
-    """One algorithm in its enclave. ``publisher`` is SHA-256 of the publisher's public key; ``features`` are what confinement is
-    tried, ``required`` what must be in force or the enclave does not start."""
+    """One algorithm in its enclave, of a ``kind`` of :data:`~tallystick_node.engines.tee.worker.KINDS`. ``publisher`` is SHA-256 of
+    the publisher's public key; ``features`` are what confinement is tried, ``required`` what must be in force or the enclave does
+    not start."""
 
     algorithm: bytes
     publisher: bytes
+    kind: str = "python"
     product: int = 0
     version: int = 0
     limits: Limits = Limits()
@@ -95,6 +114,13 @@ class EnclaveManifest:
             raise ValueError("a publisher is named by 32 bytes")
         if not self.required <= set(self.features) or not set(self.features) <= set(confinement.FEATURES):
             raise ValueError("features are those of confinement, and what is required must be tried")
+        if self.kind not in KINDS:
+            raise ValueError(f"an algorithm is of kind {', '.join(KINDS)}")
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """The modules that are imported before confinement: those that an algorithm may use, and the one that runs its kind."""
+        return (*self.modules, KINDS[self.kind]) if KINDS[self.kind] else self.modules
 
     @property
     def measurement(self) -> bytes:
@@ -102,9 +128,10 @@ class EnclaveManifest:
         value = {
             "algorithm": hashlib.sha256(self.algorithm).hexdigest(),
             "features": sorted(self.features),
-            "interpreter": interpreter_digest(self.modules).hex(),
+            "interpreter": interpreter_digest(self.loaded).hex(),
+            "kind": self.kind,
             "limits": vars(self.limits),
-            "modules": list(self.modules),
+            "modules": list(self.loaded),
             "required": sorted(self.required),
             "sources": [hashlib.sha256(source).hexdigest() for source in (LOADER.encode(), *sources())],
         }

@@ -4,15 +4,21 @@ The file is sent to a fresh interpreter together with :mod:`confinement` and is 
 imports. What it keeps from outside is one socket to its launcher, for frames of a kind (one byte), a length (four, big-endian) and
 that many bytes. When a run fails, one name of :data:`REASONS` goes out.
 
-An algorithm is a Python source with a function ``run(inputs: list[bytes]) -> bytes``. If it keeps a state, it is
+An algorithm of kind ``python`` is a source with a function ``run(inputs: list[bytes]) -> bytes``. If it keeps a state, it is
 ``run(inputs, state: bytes) -> tuple[bytes, bytes]``: the output, and the state for the next run, empty before the first. It can
 import what was preloaded, and nothing else: there is no file to import from. It runs in this process, so it is trusted as this file
-is, with the inputs and with what goes over the socket; both are measured and reviewed.
+is, with the inputs and with what goes over the socket; both are measured and reviewed. Of the other kinds, the modules of
+:data:`KINDS` say what an algorithm is; they keep it from everything but its inputs.
+
+The evidence of a run is about what was sealed and a nonce, or, for a *task*, about the task's attempt, commitments of the inputs
+that are computed here, and the digest of the output (docs/spec/attested-task.md). For a task each input begins with 32 bytes of
+salt, and so does the output.
 """
 
 from __future__ import annotations
 
 import builtins
+import hashlib
 import importlib
 import json
 import os
@@ -22,21 +28,28 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from tallystick.attestation.runs import (
     OVERHEAD,
+    commitment,
     input_context,
     key_context,
     output_context,
     run_digest,
     seal,
     seal_state,
+    task_digest,
     unseal,
     unseal_state,
 )
 
-READY, ALGORITHM, KEY, STATE, RECEIVER, INPUT, START = b"R", b"A", b"K", b"T", b"V", b"I", b"S"
+from tallystick_node.engines.tee.reasons import NAMES
+
+READY, ALGORITHM, KEY, STATE, RECEIVER, INPUT, START, TASK = b"R", b"A", b"K", b"T", b"V", b"I", b"S", b"W"
 EVIDENCE, OUTPUT, FAILED = b"Q", b"O", b"X"
+SALT = 32
 
 _BUILT_IN = {name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)}
-REASONS = frozenset(_BUILT_IN | {"InvalidTag"})
+REASONS = frozenset(_BUILT_IN | {"InvalidTag", *NAMES})
+KINDS = {"python": "", "sql": "tallystick_node.engines.tee.sql", "wasm": "tallystick_node.engines.tee.wasm"}
+"""The kinds of algorithms, and the module that runs each but Python."""
 
 
 def send(channel: int, kind: bytes, payload: bytes) -> None:
@@ -75,7 +88,7 @@ def main(channel: int, root: str, settings: dict[str, Any], confine: Any) -> Non
     ready = {"in_force": in_force, "public_key": key.public_key().public_bytes_raw().hex()}
     send(channel, READY, json.dumps(ready).encode())
     try:
-        serve(channel, key, settings["frame"])
+        serve(channel, key, settings)
     except EOFError:
         pass
     except BaseException as failure:  # noqa: BLE001 - whatever it was, only its name may leave: a message could hold inputs
@@ -88,43 +101,87 @@ def reason(failure: BaseException) -> str:
     return next(kind.__name__ for kind in type(failure).__mro__ if kind.__name__ in REASONS)
 
 
-def serve(channel: int, key: X25519PrivateKey, frame: int) -> None:
-    """Take an algorithm, receivers, sealed inputs and a nonce; run; give evidence to be signed, and the sealed outputs."""
+def serve(channel: int, key: X25519PrivateKey, settings: dict[str, Any]) -> None:
+    """Take an algorithm, receivers, sealed inputs and a nonce, or a task's context; run; give evidence to be signed, and the sealed
+    outputs."""
+    frame = settings["frame"]
     kind, algorithm = receive(channel, frame)
     if kind != ALGORITHM:
         raise ValueError("an algorithm is expected")
     given: dict[bytes, list[bytes]] = {KEY: [], STATE: [], RECEIVER: [], INPUT: []}
     while True:
         kind, payload = receive(channel, frame)
-        if kind == START:
+        if kind in (START, TASK):
             break
         given[kind].append(payload)
-    receivers, inputs, states = given[RECEIVER], given[INPUT], given[STATE]
-    opened = [unseal(key, item, input_context(algorithm, receivers, place)) for place, item in enumerate(inputs)]
-    module: dict[str, Any] = {"__name__": "algorithm"}
-    exec(compile(algorithm.decode(), "algorithm", "exec", dont_inherit=True), module)  # noqa: S102 - its digest is measured
-    if states:
-        public_key = key.public_key().public_bytes_raw()
-        sealing = unseal(key, given[KEY][0], key_context(public_key))
-        before = unseal_state(sealing, states[0], algorithm) if states[0] else b""
-        output, after = module["run"](opened, before)
-        states = [states[0], seal_state(sealing, checked(after, frame), algorithm)]
+    if kind == TASK:
+        evidence, outputs, states = task(key, algorithm, given, payload, settings)
     else:
-        output = module["run"](opened)
-    checked(output, frame)
-    context = output_context(algorithm, receivers, inputs)
-    outputs = [seal(receiver, output, context) for receiver in receivers]
-    send(channel, EVIDENCE, run_digest(algorithm, receivers, inputs, outputs, states) + payload)
+        evidence, outputs, states = run(key, algorithm, given, payload, settings)
+    send(channel, EVIDENCE, evidence)
     for sealed in outputs:
         send(channel, OUTPUT, sealed)
     if states:
         send(channel, STATE, states[1])
 
 
-def checked(value: object, frame: int) -> bytes:
-    """``value`` if it is bytes that fit into a frame when sealed."""
-    if not isinstance(value, bytes) or len(value) + OVERHEAD > frame:
-        raise TypeError("an algorithm gives bytes, within the frame")
+def run(
+    key: X25519PrivateKey, algorithm: bytes, given: dict[bytes, list[bytes]], nonce: bytes, settings: dict[str, Any]
+) -> tuple[bytes, list[bytes], list[bytes]]:
+    """Evidence about everything sealed; the sealed outputs; the sealed states before and after, if the algorithm keeps one."""
+    receivers, inputs, states = given[RECEIVER], given[INPUT], given[STATE]
+    opened = [unseal(key, item, input_context(algorithm, receivers, place)) for place, item in enumerate(inputs)]
+    if states:
+        public_key = key.public_key().public_bytes_raw()
+        sealing = unseal(key, given[KEY][0], key_context(public_key))
+        before = unseal_state(sealing, states[0], algorithm) if states[0] else b""
+        output, after = python(algorithm)(opened, before)
+        states = [states[0], seal_state(sealing, checked(after, settings), algorithm)]
+    else:
+        output = computed(algorithm, opened, settings)
+    checked(output, settings)
+    context = output_context(algorithm, receivers, inputs)
+    outputs = [seal(receiver, output, context) for receiver in receivers]
+    return run_digest(algorithm, receivers, inputs, outputs, states) + nonce, outputs, states
+
+
+def task(
+    key: X25519PrivateKey, algorithm: bytes, given: dict[bytes, list[bytes]], context: bytes, settings: dict[str, Any]
+) -> tuple[bytes, list[bytes], list[bytes]]:
+    """Evidence about the attempt that ``context`` names, inputs and output, followed by the output's digest; the sealed outputs."""
+    digest = hashlib.sha256(algorithm).digest()
+    code, receivers, inputs = context + digest, given[RECEIVER], given[INPUT]
+    opened = [unseal(key, item, input_context(code, receivers, place)) for place, item in enumerate(inputs)]
+    if any(len(item) < SALT for item in opened):
+        raise ValueError("an input has no salt")
+    commitments = [commitment(item[:SALT], item[SALT:]) for item in opened]
+    output = os.urandom(SALT) + checked(computed(algorithm, [item[SALT:] for item in opened], settings), settings)
+    sealing = output_context(code, receivers, inputs)
+    outputs = [seal(receiver, output, sealing) for receiver in receivers]
+    name = hashlib.sha256(output).digest()
+    public_key = hashlib.sha256(key.public_key().public_bytes_raw()).digest()
+    return task_digest(context, digest, commitments, name) + public_key + name, outputs, []
+
+
+def computed(algorithm: bytes, opened: list[bytes], settings: dict[str, Any]) -> object:
+    """What the algorithm gives for the opened inputs."""
+    kind = settings["kind"]
+    if kind == "python":
+        return python(algorithm)(opened)
+    return sys.modules[KINDS[kind]].run(algorithm, opened, settings)
+
+
+def python(algorithm: bytes) -> Any:
+    """The function ``run`` of a Python source."""
+    module: dict[str, Any] = {"__name__": "algorithm"}
+    exec(compile(algorithm.decode(), "algorithm", "exec", dont_inherit=True), module)  # noqa: S102 - its digest is measured
+    return module["run"]
+
+
+def checked(value: object, settings: dict[str, Any]) -> bytes:
+    """``value`` if it is bytes as long as allowed, which fit into a frame when sealed."""
+    if not isinstance(value, bytes) or len(value) > settings["output"] or SALT + len(value) + OVERHEAD > settings["frame"]:
+        raise TypeError("an algorithm gives bytes, within the limit and the frame")
     return value
 
 
