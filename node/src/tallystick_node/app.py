@@ -39,6 +39,7 @@ from tallystick_node.peers.identity import SERVER_OPTIONS, require_enrolled, ser
 from tallystick_node.peers.links import Peers
 from tallystick_node.runs.engine import Runs
 from tallystick_node.runs.warm_up import ENGINES, WarmUp, warm
+from tallystick_node.runs.workers import Workers
 from tallystick_node.server import health
 from tallystick_node.server.door import Door
 from tallystick_node.server.services import NodeService, PeerService
@@ -86,7 +87,8 @@ class Node:
         self.release = release_digest()
         self.peers = Peers(settings, self.chain, self.signer.address)
         self.warming = WarmUp()
-        self.runs = Runs(settings, self.store, self.chain, self.signer, self.peers, self.warming, self.release)
+        self.workers = Workers(settings.spare_workers)
+        self.runs = Runs(settings, self.store, self.chain, self.signer, self.peers, self.warming, self.workers, self.release)
         self.indexer = Indexer(self.store, self.chain, self.runs.on_event)
         self.outbox = Outbox(self.store, self.chain, self.runs.on_refused_write)
         self._loops: list[asyncio.Task[None]] = []
@@ -147,20 +149,25 @@ class Node:
             asyncio.create_task(self._write()),
             asyncio.create_task(self._tick()),
         ]
-        warming = asyncio.create_task(self.warming.run())
+        preparing = asyncio.create_task(self._prepare())
         ended = asyncio.create_task(stopped.wait())
         done, _ = await asyncio.wait([*self._loops, ended], return_when=asyncio.FIRST_COMPLETED)
         LOG.info("node stops")
-        for loop in (*self._loops, warming):
+        for loop in (*self._loops, preparing):
             loop.cancel()
-        await asyncio.gather(warming, return_exceptions=True)
+        await asyncio.gather(preparing, return_exceptions=True)
         await self.runs.stop()
+        await self.workers.close()
         await server.stop(GRACE)
         await self.peers.close()
         probes.shutdown()
         self.store.close()
         for task in done - {ended}:
             task.result()  # a loop that ended by itself ended by a defect: show it
+
+    async def _prepare(self) -> None:
+        await self.warming.run()
+        await self.workers.keep()
 
     def _record_refusal(self, rule: str, message: str, party: str) -> None:
         now = int(time.time())

@@ -94,6 +94,13 @@ class Settings(BaseModel):
         allow_inf_nan=False,
         description="seconds that a peer may be silent during a run before it is given up",
     )
+    spare_workers: int = Field(
+        default=1,
+        ge=0,
+        le=16,
+        description="worker processes that are started before there is a run for them, so that it begins at once; each sleeps in "
+        "about 150 MB of memory of its own; 0: none",
+    )
     policy: Policy = Field(default_factory=Policy, description="see below")
 
     @classmethod

@@ -46,7 +46,7 @@ class Airlines:
             frame.to_csv(home.data / "routes.csv", index=False)
             self.frames.append(frame)
         warm("intersection")
-        network.launch(*homes, link_seconds=60)
+        network.launch(*homes, link_seconds=60, spare_workers=1)
         self.clients: list[Client] = [network.client(home) for home in homes]
         self.datasets = [client.publish("routes", "routes.csv", data.ROUTES)[0] for client in self.clients]
 

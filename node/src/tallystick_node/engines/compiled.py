@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -14,6 +14,8 @@ from numba.core import codegen, config
 from numba.core.registry import cpu_target
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+_KERNELS: list[Any] = []  # what was compiled, or will be at its first call
 
 
 def _take_whole_vectors() -> None:
@@ -34,12 +36,25 @@ def compiled(function: Function) -> Function:
 
     The kept code of a caller in another file holds that of its callees: who edits this file touches those files too.
     """
-    return cast("Function", njit(cache=True, error_model="numpy", nogil=True)(function))
+    kernel = njit(cache=True, error_model="numpy", nogil=True)(function)
+    _KERNELS.append(kernel)
+    return cast("Function", kernel)
 
 
 def inlined(function: Function) -> Function:
     """Write the function into its compiled callers."""
     return cast("Function", njit(inline="always")(function))
+
+
+def load() -> Iterator[None]:
+    """Load the machine code that is kept of the kernels imported so far, one kernel at each step, so that no first call has to.
+    Nothing is compiled."""
+    for kernel in _KERNELS:
+        kept = kernel._cache  # noqa: SLF001 - Numba has no other way to say what is kept
+        for key in kept._cache_file._load_index():  # noqa: SLF001
+            if key == kept._index_key(key[0], kernel.targetctx.codegen()):  # noqa: SLF001 - these sources, this processor
+                kernel.compile(key[0])
+        yield
 
 
 def folder() -> Path:

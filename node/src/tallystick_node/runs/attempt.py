@@ -33,6 +33,7 @@ from tallystick_node.evidence.agreement import Registered, Word
 from tallystick_node.peers.links import RunLinks
 from tallystick_node.runs import session_key
 from tallystick_node.runs.process import run_worker
+from tallystick_node.runs.workers import Workers
 from tallystick_node.settings import Settings
 from tallystick_node.store.database import RunRecord, Store, Write
 from tallystick_node.workloads.registry import workload_named
@@ -49,6 +50,7 @@ class Institution:
     chain: Chain
     signer: Signer
     release: str
+    workers: Workers
 
     @property
     def account(self) -> str:
@@ -101,6 +103,7 @@ class Attempt:
         try:
             await asyncio.to_thread(self._lay_out, scratch)
             outcome = await run_worker(
+                self._me.workers,
                 spec,
                 self._me.account,
                 self._links,

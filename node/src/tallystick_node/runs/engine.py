@@ -41,6 +41,7 @@ from tallystick_node.evidence import agreement
 from tallystick_node.peers.links import Peers, RunLinks
 from tallystick_node.runs.attempt import Attempt, Institution
 from tallystick_node.runs.warm_up import WarmUp
+from tallystick_node.runs.workers import Workers
 from tallystick_node.settings import Settings
 from tallystick_node.store.database import IllegalTransition, RunRecord, Store, Write
 from tallystick_node.workloads.base import Cost
@@ -57,9 +58,17 @@ class Runs:
     """All runs of one node."""
 
     def __init__(
-        self, settings: Settings, store: Store, chain: Chain, signer: Signer, peers: Peers, warming: WarmUp, release: str
+        self,
+        settings: Settings,
+        store: Store,
+        chain: Chain,
+        signer: Signer,
+        peers: Peers,
+        warming: WarmUp,
+        workers: Workers,
+        release: str,
     ) -> None:
-        self._me = Institution(settings, store, chain, signer, release)
+        self._me = Institution(settings, store, chain, signer, release, workers)
         self._store = store
         self._chain = chain
         self._signer = signer

@@ -1,4 +1,4 @@
-"""What a worker process tells its node, over a socket pair: kind, length, body."""
+"""What a node and its worker process tell one another, over a socket pair: kind, length, body."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ class Kind(IntEnum):
     PROGRESS = 1  # [phase, fraction]
     OUTCOME = 2  # the end
     ERROR = 3  # the end
+    JOB = 4  # to the worker, once; with its header come the descriptors of the connections to its peers, in the order of its links
 
 
 def pack(kind: Kind, body: bytes) -> bytes:

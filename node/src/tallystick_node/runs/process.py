@@ -1,4 +1,4 @@
-"""Starting a worker process with the direct connections of its run, and hearing from it."""
+"""Giving a worker process its job and the direct connections of its run, and hearing from it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import asyncio
 import base64
 import contextlib
 import json
-import os
-import socket
-import sys
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +17,13 @@ from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.peers.links import Link, RunLinks
 from tallystick_node.runs.frames import HEADER, MAX_BODY, Kind
+from tallystick_node.runs.workers import Worker, Workers
 
 SECOND_THOUGHT = 2.0  # seconds in which the node may learn why a peer's worker closed its link, or whom it waits for itself
 
 
 async def run_worker(
+    workers: Workers,
     spec: TaskSpec,
     account: str,
     links: RunLinks,
@@ -50,41 +50,42 @@ async def run_worker(
     parties = spec.parties
     # copies: a link that fails now must not give its number to another file before the worker has it
     connections = {name: link.connection.dup() for name, link in links.links.items() if link.connection is not None}
-    job = {
-        "spec": base64.b64encode(spec.to_bytes()).decode(),
-        "party": account,
-        "context": context.hex(),
-        "beacon": beacon.hex(),
-        "session_key": [part.hex() for part in session_key],
-        "seconds": link_seconds,
-        "versions": {party: version.hex() for party, version in versions.items()},
-        "scratch": str(scratch),
-        "kept": str(kept),
-        "links": [_link(links.links[name], parties.index(name), each.fileno()) for name, each in connections.items()],
-        **(data or {}),
-    }
-    ours, theirs = socket.socketpair()
-    try:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tallystick_node.runs.worker",
-            str(theirs.fileno()),
-            stdin=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            pass_fds=[theirs.fileno(), *(each.fileno() for each in connections.values())],
-            env=environment(),
-            start_new_session=True,
-        )
-    finally:
-        for each in (theirs, *connections.values()):
-            each.close()
-    hearing = asyncio.create_task(_hear(ours, parties, links, progress))
+    job = json.dumps(
+        {
+            "spec": base64.b64encode(spec.to_bytes()).decode(),
+            "party": account,
+            "context": context.hex(),
+            "beacon": beacon.hex(),
+            "session_key": [part.hex() for part in session_key],
+            "seconds": link_seconds,
+            "versions": {party: version.hex() for party, version in versions.items()},
+            "scratch": str(scratch),
+            "kept": str(kept),
+            "links": [_link(links.links[name], parties.index(name)) for name in connections],
+            **(data or {}),
+        }
+    ).encode()
+    async with AsyncExitStack() as stack:
+        try:
+            worker = await stack.enter_async_context(workers.begin(len(job), [each.fileno() for each in connections.values()]))
+        finally:
+            for each in connections.values():
+                each.close()
+        return await _served(worker, job, parties, links, run_seconds, progress)
+
+
+async def _served(
+    worker: Worker,
+    job: bytes,
+    parties: tuple[str, ...],
+    links: RunLinks,
+    run_seconds: float,
+    progress: Callable[[str, float], None],
+) -> dict[str, Any]:
+    """What a worker answers to its job, in time."""
+    hearing = asyncio.create_task(_hear(worker, job, parties, links, progress))
     breaking = asyncio.create_task(links.broken())
     try:
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(job).encode())
-        process.stdin.close()
         await asyncio.wait((hearing, breaking), timeout=run_seconds, return_when=asyncio.FIRST_COMPLETED)
         if hearing.done():
             return hearing.result()
@@ -95,23 +96,12 @@ async def run_worker(
         for task in (hearing, breaking):
             task.cancel()
         await asyncio.gather(hearing, breaking, return_exceptions=True)
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        ours.close()
 
 
-def environment() -> dict[str, str]:
-    """The environment of a process that computes: what it finds programs and kept machine code by, and nothing else."""
-    kept = {"NUMBA_CACHE_DIR": os.environ["NUMBA_CACHE_DIR"]} if "NUMBA_CACHE_DIR" in os.environ else {}
-    return {"PATH": os.environ.get("PATH", ""), "HOME": str(Path.home()), **kept}
-
-
-def _link(link: Link, peer: int, descriptor: int) -> dict[str, Any]:
+def _link(link: Link, peer: int) -> dict[str, Any]:
     """What a worker needs of one link."""
     return {
         "peer": peer,
-        "descriptor": descriptor,
         "listens": bool(link.ticket),
         "key": link.credential.key.decode(),
         "certificate": base64.b64encode(link.credential.certificate).decode(),
@@ -120,11 +110,12 @@ def _link(link: Link, peer: int, descriptor: int) -> dict[str, Any]:
 
 
 async def _hear(
-    endpoint: socket.socket, parties: tuple[str, ...], links: RunLinks, progress: Callable[[str, float], None]
+    worker: Worker, job: bytes, parties: tuple[str, ...], links: RunLinks, progress: Callable[[str, float], None]
 ) -> dict[str, Any]:
-    """What the worker says, until it ends."""
-    reader, writer = await asyncio.open_connection(sock=endpoint)
+    """Give the worker its job; what it says, until it ends."""
+    reader, writer = await asyncio.open_connection(sock=worker.endpoint)
     try:
+        writer.write(job)
         while True:
             try:
                 kind, size = HEADER.unpack(await reader.readexactly(HEADER.size))

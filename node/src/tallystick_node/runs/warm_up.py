@@ -34,7 +34,7 @@ from tallystick_node.engines.pir.lookup import Offer, ask, serve
 from tallystick_node.engines.pir.table import build
 from tallystick_node.engines.psi.items import Items
 from tallystick_node.engines.psi.two_party import PROTOCOLS, intersect
-from tallystick_node.runs.process import environment
+from tallystick_node.runs.workers import environment
 from tallystick_node.workloads.registry import workload_named
 
 LOG = structlog.get_logger()

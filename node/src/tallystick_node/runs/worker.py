@@ -1,23 +1,28 @@
-"""The worker process of one run: ``python -m tallystick_node.runs.worker FD``, with its job as JSON on standard input.
+"""The worker process of one run: ``python -m tallystick_node.runs.worker FD``.
+
+It takes its job, as JSON, from its node over the socket ``FD``, and with it the connections to its peers. Until the job comes it
+imports what workloads need and loads the machine code of their kernels, and then sleeps: so that one that was started ahead of
+its run (:mod:`workers`) need not when there is one. It is confined from its first moment, before it knows whose run it serves.
 
 It holds the party's rows, the connected sockets to its peers' workers, and the keys that exist for these links alone: not the
 institution's key, no way to another network address (:mod:`confinement`), an empty environment. Its peers have proved themselves
-before it opens a row. It tells its node how it goes over the socket ``FD`` and ends with one OUTCOME or ERROR frame. It dies with
-its node.
+before it opens a row. It tells its node how it goes over ``FD`` and ends with one OUTCOME or ERROR frame. It dies with its node.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import select
 import socket
 import sys
 from pathlib import Path
 from typing import Any
 
 from tallystick.protocol.dataset import Column
-from tallystick.protocol.errors import InvalidData, OutputRefused, TallystickError
+from tallystick.protocol.errors import Configuration, InvalidData, OutputRefused, TallystickError
 from tallystick.protocol.reasons import Reason
 from tallystick.protocol.task import TaskSpec
 
@@ -26,10 +31,12 @@ from tallystick_node.engines.channel import ChannelError, Meter, ProtocolViolati
 from tallystick_node.engines.mpc.ring import OutOfRange
 from tallystick_node.engines.store import Store, StoreFull
 from tallystick_node.runs.confinement import confine
-from tallystick_node.runs.frames import Kind, pack
+from tallystick_node.runs.frames import HEADER, Kind, pack
 from tallystick_node.runs.session_key import identity
 from tallystick_node.runs.sockets import SocketChannel, Sockets, Terms, shake_hands
-from tallystick_node.workloads.registry import workload_named
+from tallystick_node.workloads.registry import OURS, workload_named
+
+MAX_LINKS = 64  # more than a task may have parties
 
 
 class Pipe:
@@ -41,6 +48,41 @@ class Pipe:
     def send(self, kind: Kind, body: Any) -> None:
         """Write one frame."""
         self._socket.sendall(pack(kind, json.dumps(body).encode()))
+
+    def is_waited_for(self) -> bool:
+        """Whether the job is there, or the node gone."""
+        return bool(select.select([self._socket], [], [], 0)[0])
+
+    def job(self) -> dict[str, Any]:
+        """Wait for the job; each of its links holds its ``descriptor``. Ends the process when the node is gone."""
+        head, descriptors, flags, _ = socket.recv_fds(self._socket, HEADER.size, MAX_LINKS)
+        if len(head) < HEADER.size:
+            os._exit(0)
+        kind, size = HEADER.unpack(head)
+        content = bytearray()
+        while part := self._socket.recv(min(size - len(content), 1 << 20)):
+            content += part
+        if len(content) < size:
+            os._exit(0)
+        if kind != Kind.JOB or flags & socket.MSG_CTRUNC:
+            raise ValueError("no job with all its descriptors")
+        job: dict[str, Any] = json.loads(content)
+        for link, descriptor in zip(job["links"], descriptors, strict=True):
+            link["descriptor"] = descriptor
+        return job
+
+
+def prepare(pipe: Pipe) -> None:
+    """Import every workload and load the machine code of its kernels, as far as the job leaves time."""
+    for name in OURS:
+        if pipe.is_waited_for():
+            return
+        workload_named(name)
+    from tallystick_node.engines import compiled  # here: not every workload needs a compiler
+
+    for _ in compiled.load():
+        if pipe.is_waited_for():
+            return
 
 
 def connect(job: dict[str, Any], meter: Meter) -> dict[int, SocketChannel]:
@@ -117,10 +159,18 @@ def problem_of(error: BaseException) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point."""
-    job = json.load(sys.stdin)
     pipe = Pipe(int(sys.argv[1]))
+    unconfined: Configuration | None = None
     try:
         confine()
+        with contextlib.suppress(Exception):  # a run that needs what fails here will say so
+            prepare(pipe)
+    except Configuration as error:
+        unconfined = error
+    job = pipe.job()
+    try:
+        if unconfined is not None:
+            raise unconfined
         pipe.send(Kind.OUTCOME, run(job, pipe))
     except BaseException as error:
         pipe.send(Kind.ERROR, problem_of(error))

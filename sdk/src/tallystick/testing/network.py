@@ -180,6 +180,7 @@ class Network:
             "deployment": str(self.deployment_file),
             "listen": institution.address,
             "metrics": f"127.0.0.1:{free_port()}",
+            "spare_workers": 0,  # all nodes share this machine
             **changes,
         }
         lines = [f"{name} = {_toml(value)}" for name, value in settings.items()]

@@ -1,0 +1,155 @@
+"""Worker processes, each for one run, and the spare ones that were started before their run is known.
+
+Starting a worker takes a second of one core or two, nearly all of it for libraries and the machine code of kernels: more than
+many a run takes itself. So a node keeps some that have done that, and then wait for a job, asleep. A spare is a worker like any
+other, started earlier: its environment, limits and confinement are the same, it serves one run, and it ends with its node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from tallystick.protocol.errors import RunFailed
+from tallystick.protocol.reasons import Reason
+
+from tallystick_node.runs.frames import HEADER, Kind
+
+LOG = structlog.get_logger()
+SETTLED = 1.0  # seconds without a worker after which a spare is started: a run that ended has its proof to make
+AGAIN = 30.0  # seconds after which a spare that died is replaced
+
+
+@dataclass(frozen=True, eq=False)
+class Worker:
+    """A process, and this node's end of its only connection."""
+
+    process: Process
+    endpoint: socket.socket
+
+    @classmethod
+    async def start(cls) -> Worker:
+        """A new one, which waits for its job."""
+        ours, theirs = socket.socketpair()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "tallystick_node.runs.worker",
+                str(theirs.fileno()),
+                stdin=DEVNULL,
+                stdout=DEVNULL,
+                stderr=DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env=environment(),
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return cls(process, ours)
+
+    def announce(self, size: int, descriptors: Sequence[int]) -> None:
+        """Tell it that a job of so many bytes follows, and give it copies of descriptors. Raises OSError when it has died."""
+        socket.send_fds(self.endpoint, [HEADER.pack(Kind.JOB, size)], list(descriptors))
+
+    async def end(self) -> None:
+        """Kill it, whatever it does."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        await self.process.wait()
+        self.endpoint.close()
+
+
+class Workers:
+    """The workers of one node, of which ``spares`` wait for a run."""
+
+    def __init__(self, spares: int) -> None:
+        self._wanted = spares
+        self._spares: deque[Worker] = deque()
+        self._watches: set[asyncio.Task[None]] = set()
+        self._busy = 0
+        self._missing = asyncio.Event()
+        self._missing.set()
+
+    @asynccontextmanager
+    async def begin(self, size: int, descriptors: Sequence[int]) -> AsyncIterator[Worker]:
+        """A worker, spare or new, that was told that a job of ``size`` bytes follows; it ends with the context.
+
+        Raises RunFailed when none can be started.
+        """
+        self._busy += 1
+        try:
+            worker = await self._told(size, descriptors)
+            try:
+                yield worker
+            finally:
+                await worker.end()
+        finally:
+            self._busy -= 1
+            self._missing.set()
+
+    async def keep(self) -> None:
+        """Start spares where some are missing, until cancelled: at times when no run has a worker, which their start would slow."""
+        while self._wanted:
+            await self._missing.wait()
+            self._missing.clear()
+            await asyncio.sleep(SETTLED)
+            while not self._busy and len(self._spares) < self._wanted:
+                worker = await Worker.start()
+                self._spares.append(worker)
+                watch = asyncio.create_task(self._watch(worker))
+                self._watches.add(watch)
+                watch.add_done_callback(self._watches.discard)
+
+    async def close(self) -> None:
+        """End the spares."""
+        for watch in self._watches:
+            watch.cancel()
+        while self._spares:
+            await self._spares.popleft().end()
+
+    async def _told(self, size: int, descriptors: Sequence[int]) -> Worker:
+        while self._spares:
+            spare = self._spares.popleft()
+            try:
+                spare.announce(size, descriptors)
+            except OSError:  # it has died, and its watch did not see it yet
+                await spare.end()
+            else:
+                return spare
+        worker = await Worker.start()
+        try:
+            worker.announce(size, descriptors)
+        except OSError:
+            await worker.end()
+            raise RunFailed("a worker process cannot be started", reason=Reason.WORKER) from None
+        return worker
+
+    async def _watch(self, worker: Worker) -> None:
+        """Replace a spare that dies before it has a run."""
+        await worker.process.wait()
+        if worker in self._spares:
+            self._spares.remove(worker)
+            worker.endpoint.close()
+            LOG.warning("a spare worker process died", status=worker.process.returncode)
+            await asyncio.sleep(AGAIN)
+            self._missing.set()
+
+
+def environment() -> dict[str, str]:
+    """The environment of a process that computes: what it finds programs and kept machine code by, and nothing else."""
+    kept = {"NUMBA_CACHE_DIR": os.environ["NUMBA_CACHE_DIR"]} if "NUMBA_CACHE_DIR" in os.environ else {}
+    return {"PATH": os.environ.get("PATH", ""), "HOME": str(Path.home()), **kept}
