@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -80,6 +81,7 @@ def test_means_that_do_not_stand_so_many_are_refused() -> None:
         lambda: robust.krum(np.full((7, 2), np.inf), 1),
         lambda: RobustSum.of("mean", 1),
         lambda: RobustSum.of("median", -1),
+        lambda: RobustSum.of("median", 1, 3).total(local_sessions(3)[0], np.zeros(2), [0, 1, 2], 0),
     ):
         with pytest.raises(ValueError):
             act()
@@ -87,23 +89,99 @@ def test_means_that_do_not_stand_so_many_are_refused() -> None:
         RobustSum.of("krum", 1).total(local_sessions(3)[0], np.zeros(2), [0, 1, 2], 0)
 
 
-def test_members_and_others_get_the_same_robust_mean() -> None:
+def everyone(parties, part, seconds=3.0):
+    """What each party ends with, an error in its place: ``part(session)`` in a thread for each."""
+
+    def one(session):
+        try:
+            return part(session)
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(parties) as pool:
+        return list(pool.map(one, local_sessions(parties, seconds)))
+
+
+def test_members_and_others_get_the_same_robust_mean_round_after_round() -> None:
+    """The last two entries are added up; a round may have no others."""
     vectors = np.vstack([honest(4, 9, 1), np.full((1, 9), -1.0), np.zeros((1, 9))])
-    rule = RobustSum.of("median", 2)
-    with ThreadPoolExecutor(6) as pool:
-        found = list(pool.map(lambda one: rule.total(one, vectors[one.index], [0, 1, 2, 3, 4], 1), local_sessions(6)))
-    assert all(np.array_equal(each, found[0]) for each in found)
-    assert np.abs(found[0] - np.median(vectors[:5], axis=0) * 5).max() <= 2 * quantisation.error(5)
+
+    def part(session):
+        rule = RobustSum.of("median", 2, 2)
+        return [rule.total(session, vectors[session.index][:size], [0, 1, 2, 3, 4], round_) for round_, size in ((1, 9), (2, 2))]
+
+    found = everyone(6, part)
+    assert all(np.array_equal(each[r], found[0][r]) for each in found for r in range(2))
+    due = np.concatenate([np.median(vectors[:5, :7], axis=0) * 5, vectors[:5, 7:].sum(axis=0)])
+    assert np.abs(found[0][0] - due).max() <= 5 * quantisation.error(5)
+    assert np.abs(found[0][1] - vectors[:5, :2].sum(axis=0)).max() <= quantisation.error(5)
+    assert found[0][0][0] > 5 * 0.25  # the mean, drawn away by party 4, is below
 
 
+class Liar(RobustSum):
+    """Shows party 0 other words than party 1. ``signs``: whether it signs them; else it shows none, and reports them of party 1."""
+
+    signs: bool
+
+    def total(self, session, vector, members, round):  # noqa: A002
+        self.enter(session, round, self._own(session).announced)
+        shown = robust._Shown(session, self._signers, self._own(session), tuple(members), round, len(vector))
+        words = [quantisation.encode(vector * sign, len(members)) for sign in (1, -1)]
+        if self.signs:
+            for peer in (0, 1):
+                digest = hashlib.sha256(words[peer].data).digest()
+                session.channels[peer].send(digest + self._own(session).sign(shown._statement(session.index, digest)))
+                send_array(session, peer, words[peer])
+        else:
+            shown.tell(words[0])
+            false = dict(shown._said)
+            false[1] = bytes(32) + false[1][32:]
+            session.broadcast(b"".join(false[member] for member in members))
+        return vector
+
+
+@pytest.mark.parametrize(
+    ("signs", "rule"), [(True, "showed two parties two vectors"), (False, "reports a vector of party 1 that this one never signed")]
+)
+def test_who_shows_two_vectors_or_reports_a_false_one_is_named(signs, rule) -> None:
+    def part(session):
+        if session.index == 2:
+            liar = Liar(robust.median, 1, 3)
+            liar.signs = signs
+            return liar.total(session, np.full(4, 0.5), [0, 1, 2], 0)
+        return RobustSum.of("median", 1).total(session, np.full(4, 0.1), [0, 1, 2], 0)
+
+    for fault in everyone(3, part)[:2]:
+        assert isinstance(fault, ProtocolViolation) and fault.peer == 2 and rule in str(fault), fault
+
+
+def test_a_vector_under_another_signature_names_its_member() -> None:
+    def part(session):
+        rule = RobustSum.of("median", 1)
+        if session.index == 2:
+            rule.enter(session, 0, rule._own(session).announced)
+            for peer in (0, 1):
+                session.channels[peer].send(bytes(96))
+                send_array(session, peer, np.zeros(2, np.uint32))
+            return None
+        return rule.total(session, np.zeros(2), [0, 1, 2], 0)
+
+    for fault in everyone(3, part)[:2]:
+        assert isinstance(fault, ProtocolViolation) and fault.peer == 2 and "did not sign" in str(fault)
+
+
+@pytest.mark.parametrize("added", [0, 2])
 @pytest.mark.parametrize("steps", [quantisation.levels(3) + 1, 1 << 31])
-def test_an_update_that_is_not_within_the_bound_names_its_member(steps: int) -> None:
-    sessions = local_sessions(3)
-    for member in (1, 2):
-        send_array(sessions[member], 0, np.full(2, steps if member == 2 else 5, np.uint32))
-    with pytest.raises(ProtocolViolation) as caught:
-        RobustSum.of("median", 1).total(sessions[0], np.zeros(2), [0, 1, 2], 0)
-    assert caught.value.peer == 2
+def test_an_update_that_is_not_within_the_bound_names_its_member(steps: int, added: int, monkeypatch) -> None:
+    encode = quantisation.encode
+
+    def huge(vector, summands):
+        return np.full(2, steps, np.uint32) if vector[0] == 0.5 else encode(vector, summands)
+
+    monkeypatch.setattr(quantisation, "encode", huge)
+    found = everyone(3, lambda one: RobustSum.of("median", 1, added).total(one, np.full(2, one.index / 4), [0, 1, 2], 0))
+    for fault in found:
+        assert isinstance(fault, ProtocolViolation) and fault.peer == 2 and "no summand" in str(fault)
 
 
 def committed():

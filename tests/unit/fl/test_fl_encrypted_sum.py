@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tallystick_node.engines.channel import ProtocolViolation, local_sessions
 from tallystick_node.engines.fl.aggregation import paillier as paillier_sum
+from tallystick_node.engines.fl.aggregation.base import Disagreement
 from tallystick_node.engines.fl.aggregation.ckks import CkksSum
 from tallystick_node.engines.fl.aggregation.encrypted import _send
 from tallystick_node.engines.fl.aggregation.paillier import PaillierSum
@@ -73,7 +74,7 @@ def spoiled(bad, cheat_as, size=2, members=(0, 1, 2)):
             faults[session.index] = error
 
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(party, local_sessions(3, seconds=3)))
+        list(pool.map(party, local_sessions(3, seconds=1)))
     return faults
 
 
@@ -99,13 +100,29 @@ def test_a_member_without_ciphertexts_is_named(data, rule) -> None:
     assert isinstance(fault, ProtocolViolation) and fault.peer == 2 and rule in str(fault)
 
 
-def test_an_adder_that_sends_no_sum_is_named() -> None:
+def test_an_adder_that_sends_no_ciphertext_is_named() -> None:
     def bad(session, scheme):
         scheme._keys(session)
-        _send(session, 0, scheme._held.encrypt([2**1000]).to_bytes())
+        _send(session, 0, bytes(512))
 
     fault = spoiled(bad, 1)[0]
-    assert isinstance(fault, ProtocolViolation) and fault.peer == 1 and "no sum of the members' vectors" in str(fault)
+    assert isinstance(fault, ProtocolViolation) and fault.peer == 1 and "sent no encrypted sum" in str(fault)
+
+
+@pytest.mark.parametrize("cheat", [1, 2])
+def test_a_sum_that_none_can_be_accuses_nobody(cheat) -> None:
+    """The adder made it up, or a member's number is far out of range: the ciphertext does not show which, and one is honest."""
+
+    def bad(session, scheme):
+        scheme._keys(session)
+        data = scheme._held.encrypt([2**1000]).to_bytes()
+        if cheat == 1:
+            _send(session, 0, data)
+        else:
+            _send(session, 1, data)
+
+    fault = spoiled(bad, cheat)[0]
+    assert isinstance(fault, Disagreement) and "a member or party 1, who adds, deviated" in str(fault)
 
 
 def test_wrong_roles_and_own_numbers_are_refused() -> None:
@@ -159,6 +176,6 @@ def test_a_member_without_a_ckks_ciphertext_is_named() -> None:
             scheme.total(session, np.zeros(3), [0, 2], 0)
 
     with ThreadPoolExecutor(3) as pool:
-        _, adder, _ = [pool.submit(party, session) for session in local_sessions(3, seconds=3)]
+        _, adder, _ = [pool.submit(party, session) for session in local_sessions(3, seconds=1)]
         with pytest.raises(ProtocolViolation, match="party 2: encrypted sum: sent no encrypted vector"):
             adder.result()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
@@ -175,3 +176,53 @@ def test_what_a_party_may_not_ask_for() -> None:
         gossip.mean(session, np.array([2.0]), [0, 1], b"", 1e-3)
     with pytest.raises(ValueError, match="not negative"):
         gossip.mean(session, np.zeros(1), [0, 1], b"", 1e-3, -1)
+
+
+def summed(parties, members, vectors, error, part=None, seconds=3.0, rounds=1):
+    """What each party's sums are, an error in its place; ``part(session)`` is what party 2 does instead."""
+
+    def one(session):
+        try:
+            if part is not None and session.index == 2:
+                return part(session)
+            scheme = gossip.GossipSum(error)
+            return [scheme.total(session, vectors[session.index], members, round_) for round_ in range(rounds)]
+        except Exception as failure:
+            return failure
+
+    with ThreadPoolExecutor(parties) as pool:
+        return list(pool.map(one, local_sessions(parties, seconds)))
+
+
+@pytest.mark.parametrize("members", [[0, 1, 2], [0, 1, 2, 3], [1, 3]])
+def test_a_gossiped_sum_is_the_same_to_the_bit_at_every_party(members) -> None:
+    vectors = uniform(5, 20)
+    found = summed(5, members, vectors, 1e-6, rounds=3)
+    for round_ in range(3):
+        assert all((each[round_] == found[0][round_]).all() for each in found)
+        assert np.abs(found[0][round_] - vectors[members].sum(axis=0)).max() <= len(members) * 1e-6
+
+
+@pytest.mark.parametrize(
+    ("told", "rule"), [(0.5, "not within 2e-06 of the one that it gossiped"), (np.nan, "not finite"), (1.5, "not within")]
+)
+def test_who_settles_on_another_mean_is_named(told, rule) -> None:
+    def part(session):
+        """Party 2 settles round 2."""
+        seed = [gossip.GossipSum(1e-6).total(session, np.zeros(3), [0, 1, 2], round_) for round_ in range(2)]
+        assert len(seed) == 2
+        key = hashlib.sha256(gossip._ROUND + hashlib.sha256(b"").digest() + (2).to_bytes(8, "little")).digest()
+        gossip.mean(session, np.zeros(3), [0, 1, 2], key, 1e-6)
+        for peer in (0, 1):
+            send_array(session, peer, np.full(3, told))
+
+    for fault in summed(3, [0, 1, 2], np.zeros((3, 3)), 1e-6, part, rounds=3)[:2]:
+        assert isinstance(fault, ProtocolViolation) and fault.peer == 2 and rule in str(fault), fault
+
+
+def test_a_lost_member_ends_the_round() -> None:
+    found = summed(3, [0, 1, 2], np.zeros((3, 3)), 1e-6, lambda session: None, seconds=0.5)
+    assert all(isinstance(each, ChannelError) and not isinstance(each, ProtocolViolation) for each in found[:2])
+    for error in (0.0, 2.0, 1e-15):
+        with pytest.raises(ValueError, match="an error from"):
+            gossip.GossipSum(error)

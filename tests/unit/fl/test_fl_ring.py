@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tallystick_node.engines.channel import ChannelError, ProtocolViolation, local_sessions
 from tallystick_node.engines.fl.aggregation import masks, quantisation, ring
+from tallystick_node.engines.fl.aggregation.base import Disagreement
 from tallystick_node.engines.fl.aggregation.plain import PlainSum
-from tallystick_node.engines.fl.aggregation.ring import SHORT, Disagreement, RingSum
+from tallystick_node.engines.fl.aggregation.ring import SHORT, RingSum
 from tallystick_node.engines.fl.federation import Federation
 from tallystick_node.engines.fl.learner import Instructions
 from tallystick_node.engines.fl.learners.linear import LogisticRegression

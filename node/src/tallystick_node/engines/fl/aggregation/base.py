@@ -17,6 +17,10 @@ from tallystick_node.engines.security import SecurityStatement
 _ORDER = b"tallystick/v1/coordinators\0"
 
 
+class Disagreement(ValueError):  # noqa: N818 - a verdict on a round
+    """What the members sent adds up to no sum, and nobody can say whose fault it is."""
+
+
 def check_summand(vector: NDArray[np.float64]) -> None:
     """Raise ValueError unless a party's own vector is flat and finite, with every entry within [-1, 1]."""
     if vector.ndim != 1 or not quantisation.within(vector):

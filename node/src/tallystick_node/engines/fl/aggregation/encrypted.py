@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tallystick_node.engines.channel import ProtocolViolation, Session, receive_array, receive_block, send_array, send_block
-from tallystick_node.engines.fl.aggregation.base import Aggregation, check_summand
-from tallystick_node.engines.he.errors import HomomorphicError
+from tallystick_node.engines.fl.aggregation.base import Aggregation, Disagreement, check_summand
+from tallystick_node.engines.he.errors import HomomorphicError, PlaintextOverflow
 from tallystick_node.engines.security import SecurityStatement
 
 STEP = "encrypted sum"
@@ -35,7 +35,7 @@ class EncryptedSum(Aggregation):
         self._session: Session | None = None
 
     def total(self, session: Session, vector: NDArray[np.float64], members: Sequence[int], round: int) -> NDArray[np.float64]:  # noqa: A002
-        """See :meth:`Aggregation.total`."""
+        """See :meth:`Aggregation.total`. Raises Disagreement at the holder of the key when the sum is none of so many vectors."""
         if max(self.holder, self.adder) >= session.parties:
             raise ValueError(f"the holder and the adder are among the {session.parties} parties of the session")
         if session.index in members:
@@ -58,8 +58,10 @@ class EncryptedSum(Aggregation):
         data = _receive(session, self.adder, self.limit(size, terms))
         try:
             out = self.decrypt(data, size, terms)
+        except PlaintextOverflow as error:  # of a member's numbers, or of the adder's making: a ciphertext does not show which
+            raise Disagreement(f"{error}: a member or party {self.adder}, who adds, deviated") from None
         except HomomorphicError as error:
-            raise ProtocolViolation(self.adder, STEP, f"sent what is no sum of the members' vectors: {error}") from None
+            raise ProtocolViolation(self.adder, STEP, f"sent no encrypted sum: {error}") from None
         for peer in sorted(session.channels):
             send_array(session, peer, out)
         return out

@@ -12,9 +12,11 @@ seed, log2(n (n - 1) / (d e^2)) steps therefore reach an error e at all parties:
 matchings are public, :func:`steps` counts what a seed takes, and no probability is left. When n is a power of two, the partners
 are the edges of a hypercube instead, one dimension after another: log2 n steps, and nothing but rounding is left.
 
+Where all parties need one and the same number, :class:`GossipSum` follows a round of gossip by one that settles it: a party in turn
+tells its estimate, and the others accept it only if it is within the errors of both.
+
 Security: none of an update. The first partner gets half of the vector itself, later ones partial means; colluding parties solve
-for more. Semi-honest: a party can claim weights for numbers of its own, and moves the mean by up to its claim. Estimates differ
-between parties, within the stated error, so this is no :class:`.base.Aggregation`; where all must hold the same bits, or members
+for more. Semi-honest: a party can claim weights for numbers of its own, and moves the mean by up to its claim. Where members
 may not see one another's vectors, take :class:`.ring.RingSum`, which also sends less.
 """
 
@@ -28,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tallystick_node.engines.channel import ChannelError, ProtocolViolation, Session, receive_array, send_array
-from tallystick_node.engines.fl.aggregation.base import check_summand
+from tallystick_node.engines.fl.aggregation.base import Aggregation, check_summand, coordinators
 from tallystick_node.engines.mpc.prss import SEED, Stream
 from tallystick_node.engines.security import SecurityStatement
 
@@ -37,6 +39,7 @@ MAX_MEMBERS = 1 << 10
 LEAST_ERROR = 1e-12
 _SLACK = 1 + 1e-9  # what rounding may add
 _DOMAIN = b"tallystick/v1/gossip/matching\0"
+_ROUND = b"tallystick/v1/gossip/round\0"
 
 
 @dataclass(frozen=True)
@@ -128,18 +131,63 @@ def mean(
     )
 
 
-def security(parties: int) -> SecurityStatement:
-    """What gossip among so many promises: the mean, and no privacy."""
-    return SecurityStatement(
-        adversary="semi-honest",
-        corruptions=0,
-        parties=parties,
-        computational_bits=0,
-        statistical_bits=0,
-        trusted=(),
-        learns={"partner in a step": "a weighted mean of vectors, in a member's first step its vector itself"},
-        references=("Kempe, Dobra and Gehrke, Gossip-Based Computation of Aggregate Information, FOCS 2003",),
-    )
+class GossipSum(Aggregation):
+    """The sum of the members' vectors by gossip, each entry within members x ``error`` of it, the same to the bit at every party.
+
+    Partners follow from the session's context, its beacon and the round's number. After the gossip one member, in the order of
+    :func:`.coordinators`, tells all parties its estimate; a member accepts it if every entry is within what the two estimates may
+    be off, and names it otherwise, so that a party that settles can move the sum by 2 ``error`` x members at most. A party that is
+    no member believes what it is told. A member that is lost ends the round: without it the sum would be another.
+
+    Adversary: semi-honest, as the module says. Raises ValueError for an error out of range.
+    """
+
+    def __init__(self, error: float) -> None:
+        if not LEAST_ERROR <= error <= 1:
+            raise ValueError(f"gossip goes on to an error from {LEAST_ERROR:g} to 1")
+        self.error = error
+
+    def total(self, session: Session, vector: NDArray[np.float64], members: Sequence[int], round: int) -> NDArray[np.float64]:  # noqa: A002
+        """See :meth:`Aggregation.total`."""
+        teller, count = coordinators(session, members, round)[0], len(members)
+        estimate = None
+        if session.index in members:
+            seed = hashlib.sha256(_ROUND + hashlib.sha256(session.context).digest() + round.to_bytes(8, "little") + session.beacon)
+            estimate = mean(session, vector, members, seed.digest(), self.error)
+            if estimate.lost:
+                raise ChannelError(estimate.lost[0], "was lost while the members gossiped")
+        else:
+            session.mark(STEP)
+        session.mark(f"{STEP}/settle")
+        if session.index == teller:
+            assert estimate is not None  # the teller is a member
+            told = np.clip(estimate.mean, -1.0, 1.0)
+            for peer in sorted(session.channels):
+                send_array(session, peer, told)
+            return told * count
+        session.patience(teller)
+        told = receive_array(session, teller, vector.shape, STEP, np.float64)
+        if not (np.abs(told) <= 1).all():
+            raise ProtocolViolation(teller, STEP, "told a mean that is not finite or not within [-1, 1]")
+        if estimate is not None and not (np.abs(told - estimate.mean) <= 2 * self.error).all():
+            raise ProtocolViolation(teller, STEP, f"told a mean that is not within {2 * self.error:g} of the one that it gossiped")
+        return told * count
+
+    def security(self, parties: int) -> SecurityStatement:
+        """The sum, and no privacy."""
+        return SecurityStatement(
+            adversary="semi-honest",
+            corruptions=0,
+            parties=parties,
+            computational_bits=0,
+            statistical_bits=0,
+            trusted=(),
+            learns={
+                "partner in a step": "a weighted mean of vectors, in a member's first step its vector itself",
+                "party": "the sum of the members' vectors of every round",
+            },
+            references=("Kempe, Dobra and Gehrke, Gossip-Based Computation of Aggregate Information, FOCS 2003",),
+        )
 
 
 def _shuffled(members: Sequence[int], stream: Stream) -> list[int]:

@@ -13,6 +13,8 @@ from tallystick_node.engines.fl.aggregation.base import Aggregation, check_summa
 from tallystick_node.engines.fl.aggregation.quantisation import OutOfRange, Words
 from tallystick_node.engines.security import SecurityStatement
 
+STEP = "plain sum"
+
 
 class PlainSum(Aggregation):
     """The members send their vectors to a coordinator, which adds them and sends every party the sum.
@@ -23,39 +25,30 @@ class PlainSum(Aggregation):
     rounds, and the others trust its sum: honest parties only.
     """
 
-    step = "plain sum"
-    outcome = "the sum"
-
     def total(self, session: Session, vector: NDArray[np.float64], members: Sequence[int], round: int) -> NDArray[np.float64]:  # noqa: A002
         """See :meth:`Aggregation.total`."""
         if session.index in members:
             check_summand(vector)
         coordinator, count = coordinators(session, members, round)[0], len(members)
-        session.mark(self.step)
+        session.mark(STEP)
         if session.index != coordinator:
             if session.index in members:
                 send_array(session, coordinator, quantisation.encode(vector, count))
             session.patience(coordinator)  # it waits for all members first
-            words = receive_array(session, coordinator, vector.shape, self.step, np.uint32)
+            words = receive_array(session, coordinator, vector.shape, STEP, np.uint32)
             try:
                 return quantisation.decode(words, count, count)
             except OutOfRange as error:
-                raise ProtocolViolation(coordinator, self.step, str(error)) from None
-        words = self.combine(self._vectors(session, vector, members), len(vector), count)
+                raise ProtocolViolation(coordinator, STEP, str(error)) from None
+        words = np.zeros(len(vector), np.uint32)
+        for member, each in self._vectors(session, vector, members):
+            try:
+                quantisation.add(words, each, count)
+            except OutOfRange as error:
+                raise ProtocolViolation(member, STEP, f"sent what is no summand: {error}") from None
         for peer in sorted(session.channels):
             send_array(session, peer, words)
         return quantisation.decode(words, count, count)
-
-    def combine(self, vectors: Iterator[tuple[int, Words]], length: int, count: int) -> Words:
-        """What the coordinator makes of the ``count`` members' vectors of ``length`` words, each with the member that it is from.
-        Raises ProtocolViolation naming a member whose vector is none of numbers within [-1, 1]."""
-        out = np.zeros(length, np.uint32)
-        for member, words in vectors:
-            try:
-                quantisation.add(out, words, count)
-            except OutOfRange as error:
-                raise ProtocolViolation(member, self.step, f"sent what is no summand: {error}") from None
-        return out
 
     def security(self, parties: int) -> SecurityStatement:
         """Semi-honest, and no party may be curious: the coordinator of a round sees its members' vectors."""
@@ -68,7 +61,7 @@ class PlainSum(Aggregation):
             trusted=(),
             learns={
                 "coordinator of a round": "the vector of every member of that round",
-                "party": f"{self.outcome} of the members' vectors of every round",
+                "party": "the sum of the members' vectors of every round",
             },
         )
 
@@ -77,4 +70,4 @@ class PlainSum(Aggregation):
             if member == session.index:
                 yield member, quantisation.encode(vector, len(members))
             else:
-                yield member, receive_array(session, member, vector.shape, self.step, np.uint32)
+                yield member, receive_array(session, member, vector.shape, STEP, np.uint32)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tallystick_node.engines.channel import ProtocolViolation, Session, receive_array, send_array
 from tallystick_node.engines.fl.aggregation import masks, quantisation
-from tallystick_node.engines.fl.aggregation.base import check_summand
+from tallystick_node.engines.fl.aggregation.base import Disagreement, check_summand
 from tallystick_node.engines.fl.aggregation.keys import Keyed
 from tallystick_node.engines.fl.aggregation.quantisation import Words
 from tallystick_node.engines.security import SecurityStatement
@@ -20,10 +20,6 @@ from tallystick_node.engines.security import SecurityStatement
 STEP = "ring sum"
 SHORT = 1 << 12  # words: vectors up to here cost less to send to everyone than they cost round trips in a ring
 _DOMAIN = b"tallystick/v1/ring-sum/round\0"
-
-
-class Disagreement(ValueError):  # noqa: N818 - a verdict on a round
-    """What the members sent adds up to no sum. The ring cannot say whose fault it is."""
 
 
 class RingSum(Keyed):

@@ -12,19 +12,25 @@ count each party once, whatever its number of rows, and treat honest parties who
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+import hashlib
+import struct
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tallystick_node.engines.channel import ProtocolViolation, Session
+from tallystick_node.engines.channel import ProtocolViolation, Session, receive_array, receive_block, send_array
 from tallystick_node.engines.fl.aggregation import quantisation
-from tallystick_node.engines.fl.aggregation.plain import PlainSum
+from tallystick_node.engines.fl.aggregation.base import check_summand
+from tallystick_node.engines.fl.aggregation.keys import Credential, Keyed, Signers
 from tallystick_node.engines.fl.aggregation.quantisation import OutOfRange, Words
 from tallystick_node.engines.security import SecurityStatement
 
+STEP = "robust mean"
 _PIECE = 1 << 15  # entries worked on at a time
+_DIGEST = 32
+_SAID = _DIGEST + 64  # bytes of a digest and its signature
+_DOMAIN = b"tallystick/v1/robust-mean/vector\0"
 
 Vectors = NDArray[np.float64]  # of shape (n, k): one vector a row
 Rule = Callable[[Vectors], NDArray[np.float64]]
@@ -66,22 +72,31 @@ def krum(vectors: Vectors, arbitrary: int, chosen: int = 1) -> NDArray[np.float6
     return np.asarray(vectors[np.sort(np.argsort(scores, kind="stable")[:chosen])].mean(axis=0))
 
 
-@dataclass(frozen=True)
-class RobustSum(PlainSum):
+class RobustSum(Keyed):
     """A robust mean times the number of members, in the place of their sum: members of equal weight only.
 
-    The coordinator of a plain sum applies the rule in the place of adding: it sees every update and is trusted for the result.
-    ``arbitrary``: how many members the rule is made to stand; a round has at least ``least`` members.
+    There is nobody to trust for the result: every member shows its vector to every party, each party applies the rule itself, and
+    then all compare what they were shown. Vectors are signed with the key of the session, so a member that shows two parties two
+    vectors is named, and so is a party that reports what a member never signed (the echo of Bracha, "Asynchronous Byzantine
+    agreement protocols", 1987, with signatures, ending in an abort instead of agreement). ``arbitrary``: how many members the rule
+    is made to stand; a round has at least ``least`` members. The rule is for all entries but the last ``added``, which are summed:
+    of those a member can say what it likes within the bound of an entry. Vectors are on the grid of integers of a plain sum.
+
+    Adversary. *Privacy*: none, every party sees every vector. *Correctness*: any number of parties may deviate; they are named, or
+    give vectors of their own choice, of which the rule stands ``arbitrary``. A party that is lost ends the round. Keys are told as
+    in :class:`.keys.Keyed`; a round number is used once.
     """
 
-    rule: Rule
-    arbitrary: int
-    least: int
-    step = "robust mean"
-    outcome = "the robust mean"
+    step = STEP
+
+    def __init__(self, rule: Rule, arbitrary: int, least: int, added: int = 0) -> None:
+        super().__init__()
+        self.rule, self.arbitrary, self.least, self.added = rule, arbitrary, least, added
+        self._signers = Signers({})
+        self._credential: Credential | None = None
 
     @classmethod
-    def of(cls, name: str, arbitrary: int) -> RobustSum:
+    def of(cls, name: str, arbitrary: int, added: int = 0) -> RobustSum:
         """By a rule's name: ``median``, ``trimmed-mean``, ``krum`` or ``multi-krum`` (of n - f - 2). Raises ValueError for
         another."""
         rules: dict[str, tuple[Rule, int]] = {
@@ -92,35 +107,126 @@ class RobustSum(PlainSum):
         }
         if name not in rules or arbitrary < 0:
             raise ValueError(f"a robust mean is one of {', '.join(rules)}, for a number of arbitrary vectors that is not negative")
-        return cls(rules[name][0], arbitrary, rules[name][1])
+        return cls(rules[name][0], arbitrary, rules[name][1], added)
 
     def total(self, session: Session, vector: NDArray[np.float64], members: Sequence[int], round: int) -> NDArray[np.float64]:  # noqa: A002
-        """See :meth:`Aggregation.total`. Raises ValueError for fewer than ``least`` members."""
+        """See :meth:`Aggregation.total`. Raises ValueError for fewer than ``least`` members, or a vector shorter than ``added``."""
         if len(members) < self.least:
             raise ValueError(
                 f"this robust mean stands {self.arbitrary} arbitrary vectors among {self.least} or more, not {len(members)}"
             )
-        return super().total(session, vector, members, round)
-
-    def combine(self, vectors: Iterator[tuple[int, Words]], length: int, count: int) -> Words:
-        """See :meth:`PlainSum.combine`: the mean by the rule, times ``count``."""
-        rows = np.empty((count, length))
-        for row, (member, words) in zip(rows, vectors, strict=True):
-            try:
-                row[:] = quantisation.decode(words, count, 1)
-            except OutOfRange as error:
-                raise ProtocolViolation(member, self.step, f"sent what is no summand: {error}") from None
-        return quantisation.encode(np.clip(self.rule(rows), -1, 1), count) * np.uint32(count)
+        if len(vector) < self.added:
+            raise ValueError(f"the last {self.added} entries are added up, and a vector has {len(vector)}")
+        if session.index in members:
+            check_summand(vector)
+        self.enter(session, round, self._own(session).announced)
+        shown = _Shown(session, self._signers, self._own(session), tuple(members), round, len(vector))
+        words = shown.tell(quantisation.encode(vector, len(members)) if session.index in members else None)
+        shown.compare()
+        return self._combined(words, members)
 
     def security(self, parties: int) -> SecurityStatement:
-        """No privacy against the coordinator of a round, which is also trusted for the result."""
-        return replace(
-            super().security(parties),
+        """No privacy of vectors; correct but for the vectors of those who deviate."""
+        return SecurityStatement(
+            adversary="malicious-with-abort",
+            corruptions=0,
+            parties=parties,
+            computational_bits=128,
+            statistical_bits=0,
+            trusted=(),
+            learns={
+                "party": "the vector of every member of every round",
+                "member that deviates": f"nothing more; a robust mean stands {self.arbitrary} arbitrary vectors, and a member that "
+                "shows two parties two of them is named",
+            },
             references=(
                 "Yin et al., Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates, ICML 2018",
                 "Blanchard et al., Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent, NIPS 2017",
+                "Bracha, Asynchronous Byzantine agreement protocols, Information and Computation 1987",
             ),
         )
+
+    def take(self, session: Session, peer: int, announced: bytes) -> None:
+        """See :meth:`Keyed.take`."""
+        self._signers.meet(peer, announced)
+
+    def _own(self, session: Session) -> Credential:
+        if self._credential is None:
+            self._credential = Credential.of(session)
+            self._signers = Signers({}, None if session.identity is None else session.identity.check)
+            self._signers.meet(session.index, self._credential.announced)
+        return self._credential
+
+    def _combined(self, words: Sequence[Words], members: Sequence[int]) -> NDArray[np.float64]:
+        count, ruled = len(members), len(words[0]) - self.added
+        rows, total = np.empty((count, ruled)), np.zeros(self.added, np.uint32)
+        for row, member, each in zip(rows, members, words, strict=True):
+            try:
+                row[:] = quantisation.decode(each[:ruled], count, 1)
+                quantisation.add(total, each[ruled:], count)
+            except OutOfRange as error:
+                raise ProtocolViolation(member, STEP, f"sent what is no summand: {error}") from None
+        mean = np.clip(self.rule(rows), -1, 1) if ruled else np.empty(0)
+        return np.concatenate([mean * count, quantisation.decode(total, count, count)])
+
+
+class _Shown:
+    """What the members of one round show, and the comparison of it."""
+
+    def __init__(
+        self, session: Session, signers: Signers, own: Credential, members: tuple[int, ...], round_: int, length: int
+    ) -> None:
+        self._session, self._signers, self._credential, self._members, self._length = session, signers, own, members, length
+        listed = struct.pack(f"<3Q{len(members)}I", round_, length, len(members), *members)
+        self._place = _DOMAIN + hashlib.sha256(session.context).digest() + hashlib.sha256(listed).digest()
+        self._said: dict[int, bytes] = {}  # by member, digest and signature
+
+    def tell(self, mine: Words | None) -> list[Words]:
+        """All members' words: they speak one after another, so that nobody waits in a circle while long vectors go round. Raises
+        ProtocolViolation naming a member that signs another vector than it sends."""
+        self._session.mark(f"{STEP}/vectors")
+        found = []
+        for member in self._members:
+            if member == self._session.index:
+                assert mine is not None  # a member has words
+                digest = hashlib.sha256(mine.data).digest()
+                self._said[member] = digest + self._credential.sign(self._statement(member, digest))
+                for peer in sorted(self._session.channels):
+                    self._session.channels[peer].send(self._said[member])
+                    send_array(self._session, peer, mine)
+                found.append(mine)
+                continue
+            self._session.patience(member)  # it trains first
+            said = receive_block(self._session.channels[member], _SAID, STEP)
+            words = receive_array(self._session, member, (self._length,), STEP, np.uint32)
+            if hashlib.sha256(words.data).digest() != said[:_DIGEST] or not self._signed(member, said):
+                raise ProtocolViolation(member, STEP, "did not sign the vector that it sent")
+            self._said[member] = said
+            found.append(words)
+        return found
+
+    def compare(self) -> None:
+        """Raise ProtocolViolation naming a member that signed two vectors, or a party that reports one that a member never
+        signed."""
+        self._session.mark(f"{STEP}/compare")
+        mine = b"".join(self._said[member] for member in self._members)
+        self._session.broadcast(mine)
+        for peer, channel in sorted(self._session.channels.items()):
+            self._session.patience(peer)
+            theirs = receive_block(channel, len(mine), STEP)
+            for place, member in enumerate(self._members):
+                said = theirs[place * _SAID : (place + 1) * _SAID]
+                if said[:_DIGEST] == self._said[member][:_DIGEST]:
+                    continue
+                if self._signed(member, said):
+                    raise ProtocolViolation(member, STEP, "showed two parties two vectors in one round, and signed both")
+                raise ProtocolViolation(peer, STEP, f"reports a vector of party {member} that this one never signed")
+
+    def _signed(self, member: int, said: bytes) -> bool:
+        return self._signers.signed(member, self._statement(member, said[:_DIGEST]), said[_DIGEST:])
+
+    def _statement(self, member: int, digest: bytes) -> bytes:
+        return self._place + struct.pack("<I", member) + digest
 
 
 def _check(vectors: Vectors) -> None:
