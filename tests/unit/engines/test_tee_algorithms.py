@@ -82,6 +82,10 @@ def of(kind: str, algorithm: bytes, **limits: Any) -> EnclaveManifest:
     return EnclaveManifest(algorithm, bytes(32), kind=kind, limits=replace(LIMITS, **limits))
 
 
+def commitments_of(*tables: bytes) -> list[bytes]:
+    return [runs.commitment(bytes([place]) * 32, each) for place, each in enumerate(tables)]
+
+
 def computed(quoting: QuotingProcess, asked: EnclaveManifest, *tables: bytes) -> tuple[bytes, Enclave, TaskRun]:
     receiver = X25519PrivateKey.generate()
     receivers, code = [receiver.public_key().public_bytes_raw()], CONTEXT + hashlib.sha256(asked.algorithm).digest()
@@ -91,7 +95,7 @@ def computed(quoting: QuotingProcess, asked: EnclaveManifest, *tables: bytes) ->
             for place, each in enumerate(tables)
         ]
         run = started.compute(inputs, receivers, CONTEXT, 30)
-    salted = runs.unseal(receiver, run.outputs[0], runs.output_context(code, receivers, inputs))
+    salted = runs.unseal(receiver, run.outputs[0], runs.output_context(code, receivers, commitments_of(*tables)))
     assert run.output == hashlib.sha256(salted).digest()
     return salted[32:], started, run
 
@@ -102,8 +106,7 @@ def test_a_query_joins_tables_of_owners_and_its_evidence_names_attempt_code_inpu
     asked = of("sql", JOINED)
     found, started, run = computed(quoting, asked, NORTH, SOUTH)
     assert found == b"group_size,north,south\n3,4.00,0.06\n"
-    commitments = [runs.commitment(bytes([place]) * 32, each) for place, each in enumerate((NORTH, SOUTH))]
-    named = runs.task_digest(CONTEXT, hashlib.sha256(JOINED).digest(), commitments, run.output)
+    named = runs.task_digest(CONTEXT, hashlib.sha256(JOINED).digest(), commitments_of(NORTH, SOUTH), run.output)
     policy = AppraisalPolicy("simulated", simulations=frozenset({authority.fingerprint}))
     reference = SgxEnclave(asked.measurement, 0, asked.configuration(started.in_force))
     evidence = Evidence(run.quote, authority.collateral(SGX, WINDOW))

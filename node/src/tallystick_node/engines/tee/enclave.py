@@ -135,7 +135,7 @@ class Enclave:
 
     def compute(self, inputs: Sequence[bytes], receivers: Sequence[bytes], context: bytes, seconds: float = 60.0) -> TaskRun:
         """Run once for the attempt of a task that ``context`` (32 bytes) names; else like :meth:`run`. The code that inputs and
-        outputs are sealed for is named by ``context`` and the SHA-256 of the algorithm."""
+        outputs are sealed for is named by ``context`` and the SHA-256 of the algorithm; outputs are of the inputs' commitments."""
         _nonce(context)
         self._stream.extend(seconds)
         try:

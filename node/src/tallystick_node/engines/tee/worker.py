@@ -156,7 +156,7 @@ def task(
         raise ValueError("an input has no salt")
     commitments = [commitment(item[:SALT], item[SALT:]) for item in opened]
     output = os.urandom(SALT) + checked(computed(algorithm, [item[SALT:] for item in opened], settings), settings)
-    sealing = output_context(code, receivers, inputs)
+    sealing = output_context(code, receivers, commitments)
     outputs = [seal(receiver, output, sealing) for receiver in receivers]
     name = hashlib.sha256(output).digest()
     public_key = hashlib.sha256(key.public_key().public_bytes_raw()).digest()

@@ -1,0 +1,145 @@
+"""The process in which the host of a task launches its enclave, and the worker's end of the way to it.
+
+The worker of a run can start no process. So its node starts this one beside it, ``python -m`` with this name and the number of a
+socket, and gives the worker the other end. It takes one enclave's manifest, attests its key as often as it is asked to, runs it
+once, and ends with the socket. It holds the simulated authority; an input reaches it sealed.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from tallystick.attestation.documents import write_evidence
+from tallystick.attestation.quote import SGX
+from tallystick.attestation.simulation.authority import ProvisioningAuthority
+from tallystick.attestation.verifier import Evidence
+
+from tallystick_node.engines.tee.enclave import Enclave, EnclaveFailed, EnclaveRefused, TaskRun
+from tallystick_node.engines.tee.frames import Stream, StreamBroken
+from tallystick_node.engines.tee.manifest import EnclaveManifest, Limits
+from tallystick_node.engines.tee.quoting import QuotingProcess
+
+AUTHORITY, LAUNCH, CODE, READY, ATTEST, EVIDENCE = b"A", b"L", b"C", b"R", b"N", b"E"
+RECEIVER, INPUT, COMPUTE, OUTPUT, DONE, REFUSED, FAILED = b"V", b"I", b"W", b"O", b"D", b"X", b"F"
+START, DAY, FOREVER = 120.0, 86_400, 365 * 86_400.0  # seconds
+_HEAD = 1 << 20
+_FRAME = 64 << 20
+
+
+class HostedEnclave:
+    """The worker's end: an enclave of ``manifest``, launched by the process at the other end of ``connection``.
+
+    ``public_key`` is that of the enclave. Raises EnclaveRefused where it does not start.
+    """
+
+    def __init__(self, connection: socket.socket, manifest: EnclaveManifest) -> None:
+        self._stream, self._frame = Stream(connection, START), manifest.limits.frame
+        head = {"kind": manifest.kind, "publisher": manifest.publisher.hex(), "limits": asdict(manifest.limits)}
+        try:
+            self._stream.send(LAUNCH, json.dumps(head).encode())
+            self._stream.send(CODE, manifest.algorithm)
+            self.public_key = self._expect(READY)
+        except StreamBroken as broken:
+            raise EnclaveRefused(f"the process that launches enclaves is gone: {broken.reason}") from None
+
+    def attest(self, nonce: bytes) -> bytes:
+        """Evidence, as a document, over the enclave's key and 32 bytes of whoever is to seal an input."""
+        self._stream.extend(START)
+        self._stream.send(ATTEST, nonce)
+        return self._expect(EVIDENCE)
+
+    def compute(self, inputs: Sequence[bytes], receivers: Sequence[bytes], context: bytes, seconds: float) -> tuple[TaskRun, bytes]:
+        """Run once, as :meth:`~tallystick_node.engines.tee.enclave.Enclave.compute`; and the evidence of the run, as a document."""
+        self._stream.extend(seconds + START)
+        try:
+            for kind, items in ((RECEIVER, receivers), (INPUT, inputs)):
+                for item in items:
+                    self._stream.send(kind, item)
+            self._stream.send(COMPUTE, json.dumps({"context": context.hex(), "seconds": seconds}).encode())
+            output, document = self._expect(DONE), self._expect(EVIDENCE)
+            outputs = tuple(self._expect(OUTPUT) for _ in receivers)
+        except StreamBroken as broken:
+            raise EnclaveFailed(broken.reason) from None
+        return TaskRun(outputs, output[:32], output[32:]), document
+
+    def _expect(self, expected: bytes) -> bytes:
+        kind, payload = self._stream.receive(max(self._frame, _HEAD))
+        if kind == REFUSED:
+            raise EnclaveRefused(payload.decode())
+        if kind == FAILED:
+            raise EnclaveFailed(payload.decode())
+        if kind != expected:
+            raise EnclaveFailed("UnexpectedFrame")
+        return payload
+
+
+def authority_frame(exported: bytes, password: bytes) -> bytes:
+    """What the node tells the process first: the authority as it was exported, and its password."""
+    return json.dumps({"exported": exported.decode(), "password": password.decode()}).encode()
+
+
+def main(channel: socket.socket, given: bytes) -> None:
+    """The process itself: one enclave, until the worker is gone."""
+    value = json.loads(given)
+    authority = ProvisioningAuthority.restore(value["exported"].encode(), value["password"].encode())
+    stream = Stream(channel, FOREVER)
+    head, algorithm = json.loads(_frame(stream, LAUNCH)), _frame(stream, CODE)
+    manifest = EnclaveManifest(algorithm, bytes.fromhex(head["publisher"]), head["kind"], limits=Limits(**head["limits"]))
+    try:
+        with QuotingProcess(authority) as quoting, Enclave(manifest, quoting) as enclave:
+            stream.send(READY, enclave.public_key)
+            _serve(stream, enclave, authority)
+    except EnclaveRefused as refused:
+        stream.send(REFUSED, str(refused).encode())
+    except EnclaveFailed as failed:
+        stream.send(FAILED, failed.reason.encode())
+
+
+def _frame(stream: Stream, expected: bytes) -> bytes:
+    kind, payload = stream.receive(_FRAME)
+    if kind != expected:
+        raise ValueError("another frame is expected")
+    return payload
+
+
+def _serve(stream: Stream, enclave: Enclave, authority: ProvisioningAuthority) -> None:
+    given: dict[bytes, list[bytes]] = {RECEIVER: [], INPUT: []}
+    while True:
+        kind, payload = stream.receive(_FRAME)
+        if kind == ATTEST:
+            stream.send(EVIDENCE, _document(enclave.attest(payload), authority))
+        elif kind == COMPUTE:
+            asked = json.loads(payload)
+            run = enclave.compute(given[INPUT], given[RECEIVER], bytes.fromhex(asked["context"]), asked["seconds"])
+            stream.send(DONE, run.output + run.quote)
+            stream.send(EVIDENCE, _document(run.quote, authority))
+            for sealed in run.outputs:
+                stream.send(OUTPUT, sealed)
+            return
+        else:
+            given[kind].append(payload)
+
+
+def _document(quote: bytes, authority: ProvisioningAuthority) -> bytes:
+    now = int(time.time())
+    window = max(now - 60, authority.window[0]), min(now + DAY, authority.window[1])
+    return write_evidence(Evidence(quote, authority.collateral(SGX, window)))
+
+
+def throw_away() -> tuple[bytes, bytes]:
+    """An authority for a trial, as exported, and its password."""
+    now, password = int(time.time()), secrets.token_hex(16).encode()
+    return ProvisioningAuthority((now - DAY, now + DAY)).export(password), password
+
+
+if __name__ == "__main__":
+    import contextlib
+
+    with contextlib.suppress(StreamBroken):  # the worker has ended
+        main(socket.socket(fileno=int(sys.argv[1])), sys.stdin.buffer.read())

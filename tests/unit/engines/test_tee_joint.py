@@ -1,0 +1,208 @@
+"""A task in an enclave among four parties over in-memory channels: who gets what, and which evidence an owner refuses.
+
+One enclave with real evidence serves the run; what an owner refuses is tried on evidence of a simulated platform, without one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tallystick.attestation import runs
+from tallystick.attestation.documents import read_evidence, write_evidence
+from tallystick.attestation.policy import AppraisalPolicy
+from tallystick.attestation.quote import SGX, read_quote
+from tallystick.attestation.simulation.authority import ProvisioningAuthority
+from tallystick.attestation.simulation.platform import EnclaveIdentity, SimulatedPlatform
+from tallystick.attestation.verifier import Evidence
+from tallystick_node.engines.channel import ProtocolViolation, Session, local_sessions
+from tallystick_node.engines.tee import hosting, joint
+from tallystick_node.engines.tee.enclave import EnclaveRefused, TaskRun
+from tallystick_node.engines.tee.hosting import HostedEnclave
+from tallystick_node.engines.tee.joint import Finished, Terms
+from tallystick_node.engines.tee.manifest import EnclaveManifest, Limits
+from tallystick_node.engines.tee.tables import Column, Table, encode
+
+NOW = int(time.time())
+WINDOW = (NOW - 1_000, NOW + 100_000)
+CONTEXT = b"\x05" * 32
+QUERY = b"SELECT count(*) AS group_size, sum(a.v + b.v + c.v) AS total FROM a JOIN b USING (k) JOIN c USING (k)"
+HOST, RECEIVER = 0, 3
+OWNERS = (0, 1, 2)
+
+
+def table(name: str) -> bytes:
+    return encode(Table(name, 3, (Column("k", "int64", 0, [1, 2, 3]), Column("v", "int64", 0, [10, 20, 30]))))
+
+
+def terms_of(authority: ProvisioningAuthority, identity: bytes, algorithm: bytes = QUERY) -> Terms:
+    policy = AppraisalPolicy("task", simulations=frozenset({authority.fingerprint}))
+    digest = hashlib.sha256(algorithm).digest()
+    return Terms(HOST, OWNERS, (RECEIVER,), digest, frozenset({identity}), policy, True, 10_000, 30.0)
+
+
+def played(terms: Terms, launch: Callable[[], Any], spoil: Callable[[int, Terms], Terms] = lambda _, terms: terms) -> list[Any]:
+    """What each of the four parties ends with: its result, or what it raised."""
+    sessions = [replace(session, context=CONTEXT) for session in local_sessions(4, 20)]
+
+    def side(session: Session) -> Finished | Exception:
+        me = session.index
+        data = table("abc"[me]) if me in OWNERS else None
+        try:
+            return joint.run(session, spoil(me, terms), data, launch if me == HOST else None)
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(side, sessions))
+
+
+def test_owners_seal_to_what_they_appraised_and_only_the_receiver_reads() -> None:
+    exported, password = hosting.throw_away()
+    authority = ProvisioningAuthority.restore(exported, password)
+    manifest = EnclaveManifest(
+        QUERY, bytes(32), "sql", limits=Limits(memory=2 << 30, heap=64 << 20, output=10_000, minimum_group=2)
+    )
+    ours, theirs = socket.socketpair()
+    served = threading.Thread(target=hosting.main, args=(theirs, hosting.authority_frame(exported, password)), daemon=True)
+    served.start()
+    try:
+        enclave = HostedEnclave(ours, manifest)
+    except EnclaveRefused as refused:
+        if "not in force on this host" not in str(refused):
+            raise
+        pytest.skip(str(refused))
+    body = read_quote(read_evidence(enclave.attest(bytes(32))).raw).body
+    assert body.mrenclave == manifest.measurement
+    found = played(terms_of(authority, body.identity), lambda: enclave)
+    ours.close()
+    served.join(10)
+    assert not served.is_alive()
+    assert [each.output for each in found] == [None, None, None, b"group_size,total\n3,180\n"]
+    assert len({(each.commitments, each.digest, each.quote) for each in found}) == 1
+    assert {each.result.strength for each in found} == {"attested, simulated"}
+    assert hashlib.sha256(found[RECEIVER].salt + found[RECEIVER].output).digest() == found[0].digest
+
+
+class Platform:
+    """A host that answers with genuine evidence of a simulated platform, or with what a test makes of it."""
+
+    def __init__(self, authority: ProvisioningAuthority, **changes: Any) -> None:
+        self.identity = EnclaveIdentity(mrenclave=b"\x01" * 32, mrsigner=bytes(32), config_id=bytes(64), **changes)
+        self._platform, self._authority = SimulatedPlatform(authority), authority
+        self.public_key = b"\x09" * 32
+        self.report = lambda nonce: runs.key_digest(self.public_key) + nonce
+
+    @property
+    def digest(self) -> bytes:
+        return read_quote(self._platform.quote_enclave(self.identity, bytes(64))).body.identity
+
+    def attest(self, nonce: bytes) -> bytes:
+        return self.document(self.report(nonce))
+
+    def document(self, report: bytes) -> bytes:
+        return write_evidence(
+            Evidence(self._platform.quote_enclave(self.identity, report), self._authority.collateral(SGX, WINDOW))
+        )
+
+    def compute(self, inputs: list[bytes], receivers: list[bytes], context: bytes, seconds: float) -> tuple[TaskRun, bytes]:
+        raise AssertionError("no owner gives its input to this host")
+
+
+@pytest.fixture(scope="module")
+def authority() -> ProvisioningAuthority:
+    return ProvisioningAuthority(WINDOW)
+
+
+def refusal(terms: Terms, platform: Platform, owner: int = 1) -> str:
+    """Why an owner refuses a platform's evidence before it gives its input."""
+    document = platform.attest(joint.nonce(CONTEXT, owner))
+    expected = runs.key_digest(platform.public_key) + joint.nonce(CONTEXT, owner)
+    with pytest.raises(ProtocolViolation) as caught:
+        joint._accepted(terms, document, expected, "evidence of the enclave")
+    assert caught.value.peer == HOST
+    return caught.value.rule
+
+
+def test_an_owner_accepts_the_evidence_that_the_task_asks_for(authority: ProvisioningAuthority) -> None:
+    platform = Platform(authority)
+    document = platform.attest(joint.nonce(CONTEXT, 1))
+    expected = runs.key_digest(platform.public_key) + joint.nonce(CONTEXT, 1)
+    assert joint.appraised(terms_of(authority, platform.digest), document, expected).simulated
+
+
+def test_an_owner_refuses_other_evidence_and_says_by_which_rule(authority: ProvisioningAuthority) -> None:
+    good = Platform(authority)
+    terms = terms_of(authority, good.digest)
+    assert "703" in refusal(replace(terms, identities=frozenset({bytes(32)})), good)
+    debug = Platform(authority, attributes=bytes([0x07]) + bytes(15))
+    assert "702" in refusal(terms_of(authority, debug.digest), debug)
+    for other in (joint.nonce(b"\x06" * 32, 1), joint.nonce(CONTEXT, 2)):  # an earlier attempt's, another owner's
+        stale = Platform(authority)
+        stale.report = lambda _, stale=stale, other=other: runs.key_digest(stale.public_key) + other
+        assert "704" in refusal(terms, stale)
+    other_key = Platform(authority)
+    other_key.report = lambda nonce: runs.key_digest(b"\x08" * 32) + nonce
+    assert "704" in refusal(terms, other_key)
+    stranger = Platform(ProvisioningAuthority(WINDOW))
+    assert "204" in refusal(terms, stranger)
+    assert "another family" in refusal(replace(terms, simulated=False), good)
+    assert "204" in refusal(replace(terms, policy=AppraisalPolicy("hardware")), good)
+
+
+def test_no_owner_seals_anything_to_a_host_whose_evidence_it_refuses(authority: ProvisioningAuthority) -> None:
+    platform = Platform(authority)
+    platform.report = lambda _: runs.key_digest(platform.public_key) + bytes(32)
+    terms = replace(terms_of(authority, platform.digest), owners=(1,))
+    sessions = [replace(session, context=CONTEXT) for session in local_sessions(4, 2)]
+
+    def side(session: Session) -> Exception | None:
+        try:
+            joint.run(
+                session, terms, table("b") if session.index == 1 else None, (lambda: platform) if session.index == HOST else None
+            )
+        except Exception as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(4) as pool:
+        ended = list(pool.map(side, sessions))
+    assert isinstance(ended[1], ProtocolViolation) and "policy.report-data" in str(ended[1])
+    assert "sent nothing" in str(ended[HOST])
+
+
+def test_a_host_cannot_pass_off_another_output_or_another_enclave_after_the_run(authority: ProvisioningAuthority) -> None:
+    platform = Platform(authority)
+    terms = terms_of(authority, platform.digest)
+    commitments = [bytes([each]) * 32 for each in OWNERS]
+
+    def evidence(
+        context: bytes = CONTEXT, code: bytes = terms.algorithm, inputs: list[bytes] = commitments, digest: bytes = b"o" * 32
+    ) -> bytes:
+        key = hashlib.sha256(platform.public_key).digest()
+        return platform.document(runs.task_digest(context, code, inputs, digest) + key)
+
+    bound = runs.task_digest(CONTEXT, terms.algorithm, commitments, b"o" * 32) + hashlib.sha256(platform.public_key).digest()
+    assert joint._accepted(terms, evidence(), bound, "evidence of the run").simulated
+    for other in (
+        evidence(context=bytes(32)),
+        evidence(code=bytes(32)),
+        evidence(inputs=commitments[::-1]),
+        evidence(digest=bytes(32)),
+        platform.attest(bytes(32)),
+    ):
+        with pytest.raises(ProtocolViolation, match="report-data"):
+            joint._accepted(terms, other, bound, "evidence of the run")
+
+
+@pytest.mark.parametrize("document", [b"", b"{}", b"\xff" * 100])
+def test_what_is_no_evidence_is_refused(authority: ProvisioningAuthority, document: bytes) -> None:
+    with pytest.raises(ProtocolViolation):
+        joint._accepted(terms_of(authority, bytes(32)), document, bytes(64), "evidence of the enclave")
