@@ -218,6 +218,7 @@ class Demonstration:
                 "rounds": 10, "rows": 200, "epochs": 2, "batch": 16, "rate": "0.3", "momentum": "0", "seed": 1, "stop": None,
                 "norm": "64", "entry": 3,
             },
+            "aggregation": {"method": "secure"},
             "privacy": None,
             "held_out": 20,
             "minimum_group": 30,

@@ -239,6 +239,7 @@ def private_training(consortium: Consortium, made: dict[str, GrantFile], epsilon
             "rounds": 5, "rows": 200, "epochs": 1, "batch": 200, "rate": "1", "momentum": "0", "seed": 1, "stop": None,
             "norm": "64", "entry": 3,
         },
+        "aggregation": {"method": "secure"},
         "privacy": {"epsilon": epsilon, "delta": "0.00001", "norm": "1"},
         "held_out": 0,
         "minimum_group": 10,

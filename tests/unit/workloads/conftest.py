@@ -19,7 +19,7 @@ from tallystick.protocol.task import Security, TaskInput, TaskSpec
 from tallystick_node.engines.channel import Session, local_sessions
 from tallystick_node.engines.mpc.plan.offers import OFFERS, SECURE
 
-ACCOUNTS = tuple(to_checksum_address(f"0x{number:040x}") for number in (17, 4_242, 10**40, 16**39))
+ACCOUNTS = tuple(to_checksum_address(f"0x{number:040x}") for number in (17, 4_242, 10**40, 16**39, 2**157, 2**158, 2**159))
 ID = "0x" + "11" * 32
 
 

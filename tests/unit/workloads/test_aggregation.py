@@ -8,7 +8,7 @@ from tallystick.protocol.errors import InvalidData, InvalidTask
 from tallystick_node.workloads.aggregation import Aggregation, Parameters
 from unit.workloads.conftest import ACCOUNTS, COMPUTING, Watched, frame_table, join_of, make_spec, table_of
 
-A, B, _, _ = ACCOUNTS
+A, B = ACCOUNTS[:2]
 AMOUNT, AGE, HOUSING, JOB = "credit_amount", "age_in_years", "housing", "telephone"
 
 

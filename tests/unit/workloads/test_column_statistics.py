@@ -12,7 +12,7 @@ from tallystick_node.workloads.column_parameters import Parameters
 from tallystick_node.workloads.column_statistics import ColumnStatistics
 from unit.workloads.conftest import ACCOUNTS, COMPUTING, Watched, frame_table, join_of, make_spec, table_of
 
-A, B, _, _ = ACCOUNTS
+A, B = ACCOUNTS[:2]
 AMOUNT, DURATION, AGE, BAD = "credit_amount", "duration_in_month", "age_in_years", "bad"
 HOUSING, PURPOSE = "housing", "telephone"
 SCALES = {AMOUNT: ("3000", "3000"), DURATION: ("20", "12"), AGE: ("35", "11")}

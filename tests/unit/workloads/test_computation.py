@@ -20,7 +20,7 @@ from tallystick_node.workloads.computation import Computation, Parameters
 from unit.workloads.conftest import ACCOUNTS, ID, make_spec, table_of
 
 WORKLOAD = Computation()
-A, B, C, D = ACCOUNTS
+A, B, C, D = ACCOUNTS[:4]
 ROWS = 20
 DRAW = np.random.default_rng(8)
 MASS = [int(each) for each in DRAW.integers(4000, 12000, ROWS)]  # hundredths

@@ -17,6 +17,7 @@ PARAMETERS = {
     "model": {"name": "perceptron", "hidden": [8, 4], "penalty": "0.001"},
     "strategy": {"name": "fedavg", "weighting": "examples", "rate": "1"},
     "schedule": {"rounds": 10, "seed": 7, "stop": {"metric": "auc", "patience": 2, "improvement": "0"}},
+    "aggregation": {"method": "secure"},
     "held_out": 20,
     "minimum_group": 20,
 }

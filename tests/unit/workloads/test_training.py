@@ -61,6 +61,7 @@ def asked(**changes):
             "rounds": 8, "rows": 200, "epochs": 2, "batch": 16, "rate": "0.2", "momentum": "0", "seed": 7, "stop": None,
             "norm": "64", "entry": 3,
         },
+        "aggregation": {"method": "secure"},
         "privacy": None,
         "held_out": 20,
         "minimum_group": 20,

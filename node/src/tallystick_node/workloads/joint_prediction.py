@@ -27,10 +27,10 @@ from tallystick_node.engines.fl.vertical.scoring import mean
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.base import EARLIER, SPEC, Cost, Outcome, Workload, require_owners_compute
 from tallystick_node.workloads.categories import Category
+from tallystick_node.workloads.commitment import commit
 from tallystick_node.workloads.features import numbered, places
 from tallystick_node.workloads.joint_prediction_parameters import SAME, Parameters
 from tallystick_node.workloads.tabular import text
-from tallystick_node.workloads.vertical import commit
 from tallystick_node.workloads.vertical_parameters import Floats, matrix
 
 STEP = "told"

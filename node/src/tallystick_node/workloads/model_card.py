@@ -15,6 +15,34 @@ from tallystick.protocol.task import TaskSpec, proposal_of
 
 CARD = "model-card.md"
 _KINDS = {"linear": "linear regression", "logistic": "logistic regression", "perceptron": "a perceptron with hidden layers of"}
+SUMS: Mapping[str, tuple[str, str]] = {  # by how it was added up: what is seen of a round, and what vouches for it
+    "secure": (
+        "only the sum of the masked changes is seen",
+        "the task's proof shows that the sums used are those of what the owners committed to",
+    ),
+    "ring": (
+        "only the sum of the masked changes is seen, which went round a ring of the owners without a coordinator",
+        "that the sums are true is the owners' word: all signed the result",
+    ),
+    "gossip": (
+        "owners averaged their changes with one partner at a time, who sees them, until all had nearly the same",
+        "that the means are true is the owners' word: all signed the result",
+    ),
+    **dict.fromkeys(
+        ("median", "trimmed-mean", "krum", "multi-krum"),
+        (
+            "every party sees every owner's change, and takes the robust mean of them itself",
+            "what every owner showed is signed, and all parties compared it; all signed the result",
+        ),
+    ),
+    **dict.fromkeys(
+        ("paillier", "ckks"),
+        (
+            "the changes are encrypted, one party adds them and another decrypts the sum: together these two could see each change",
+            "that the sums are true is the word of these two: all signed the result",
+        ),
+    ),
+}
 _MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>|#&~"})
 
 
@@ -90,9 +118,11 @@ def inputs(spec: TaskSpec) -> list[str]:
 
 def _procedure(spec: TaskSpec, values: Mapping[str, Any]) -> list[str]:
     said, rounds = spec.parameters, f"{values['rounds']} of at most {spec.parameters['schedule']['rounds']} rounds"
+    seen, vouched = SUMS[said["aggregation"]["method"]]
     return [
-        f"Federated: {rounds} made this model. In a round every owner trains on its own rows, and only the sum of the masked",
-        "changes is seen; the task's proof shows that the sums used are those of what the owners committed to.",
+        f"Federated: {rounds} made this model. In a round every owner trains on its own rows, and",
+        f"{seen}; {vouched}.",
+        f"- Aggregation: {_aggregation(spec)}.",
         f"- Strategy: {settings(said['strategy'])}.",
         f"- Schedule: {settings(said['schedule'])}.",
         f"- Model: {settings(said['model'])}.",
@@ -117,7 +147,8 @@ def _privacy(spec: TaskSpec) -> list[str]:
     )
     return [
         f"- The task asked for protection against {asked.corruptions} colluding parties that are {asked.adversary}.",
-        "- No owner's rows or changes of the model left it unmasked. Every party of the task knows the model after each round.",
+        f"- No owner's rows left it; of its changes of the model {SUMS[spec.parameters['aggregation']['method']][0]}.",
+        "- Every party of the task knows the model after each round.",
         f"- {bound}",
     ]
 
@@ -141,16 +172,24 @@ def task_lines(spec: TaskSpec) -> list[str]:
 
 
 def _provenance(spec: TaskSpec, values: Mapping[str, Any]) -> list[str]:
-    drawn = values["coordinators"]
-    by = f"drawn by block {drawn['block']}" if drawn["block"] else "by account"
+    lines = [*task_lines(spec), f"- Aggregation: {_aggregation(spec)}"]
+    drawn = values.get("coordinators")
+    if drawn:
+        by = f"drawn by block {drawn['block']}" if drawn["block"] else "by account"
+        lines.append(f"- The sums' coordinators, in turns, {by}: {', '.join(drawn['order'])}")
     return [
-        *task_lines(spec),
-        f"- The sums' coordinators, in turns, {by}: {', '.join(drawn['order'])}",
+        *lines,
         f"- Digest of the model's numbers: {values['model']['digest']}",
         "",
-        "Check it with `tally verify BUNDLE --result result.json --aggregate aggregate.bin` and",
+        f"Check it with `tally verify BUNDLE --result result.json{' --aggregate aggregate.bin' if drawn else ''}` and",
         "`tally provenance file model.safetensors --bundle BUNDLE`.",
     ]
+
+
+def _aggregation(spec: TaskSpec) -> str:
+    said = dict(spec.parameters["aggregation"])
+    method = plain(said.pop("method"))
+    return f"{method} ({settings(said)})" if said else method
 
 
 def settings(value: Mapping[str, Any]) -> str:

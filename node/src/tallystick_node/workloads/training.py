@@ -1,13 +1,14 @@
 """`training`: a model that owners of the same columns for different people train together, each on its own rows.
 
-In every round each owner trains the common model on its rows; what is added up is masked, so that nobody sees another's change of
-the model, only the sum. Every owner commits to what it sends, and the task's proof shows on chain that the aggregates used are the
-sums of what was committed: nobody can drop, change or invent a contribution. No party serves: owners coordinate in turns, in an
-order that the chain gives.
+In every round each owner trains the common model on its rows, and all add up what they say (:mod:`.training_aggregation`). By the
+secure sum what is added up is masked, so that nobody sees another's change of the model, only the sum; every owner commits to what
+it sends, and the task's proof shows on chain that the aggregates used are the sums of what was committed: nobody can drop, change
+or invent a contribution. No party serves: owners coordinate in turns, in an order that the chain gives.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,22 +20,23 @@ from tallystick.commitments import projection
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick.protocol.proof.projection_verified import Contribution
-from tallystick.protocol.task import PROJECTION_VERIFIED, TaskSpec, proposal_of
+from tallystick.protocol.task import PROJECTION_VERIFIED, SIGNED_BY_ALL, TaskSpec, proposal_of
 
 from tallystick_node.engines.channel import ChannelError, ProtocolViolation, Session
-from tallystick_node.engines.fl.aggregation.base import coordinators
+from tallystick_node.engines.fl.aggregation.base import Disagreement, coordinators
 from tallystick_node.engines.fl.aggregation.journal import Journal
-from tallystick_node.engines.fl.aggregation.secure import SecureSum
 from tallystick_node.engines.fl.client import Client
 from tallystick_node.engines.fl.federation import Outcome as Trained
 from tallystick_node.engines.fl.learner import Rows
 from tallystick_node.engines.fl.network import Network
 from tallystick_node.engines.fl.privacy import PrivateRounds
 from tallystick_node.engines.fl.progress import Record, last_record
+from tallystick_node.engines.fl.schedule import MAX_ROUNDS
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.base import Cost, Outcome, Workload, require_owners_compute
 from tallystick_node.workloads.categories import Category
 from tallystick_node.workloads.checkpoints import Checkpoints, Mark
+from tallystick_node.workloads.commitment import commit
 from tallystick_node.workloads.features import scaled
 from tallystick_node.workloads.model_card import CARD, card, rounded
 from tallystick_node.workloads.training_parameters import Parameters
@@ -42,6 +44,7 @@ from tallystick_node.workloads.training_parameters import Parameters
 MODEL, AGGREGATE = "model.safetensors", "aggregate.bin"
 FEWEST_OWNERS = 3  # of two owners each would find the other's change by subtraction
 ROOT = 32  # bytes
+CLAIM = 6  # numbers of a claim to a contribution
 NOISE = 3e-6  # seconds for one number's
 
 
@@ -49,7 +52,7 @@ class Training(Workload):
     """The workload `training`."""
 
     name = "training"
-    proofs: tuple[str, ...] = (PROJECTION_VERIFIED,)
+    proofs: tuple[str, ...] = (PROJECTION_VERIFIED, SIGNED_BY_ALL)
 
     def check(self, spec: TaskSpec) -> None:
         """Raise InvalidTask unless the spec is a training that can run."""
@@ -67,6 +70,7 @@ class Training(Workload):
                     party=part.party,
                     remedy=f"list exactly {', '.join(parameters.columns)}",
                 )
+        parameters.aggregation.check(spec)
         try:
             _private(spec)
         except ValueError as error:
@@ -77,42 +81,49 @@ class Training(Workload):
         return Parameters.parse(spec.parameters).columns
 
     def security(self, spec: TaskSpec) -> SecurityStatement:
-        """That of the secure sum, and what the models of the rounds say."""
-        promised, private = _sum().security(len(spec.inputs)), _private(spec)
+        """That of the sums, and what the models of the rounds say."""
+        parameters, private = Parameters.parse(spec.parameters), _private(spec)
+        aggregation = parameters.aggregation
+        promised = aggregation.promised(spec, parameters.federation)
         if private is not None:
             return _promise(promised, private)
-        measured = Parameters.parse(spec.parameters).measure is not None
+        proved = aggregation.proof == PROJECTION_VERIFIED
         return replace(
             promised,
             learns={
-                "owner": "the model after every round, and so the sum of the owners' changes of it, never one of them; the sums of "
+                "owner": "the model after every round, and so the sum of the owners' changes of it"
+                f"{', never one of them' if aggregation.hides else ''}; the sums of "
                 "their losses, how many changes were cut, and what was measured on all held-out rows: of classes how many of each "
-                "were scored how" + ("; and what each owner contributed, one number" if measured else ""),
-                "owners that collude": "the sum of the other owners' changes and measures: those of one, where all but one collude",
-                "receiver": "the same, and the masked sums that prove them",
-                "public": "the spec, who took part, how many rows each has, and digests and projections of masked numbers",
+                "were scored how" + ("; and what each owner contributed, one number" if parameters.measure is not None else ""),
+                **aggregation.learns(spec),
+                "receiver": f"the same{', and the masked sums that prove them' if proved else ''}",
+                "public": "the spec, who took part, how many rows each has, and "
+                + ("digests and projections of masked numbers" if proved else "digests"),
             },
             references=(*promised.references, "docs/explanation/training.md"),
         )
 
     def cost(self, spec: TaskSpec, rows: Mapping[str, int]) -> Cost:
-        """Of an owner: four bytes for each number to the coordinator of a round, six to each party when it coordinates itself.
-        Where contributions are measured, gradients on the public rows besides, and a sum of claims, which is short."""
+        """Of an owner, or where other parties send more, of them: the sums as the aggregation prices them, and training. Where
+        contributions are measured, gradients on the public rows besides, and a sum of claims, which is short."""
         parameters, private = Parameters.parse(spec.parameters), _private(spec)
         federation, measure = parameters.federation, parameters.measure
-        schedule, length = federation.schedule, (private or federation.packing).length
-        owners, peers = len(spec.inputs), len(spec.parties) - 1
-        rounds = schedule.rounds + (private is None) + (measure is not None)
-        coordinated = -(-rounds // owners)
-        each = 400 * owners + 4 * length
+        schedule, packing = federation.schedule, federation.packing
+        length = (private or packing).length
+        lengths = [length] * schedule.rounds
+        if private is None:
+            lengths.append(packing.length - packing.size * (1 + packing.controls))
+        if measure is not None:
+            lengths.append(CLAIM * len(spec.inputs))
+        price = parameters.aggregation.price(spec, lengths)
         most = min(max(rows.values(), default=0), schedule.rows)
         passes = most * schedule.instructions.epochs + (0 if measure is None else measure.passes)
         steps = passes * schedule.rounds * federation.learner.layout.size
         return Cost(
-            bytes_sent=coordinated * peers * (6 * length + 800 * owners) + (rounds - coordinated) * each,
-            rounds=8 * rounds,
-            seconds=2.0 + rounds * (0.01 * owners + length * owners * 4e-8 + (length * NOISE if private else 0)) + steps * 1e-9,
-            memory_bytes=200_000_000 + 40 * length * owners + 16 * most * len(parameters.columns),
+            bytes_sent=price.bytes_sent,
+            rounds=price.rounds,
+            seconds=2.0 + price.seconds + (schedule.rounds * length * NOISE if private else 0) + steps * 1e-9,
+            memory_bytes=200_000_000 + price.memory * length + 16 * most * len(parameters.columns),
         )
 
     def epsilon_micros(self, spec: TaskSpec) -> int:
@@ -125,22 +136,26 @@ class Training(Workload):
         parameters = Parameters.parse(spec.parameters)
         owners = [spec.parties.index(part.party) for part in spec.inputs]
         client = None if table is None else client_of(parameters, table, owners.index(session.index))
-        journal, checkpoints = Journal(scratch / "rounds"), Checkpoints(scratch / "checkpoints")
+        aggregation, checkpoints = parameters.aggregation, Checkpoints(scratch / "checkpoints")
+        journal = Journal(scratch / "rounds") if aggregation.proof == PROJECTION_VERIFIED else None
         rounds = parameters.federation.schedule.rounds
 
         def keep(round_: int, content: bytes) -> None:
-            checkpoints.keep(Mark(round_, journal.entries), content)
+            checkpoints.keep(Mark(round_, journal.entries if journal else round_), content)
             session.progress(f"round {round_} of {rounds}{_quality(last_record(content))}", round_ / (rounds + 1))
 
         measure = parameters.measure
-        checkpoints.rewind(0 if measure else journal.entries)  # contributions follow a training from its first round
+        held = journal.entries if journal else MAX_ROUNDS
+        checkpoints.rewind(0 if measure else held)  # contributions follow a training from its first round
         begun = checkpoints.agree(session)
         entries = begun.entries if begun else 0
         checkpoints.rewind(entries)  # before the journal: a point without its part of it must never be kept
-        journal.rewind(entries)
+        if journal:
+            journal.rewind(entries)
         if begun:
             session.progress(f"going on after round {begun.round} of {rounds}", begun.round / (rounds + 1))
-        federation, carrier = parameters.towards(spec.security.corruptions), Network(session, owners, client, _sum(journal))
+        federation, adding = parameters.towards(spec.security.corruptions), aggregation.make(spec, parameters.federation, journal)
+        carrier = Network(session, owners, client, adding)
         try:
             if measure is None:
                 trained, measured = federation.run(carrier, checkpoints.read(begun) if begun else None, keep), None
@@ -148,29 +163,24 @@ class Training(Workload):
                 federation, followed = measure.follow(federation, carrier)
                 trained = federation.run(followed, None, keep)
                 measured = measure.words(followed, owners, len(spec.parties))
+        except Disagreement as error:
+            raise InvalidData(str(error), remedy="ask again with the aggregation secure, which names who deviates") from None
         except ValueError as error:
             raise InvalidData(str(error), remedy="lower the rate, scale the columns, or raise the bounds") from None
         if trained.silent:
             raise ChannelError(trained.silent[0], "did not confirm that it holds the same model")
-        session.progress("proving the sums", rounds / (rounds + 1))
-        roots, contribution = _prove(session, owners, journal)
-        commitments = ["" if root == bytes(ROOT) else canonical.text(root) for root in roots]
-        receives = party in spec.receivers
-        values = _words(spec, parameters, trained) | {"coordinators": _order(spec, session, owners)}
+        values = _words(spec, parameters, trained)
+        if journal:
+            values["coordinators"] = _order(spec, session, owners)
         if measured is not None:
             values["contribution"] = measured
-        return Outcome(
-            commitment=commitments[session.index],
-            all_commitments=commitments,
-            contribution=contribution.to_text(),
+        receives = party in spec.receivers
+        outcome = _proved(session, owners, journal, rounds) if journal else _committed(session, client, scratch)
+        return replace(
+            outcome,
             result=values if receives else None,
             files=_files(spec, trained, values, journal, scratch) if receives else {},
         )
-
-
-def _sum(journal: Journal | None = None) -> SecureSum:
-    """Nobody may drop out: every owner signs the statement, so a round without one would prove nothing."""
-    return SecureSum(dropped=0.0, journal=journal)
 
 
 def _private(spec: TaskSpec) -> PrivateRounds | None:
@@ -218,6 +228,26 @@ def client_of(parameters: Parameters, table: pa.Table, number: int) -> Client:
     return Client(number, rows.pick(order[: len(rows) - out]), rows.pick(order[len(rows) - out :]) if out else None)
 
 
+def _committed(session: Session, client: Client | None, scratch: Path) -> Outcome:
+    """An owner's commitment to its rows, which is its own word: the run does not show it to others."""
+    unknown = [""] * session.parties
+    if client is None:
+        return Outcome(commitment="", all_commitments=unknown)
+    parts = [each for each in (client.training, client.held_out) if each is not None]
+    answers = np.concatenate([each.targets for each in parts])
+    commitment, opening = commit(np.concatenate([each.features for each in parts]), answers.astype("<f8").tobytes())
+    (scratch / "opening.json").write_text(json.dumps(opening))
+    return Outcome(commitment=commitment, all_commitments=unknown)
+
+
+def _proved(session: Session, owners: Sequence[int], journal: Journal, rounds: int) -> Outcome:
+    """All parties' commitments to what they sent, and what this one adds to the proof of the sums."""
+    session.progress("proving the sums", rounds / (rounds + 1))
+    roots, contribution = _prove(session, owners, journal)
+    commitments = ["" if root == bytes(ROOT) else canonical.text(root) for root in roots]
+    return Outcome(commitment=commitments[session.index], all_commitments=commitments, contribution=contribution.to_text())
+
+
 def _prove(session: Session, owners: Sequence[int], journal: Journal) -> tuple[list[bytes], Contribution]:
     """All parties' roots, and what this party adds to the proof: projections at points that follow from all roots.
 
@@ -242,11 +272,13 @@ def _prove(session: Session, owners: Sequence[int], journal: Journal) -> tuple[l
     return ordered, Contribution(sent if session.index in owners else projection.ZERO, sums, aggregate)
 
 
-def _files(spec: TaskSpec, trained: Trained, values: Mapping[str, Any], journal: Journal, scratch: Path) -> dict[str, Path]:
-    files = {name: scratch / name for name in (MODEL, AGGREGATE, CARD)}
+def _files(spec: TaskSpec, trained: Trained, values: Mapping[str, Any], journal: Journal | None, scratch: Path) -> dict[str, Path]:
+    files = {name: scratch / name for name in (MODEL, CARD)}
     files[MODEL].write_bytes(trained.parameters.save({"task": canonical.hex32(proposal_of(spec).id())}))
     files[CARD].write_text(card(spec, values), encoding="utf-8")
-    journal.share_sums(files[AGGREGATE])
+    if journal:
+        files[AGGREGATE] = scratch / AGGREGATE
+        journal.share_sums(files[AGGREGATE])
     return files
 
 
@@ -262,6 +294,7 @@ def _words(spec: TaskSpec, parameters: Parameters, trained: Trained) -> dict[str
             "features": spec.parameters["features"],
             "target": spec.parameters["target"],
         },
+        "aggregation": spec.parameters["aggregation"],
         "rows": round(first.weight) if counted else None,
         "rounds": trained.rounds,
         "validation": _numbers(trained.validation),

@@ -23,6 +23,8 @@ from tallystick_node.engines.fl.update import Clip
 from tallystick_node.workloads.categories import Category
 from tallystick_node.workloads.features import Feature, decimal
 from tallystick_node.workloads.measured_contribution import Measure
+from tallystick_node.workloads.training_aggregation import read_choice
+from tallystick_node.workloads.training_choice import Choice
 
 MAX_FEATURES = 1024
 MAX_ROUNDS = 1000
@@ -40,6 +42,7 @@ class Parameters:
     features: tuple[Feature, ...]
     target: Feature | Category
     federation: Federation
+    aggregation: Choice
     held_out: int
     minimum_group: int
     measure: Measure | None
@@ -68,7 +71,10 @@ class Parameters:
 @lru_cache(maxsize=8)
 def _read(document: bytes) -> Parameters:
     value = canonical.decode(document, len(document))
-    keys = ("features", "target", "model", "strategy", "schedule", "privacy", "held_out", "minimum_group", "contribution")
+    keys = (
+        "features", "target", "model", "strategy", "schedule", "aggregation", "privacy", "held_out", "minimum_group",
+        "contribution",
+    )  # fmt: skip
     fields = Fields(value, keys, "parameters")
     features, target, learner = read_model(value["model"], value["features"], value["target"], "parameters")
     held_out = fields.integer("held_out", 0, 50)
@@ -76,15 +82,22 @@ def _read(document: bytes) -> Parameters:
     if schedule.stopping is not None and not held_out:
         raise MalformedDocument("parameters.schedule.stop: needs rows to judge by: hold some out")
     strategy = _strategy(value["strategy"], "parameters.strategy")
+    aggregation = read_choice(value["aggregation"], "parameters.aggregation")
     if value["privacy"] is not None and held_out:
         raise MalformedDocument("parameters.held_out: must be 0 in private training: measures of these rows would tell of them")
     try:
         privacy = None if value["privacy"] is None else _privacy(value["privacy"], "parameters.privacy")
         federation = Federation(learner, strategy, schedule, privacy=privacy)
+        aggregation.require(federation, held_out)
         measure = _measure(value["contribution"], features, target, federation)
+        if measure is not None and not aggregation.settles:
+            raise ValueError(
+                "contributions are settled on exact sums that no one owner can change: take the aggregation secure or ring"
+            )
     except ValueError as error:
         raise MalformedDocument(f"parameters: {error}") from None
-    return Parameters(features, target, federation, held_out, fields.integer("minimum_group", 2, 1_000_000), measure)
+    least = fields.integer("minimum_group", 2, 1_000_000)
+    return Parameters(features, target, federation, aggregation, held_out, least, measure)
 
 
 def _measure(value: Any, features: tuple[Feature, ...], target: Feature | Category, federation: Federation) -> Measure | None:

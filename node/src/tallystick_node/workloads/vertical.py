@@ -7,9 +7,7 @@ the model is.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import secrets
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +16,6 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
-from tallystick.protocol import canonical
 from tallystick.protocol.errors import InvalidData, InvalidTask
 from tallystick.protocol.task import TaskSpec
 
@@ -27,6 +24,7 @@ from tallystick_node.engines.fl.vertical.boosting import quality
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.base import Outcome, Workload, require_owners_compute
 from tallystick_node.workloads.categories import Category
+from tallystick_node.workloads.commitment import commit
 from tallystick_node.workloads.model_card import CARD
 from tallystick_node.workloads.model_kinds import ModelKind
 from tallystick_node.workloads.tabular import text
@@ -129,14 +127,6 @@ class VerticalTraining(Workload, Generic[P, V]):
         files[CARD].write_text(vertical_card(spec, parameters, party, values, self.kind.file), encoding="utf-8")
         unknown = [""] * len(spec.parties)  # each owner's commitment is its own word: the run does not show it to others
         return Outcome(commitment=commitment, all_commitments=unknown, result=values, files=files)
-
-
-def commit(columns: Floats, more: bytes) -> tuple[str, dict[str, str]]:
-    """A hiding commitment to the rows that went in and to what else did, and its opening, which stays with the owner."""
-    salt = secrets.token_bytes(32)
-    state = hashlib.sha256(salt + np.ascontiguousarray(columns).astype("<f8").tobytes())
-    state.update(more)
-    return canonical.text(state.digest()), {"salt": salt.hex()}
 
 
 def measures(parameters: Vertical, scores: Floats, answers: Floats) -> dict[str, str]:

@@ -24,6 +24,7 @@ MAX_COLUMNS = 4096
 SIGNED_BY_ALL = "signed-by-all"
 SUM_VERIFIED = "sum-verified"
 PROJECTION_VERIFIED = "projection-verified"
+SECURE = "secure"  # the method of an aggregation that shows nothing but sums, and proves them
 PROOFS = (SIGNED_BY_ALL, SUM_VERIFIED, PROJECTION_VERIFIED)
 ADVERSARIES = ("semi-honest", "malicious-with-abort", "malicious-with-identifiable-abort")
 ZERO32 = bytes(32)
@@ -178,12 +179,14 @@ class TaskSpec:
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """The names by which a grant may allow this task: the workload's, which allows all its tasks; where the parameters hold
+        """The names by which a grant may allow this task: the workload's, which allows all its tasks but those whose parameters
+        hold an ``aggregation`` with a ``method`` other than ``secure``, which ``<workload>:<method>`` allows alone; where they hold
         ``privacy``, so that the task is debited, ``<workload>:private``; where they hold the ``model`` of an earlier ``task``,
         ``<workload>:<that task>``, which allows this model alone; where they hold a ``plan``,
         ``<workload>:sha256:<digest of the plan>``, which allows this plan alone; and where they hold an ``enclave``,
         ``<workload>:<its algorithm>``, which allows the code with this digest alone."""
-        plan, model, names = self.parameters.get("plan"), self.parameters.get("model"), [self.workload]
+        plan, model, method = self.parameters.get("plan"), self.parameters.get("model"), self.aggregation
+        names = [self.workload if method in ("", SECURE) else f"{self.workload}:{method}"]
         enclave = self.parameters.get("enclave")
         if self.parameters.get("privacy") is not None:
             names.append(f"{self.workload}:private")
@@ -194,6 +197,14 @@ class TaskSpec:
         if plan is not None:
             names.append(f"{self.workload}:{canonical.text(canonical.digest('plan', canonical.encode(plan)))}")
         return tuple(names)
+
+    @property
+    def aggregation(self) -> str:
+        """The method by which the parties of this task add up what they say, where the parameters hold an ``aggregation``; else
+        the empty text."""
+        aggregation = self.parameters.get("aggregation")
+        method = aggregation.get("method") if isinstance(aggregation, Mapping) else ""
+        return method if isinstance(method, str) else ""
 
     @property
     def epsilon_micros(self) -> int:

@@ -193,6 +193,8 @@ class _Builder(EnforcementDraft):
         if task in self.nodes and self.nodes[task].attributes["spec"] != canonical.hex32(spec.digest()):
             raise VerificationFailed("the bundle's spec is not the one proposed on chain", rule=2)
         self.mark(task, workload=spec.workload, purpose=spec.purpose)
+        if spec.aggregation:
+            self.mark(task, aggregation=spec.aggregation)
         self._name_model(spec, f"{Kind.ATTEMPT}:{stated.task}#{stated.attempt}")
         proved = self.nodes[name]
         for output in stated.outputs:
