@@ -38,6 +38,7 @@ from tallystick_node.indexer import Indexer
 from tallystick_node.peers.identity import SERVER_OPTIONS, require_enrolled, server_credentials
 from tallystick_node.peers.links import Peers
 from tallystick_node.runs.engine import Runs
+from tallystick_node.runs.retention import Retention
 from tallystick_node.runs.warm_up import ENGINES, WarmUp, warm
 from tallystick_node.runs.workers import Workers
 from tallystick_node.server import health
@@ -54,6 +55,7 @@ RUNS = Gauge("tallystick_active_runs", "Runs that are not final")
 REACHABLE = Gauge("tallystick_chain_reachable", "1 when the chain answers")
 GRACE = 5.0
 READY_LAG = 50  # blocks
+SWEEP = 3600.0  # seconds between two looks at what the node's folders hold
 UNPROMPTED = 1.0  # seconds after which the outbox is read although nothing was written: for writes whose time has come
 
 
@@ -88,6 +90,7 @@ class Node:
         self.peers = Peers(settings, self.chain, self.signer.address)
         self.warming = WarmUp()
         self.workers = Workers(settings.spare_workers)
+        self.retention = Retention(settings, self.store)
         self.runs = Runs(settings, self.store, self.chain, self.signer, self.peers, self.warming, self.workers, self.release)
         self.indexer = Indexer(self.store, self.chain, self.runs.on_event)
         self.outbox = Outbox(self.store, self.chain, self.runs.on_refused_write)
@@ -148,6 +151,7 @@ class Node:
             asyncio.create_task(self.indexer.follow()),
             asyncio.create_task(self._write()),
             asyncio.create_task(self._tick()),
+            asyncio.create_task(self._sweep()),
         ]
         preparing = asyncio.create_task(self._prepare())
         ended = asyncio.create_task(stopped.wait())
@@ -164,6 +168,11 @@ class Node:
         self.store.close()
         for task in done - {ended}:
             task.result()  # a loop that ended by itself ended by a defect: show it
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.to_thread(self.retention.sweep)
+            await asyncio.sleep(SWEEP)
 
     async def _prepare(self) -> None:
         await self.warming.run()

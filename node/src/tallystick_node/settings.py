@@ -101,6 +101,21 @@ class Settings(BaseModel):
         description="worker processes that are started before there is a run for them, so that it begins at once; each sleeps in "
         "about 150 MB of memory of its own; 0: none",
     )
+    runs_days: int = Field(
+        default=365, ge=1, le=36500, description="days for which the folder of a run that has ended stays in `runs` unchanged"
+    )
+    runs_bytes: int = Field(
+        default=64 << 30,
+        ge=0,
+        description="most that the folders in `runs` take; beyond it, the oldest of runs that have ended keep the opening of "
+        "this party's commitment only",
+    )
+    kept_days: int = Field(
+        default=365, ge=1, le=36500, description="days without use after which a table or its hint leaves `kept`"
+    )
+    kept_bytes: int = Field(
+        default=64 << 30, ge=0, description="most that `kept` takes; beyond it, what was used least recently goes and is made anew"
+    )
     policy: Policy = Field(default_factory=Policy, description="see below")
 
     @classmethod

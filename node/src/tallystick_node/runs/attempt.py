@@ -33,6 +33,7 @@ from tallystick_node.evidence.agreement import Registered, Word
 from tallystick_node.peers.links import RunLinks
 from tallystick_node.runs import session_key
 from tallystick_node.runs.process import run_worker
+from tallystick_node.runs.retention import folder_name
 from tallystick_node.runs.workers import Workers
 from tallystick_node.settings import Settings
 from tallystick_node.store.database import RunRecord, Store, Write
@@ -164,9 +165,9 @@ class Attempt:
 
     def _scratch(self) -> Path:
         """The folder of this attempt, with what the one before left there, which a workload may go on from."""
-        runs, task, attempt = self._me.settings.home / "runs", self._run.task[2:18], self._run.attempt
-        folder = runs / f"{task}-{attempt}"
-        before = next((each for n in range(attempt - 1, 0, -1) if (each := runs / f"{task}-{n}").is_dir()), None)
+        runs, task, attempt = self._me.settings.home / "runs", self._run.task, self._run.attempt
+        folder = runs / folder_name(task, attempt)
+        before = next((each for n in range(attempt - 1, 0, -1) if (each := runs / folder_name(task, n)).is_dir()), None)
         if before is not None and not folder.exists():
             before.rename(folder)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

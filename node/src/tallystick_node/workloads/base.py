@@ -78,6 +78,10 @@ class Workload(Protocol):
         """How many single rows of ``party``'s data an attempt reads for another: none, for a workload that says nothing of it."""
         return 0
 
+    def kept(self, spec: TaskSpec) -> Sequence[str]:
+        """The names of the folders below ``session.kept`` that a run uses: none, for a workload that says nothing of them."""
+        return ()
+
     def run(self, spec: TaskSpec, party: str, table: pa.Table | None, session: Session, scratch: Path) -> Outcome:
         """Run one party's side in a worker process. ``table`` holds exactly :meth:`columns`; None for a pure receiver.
 

@@ -97,6 +97,13 @@ class Intersection(Workload):
             memory_bytes=150_000_000 + found.memory_bytes,
         )
 
+    def kept(self, spec: TaskSpec) -> Sequence[str]:
+        """Of `unbalanced` the holder's tags, at the holder and at the receiver."""
+        parameters = Parameters.parse(spec.parameters)
+        if parameters.protocol != UNBALANCED:
+            return ()
+        return [parameters.table_name(part.dataset, part.party) for part in spec.inputs if part.party not in spec.receivers]
+
     def run(self, spec: TaskSpec, party: str, table: pa.Table | None, session: Session, scratch: Path) -> Outcome:
         """Run one owner's side. Raises OutputRefused when this owner has fewer keys than the minimum."""
         assert table is not None  # every party of this workload is an owner
@@ -130,7 +137,7 @@ def _intersect(spec: TaskSpec, parameters: Parameters, items: Items, session: Se
     """What was found, and by which protocol."""
     receivers = [spec.parties.index(account) for account in spec.receivers]
     if parameters.protocol == UNBALANCED:
-        return _ask_or_hold(spec, parameters, items, session, scratch), UNBALANCED
+        return _ask_or_hold(spec, items, session, scratch), UNBALANCED
     if len(parameters.keys) > 2:
         parties, context = range(session.parties), session.context
         return multi_party.intersect_all(session, items, parties=parties, receivers=receivers, context=context), MANY
@@ -146,11 +153,10 @@ def _intersect(spec: TaskSpec, parameters: Parameters, items: Items, session: Se
     return found, chosen(parameters.protocol, parameters.mode, len(items), found.peer_items)
 
 
-def _ask_or_hold(spec: TaskSpec, parameters: Parameters, items: Items, session: Session, scratch: Path) -> Found:
+def _ask_or_hold(spec: TaskSpec, items: Items, session: Session, scratch: Path) -> Found:
     """The receiver asks, the other holds; each keeps its side of the holder's tags in a folder that outlives the run."""
     asker = spec.parties.index(spec.receivers[0])
-    holder = next(part for part in spec.inputs if part.party != spec.receivers[0])
-    name = parameters.table_name(holder.dataset, holder.party)
+    (name,) = Intersection().kept(spec)
     folder = (session.kept or scratch) / name
     version = hashlib.sha256(name.encode() + session.versions[1 - asker]).digest()
     if session.index == asker:

@@ -54,6 +54,11 @@ class Lookup(Workload):
         parameters = Parameters.parse(spec.parameters)
         return parameters.lookups if party == parameters.owner else 0
 
+    def kept(self, spec: TaskSpec) -> Sequence[str]:
+        """The table's, at its owner and at the asker."""
+        parameters = Parameters.parse(spec.parameters)
+        return [parameters.table_name(part.dataset) for part in spec.inputs if part.party == parameters.owner]
+
     def epsilon_micros(self, spec: TaskSpec) -> int:
         """A millionth of the grant's budget for each lookup."""
         return Parameters.parse(spec.parameters).lookups
@@ -86,8 +91,8 @@ class Lookup(Workload):
         assert table is not None  # both parties have input
         parameters = Parameters.parse(spec.parameters)
         owner = spec.parties.index(parameters.owner)
-        dataset = next(part.dataset for part in spec.inputs if part.party == parameters.owner)
-        folder = (session.kept or scratch) / parameters.table_name(dataset)
+        (name,) = self.kept(spec)
+        folder = (session.kept or scratch) / name
         version = session.versions[owner]
         if party == parameters.owner:
             return _serve(parameters, table, session, 1 - owner, folder / "table", version)
