@@ -7,7 +7,6 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tallystick.attestation.quote import SgxReport
 from tallystick.attestation.runs import commitment, task_digest
 from tallystick.attestation.simulation.platform import EnclaveIdentity, sgx_report

@@ -6,7 +6,7 @@ import pytest
 from unit.protocol.world import World, make
 
 
-@pytest.fixture(params=["sum-verified", "signed-by-all", "projection-verified"])
+@pytest.fixture(params=["sum-verified", "signed-by-all", "projection-verified", "attested-simulated"])
 def any_world(request: pytest.FixtureRequest) -> World:
     return make(request.param)
 

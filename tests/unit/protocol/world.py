@@ -16,6 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from eth_abi.abi import encode as abi_encode
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
+from tallystick.attestation.quote import SgxReport
+from tallystick.attestation.runs import commitment, task_digest
+from tallystick.attestation.simulation.authority import ProvisioningAuthority
+from tallystick.attestation.simulation.platform import EnclaveIdentity, SimulatedPlatform, sgx_report
 from tallystick.commitments import pedersen, projection
 from tallystick.protocol import canonical, events, receipts, typed
 from tallystick.protocol.bundle import Bundle
@@ -25,6 +29,7 @@ from tallystick.protocol.fields import order
 from tallystick.protocol.grant import Grant, GrantTerms, Salts
 from tallystick.protocol.identity import Certificate, issue_authority, issue_certificate
 from tallystick.protocol.proof import sum_verified
+from tallystick.protocol.proof.attested import AttestedRun, EnclaveTerms
 from tallystick.protocol.proof.kinds import KINDS
 from tallystick.protocol.proof.projection_verified import Contribution
 from tallystick.protocol.proof.subject import Subject, result_of, subject_of
@@ -44,6 +49,8 @@ from tallystick.protocol.task import Security, TaskInput, TaskSpec, proposal_of
 CHAIN = 31337
 START = 1_800_000_000
 DAY = 86400
+ENCLAVE = EnclaveIdentity(hashlib.sha256(b"code").digest(), hashlib.sha256(b"publisher").digest())
+ALGORITHM, OUTPUT = hashlib.sha256(b"select 1").digest(), hashlib.sha256(b"salted output").digest()
 VECTORS = ((3, 5, 2**40, 0, 9), (4, 6, 2**33, 1, 0))
 AGGREGATE = tuple(map(sum, zip(*VECTORS, strict=True)))
 FILES = {"model.bin": canonical.text(hashlib.sha256(b"model").digest())}
@@ -142,6 +149,8 @@ class World:
 
     def contributions(self, subject: Subject) -> dict[str, str]:
         """What each party adds to the proof."""
+        if self.statement.proof == "attested-simulated":
+            return dict.fromkeys(subject.parties, attested_run(subject).to_text())
         return contributions_of(subject) if self.statement.proof == "projection-verified" else {}
 
     def state_proof(self) -> None:
@@ -207,6 +216,22 @@ def contributions_of(subject: Subject) -> dict[str, str]:
     own = [*(projection.project(each, points) for each in VECTORS), projection.ZERO]
     whole = projection.project(AGGREGATE, points)
     return {party: Contribution(each, aggregate_root, whole).to_text() for party, each in zip(subject.parties, own, strict=True)}
+
+
+@cache
+def simulated_platform() -> SimulatedPlatform:
+    return SimulatedPlatform(ProvisioningAuthority((START - DAY, START + 365 * DAY)))
+
+
+def attested_quote(subject: Subject, enclave: EnclaveIdentity = ENCLAVE) -> bytes:
+    """The quote of a run of :data:`ENCLAVE` with what the statement says."""
+    commitments = [canonical.untext(each.commitment) for each in subject.inputs]
+    about = task_digest(subject.context, ALGORITHM, commitments, OUTPUT) + hashlib.sha256(b"key").digest()
+    return simulated_platform().quote_enclave(enclave, about)
+
+
+def attested_run(subject: Subject, enclave: EnclaveIdentity = ENCLAVE) -> AttestedRun:
+    return AttestedRun.of_quote(ALGORITHM, OUTPUT, attested_quote(subject, enclave))
 
 
 @cache
@@ -295,12 +320,18 @@ def make(kind: str = "sum-verified") -> World:
         grants.append(grant)
         identity = (canonical.hex32(dataset), canonical.hex32(grant.id()), canonical.hex32(grant.terms))
         inputs.append(TaskInput(party, *identity, ("age", "radius")))
+    parameters: dict[str, Any] = {"measures": ["mean"], "minimum_group": 5, "privacy": {"epsilon": "0.25"}}
+    values = {"mean": "3.5"}
+    if kind == "attested-simulated":
+        identity_of = SgxReport.read(sgx_report(ENCLAVE, bytes(64))).identity
+        parameters["enclave"] = EnclaveTerms(ALGORITHM, (identity_of,)).to_json()
+        values["output"] = canonical.text(OUTPUT)
     spec = TaskSpec(
         chain_id=CHAIN,
         task_ledger=DEPLOYED["TaskLedger"],
         requester=REQUESTER,
         workload="statistics",
-        parameters={"measures": ["mean"], "minimum_group": 5, "privacy": {"epsilon": "0.25"}},
+        parameters=parameters,
         purpose="quality of care",
         inputs=tuple(inputs),
         receivers=(receiver,),
@@ -343,9 +374,10 @@ def make(kind: str = "sum-verified") -> World:
         "sum-verified": [sum_verified.point_text(pedersen.commit(values, blinding)) for values, blinding in shares],
         "signed-by-all": [canonical.text(bytes(32))] * 2,
         "projection-verified": [canonical.text(projection.root([projection.encode(each)])) for each in VECTORS],
+        "attested-simulated": [canonical.text(commitment(bytes(32), each)) for each in (b"first", b"second")],
     }[kind]
     opening = Opening((7, -1), 77 + 1234) if kind == "sum-verified" else None
-    result = ResultFile(canonical.hex32(task), 1, receiver, "statistics", {"mean": "3.5"}, FILES, opening, salt("result"))
+    result = ResultFile(canonical.hex32(task), 1, receiver, "statistics", values, FILES, opening, salt("result"))
     stated_inputs = tuple(
         StatementInput(given.party, given.dataset, canonical.text(rows[index]), given.grant, commitments[index])
         for index, given in enumerate(inputs)

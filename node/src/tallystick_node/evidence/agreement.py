@@ -35,6 +35,7 @@ from tallystick.protocol.task import MAX_PARTIES, ZERO32, TaskSpec, proposal_of
 from tallystick.signing import Signer
 
 LIMIT = 1 << 20
+MAX_CONTRIBUTION = 1 << 13  # letters; the longest is an enclave's quote in hex digits
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Word:
             fields = Fields(canonical.decode(data, LIMIT), cls.__dataclass_fields__, "word")
             word = cls(
                 commitment=fields.string("commitment", 256, empty=True),
-                contribution=fields.string("contribution", 256, empty=True),
+                contribution=fields.string("contribution", MAX_CONTRIBUTION, empty=True),
                 output=fields.string("output", 256, empty=True),
                 links=fields.items("links", 0, 2 * MAX_PARTIES, Link.from_json),
                 seconds_ms=fields.integer("seconds_ms", 0, canonical.MAX_INTEGER),
@@ -157,6 +158,7 @@ def build(
     subject = subject_of(draft, parties)
     try:
         content = kind.assemble(subject, {account: words[account].contribution for account in parties})
+        kind.require_terms(spec.parameters, len(parties), content)
     except MalformedDocument as error:
         if error.party is None:
             raise RunFailed(error.message, reason=Reason.STATEMENT_MISMATCH) from None

@@ -31,6 +31,7 @@ from tallystick.attestation.reading import Fields, plain, read_json
 from tallystick.attestation.references import (
     CcaRealm,
     CsvGuest,
+    Identified,
     NitroEnclave,
     Reference,
     ReferenceValues,
@@ -57,6 +58,7 @@ _KINDS: Mapping[str, type[Reference]] = {
     "sgx-enclave": SgxEnclave,
     "sgx-product": SgxProduct,
     "trust-domain": TrustDomain,
+    "identified": Identified,
     "snp-guest": SnpGuest,
     "nitro-enclave": NitroEnclave,
     "csv-guest": CsvGuest,

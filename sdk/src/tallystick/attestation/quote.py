@@ -96,6 +96,11 @@ class TdReport:
     mr_service_td: bytes | None = None
 
     @property
+    def identity(self) -> bytes:
+        """What runs, as one digest for lists of enclaves: attributes, XFAM, and all registers from MRTD to RTMR 3."""
+        return hashlib.sha256(_IDENTITY + bytes([TDX]) + self.raw[120:520]).digest()
+
+    @property
     def debug(self) -> bool:
         """Whether the TD runs in a debug mode (the TUD byte of the attributes; bit 0 is DEBUG, the others are reserved)."""
         return bool(self.td_attributes[0])

@@ -86,6 +86,17 @@ class TrustDomain:
 
 
 @dataclass(frozen=True)
+class Identified:
+    """One SGX enclave or trust domain by its identity: the digest by which chains and task specs name it."""
+
+    identity: bytes
+
+    def matches(self, facts: object) -> bool:
+        """Whether ``facts`` are of this environment."""
+        return isinstance(facts, DcapFacts) and facts.report.identity == self.identity
+
+
+@dataclass(frozen=True)
 class SnpGuest:
     """One SEV-SNP guest: launch measurement, what the host was told to bind, and who signed its identity block (zero: nobody)."""
 
@@ -172,7 +183,7 @@ def extended(events: Iterable[bytes], register: bytes = _ZERO_48) -> bytes:
     return register
 
 
-Reference = SgxEnclave | SgxProduct | TrustDomain | SnpGuest | NitroEnclave | CsvGuest | CcaRealm
+Reference = SgxEnclave | SgxProduct | TrustDomain | Identified | SnpGuest | NitroEnclave | CsvGuest | CcaRealm
 """One reference value of any family."""
 
 

@@ -49,6 +49,13 @@ def _pin(text: str) -> bytes:
 
 
 INTEL_SGX_ROOT = _pin("a0af031289f5d5d4132f9186068a7fc13628633ba235777472e29b6b6c67a49e")
+INTEL_QE_SIGNERS: Mapping[int, bytes] = MappingProxyType(
+    {
+        0x00: _pin("8c4f5775d796503e96137f77c68a829a0056ac8ded70140b081b094490c57bff"),
+        0x81: _pin("dc9e2a7c6f948f17474e34a7fc43ed030f7c1563f1babddf6340c82e0e54a8c5"),
+    }
+)
+"""MRSIGNER of Intel's quoting enclaves, for SGX and for TDX. A full appraisal takes it from the signed QE identity instead."""
 
 AMD: Mapping[str, AmdKeys] = MappingProxyType(
     {

@@ -95,9 +95,11 @@ def proof_shown(case: Case) -> str:
     """Rule 16: the proof bytes show what the proof kind promises."""
     subject = case.proved_subject
     try:
-        return case.kind.check(subject, case.proof)
+        words = case.kind.check(subject, case.proof)
+        case.kind.require_terms(case.spec.parameters, len(subject.parties), case.proof)
     except MalformedDocument as error:
         fail(16, error.message)
+    return words
 
 
 def proof_on_chain(case: Case) -> str:

@@ -30,6 +30,8 @@ class Strength(StrEnum):
 
     SUM_VERIFIED = "sum-verified"  # the chain checked that the result is the sum of the committed inputs
     PROJECTION_VERIFIED = "projection-verified"  # the chain checked that the announced projections of inputs and result add up
+    ATTESTED_HARDWARE = "attested-hardware"  # signed by all, and the chain checked the quote of an enclave on genuine hardware
+    ATTESTED_SIMULATED = "attested-simulated"  # signed by all, and the chain checked the quote of a simulated enclave
     SIGNED_BY_ALL = "signed-by-all"  # the chain checked the signature of every party
     CHAIN = "chain"  # a contract recorded it under its rules
     DOCUMENT = "document"  # stated in a document whose digest is on chain

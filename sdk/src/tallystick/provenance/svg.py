@@ -26,6 +26,8 @@ TITLES = ("Participants", "Datasets", "Grants", "Tasks", "Proofs", "Result files
 STROKES = {
     Strength.SUM_VERIFIED: ("#0a7d4b", "2.6", "", "sum verified by the chain"),
     Strength.PROJECTION_VERIFIED: ("#0f8a8a", "2.4", "", "sum of projections checked by the chain"),
+    Strength.ATTESTED_HARDWARE: ("#6b4fb3", "2.4", "", "attested, hardware: quote checked by the chain"),
+    Strength.ATTESTED_SIMULATED: ("#6b4fb3", "2.2", "2 3", "attested, simulated: quote checked by the chain"),
     Strength.SIGNED_BY_ALL: ("#1f5fbf", "2.2", "", "signed by all parties, checked by the chain"),
     Strength.CHAIN: ("#5b6270", "1.4", "", "recorded by a contract"),
     Strength.DOCUMENT: ("#b0661c", "1.6", "5 4", "document whose digest is on chain"),

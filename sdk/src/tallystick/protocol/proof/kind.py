@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.proof.subject import Subject
@@ -27,6 +27,9 @@ class ProofKind(Protocol):
 
         ``said``: what each party adds to the proof, by account; empty text where its kind needs nothing.
         """
+
+    def require_terms(self, parameters: Mapping[str, Any], parties: int, proof: bytes) -> None:
+        """Refuse a proof by ``parties`` that the parameters of its spec do not admit. Most kinds admit whatever they accept."""
 
     def inputs(self, subject: Subject) -> bytes:
         """``Result.inputs``: 32 bytes."""

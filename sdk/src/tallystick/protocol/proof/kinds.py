@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tallystick.protocol.proof import attested
 from tallystick.protocol.proof.kind import ProofKind
 from tallystick.protocol.proof.projection_verified import ProjectionVerified
 from tallystick.protocol.proof.signed_by_all import SignedByAll
 from tallystick.protocol.proof.sum_verified import SumVerified
 
-_ALL: tuple[ProofKind, ...] = (SignedByAll(), SumVerified(), ProjectionVerified())
+_ALL: tuple[ProofKind, ...] = (SignedByAll(), SumVerified(), ProjectionVerified(), attested.HARDWARE, attested.SIMULATED)
 KINDS: Mapping[str, ProofKind] = {kind.name: kind for kind in _ALL}
 """Every name in ``PROOFS``, and its kind."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from eth_abi.abi import encode as abi_encode
 from eth_utils.crypto import keccak
@@ -130,6 +130,9 @@ class ProjectionVerified:
         )
         proof.require_sum()
         return proof.to_bytes()
+
+    def require_terms(self, parameters: Mapping[str, Any], parties: int, proof: bytes) -> None:
+        """Parameters say nothing about a proof of this kind."""
 
     def inputs(self, subject: Subject) -> bytes:
         """keccak-256 over the roots."""

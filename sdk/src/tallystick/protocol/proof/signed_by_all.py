@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import MalformedDocument
@@ -24,6 +25,9 @@ class SignedByAll:
         """No bytes."""
         require_nothing_said(said)
         return b""
+
+    def require_terms(self, parameters: Mapping[str, Any], parties: int, proof: bytes) -> None:
+        """Parameters say nothing about a proof of this kind."""
 
     def inputs(self, subject: Subject) -> bytes:
         """``digest("inputs", canonical inputs)``."""

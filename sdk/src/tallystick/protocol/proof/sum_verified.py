@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from eth_abi.abi import encode as abi_encode
 from eth_utils.crypto import keccak
@@ -63,6 +64,9 @@ class SumVerified:
         require_nothing_said(said)
         points = points_of(subject)
         return abi_encode(["uint256[2][]", "uint256[2]"], [[_pair(point) for point in points], _pair(sum_of(points))])
+
+    def require_terms(self, parameters: Mapping[str, Any], parties: int, proof: bytes) -> None:
+        """Parameters say nothing about a proof of this kind."""
 
     def inputs(self, subject: Subject) -> bytes:
         """keccak-256 over the commitments."""
