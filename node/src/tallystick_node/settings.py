@@ -41,10 +41,16 @@ class Policy(BaseModel):
             "joint-prediction",
             "transfer",
         ),
-        description="kinds of task that this node runs; `lookup`, which releases single rows, only where it is named",
+        description="kinds of task that this node runs; `lookup`, which releases single rows, and `enclave`, which runs others' "
+        "code, only where they are named",
     )
     lookups_per_day: int = Field(
         default=1000, ge=0, description="most lookups in this node's data, by tasks of one requester within 24 hours"
+    )
+    simulations: tuple[str, ...] = Field(
+        default=(),
+        description="simulated authorities of enclaves that this node accepts evidence of, `0x` and the fingerprint; their "
+        "enclaves protect nothing from the host's operator",
     )
     max_parties: int = Field(default=16, ge=2, le=16, description="largest number of parties of a task")
     adversary: Adversary = Field(default="semi-honest", description="weakest adversary that a task must withstand")
@@ -116,6 +122,10 @@ class Settings(BaseModel):
     kept_bytes: int = Field(
         default=64 << 30, ge=0, description="most that `kept` takes; beyond it, what was used least recently goes and is made anew"
     )
+    enclave_authority: Path | None = Field(
+        None, description="file with the simulated authority under which this node launches enclaves; none: it launches none"
+    )
+    enclave_password_file: Path | None = Field(None, description="file with that authority's password (mode 0600)")
     policy: Policy = Field(default_factory=Policy, description="see below")
 
     @classmethod
@@ -133,7 +143,8 @@ class Settings(BaseModel):
                 raw[field] = value
         home = path.resolve().parent
         raw = {name: field.default for name, field in cls.model_fields.items() if name in ("data_dir", "store")} | raw
-        for field in ("password_file", "certificate", "key", "authority", "deployment", "data_dir"):
+        enclaves = ("enclave_authority", "enclave_password_file")
+        for field in ("password_file", "certificate", "key", "authority", "deployment", "data_dir", *enclaves):
             if raw.get(field):
                 raw[field] = home / raw[field]
         if str(raw.get("store", "")).startswith("sqlite:///") and not str(raw["store"]).startswith("sqlite:////"):
@@ -146,10 +157,11 @@ class Settings(BaseModel):
             raise Configuration(
                 f"setting {key}: {first['msg']}", party=str(path), remedy="see docs/reference/settings.md"
             ) from None
-        for file in (settings.key, settings.password_file, settings.certificate, settings.authority):
+        secrets = (settings.key, settings.password_file, settings.enclave_authority, settings.enclave_password_file)
+        for file in (*secrets, settings.certificate, settings.authority):
             if file is not None and not file.is_file():
                 raise Configuration("a file named in the settings is missing", party=str(file))
-        for secret in (settings.key, settings.password_file):
+        for secret in secrets:
             if secret is not None:
                 require_private(secret)
         return settings

@@ -13,6 +13,7 @@ from tallystick_node.engines.mpc.additive import MAX_LENGTH
 from tallystick_node.engines.mpc.models import group_tests
 from tallystick_node.engines.mpc.models.answers import LINKS, OUTPUTS
 from tallystick_node.engines.mpc.models.trees import RULES
+from tallystick_node.engines.tee.joint import MAX_INPUT
 from tallystick_node.workloads import (
     aggregation,
     alignment,
@@ -21,6 +22,7 @@ from tallystick_node.workloads import (
     categories,
     column_parameters,
     computation,
+    enclave_parameters,
     features,
     intersection,
     intersection_parameters,
@@ -60,6 +62,7 @@ PARSE = {
     "split-training": split_training.Parameters.parse,
     "joint-prediction": joint_prediction_parameters.Parameters.parse,
     "transfer": transfer.Parameters.parse,
+    "enclave": enclave_parameters.Parameters.parse,
 }
 
 
@@ -130,6 +133,7 @@ def test_the_bounds_of_the_joint_tables_are_the_codes():
             f"2 to {regression_engine.MAX_BATCH:,} |", f"{vertical_regression.ROWS_PER_WEIGHT} rows for each",
             f"below {regression_engine.LIMIT:g} in",
         ),
+        "enclave": (f"{enclave_parameters.MAX_TEXT:,} characters", f"1 to {MAX_INPUT:,}"),
         "transfer": (f"2 to {features.MAX_FEATURES} of", f"1 to {representation.MAX_WIDTH} |"),
         "split-training": (
             f"0 to {network.MAX_LAYERS} of 1 to {network.MAX_WIDTH} |", f"1 to {split_training.MAX_EPOCHS} |",

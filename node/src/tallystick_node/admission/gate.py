@@ -5,7 +5,8 @@
  3 parties         at most as many parties as the policy allows; this account is one of them; who computes on an owner's
                    data owns or receives in the task, or is named by the owner's policy
  4 proof           the workload can give the proof kind that the spec asks for
- 5 security        the workload's security statement meets the spec's demand and this node's
+ 5 security        the workload's security statement meets the spec's demand and this node's; a simulated authority whose evidence
+                   the task accepts is one that the policy names
  6 requester       active on chain, as a requester
  7 participants    every party is active on chain, in the roles that its part in the task needs
  8 dataset         this party's dataset is attached here, usable on chain, its file unchanged and its root the registered one
@@ -62,6 +63,7 @@ class Gate:
         workload = self._workload_rule(spec)
         self._parties_rule(spec)
         self._promise_rules(spec, workload)
+        self._enclave_rule(spec, workload)
         self._participant_rules(spec)
         part = spec.input_of(self._account)
         if part is not None:
@@ -142,6 +144,17 @@ class Gate:
                 rule="security",
                 party=spec.requester,
                 remedy="choose a protocol with a stronger security statement",
+            )
+
+    def _enclave_rule(self, spec: TaskSpec, workload: Workload) -> None:
+        enclosed = workload.enclave(spec)
+        if enclosed is not None and canonical.hex32(enclosed.authority) not in self._policy.simulations:
+            raise Refused(
+                f"this node accepts no evidence of the simulated authority {canonical.hex32(enclosed.authority)}",
+                rule="security",
+                party=spec.requester,
+                remedy="have its operator name the authority in the setting policy.simulations: its enclaves are simulated, and "
+                "protect nothing from whoever administers the host's machine",
             )
 
     def _participant_rules(self, spec: TaskSpec) -> None:

@@ -7,6 +7,7 @@ same engine runs over in-memory channels (:func:`local_sessions`) and over the T
 from __future__ import annotations
 
 import queue
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,7 +120,8 @@ class Session:
     ``beacon``: bytes that all parties know and none chose alone, empty where there are none; ``identity``: None where no
     institution vouches for keys.
     ``versions`` are the 32 bytes that name each input's version as it is registered, by its party; ``kept`` is a folder that
-    outlives the run, for what this party need not make again, None where there is none.
+    outlives the run, for what this party need not make again, None where there is none; ``launcher`` leads to the process that
+    launches this party's enclave, None where it is to launch none.
     """
 
     index: int
@@ -133,6 +135,7 @@ class Session:
     identity: Identity | None = None
     versions: Mapping[int, bytes] = field(default_factory=dict)
     kept: Path | None = None
+    launcher: socket.socket | None = None
 
     @property
     def parties(self) -> int:

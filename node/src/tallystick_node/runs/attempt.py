@@ -10,8 +10,10 @@ import asyncio
 import hashlib
 import json
 import secrets
+import socket
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +33,7 @@ from tallystick_node.data.attach import require_unchanged
 from tallystick_node.evidence import agreement, earlier
 from tallystick_node.evidence.agreement import Registered, Word
 from tallystick_node.peers.links import RunLinks
-from tallystick_node.runs import session_key
+from tallystick_node.runs import enclaves, session_key
 from tallystick_node.runs.process import run_worker
 from tallystick_node.runs.retention import folder_name
 from tallystick_node.runs.workers import Workers
@@ -103,22 +105,24 @@ class Attempt:
         data, scratch = await asyncio.to_thread(self._data, datasets), await asyncio.to_thread(self._scratch)
         try:
             await asyncio.to_thread(self._lay_out, scratch)
-            outcome = await run_worker(
-                self._me.workers,
-                spec,
-                self._me.account,
-                self._links,
-                context=self._context(),
-                beacon=self._beacon,
-                session_key=session_key.issue(self._me.signer, self._context()),
-                versions={part.party: datasets[part.dataset].descriptor for part in spec.inputs},
-                data=data,
-                scratch=scratch,
-                kept=self._kept(),
-                link_seconds=self._me.settings.link_seconds,
-                run_seconds=spec.run_seconds,
-                progress=lambda phase, fraction: store.report(task, phase, fraction),
-            )
+            async with self._launcher() as launcher:
+                outcome = await run_worker(
+                    self._me.workers,
+                    spec,
+                    self._me.account,
+                    self._links,
+                    context=self._context(),
+                    beacon=self._beacon,
+                    session_key=session_key.issue(self._me.signer, self._context()),
+                    versions={part.party: datasets[part.dataset].descriptor for part in spec.inputs},
+                    data=data,
+                    scratch=scratch,
+                    kept=self._kept(),
+                    launcher=launcher,
+                    link_seconds=self._me.settings.link_seconds,
+                    run_seconds=spec.run_seconds,
+                    progress=lambda phase, fraction: store.report(task, phase, fraction),
+                )
         finally:
             earlier.clear(scratch)
         elapsed = int(1000 * (time.monotonic() - began))
@@ -178,6 +182,17 @@ class Attempt:
         folder = self._me.settings.home / "kept"
         folder.mkdir(exist_ok=True, mode=0o700)
         return folder
+
+    @asynccontextmanager
+    async def _launcher(self) -> AsyncIterator[socket.socket | None]:
+        """The way to the process that launches the run's enclave, if this party hosts it."""
+        enclosed = workload_named(self._spec.workload).enclave(self._spec)
+        if enclosed is None or enclosed.host != self._me.account:
+            yield None
+            return
+        settings = self._me.settings
+        async with enclaves.launcher(settings.enclave_authority, settings.enclave_password_file) as way:
+            yield way
 
     def _lay_out(self, scratch: Path) -> None:
         """An owner's results of earlier tasks that its run reads, as long as it runs."""

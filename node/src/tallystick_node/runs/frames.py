@@ -15,7 +15,8 @@ class Kind(IntEnum):
     PROGRESS = 1  # [phase, fraction]
     OUTCOME = 2  # the end
     ERROR = 3  # the end
-    JOB = 4  # to the worker, once; with its header come the descriptors of the connections to its peers, in the order of its links
+    JOB = 4  # to the worker, once; with its header come the descriptors of the connections to its peers, in the order of its
+    # links, and to what launches its enclave, if it hosts one
 
 
 def pack(kind: Kind, body: bytes) -> bytes:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import socket
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -35,13 +36,15 @@ async def run_worker(
     data: Mapping[str, Any] | None,
     scratch: Path,
     kept: Path,
+    launcher: socket.socket | None,
     link_seconds: float,
     run_seconds: float,
     progress: Callable[[str, float], None],
 ) -> dict[str, Any]:
     """Run one party's side in a process of its own. ``context`` names the attempt, ``beacon`` is what all parties know and none
     chose, ``session_key`` a key of this party for the attempt with its voucher, ``versions`` the registered version of every
-    party's dataset; ``data``: path and columns of this party's, None for a receiver.
+    party's dataset; ``data``: path and columns of this party's, None for a receiver; ``launcher`` leads to the process that
+    launches this party's enclave, None where it hosts none.
 
     The answer is the outcome of ``worker.run``. Raises RunFailed, or the PeerFailed of a link that is over. The worker is killed
     when it outlives ``run_seconds``, when a link is over, and when this coroutine is cancelled. Its connections stay open in this
@@ -62,12 +65,14 @@ async def run_worker(
             "scratch": str(scratch),
             "kept": str(kept),
             "links": [_link(links.links[name], parties.index(name)) for name in connections],
+            "launches": launcher is not None,
             **(data or {}),
         }
     ).encode()
     async with AsyncExitStack() as stack:
         try:
-            worker = await stack.enter_async_context(workers.begin(len(job), [each.fileno() for each in connections.values()]))
+            given = [*connections.values(), *([] if launcher is None else [launcher])]
+            worker = await stack.enter_async_context(workers.begin(len(job), [each.fileno() for each in given]))
         finally:
             for each in connections.values():
                 each.close()

@@ -67,6 +67,7 @@ class Pipe:
         if kind != Kind.JOB or flags & socket.MSG_CTRUNC:
             raise ValueError("no job with all its descriptors")
         job: dict[str, Any] = json.loads(content)
+        job["launcher"] = descriptors.pop() if job.get("launches") else None
         for link, descriptor in zip(job["links"], descriptors, strict=True):
             link["descriptor"] = descriptor
         return job
@@ -123,6 +124,7 @@ def run(job: dict[str, Any], pipe: Pipe) -> dict[str, Any]:
         identity=identity(bytes.fromhex(key), bytes.fromhex(voucher), bytes.fromhex(job["context"]), spec.parties),
         versions={spec.parties.index(name): bytes.fromhex(version) for name, version in job["versions"].items()},
         kept=Path(job["kept"]),
+        launcher=None if job["launcher"] is None else socket.socket(fileno=job["launcher"]),
     )
     outcome = workload.run(spec, party, table, session, Path(job["scratch"]))
     return {

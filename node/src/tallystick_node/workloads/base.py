@@ -39,6 +39,15 @@ class Outcome:
     opening: Mapping[str, Any] | None = None  # for sum-verified, a receiver: {"totals": [decimal text], "blinding": ...}
 
 
+@dataclass(frozen=True)
+class Enclosed:
+    """That a run is in an enclave: which party's node launches it, and the fingerprint, 32 bytes, of the root of simulation that
+    its evidence may end in."""
+
+    host: str
+    authority: bytes
+
+
 def require_owners_compute(spec: TaskSpec) -> None:
     """Raise InvalidTask when the spec names computing parties: in this kind of task the owners compute alone."""
     if spec.compute:
@@ -73,6 +82,10 @@ class Workload(Protocol):
         """What the run spends of every owner's privacy budget, in millionths of epsilon, rounded up. None, for a workload that says
         nothing of differential privacy; it is asked only for specs that :meth:`check` accepts."""
         return 0
+
+    def enclave(self, spec: TaskSpec) -> Enclosed | None:
+        """The enclave that the run is in: none, for a workload that says nothing of it."""
+        return None
 
     def lookups(self, spec: TaskSpec, party: str) -> int:
         """How many single rows of ``party``'s data an attempt reads for another: none, for a workload that says nothing of it."""

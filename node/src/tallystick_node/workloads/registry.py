@@ -35,6 +35,7 @@ OURS = {
     "split-training": ("split_training", "SplitTraining"),
     "joint-prediction": ("joint_prediction", "JointPrediction"),
     "transfer": ("transfer", "Transfer"),
+    "enclave": ("enclave", "EnclaveTask"),
 }
 
 

@@ -1,0 +1,192 @@
+"""`enclave`: a query or a WebAssembly module over the tables of several owners, run in an enclave of one party, the host.
+
+Owners authorise the code by its digest. Each gives its table only to an enclave whose evidence it has accepted, sealed; the output
+leaves sealed to the receivers. Here platforms are simulated: what everybody is shown is *attested, simulated*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from tallystick.attestation.rules import EvidenceRefused
+from tallystick.protocol import canonical
+from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused, TallystickError
+from tallystick.protocol.result import file_digest
+from tallystick.protocol.task import TaskSpec
+
+from tallystick_node.engines.channel import Session
+from tallystick_node.engines.security import SecurityStatement
+from tallystick_node.engines.tee import joint
+from tallystick_node.engines.tee.enclave import EnclaveFailed, EnclaveRefused
+from tallystick_node.engines.tee.hosting import HostedEnclave
+from tallystick_node.engines.tee.joint import MAX_INPUT, Finished, Terms
+from tallystick_node.engines.tee.tables import Column, Table, encode
+from tallystick_node.workloads.base import Cost, Enclosed, Outcome, Workload
+from tallystick_node.workloads.enclave_parameters import Parameters
+
+RESULTS = {"sql": "result.csv", "wasm": "result.bin"}
+EVIDENCE = "evidence.json"
+STRENGTH = "attested, simulated"
+START = 10.0  # seconds that an enclave takes to start, on one core
+_ENDS: dict[str, tuple[type[InvalidData | OutputRefused], str, str]] = {
+    "AlgorithmRefused": (InvalidData, "the algorithm is not one that may run", "try it with `tally enclave try`"),
+    "AlgorithmFailed": (InvalidData, "the algorithm ended with an error of its own", "try it with data like the owners'"),
+    "OutOfFuel": (InvalidData, "the module executed as many instructions as limits.fuel allows", "allow more fuel"),
+    "OutOfHeap": (InvalidData, "the algorithm needs more memory than limits.memory_mib", "allow more memory"),
+    "OutputTooLarge": (OutputRefused, "the output is longer than limits.output_bytes", "allow more, or give less"),
+    "TooFewRows": (OutputRefused, "an input has fewer rows than minimum_group", "use a larger dataset"),
+    "NoGroupSize": (OutputRefused, "the result has no column group_size of whole numbers", "count the rows behind each row"),
+    "SIGXCPU": (InvalidData, "the enclave computed longer than limits.seconds", "allow more seconds"),
+    "SIGKILL": (InvalidData, "the enclave was ended, as it computed longer than limits.seconds", "allow more seconds"),
+}
+
+
+class EnclaveTask(Workload):
+    """The workload `enclave`."""
+
+    name = "enclave"
+    proofs: tuple[str, ...] = ("signed-by-all",)
+
+    def check(self, spec: TaskSpec) -> None:
+        """Raise InvalidTask unless the spec names its code, enclaves, host and tables as it must."""
+        Parameters.parse(spec.parameters).check(spec)
+
+    def columns(self, spec: TaskSpec, party: str) -> Sequence[str]:
+        """What the spec names: all goes into the enclave."""
+        part = spec.input_of(party)
+        assert part is not None
+        return part.columns
+
+    def enclave(self, spec: TaskSpec) -> Enclosed:
+        """Launched by the party that computes; evidence ends in the root that the parameters name."""
+        return Enclosed(spec.compute[0], Parameters.parse(spec.parameters).authority)
+
+    def security(self, spec: TaskSpec) -> SecurityStatement:
+        """Nothing is promised against whoever administers the host's machine."""
+        host = spec.compute[0]
+        return SecurityStatement(
+            adversary="semi-honest",
+            corruptions=0,
+            parties=len(spec.parties),
+            computational_bits=128,
+            statistical_bits=128,
+            trusted=(
+                f"the host {host}, {STRENGTH}: who administers its machine can read all inputs while they are computed on",
+                "whoever holds the key of the simulated authority: it can attest code that does not run",
+                "the code with the authorised digest: it decides what of the inputs is in the output",
+            ),
+            learns={
+                "host": f"{STRENGTH}: of what it passes on, which is sealed, how long it is; and see trusted",
+                "owner": "that the run ended, and how long the output is",
+                "receiver": "the output, of at most limits.output_bytes",
+                "public": "the spec and who took part",
+            },
+            references=(
+                "RFC 9180 (HPKE), base mode with X25519, HKDF-SHA256 and AES-256-GCM: gap Diffie-Hellman in Curve25519",
+                "RFC 9334 (RATS): evidence is appraised before any input is sealed; docs/spec/attestation.md",
+            ),
+        )
+
+    def cost(self, spec: TaskSpec, rows: Mapping[str, int]) -> Cost:
+        """Of an owner that sends its sealed table; the host's machine computes for at most ``limits.seconds``."""
+        parameters = Parameters.parse(spec.parameters)
+        cells = sum(len(part.columns) * rows.get(part.party, 0) for part in spec.inputs)
+        largest = max(len(part.columns) * rows.get(part.party, 0) for part in spec.inputs)
+        return Cost(
+            bytes_sent=20_000 * len(spec.parties) + 17 * largest,
+            rounds=4,
+            seconds=START + 6e-6 * cells,
+            memory_bytes=parameters.limits.memory + 200 * cells,
+        )
+
+    def run(self, spec: TaskSpec, party: str, table: pa.Table | None, session: Session, scratch: Path) -> Outcome:
+        """Run one party's side. Raises InvalidData or OutputRefused, naming the limit, where the enclave was stopped."""
+        parameters = Parameters.parse(spec.parameters)
+        data = None if table is None else encoded(parameters.tables[party], table)
+        if data is not None and len(data) > MAX_INPUT:
+            raise InvalidData(f"the table takes more than {MAX_INPUT} bytes", remedy="read fewer columns, or a smaller dataset")
+        terms = _terms(spec, parameters)
+        launch = (lambda: _launched(session, parameters)) if party == spec.compute[0] else None
+        try:
+            found = joint.run(session, terms, data, launch)
+        except EnclaveFailed as failed:
+            raise _named(failed.reason) from None
+        except EnclaveRefused as refused:
+            raise InvalidTask(str(refused), remedy="ask the host's operator: see docs/how-to/compute-in-an-enclave.md") from None
+        except EvidenceRefused as refused:
+            raise InvalidTask(
+                f"the host's own enclave is none that the task accepts: {refused}",
+                remedy="write enclave.identities and attestation.authority as the host's `tally enclave describe` gives them",
+            ) from None
+        commitments = dict(zip((part.party for part in spec.inputs), map(canonical.text, found.commitments), strict=True))
+        values, files = (None, {}) if found.output is None else _result(parameters, found, scratch)
+        return Outcome(
+            commitment=commitments.get(party, ""),
+            all_commitments=[commitments.get(each, "") for each in spec.parties],
+            result=values,
+            files=files,
+        )
+
+
+def _terms(spec: TaskSpec, parameters: Parameters) -> Terms:
+    place = spec.parties.index
+    return Terms(
+        host=place(spec.compute[0]),
+        owners=[place(part.party) for part in spec.inputs],
+        receivers=[place(each) for each in spec.receivers],
+        algorithm=parameters.digest,
+        identities=parameters.identities,
+        policy=parameters.policy,
+        simulated=True,
+        output=parameters.limits.output,
+        seconds=float(spec.run_seconds),
+    )
+
+
+def _launched(session: Session, parameters: Parameters) -> HostedEnclave:
+    if session.launcher is None:
+        raise EnclaveRefused("this node launches no enclaves")
+    return HostedEnclave(session.launcher, parameters.manifest)
+
+
+def _named(reason: str) -> TallystickError:
+    kind, message, remedy = _ENDS.get(reason, (InvalidData, f"the enclave ended without a result: {reason}", "see the host's log"))
+    return kind(message, remedy=remedy)
+
+
+def _result(parameters: Parameters, found: Finished, scratch: Path) -> tuple[dict[str, Any], dict[str, Path]]:
+    assert found.output is not None
+    name = RESULTS[parameters.kind]
+    output, evidence = scratch / name, scratch / EVIDENCE
+    output.write_bytes(found.output)
+    evidence.write_bytes(found.evidence)
+    values = {
+        "evidence": found.result.strength,
+        "status": found.result.status.name.lower(),
+        "authority": f"{found.result.authority.name}, {canonical.text(found.result.authority.fingerprint)}",
+        "measurement": found.result.measurement.hex(),
+        "algorithm": canonical.text(parameters.digest),
+        "output": canonical.text(found.digest),
+        "salt": canonical.hex32(found.salt),
+        "file": {"name": name, "sha256": file_digest(found.output), "bytes": len(found.output)},
+    }
+    return values, {name: output, EVIDENCE: evidence}
+
+
+def encoded(name: str, table: pa.Table) -> bytes:
+    """An owner's table as it is sealed: see :mod:`tallystick_node.engines.tee.tables`."""
+    return encode(Table(name, table.num_rows, tuple(_column(field, table.column(field.name)) for field in table.schema)))
+
+
+def _column(field: pa.Field, column: pa.ChunkedArray) -> Column:
+    scale = int((field.metadata or {}).get(b"scale", b"0"))
+    if pa.types.is_date32(field.type):
+        return Column(field.name, "date", 0, column.cast(pa.int32()).to_pylist())
+    if pa.types.is_boolean(field.type):
+        return Column(field.name, "bool", 0, column.cast(pa.int8()).to_pylist())
+    if pa.types.is_int64(field.type):
+        return Column(field.name, "decimal" if scale else "int64", scale, column.to_pylist())
+    return Column(field.name, "string", 0, column.to_pylist())

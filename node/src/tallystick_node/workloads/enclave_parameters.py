@@ -1,0 +1,130 @@
+"""The parameters of an `enclave`: which code, under which limits, in which enclaves, whose evidence ends in which root."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tallystick.attestation.policy import AppraisalPolicy
+from tallystick.protocol import canonical
+from tallystick.protocol.errors import InvalidTask, MalformedDocument
+from tallystick.protocol.fields import Fields
+from tallystick.protocol.task import TaskSpec
+
+from tallystick_node.engines.tee.joint import MAX_INPUT
+from tallystick_node.engines.tee.manifest import EnclaveManifest, Limits
+from tallystick_node.workloads.reading import TaskParameters
+
+KINDS = ("sql", "wasm")
+SIMULATED = "simulated"
+MAX_TEXT = 768 << 10  # characters of an algorithm, which stands in the spec
+MIB = 1 << 20
+ADDRESS_SPACE = 1 << 30  # bytes that interpreter and libraries take, beside what an algorithm works in
+FRAME = 64 << 20
+PUBLISHER = bytes(32)  # none: what counts is the measurement
+
+
+@dataclass(frozen=True)
+class Parameters(TaskParameters):
+    """``code`` of a ``kind``; ``digest``: its SHA-256; ``identities`` of the enclaves that are accepted; ``authority``: fingerprint
+    of the root that their evidence ends in; ``tables``: by owner the name of its table; ``limits``."""
+
+    kind: str
+    code: bytes
+    digest: bytes
+    identities: frozenset[bytes]
+    authority: bytes
+    tables: Mapping[str, str]
+    limits: Limits
+
+    @classmethod
+    def _read(cls, value: Mapping[str, Any]) -> Parameters:
+        fields = Fields(dict(value), ("algorithm", "enclave", "attestation", "tables", "limits", "minimum_group"), "parameters")
+        algorithm = Fields(fields.object("algorithm"), ("kind", "content"), "parameters.algorithm")
+        kind = algorithm.choice("kind", KINDS)
+        code = _code(kind, algorithm.string("content", MAX_TEXT))
+        enclave = Fields(fields.object("enclave"), ("algorithm", "identities"), "parameters.enclave")
+        digest = canonical.untext(enclave.digest("algorithm"))
+        if digest != hashlib.sha256(code).digest():
+            raise MalformedDocument("parameters.enclave.algorithm: is not the SHA-256 of the algorithm's content")
+        identities = enclave.items("identities", 1, 16, _digest)
+        if list(identities) != sorted(set(identities)):
+            raise MalformedDocument("parameters.enclave.identities: must be strictly ascending")
+        attestation = Fields(fields.object("attestation"), ("family", "authority"), "parameters.attestation")
+        attestation.constant("family", SIMULATED)
+        listed = fields.items("tables", 1, 16, _table)
+        tables = dict(listed)
+        if len(tables) != len(listed) or len({name.lower() for name in tables.values()}) != len(listed):
+            raise MalformedDocument("parameters.tables: one for each owner, each of another name")
+        authority = canonical.unhex32(attestation.hex32("authority"))
+        limits = _limits(fields.object("limits"), kind, fields.integer("minimum_group", 2, 1000))
+        return cls(kind, code, digest, frozenset(identities), authority, tables, limits)
+
+    def check(self, spec: TaskSpec) -> None:
+        """Raise InvalidTask unless the spec has one host, and tables for its owners."""
+        if len(spec.compute) != 1:
+            raise InvalidTask("an enclave runs at one party, the host", remedy="name the host, and nobody else, in compute")
+        if {part.party for part in spec.inputs} != set(self.tables):
+            raise InvalidTask("the owners of the tables are not those of the inputs", remedy="name a table for each input's party")
+
+    @property
+    def manifest(self) -> EnclaveManifest:
+        """The enclave that the host launches."""
+        return EnclaveManifest(self.code, PUBLISHER, self.kind, limits=self.limits)
+
+    @property
+    def policy(self) -> AppraisalPolicy:
+        """By which every party appraises evidence."""
+        return AppraisalPolicy("task", simulations=frozenset({self.authority}))
+
+
+def limits_of(heap: int, seconds: int, fuel: int, output: int, minimum_group: int) -> Limits:
+    """The limits of an enclave for a task: ``heap`` in MiB, ``output`` in bytes."""
+    return Limits(
+        memory=ADDRESS_SPACE + heap * MIB,
+        seconds=seconds,
+        frame=FRAME,
+        heap=heap * MIB,
+        fuel=fuel,
+        output=output,
+        minimum_group=minimum_group,
+    )
+
+
+def _limits(value: dict[str, Any], kind: str, minimum_group: int) -> Limits:
+    fields = Fields(value, ("memory_mib", "seconds", "fuel", "output_bytes"), "parameters.limits")
+    fuel = fields.integer("fuel", 0, canonical.MAX_INTEGER)
+    if bool(fuel) != (kind == "wasm"):
+        raise MalformedDocument("parameters.limits.fuel: how many instructions a module may execute; 0 for a query, which has none")
+    return limits_of(
+        fields.integer("memory_mib", 16, 4096),
+        fields.integer("seconds", 5, 3600),
+        fuel,
+        fields.integer("output_bytes", 1, MAX_INPUT),
+        minimum_group,
+    )
+
+
+def _code(kind: str, content: str) -> bytes:
+    if kind == "sql":
+        return content.encode()
+    try:
+        code = base64.b64decode(content, validate=True)
+    except (binascii.Error, ValueError):
+        code = b""
+    if base64.b64encode(code).decode() != content or not code.startswith(b"\0asm"):
+        raise MalformedDocument("parameters.algorithm.content: of kind wasm, a module as base64 without line breaks")
+    return code
+
+
+def _digest(value: Any, where: str) -> bytes:
+    return canonical.untext(Fields({"it": value}, ("it",), where).digest("it"))
+
+
+def _table(value: Any, where: str) -> tuple[str, str]:
+    fields = Fields(value, ("party", "name"), where)
+    return fields.address("party"), fields.string("name", 128)
