@@ -47,6 +47,12 @@ class Policy(BaseModel):
     lookups_per_day: int = Field(
         default=1000, ge=0, description="most lookups in this node's data, by tasks of one requester within 24 hours"
     )
+    intersections_per_day: int = Field(
+        default=24,
+        ge=0,
+        description="most attempts within 24 hours, by tasks of the kinds `intersection` and `intersection-sum`, that compare one "
+        "dataset of this node with data of one other owner",
+    )
     simulations: tuple[str, ...] = Field(
         default=(),
         description="simulated authorities of enclaves that this node accepts evidence of, `0x` and the fingerprint; their "

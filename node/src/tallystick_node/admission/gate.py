@@ -17,6 +17,7 @@
 13 earlier-result  this party has the results of earlier tasks that the run reads, as their statements bind them
 14 minimum-group   the task's minimum group is at least this node's
 15 lookup-rate     the requester has as many lookups in this party's data left of those that the policy allows a day
+16 differencing    this party's dataset was compared with data of each other owner less often than the policy allows a day
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class Gate:
             self._earlier_rule(spec, workload)
         self._minimum_rule(spec)
         self._rate_rule(spec, workload)
+        self._differencing_rule(spec, workload)
 
     def _chain_rule(self, spec: TaskSpec) -> None:
         deployment = self._chain.deployment
@@ -258,11 +260,9 @@ class Gate:
         asked = workload.lookups(spec, self._account)
         if not asked:
             return
-        runs = self._store.runs_since(time.time() - DAY)
-        read = [(run.attempt - (run.state in NOT_BEGUN), TaskSpec.parse(run.spec)) for run in runs]
         used = sum(
             attempts * workload.lookups(other, self._account)
-            for attempts, other in read
+            for attempts, other in self._begun()
             if (other.requester, other.workload) == (spec.requester, spec.workload)
         )
         if used + asked > self._policy.lookups_per_day:
@@ -273,6 +273,32 @@ class Gate:
                 party=spec.requester,
                 remedy="ask for fewer, or later",
             )
+
+    def _differencing_rule(self, spec: TaskSpec, workload: Workload) -> None:
+        own = spec.input_of(self._account)
+        others = workload.compared(spec, self._account)
+        if own is None or not others:
+            return
+        before = [
+            (attempts, set(workload_named(other.workload).compared(other, self._account)))
+            for attempts, other in self._begun()
+            if attempts and any((part.party, part.dataset) == (own.party, own.dataset) for part in other.inputs)
+        ]
+        for account in others:
+            used = sum(attempts for attempts, compared in before if account in compared)
+            if used >= self._policy.intersections_per_day:
+                raise Refused(
+                    f"this party's dataset was compared with data of {account} {used} times in 24 hours, as often as this node "
+                    "allows: answers to questions that differ in few rows tell of those rows",
+                    rule="differencing",
+                    party=account,
+                    remedy="ask later",
+                )
+
+    def _begun(self) -> list[tuple[int, TaskSpec]]:
+        """The tasks that moved within a day or still run, each with the number of its attempts that may have read data."""
+        runs = self._store.runs_since(time.time() - DAY)
+        return [(run.attempt - (run.state in NOT_BEGUN), TaskSpec.parse(run.spec)) for run in runs]
 
     def _grant(self, part: TaskInput) -> dict[str, Any]:
         return dict(self._chain.grants.account_of(canonical.unhex32(part.grant)))

@@ -91,6 +91,11 @@ class Workload(Protocol):
         """How many single rows of ``party``'s data an attempt reads for another: none, for a workload that says nothing of it."""
         return 0
 
+    def compared(self, spec: TaskSpec, party: str) -> Sequence[str]:
+        """The other owners with whose rows an attempt compares ``party``'s, telling somebody else how they match: none, for a
+        workload that says nothing of it."""
+        return ()
+
     def kept(self, spec: TaskSpec) -> Sequence[str]:
         """The names of the folders below ``session.kept`` that a run uses: none, for a workload that says nothing of them."""
         return ()

@@ -97,6 +97,10 @@ class Intersection(Workload):
             memory_bytes=150_000_000 + found.memory_bytes,
         )
 
+    def compared(self, spec: TaskSpec, party: str) -> Sequence[str]:
+        """All, unless the party alone receives."""
+        return [part.party for part in spec.inputs if part.party != party and set(spec.receivers) != {party}]
+
     def kept(self, spec: TaskSpec) -> Sequence[str]:
         """Of `unbalanced` the holder's tags, at the holder and at the receiver."""
         parameters = Parameters.parse(spec.parameters)

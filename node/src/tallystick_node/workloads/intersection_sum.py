@@ -91,6 +91,10 @@ class IntersectionSum(Workload):
         parameters = Parameters.parse(spec.parameters)
         return (*parameters.keys[party], *(parameters.sums if party == parameters.holder else ()))
 
+    def compared(self, spec: TaskSpec, party: str) -> Sequence[str]:
+        """The other: whoever receives, one learns how many keys match or what they add up to."""
+        return [part.party for part in spec.inputs if part.party != party]
+
     def security(self, spec: TaskSpec) -> SecurityStatement:
         """Secure against one owner who follows the protocol."""
         return SecurityStatement(
