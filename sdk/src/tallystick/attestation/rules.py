@@ -104,6 +104,7 @@ class Rule(Enum):
     MINIMUM_TCB = 713, "policy.minimum-tcb", "reported, committed and launch TCB reach the policy's minimum"
     MIGRATION = 714, "policy.migration", "the guest cannot be migrated or sent elsewhere"
     SMT = 715, "policy.smt", "simultaneous multithreading is off unless the policy allows it"
+    STANDING = 716, "policy.standing", "where a chain keeps lists, it lets the platform and the enclave count"
 
     def __init__(self, number: int, code: str, title: str) -> None:
         self.number = number
