@@ -10,11 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick_node.engines.channel import ChannelError, local_sessions
+from tallystick_node.workloads import intersection as workload_module
 from tallystick_node.workloads import keys as module
 from tallystick_node.workloads.intersection import RESULT, Intersection
 from tallystick_node.workloads.intersection_parameters import Parameters
@@ -71,16 +73,50 @@ def matches(own, other, types, *, fold=False):
 
 def read_result(outcome):
     """The result file's rows as text, its digest checked."""
-    path = outcome.files[RESULT]
+    (path,) = outcome.files.values()
     content = path.read_bytes()
     assert outcome.result["file"] == {
-        "name": RESULT,
+        "name": path.name,
         "sha256": "sha256:" + hashlib.sha256(content).hexdigest(),
         "rows": outcome.result["cardinality"],
     }
-    assert path.name == RESULT
+    assert set(outcome.files) == {path.name} == {f"{RESULT}{path.suffix}"}
+    if path.suffix == ".parquet":
+        columns = pyarrow.parquet.read_table(path)
+        return columns.column_names, [tuple(map(str, row)) for row in zip(*columns.to_pydict().values(), strict=True)]
     lines = list(csv.reader(io.StringIO(content.decode())))
     return lines[0], [tuple(line) for line in lines[1:]]
+
+
+@pytest.mark.parametrize("name", ["csv", "parquet"])
+def test_matches_are_written_some_at_a_time(run_workload, monkeypatch, name):
+    monkeypatch.setattr(workload_module, "BATCH", 3)
+    rows = [[(i % 9, DAYS[i % 4]) for i in range(first, 30)] for first in (0, 11)]
+    spec = spec_of(parameters_of(["int64", "date"], format=name), [0, 1])
+    ran = run_workload(Intersection(), spec, {i: table(rows[i], ["int64", "date"], i) for i in range(2)})
+    for number, (own, other) in enumerate([rows, rows[::-1]]):
+        header, found = read_result(ran.outcomes[number])
+        assert header == [f"{'ab'[number]}{j}" for j in range(2)]
+        assert len(found) > 6
+        assert found == written(matches(own, other, ["int64", "date"]))
+    if name == "parquet":
+        with pyarrow.parquet.ParquetFile(ran.outcomes[0].files["matches.parquet"]) as file:
+            assert file.schema_arrow.types == [pa.int64(), pa.date32()]
+            assert max(file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)) == 3
+
+
+@pytest.mark.parametrize("name", ["csv", "parquet"])
+def test_a_file_of_no_matches_has_its_columns(run_workload, name):
+    rows = [[(i,) for i in range(first, first + 5)] for first in (0, 50)]
+    spec = spec_of(parameters_of(["int64"], format=name), [0])
+    ran = run_workload(Intersection(), spec, {i: table(rows[i], ["int64"], i) for i in range(2)})
+    assert read_result(ran.outcomes[0]) == (["a0"], [])
+
+
+@pytest.mark.parametrize("change", [{"format": "arrow"}, {"format": None}, {"format": "parquet", "mode": "cardinality"}])
+def test_only_a_file_has_a_format_and_one_of_two(change):
+    with pytest.raises(InvalidTask, match="format"):
+        Intersection().check(spec_of(parameters_of(["int64"], **change)))
 
 
 def written(rows):

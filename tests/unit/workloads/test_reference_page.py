@@ -24,7 +24,6 @@ from tallystick_node.workloads import (
     computation,
     enclave_parameters,
     features,
-    intersection,
     intersection_parameters,
     intersection_sum,
     joint_prediction_parameters,
@@ -98,7 +97,7 @@ def test_the_bounds_are_the_codes():
         *(f"`{each}`" for each in (*statistics_parameters.COMPUTE, *statistics_parameters.OPERATORS)),
     ):  # fmt: skip
         assert text in page, text
-    for text in (*keys.TYPES, *intersection_parameters.MODES, *keys.DUPLICATES, intersection.RESULT):
+    for text in (*keys.TYPES, *intersection_parameters.MODES, *keys.DUPLICATES, *intersection_parameters.FORMATS):
         assert f"`{text}`" in section("intersection"), text
 
 

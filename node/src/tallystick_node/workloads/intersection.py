@@ -12,8 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.parquet
+from numpy.typing import NDArray
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick.protocol.task import TaskSpec
@@ -29,7 +32,8 @@ from tallystick_node.workloads.base import Cost, Outcome, Workload, require_owne
 from tallystick_node.workloads.intersection_parameters import ASSUMES, MALICIOUS, MANY, UNBALANCED, Parameters
 from tallystick_node.workloads.keys import commit, distinct
 
-RESULT = "matches.csv"
+RESULT = "matches"  # the file's name, before its format
+BATCH = 1 << 16  # matches that are written at a time
 START = 1.0  # seconds that the worker processes take to begin
 
 
@@ -130,10 +134,10 @@ class Intersection(Workload):
         values: dict[str, Any] = {"cardinality": found.cardinality, "mode": parameters.mode, "protocol": ran}
         files = {}
         if found.positions is not None:
-            path = scratch / RESULT
-            pa.csv.write_csv(keys.take(pa.array(rows[found.positions])), path)
-            values["file"] = {"name": RESULT, "sha256": _file_digest(path), "rows": found.cardinality}
-            files[RESULT] = path
+            path = scratch / f"{RESULT}.{parameters.format}"
+            _write(path, keys, rows[found.positions])
+            values["file"] = {"name": path.name, "sha256": _file_digest(path), "rows": found.cardinality}
+            files[path.name] = path
         return Outcome(commitment=commitment, all_commitments=nobody, result=values, files=files)
 
 
@@ -182,6 +186,16 @@ def _predict(spec: TaskSpec, parameters: Parameters, rows: Mapping[str, int]) ->
     if parameters.protocol == UNBALANCED:
         return unbalanced.predict((sizes[0], sizes[1]), receivers[0])
     return predict(parameters.protocol, parameters.mode, (sizes[0], sizes[1]), receivers)
+
+
+def _write(path: Path, table: pa.Table, places: NDArray[np.int64]) -> None:
+    """The rows at ascending places, some at a time, so that memory holds few of them; with the columns' types in Parquet."""
+    kind = pa.parquet.ParquetWriter if path.suffix == ".parquet" else pa.csv.CSVWriter
+    with kind(path, table.schema) as writer:
+        for start in range(0, len(places), BATCH):
+            part = places[start : start + BATCH]
+            near = table.slice(part[0], part[-1] - part[0] + 1)  # taking from the whole table looks into all of it
+            writer.write_table(near.take(pa.array(part - part[0])))
 
 
 def _file_digest(path: Path) -> str:

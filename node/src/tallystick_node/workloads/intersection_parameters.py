@@ -17,6 +17,7 @@ from tallystick_node.workloads.keys import KeyRules, key_columns
 from tallystick_node.workloads.reading import TaskParameters
 
 MODES = ("ids", "cardinality")
+FORMATS = ("csv", "parquet")
 MALICIOUS = "rr22-malicious"
 UNBALANCED = "unbalanced"
 MANY = "kmprt17"
@@ -49,17 +50,19 @@ ASSUMES = {
 
 @dataclass(frozen=True)
 class Parameters(TaskParameters):
-    """``keys``: for each owner its key columns, in the order of the rules' types."""
+    """``keys``: for each owner its key columns, in the order of the rules' types. ``format``: of the file of matches."""
 
     keys: Mapping[str, tuple[str, ...]]
     rules: KeyRules
     mode: Literal["ids", "cardinality"]
     protocol: Protocol  # or UNBALANCED or MANY
     minimum_group: int
+    format: Literal["csv", "parquet"]
 
     @classmethod
     def _read(cls, value: Mapping[str, Any]) -> Parameters:
-        fields = Fields(dict(value), ("keys", "types", "fold", "duplicates", "mode", "protocol", "minimum_group"), "parameters")
+        names = ("keys", "types", "fold", "duplicates", "mode", "protocol", "minimum_group")
+        fields = Fields(dict(value), names, "parameters", optional=("format",))
         listed = fields.items("keys", 2, multi_party.MOST, key_columns)
         keys = dict(listed)
         rules = KeyRules.read(fields, value["types"], "parameters")
@@ -77,7 +80,10 @@ class Parameters(TaskParameters):
             )
         if len(listed) != len(keys):
             raise MalformedDocument("parameters.keys: each owner stands there once")
-        return cls(keys, rules, mode, protocol, fields.integer("minimum_group", 2, 1000))
+        file: Any = fields.choice("format", FORMATS) if fields.has("format") else FORMATS[0]
+        if fields.has("format") and mode != "ids":
+            raise MalformedDocument("parameters.format: only mode ids has a file of matches")
+        return cls(keys, rules, mode, protocol, fields.integer("minimum_group", 2, 1000), file)
 
     def may_run(self, protocol: str) -> bool:
         """Whether a task of these parameters can run by this protocol."""
