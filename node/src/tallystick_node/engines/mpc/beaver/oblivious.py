@@ -19,6 +19,8 @@ A silent correlation takes 0.12 to 0.14 bytes where a batch of the largest size 
 | ``negative`` | 16 silent correlations one way, 15 each way | 64.1 + 2 * 44/8 | 6 |
 | ``decompose`` | 256 silent correlations each way | 2 * (16 + 72) | 7 |
 | ``to_arithmetic`` | 1 transfer | 8 | 1 |
+| ``gate`` | 2 transfers, or 1 of numbers that one party knows | 16, or 8 | 2, or 1 |
+| ``inner`` of (r, n) and (n, c), for n of 2^18 | nothing | 25 (r + c) n + 1.5 r c n | 2 |
 | ``and_`` | 1 silent correlation each way for each bit | 4 for each byte of the words | 1 |
 | ``shuffle`` of 2^k rows of c words | 2 k - 1 transfers | 16 c (2 k - 1) | 4 k - 2 |
 """
@@ -166,6 +168,28 @@ class ObliviousAdditive(Additive):
                 out[block] = b >> shift
             out[block] += crossed.astype(np.uint64) << lift
         return Shares((out.reshape(secret.shape),))
+
+    def gate(self, bits: Binary, values: Shares, owner: int | None = None) -> Shares:
+        """Each secret where its bit is 1, zero elsewhere (Rathee et al., CrypTFlow2, CCS 2020, section 4.1.2). ``owner``: who knows
+        the secrets, so that the other's part of each is zero."""
+        if bits.shape != values.shape or bits.width != 1:
+            raise ValueError("there is one bit for each secret")
+        choices, given = (np.ascontiguousarray(each.parts[0]).reshape(-1) for each in (bits, values))
+        out = given * choices
+        for block in blocks(given.size, CHUNK):
+            for sender in range(2) if owner is None else (owner,):
+                if self.index == sender:  # what flips where the other's bit is 1: from b v to v - b v
+                    change = given[block] * (np.uint64(1) - np.uint64(2) * choices[block])
+                    out[block] -= self._correlations.sender.correlated(change)
+                else:
+                    out[block] += self._correlations.receiver.correlated(choices[block])
+        return Shares((out.reshape(values.shape),))
+
+    def inner(self, left: Shares, right: Shares) -> Shares:
+        """The product of (r, n) and (n, c), in the ring, like :meth:`matmul`: cheaper for few rows and columns and a long n."""
+        if len(left.shape) != 2 or len(right.shape) != 2 or left.shape[1] != right.shape[0]:
+            raise ValueError(f"matrices of shapes {left.shape} and {right.shape} have no product")
+        return Shares((self._correlations.products.inner(left.parts[0], np.ascontiguousarray(right.parts[0])),))
 
     def negative(self, secret: Shares) -> Binary:
         """The top bit of each secret. Exact for every ring element."""

@@ -13,6 +13,8 @@ import numpy as np
 from tallystick_node.engines.mpc.beaver.lattice.transform import N
 from tallystick_node.engines.mpc.ring import Ring
 
+DEEPEST = 32  # blocks along the inner length: their products are added up under one noise (:mod:`scheme`)
+
 
 @dataclass(frozen=True)
 class Blocks:
@@ -33,7 +35,7 @@ class Blocks:
             cls(rows, inner, columns, m, k, N // (m * k))
             for m in sizes
             for k in sizes
-            if m * k <= N and m < 2 * rows and k < 2 * inner
+            if m * k <= N and m < 2 * rows and k < 2 * inner and inner <= DEEPEST * k
         ]
         return min(choices, key=lambda cut: cut.counts[0] * cut.counts[1] + cut.counts[1] * cut.counts[2] + 2 * cut.results)
 

@@ -20,7 +20,7 @@ import numpy as np
 from tallystick_node.engines.channel import Session
 from tallystick_node.engines.mpc.beaver.correlations import Triple
 from tallystick_node.engines.mpc.beaver.lattice import numbers
-from tallystick_node.engines.mpc.beaver.lattice.blocks import Blocks
+from tallystick_node.engines.mpc.beaver.lattice.blocks import DEEPEST, Blocks
 from tallystick_node.engines.mpc.beaver.lattice.numbers import PAIRS, RING, SLOT_PRIMES
 from tallystick_node.engines.mpc.beaver.lattice.scheme import STEP, KeyHolder, Multiplier, add_products, transformed
 from tallystick_node.engines.mpc.beaver.lattice.transform import N, Residues
@@ -30,6 +30,7 @@ from tallystick_node.engines.mpc.ring import Ring
 
 _GROUP = 4  # rows of 8192 triples at a time
 TILE = 256  # rows, inner length and columns of matrices at a time
+_POLYNOMIALS = 256  # of long inner products, at a time
 
 
 class Products:
@@ -89,6 +90,16 @@ class Products:
                     c[i, j] += self._cross(a[i, k], b[k, j])
         return Triple(a, b, c)
 
+    def inner(self, a: Ring, b: Ring) -> Ring:
+        """This party's part of the product of an (r, n) and an (n, c) matrix of which it has these parts, for few rows and columns
+        and a long n: as many numbers as a polynomial has coefficients are multiplied and added up by one product."""
+        self._session.mark(STEP)
+        c = np.zeros((len(a), b.shape[1]), np.uint64)
+        add_product(c, a, b)
+        for k in blocks(len(b), N * min(DEEPEST, max(1, _POLYNOMIALS // sum(c.shape)))):
+            c += self._cross(np.ascontiguousarray(a[:, k]), b[k])
+        return c
+
     def _masks(self, a: Ring, b: Ring) -> Ring:
         """What party 1 adds to the answers that it gives."""
         assert self._multiplier is not None
@@ -108,7 +119,7 @@ class Products:
         return out
 
     def _cross(self, a: Ring, b: Ring) -> Ring:
-        """This party's part of a_0 b_1 + a_1 b_0, of matrices that fit a tile."""
+        """This party's part of a_0 b_1 + a_1 b_0."""
         layout = Blocks.of(a.shape[0], a.shape[1], b.shape[1])
         left, right = layout.left(a), layout.right(b)
         if self._holder is not None:
