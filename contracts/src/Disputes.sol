@@ -24,7 +24,6 @@ contract Disputes is IDisputes, EIP712 {
 
     uint8 private constant REQUESTER = 16;
     uint8 private constant NO_ONE = 255;
-    uint16 private constant TRANSCRIPT_MISMATCH = 4; // the reason of disputes that the contract itself opens
     uint32 private constant STANDARD_DISPUTE = 3 days;
     uint32 private constant STANDARD_RULING = 14 days;
 
@@ -68,7 +67,10 @@ contract Disputes is IDisputes, EIP712 {
         if (!_bound(task, place, posted, agreed)) revert NotBound(accused);
         uint40 ruleBy = uint40(block.timestamp) + agreement.rulingSeconds;
         dispute = disputeId(task, msg.sender, accused);
-        _raise(task, dispute, challenger, place, ruleBy);
+        if (_disputes[dispute].outcome != Outcome.None) revert DisputeExists(dispute);
+
+        _disputes[dispute] = Dispute(bytes20(task), Outcome.Pending, place, challenger, 0, 0, 0, ruleBy);
+        ++_verdicts[task].pending;
         emit DisputeRaised(dispute, task, msg.sender, accused, reason, evidence, ruleBy);
     }
 
@@ -82,7 +84,7 @@ contract Disputes is IDisputes, EIP712 {
     ) external {
         (bytes32 task, Dispute memory found) = _pending(proposal, agreement, dispute);
         if (block.timestamp > found.ruleBy) revert TooLate(task, found.ruleBy);
-        uint8 bit = uint8(1 << _arbiter(agreement));
+        uint8 bit = uint8(1 << _arbiter(proposal, agreement));
         if (found.voted & bit != 0) revert OpinionIsGiven(msg.sender);
 
         found.voted |= bit;
@@ -100,8 +102,7 @@ contract Disputes is IDisputes, EIP712 {
     function conclude(Proposal calldata proposal, Agreement calldata agreement, bytes32 dispute) external {
         (bytes32 task, Dispute memory found) = _pending(proposal, agreement, dispute);
         if (block.timestamp <= found.ruleBy) revert TooEarly(task, found.ruleBy);
-        // Of two ends that contradict one another one is honest: silence must not cost it anything.
-        _decide(proposal, task, dispute, found, agreement.upheldByDefault && found.challenger != NO_ONE, true);
+        _decide(proposal, task, dispute, found, agreement.upheldByDefault, true);
     }
 
     /* BREACHES */
@@ -114,7 +115,7 @@ contract Disputes is IDisputes, EIP712 {
         SignedResult calldata one,
         SignedResult calldata other
     ) external {
-        bytes32 task = _inTime(proposal, agreement);
+        (bytes32 task,) = _inTime(proposal, agreement);
         if (one.result.task != task) revert WrongTask(one.result.task);
         if (other.result.task != task) revert WrongTask(other.result.task);
         bytes32 first = one.result.structHash();
@@ -132,20 +133,17 @@ contract Disputes is IDisputes, EIP712 {
         SignedLink calldata one,
         SignedLink calldata other
     ) external {
-        bytes32 task = _inTime(proposal, agreement);
-        if (one.link.task != task) revert WrongTask(one.link.task);
-        uint8 from = _party(proposal, one.link.from);
-        uint8 to = _party(proposal, one.link.to);
+        (bytes32 task,) = _inTime(proposal, agreement);
+        LinkDigest calldata link = one.link;
+        if (link.task != task) revert WrongTask(link.task);
+        uint8 from = _party(proposal, link.from);
+        uint8 to = _party(proposal, link.to);
         bytes32 evidence = _contradiction(one, other);
         if (one.signer == other.signer) {
-            uint8 place = one.signer == one.link.from ? from : to;
-            _find(task, place, one.signer, Breach.TwoDigests, evidence);
-            return;
+            _find(task, one.signer == link.from ? from : to, one.signer, Breach.TwoDigests, evidence);
+        } else {
+            emit LinkContradicted(task, link.from, link.to, link.attempt, evidence);
         }
-        bool first = _raiseAbout(proposal, agreement, one.link, from, evidence);
-        bool second = _raiseAbout(proposal, agreement, one.link, to, evidence);
-        if (!first && !second) revert NotBound(one.link.from);
-        emit LinkContradicted(task, one.link.from, one.link.to, one.link.attempt, evidence);
     }
 
     /// @inheritdoc IDisputes
@@ -155,7 +153,7 @@ contract Disputes is IDisputes, EIP712 {
         Opening calldata opening,
         bytes calldata signature
     ) external {
-        bytes32 task = _inTime(proposal, agreement);
+        (bytes32 task,) = _inTime(proposal, agreement);
         if (opening.task != task) revert WrongTask(opening.task);
         uint8 place = _owner(proposal, opening.dataset);
         address owner = proposal.parties[place].account;
@@ -168,8 +166,7 @@ contract Disputes is IDisputes, EIP712 {
 
     /// @inheritdoc IDisputes
     function proveLateness(Proposal calldata proposal, Agreement calldata agreement) external {
-        bytes32 id = _inTime(proposal, agreement);
-        (, uint24 posted,) = _terms(proposal, agreement);
+        (bytes32 id, uint24 posted) = _inTime(proposal, agreement);
         ITaskLedger.Task memory task = tasks.taskAt(id);
         if (task.state != ITaskLedger.State.Expired) revert WrongState(id, uint8(task.state));
         Verdict storage verdict = _verdicts[id];
@@ -210,17 +207,24 @@ contract Disputes is IDisputes, EIP712 {
     function tenderResult(Proposal calldata proposal, address party, SignedResult calldata signed) external {
         bytes32 id = proposal.structHash();
         if (signed.result.task != id) revert WrongTask(signed.result.task);
-        ITaskLedger.Task memory task = tasks.taskAt(id);
-        if (task.state != ITaskLedger.State.Running) revert WrongState(id, uint8(task.state));
-        if (task.attempt != signed.result.attempt) revert WrongAttempt(id, signed.result.attempt);
-        if (block.timestamp > task.runBy) revert TooLate(id, task.runBy);
+        _requireRunning(id, signed.result.attempt);
         _requireSigned(party, proofs.resultDigest(signed.result), signed.signature);
 
-        Verdict storage verdict = _verdicts[id];
-        uint16 bit = uint16(1 << _party(proposal, party));
-        verdict.reported = verdict.attempt == task.attempt ? verdict.reported | bit : bit;
-        verdict.attempt = task.attempt;
-        emit Tendered(id, party, task.attempt, signed.result.structHash());
+        _report(id, signed.result.attempt, _party(proposal, party));
+        emit Tendered(id, party, signed.result.attempt, signed.result.structHash());
+    }
+
+    /// @inheritdoc IDisputes
+    function tenderReport(Proposal calldata proposal, uint8 attempt, address accused, uint16 reason, bytes32 evidence)
+        external
+    {
+        bytes32 id = proposal.structHash();
+        uint8 place = _party(proposal, msg.sender);
+        if (accused != address(0)) _party(proposal, accused);
+        _requireRunning(id, attempt);
+
+        _report(id, attempt, place);
+        emit Reported(id, msg.sender, accused, attempt, reason, evidence);
     }
 
     /* VIEWS */
@@ -238,11 +242,6 @@ contract Disputes is IDisputes, EIP712 {
     /// @inheritdoc IDisputes
     function disputeId(bytes32 task, address challenger, address accused) public pure returns (bytes32) {
         return keccak256(abi.encode(task, challenger, accused));
-    }
-
-    /// @inheritdoc IDisputes
-    function contradictionId(LinkDigest calldata link, address accused) public pure returns (bytes32) {
-        return keccak256(abi.encode(link.task, link.from, link.to, accused));
     }
 
     /// @inheritdoc IDisputes
@@ -304,8 +303,12 @@ contract Disputes is IDisputes, EIP712 {
     }
 
     /// @dev Breaches are proved until the time for disputes is over.
-    function _inTime(Proposal calldata proposal, Agreement calldata agreement) private view returns (bytes32 task) {
-        (task,,) = _terms(proposal, agreement);
+    function _inTime(Proposal calldata proposal, Agreement calldata agreement)
+        private
+        view
+        returns (bytes32 task, uint24 posted)
+    {
+        (task, posted,) = _terms(proposal, agreement);
         uint40 closes = _closes(task, proposal, agreement);
         if (closes != 0 && block.timestamp > closes) revert TooLate(task, closes);
     }
@@ -321,29 +324,19 @@ contract Disputes is IDisputes, EIP712 {
         if (found.outcome != Outcome.Pending) revert DisputeIsDecided(dispute);
     }
 
-    function _raise(bytes32 task, bytes32 dispute, uint8 challenger, uint8 accused, uint40 ruleBy) private {
-        if (_disputes[dispute].outcome != Outcome.None) revert DisputeExists(dispute);
-
-        _disputes[dispute] = Dispute(bytes20(task), Outcome.Pending, accused, challenger, 0, 0, 0, ruleBy);
-        ++_verdicts[task].pending;
+    function _requireRunning(bytes32 id, uint8 attempt) private view {
+        ITaskLedger.Task memory task = tasks.taskAt(id);
+        if (task.state != ITaskLedger.State.Running) revert WrongState(id, uint8(task.state));
+        if (task.attempt != attempt) revert WrongAttempt(id, attempt);
+        if (block.timestamp > task.runBy) revert TooLate(id, task.runBy);
     }
 
-    /// @dev Opens the dispute about one end of a link, if that end is bound to who would judge it.
-    function _raiseAbout(
-        Proposal calldata proposal,
-        Agreement calldata agreement,
-        LinkDigest calldata link,
-        uint8 place,
-        bytes32 evidence
-    ) private returns (bool) {
-        (bytes32 task, uint24 posted, bool agreed) = _terms(proposal, agreement);
-        if (!_bound(task, place, posted, agreed)) return false;
-        address accused = proposal.parties[place].account;
-        bytes32 dispute = contradictionId(link, accused);
-        uint40 ruleBy = uint40(block.timestamp) + agreement.rulingSeconds;
-        _raise(task, dispute, NO_ONE, place, ruleBy);
-        emit DisputeRaised(dispute, task, address(0), accused, TRANSCRIPT_MISMATCH, evidence, ruleBy);
-        return true;
+    /// @dev The party was not silent in this attempt.
+    function _report(bytes32 id, uint8 attempt, uint8 place) private {
+        Verdict storage verdict = _verdicts[id];
+        uint16 bit = uint16(1 << place);
+        verdict.reported = verdict.attempt == attempt ? verdict.reported | bit : bit;
+        verdict.attempt = attempt;
     }
 
     function _decide(
@@ -360,7 +353,7 @@ contract Disputes is IDisputes, EIP712 {
         bool statement = found.accused == NO_ONE;
         if (upheld && statement) verdict.void = true;
         if (upheld && !statement) verdict.atFault |= uint24(1 << found.accused);
-        if (!upheld && !byDefault && found.challenger != NO_ONE) verdict.forfeited |= uint24(1 << found.challenger);
+        if (!upheld && !byDefault) verdict.forfeited |= uint24(1 << found.challenger);
         address accused = statement ? address(0) : proposal.parties[found.accused].account;
         emit DisputeDecided(dispute, task, accused, upheld, byDefault);
     }
@@ -396,11 +389,13 @@ contract Disputes is IDisputes, EIP712 {
         if (!Signatures.signed(account, digest, signature)) revert BadSignature(account);
     }
 
-    function _arbiter(Agreement calldata agreement) private view returns (uint256) {
+    /// @dev Where no arbiters are named the governor judges, but not its own case.
+    function _arbiter(Proposal calldata proposal, Agreement calldata agreement) private view returns (uint256) {
         for (uint256 i; i < agreement.arbiters.length; ++i) {
             if (agreement.arbiters[i] == msg.sender) return i;
         }
-        if (agreement.arbiters.length != 0 || msg.sender != participants.governor()) revert NotAnArbiter(msg.sender);
+        bool judges = agreement.arbiters.length == 0 && msg.sender == participants.governor();
+        if (!judges || _takesPart(proposal, msg.sender)) revert NotAnArbiter(msg.sender);
         return 0;
     }
 
@@ -409,6 +404,13 @@ contract Disputes is IDisputes, EIP712 {
             if (proposal.parties[i].account == account) return i;
         }
         revert NotAParty(account);
+    }
+
+    function _takesPart(Proposal calldata proposal, address account) private pure returns (bool) {
+        for (uint256 i; i < proposal.parties.length; ++i) {
+            if (proposal.parties[i].account == account) return true;
+        }
+        return account == proposal.requester;
     }
 
     /// @dev The place of the party that has its part in the task by this dataset.

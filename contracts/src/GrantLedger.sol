@@ -115,6 +115,7 @@ contract GrantLedger is IGrantLedger, EIP712 {
         address requester,
         bytes32 task,
         uint8 attempt,
+        uint32 uses,
         uint64 epsilonMicros
     ) external {
         if (msg.sender != tasks) revert OnlyTaskLedger(msg.sender);
@@ -126,12 +127,12 @@ contract GrantLedger is IGrantLedger, EIP712 {
         }
         if (account.grantee != requester) revert NotTheGrantee(grant, requester);
         if (account.binding != keccak256(abi.encode(dataset, terms))) revert WrongDataset(grant, dataset);
-        if (account.used >= account.uses) revert GrantUsedUp(grant, account.uses);
+        if (uses > account.uses - account.used) revert GrantUsedUp(grant, account.uses);
         if (epsilonMicros > account.epsilonMicros - account.spentMicros) {
             revert BudgetExceeded(grant, account.epsilonMicros, account.spentMicros);
         }
 
-        account.used += 1;
+        account.used += uses;
         if (epsilonMicros != 0) account.spentMicros += epsilonMicros;
         emit Debited(grant, task, attempt, account.used, account.spentMicros);
     }

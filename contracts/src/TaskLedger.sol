@@ -114,6 +114,7 @@ contract TaskLedger is ITaskLedger, EIP712 {
         if (accused != address(0)) _requireParty(proposal.parties, accused);
         if (task.state != State.Running) revert WrongState(id, task.state);
         if (attempt != task.attempt) revert WrongAttempt(id, attempt);
+        if (block.timestamp > task.runBy) revert TooLate(id, task.runBy);
 
         _tasks[id].state = State.Failed;
         emit Failed(id, msg.sender, accused, attempt, reason, evidence);
@@ -178,10 +179,10 @@ contract TaskLedger is ITaskLedger, EIP712 {
             if (party.account <= previous) revert BadParties();
             previous = party.account;
             if (party.dataset == 0) {
-                if (party.grant != 0 || party.epsilonMicros != 0) revert BadParties();
+                if (party.grant != 0 || party.epsilonMicros != 0 || party.uses != 0) revert BadParties();
                 participants.requireActiveInAny(party.account, Roles.RESULT_RECEIVER | Roles.COMPUTE);
             } else {
-                if (datasets.requireUsable(party.dataset) != party.account) revert BadParties();
+                if (party.uses == 0 || datasets.requireUsable(party.dataset) != party.account) revert BadParties();
                 participants.requireActive(party.account, Roles.DATA_PROVIDER);
             }
         }
@@ -216,7 +217,14 @@ contract TaskLedger is ITaskLedger, EIP712 {
             if (party.dataset == 0) continue;
             datasets.requireUsable(party.dataset);
             grants.debit(
-                party.grant, party.dataset, terms[i], proposal.requester, id, attempt, party.epsilonMicros
+                party.grant,
+                party.dataset,
+                terms[i],
+                proposal.requester,
+                id,
+                attempt,
+                party.uses,
+                party.epsilonMicros
             );
         }
     }

@@ -123,7 +123,9 @@ class World:
     # -- tasks
 
     def proposal(self, grants: list[Grant], receivers: tuple[Actor, ...] = (), **changes: Any) -> Proposal:
-        parties = [Party(actor.address, grant.dataset, grant.id(), 0) for actor, grant in zip(self.parties, grants, strict=False)]
+        parties = [
+            Party(actor.address, grant.dataset, grant.id(), 0, 1) for actor, grant in zip(self.parties, grants, strict=False)
+        ]
         parties += [Party(actor.address) for actor in receivers]
         made = Proposal(
             requester=self.requester.address,

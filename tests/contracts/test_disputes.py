@@ -10,11 +10,11 @@ import pytest
 from contracts.bargain import BOND, FEE, RULING, WINDOW, Bargain
 from contracts.conftest import Actor, Case, refused
 from tallystick.protocol import merkle, typed
-from tallystick.protocol.agreement import COIN, Opening, contradiction_id, link_digest, opening_digest
+from tallystick.protocol.agreement import COIN, Opening, link_digest, opening_digest
 
 STATEMENT = COIN  # in the place of an accused: the statement itself
 BREACHES = ["TwoStatements", "TwoDigests", "FalseOpening", "NoAcceptance", "NoReport"]
-PENDING, UPHELD, DISMISSED = 1, 2, 3
+PENDING, UPHELD = 1, 2
 
 
 @pytest.fixture
@@ -116,49 +116,19 @@ def test_two_digests_by_one_end_are_a_breach(bargain: Bargain) -> None:
     assert bargain.verdict()["atFault"] == 0b010
 
 
-def test_ends_that_contradict_one_another_are_both_judged(bargain: Bargain) -> None:
-    bargain.proved()
-    one, two, _ = bargain.parties
-    link = bargain.link(one, two)
-    receipt = bargain.two_digests((one, link), (two, replace(link, size=1)))
-    seen = receipt.event("LinkContradicted")
-    assert (seen["from"], seen["to"]) == (one.address, two.address)
-    with refused("DisputeExists"):
-        bargain.two_digests((two, replace(link, size=1)), (one, link))
-    bargain.world.travel(WINDOW + 10)
-    with refused("DisputePending"):
-        bargain.settle()
-    disputes = [bargain.world.call("Disputes", "contradictionId", link.as_tuple(), actor.address) for actor in (one, two)]
-    bargain.judged(disputes[0], True)
-    bargain.judged(disputes[1], False)
-    assert [outcome(bargain, each) for each in disputes] == [UPHELD, DISMISSED]
-    verdict = bargain.verdict()
-    assert (verdict["atFault"], verdict["forfeited"], verdict["pending"]) == (0b001, 0, 0)
-
-
-def test_a_contradiction_is_judged_of_the_ends_that_are_bound(bargain: Bargain) -> None:
-    bargain.proved(bargain.parties[1])
+def test_ends_that_contradict_one_another_are_on_record_and_either_can_be_challenged(bargain: Bargain) -> None:
+    bargain.proved(*bargain.parties[:2])
     one, two, three = bargain.parties
-    link = bargain.link(one, two)
-    receipt = bargain.two_digests((one, link), (two, replace(link, size=1)))
-    assert [event["accused"] for event in receipt.events if event.name == "DisputeRaised"] == [two.address]
-    other = bargain.link(one, three)
-    with refused("NotBound"):
-        bargain.two_digests((one, other), (three, replace(other, size=1)))
-
-
-def test_silence_about_a_contradiction_costs_neither_end(case: Case) -> None:
-    bargain = Bargain.of(case, upheld_by_default=True)
-    bargain.proved()
-    one, two, _ = bargain.parties
-    link = bargain.link(one, two)
-    bargain.two_digests((one, link), (two, replace(link, digest=bytes(32))))
-    bargain.closed()
-    for actor in (one, two):
-        dispute = bargain.world.call("Disputes", "contradictionId", link.as_tuple(), actor.address)
-        decided = bargain.conclude(dispute).event("DisputeDecided")
-        assert (decided["upheld"], decided["byDefault"]) == (False, True)
-    assert final(bargain)[:3] == [5003 + BOND, 3002 + BOND, 2001 + BOND]
+    for attempt in (1, 2):
+        link = bargain.link(one, three, attempt=attempt)
+        seen = bargain.two_digests((one, link), (three, replace(link, size=1))).event("LinkContradicted")
+        assert (seen["from"], seen["to"], seen["attempt"]) == (one.address, three.address, attempt)
+    assert bargain.verdict()["atFault"] == bargain.verdict()["pending"] == 0  # one of them is honest
+    dispute = bargain.challenge(two, one.address)
+    bargain.judged(dispute, True)
+    assert bargain.verdict()["atFault"] == 0b001
+    with refused("NotBound"):  # it undertook nothing
+        bargain.challenge(two, three.address)
 
 
 def test_digests_of_other_messages_contradict_nothing(bargain: Bargain) -> None:
@@ -201,9 +171,6 @@ def test_the_contract_and_the_sdk_compute_the_same_digests(bargain: Bargain) -> 
     for path in ((), (secrets.token_bytes(32),) * 3):
         opening = Opening(*(secrets.token_bytes(32) for _ in range(4)), 2**40, 2**41, path)
         assert world.call("Disputes", "openingDigest", opening.as_tuple()) == opening_digest(world.domain("Disputes"), opening)
-        assert contradiction_id(link.task, link.sender, link.recipient, link.sender) == world.call(
-            "Disputes", "contradictionId", link.as_tuple(), link.sender
-        )
     standard = Bargain.without(bargain.case).agreement
     found = world.call("Disputes", "standardAgreement", bargain.proposal.as_tuple())
     assert tuple(found.values()) == standard.as_tuple()
@@ -415,19 +382,53 @@ def test_nobody_is_late_in_a_task_that_was_proved_cancelled_or_failed(bargain: B
             other.lateness()
 
 
-def test_a_failure_that_is_reported_after_the_run_breaks_its_silence_until_somebody_expires_it(bargain: Bargain) -> None:
-    expired = Bargain.of(Case(bargain.world, bargain.case.grants, replace(bargain.proposal, salt=secrets.token_bytes(32))))
-    for each in (bargain, expired):
-        each.ready()
-        each.world.accept(each.proposal, each.case.grants)
+def test_a_failure_that_is_reported_after_the_run_comes_too_late(bargain: Bargain) -> None:
+    bargain.ready()
+    bargain.world.accept(bargain.proposal, bargain.case.grants)
     bargain.world.travel(700)
-    bargain.parties[0].send("TaskLedger", "fail", bargain.proposal.as_tuple(), 1, COIN, 1, bytes(32))
+    with refused("TooLate"):
+        bargain.parties[0].send("TaskLedger", "fail", bargain.proposal.as_tuple(), 1, COIN, 1, bytes(32))
+    bargain.expire()
+    assert [event["accused"] for event in bargain.lateness().events] == [party.address for party in bargain.parties]
+
+
+def test_who_reports_whom_it_waits_for_is_not_late_and_the_silent_one_is(bargain: Bargain) -> None:
+    bargain.ready()
+    world, proposal = bargain.world, bargain.proposal
+    one, two, three = bargain.parties
+
+    def report(by: Actor, attempt: int = 1, accused: str = COIN) -> Any:
+        return by.send("Disputes", "tenderReport", proposal.as_tuple(), attempt, accused, 2, secrets.token_bytes(32))
+
     with refused("WrongState"):
-        bargain.lateness()
-    expired.expire()
-    with refused("WrongState"):
-        expired.parties[0].send("TaskLedger", "fail", expired.proposal.as_tuple(), 1, COIN, 1, bytes(32))
-    assert [event["accused"] for event in expired.lateness().events] == [party.address for party in expired.parties]
+        report(one)
+    world.accept(proposal, bargain.case.grants)
+    reported = report(one, accused=three.address).event("Reported")
+    assert (reported["party"], reported["accused"], reported["reason"]) == (one.address, three.address, 2)
+    report(two)
+    for by, attempt, accused, error in (
+        (three, 2, COIN, "WrongAttempt"),
+        (world.stranger, 1, COIN, "NotAParty"),
+        (three, 1, world.stranger.address, "NotAParty"),
+    ):
+        with refused(error):
+            report(by, attempt, accused)
+    world.travel(700)
+    with refused("TooLate"):
+        report(three)
+    bargain.expire()
+    events = bargain.lateness().events
+    assert [(e["accused"], BREACHES[e["breach"]]) for e in events] == [(three.address, "NoReport")]
+    assert final(bargain)[2] == 0
+
+
+def test_a_report_leaves_the_run_open_for_who_was_silent(bargain: Bargain) -> None:
+    bargain.ready()
+    world, proposal = bargain.world, bargain.proposal
+    world.accept(proposal, bargain.case.grants)
+    bargain.parties[0].send("Disputes", "tenderReport", proposal.as_tuple(), 1, bargain.parties[1].address, 2, bytes(32))
+    world.prove(proposal, world.result(proposal))
+    assert world.state(proposal) == "Proved"
 
 
 # -- challenges
@@ -565,6 +566,25 @@ def test_a_dispute_is_judged_under_its_own_task(bargain: Bargain) -> None:
     other = Bargain.without(Case(bargain.world, bargain.case.grants, replace(bargain.proposal, salt=bytes(32))))
     with refused("DisputeUnknown"):
         other.rule(bargain.world.governor, dispute, True)
+
+
+@pytest.mark.parametrize("part", ["requester", "party"])
+def test_the_governor_does_not_judge_its_own_case(case: Case, part: str) -> None:
+    """Who governs may change: the governor of the day of the opinion counts."""
+    world = case.world
+    case.start()
+    world.prove(case.proposal, world.result(case.proposal))
+    bargain = Bargain.without(case)
+    dispute = bargain.challenge(bargain.parties[0], bargain.parties[1].address)
+    heir = world.requester if part == "requester" else bargain.parties[2]
+    world.governor.send("ParticipantRegistry", "transferOwnership", heir.address)
+    heir.send("ParticipantRegistry", "acceptOwnership")
+    for actor in (heir, world.governor):
+        with refused("NotAnArbiter"):
+            bargain.rule(actor, dispute, True)
+    bargain.closed()
+    decided = bargain.conclude(dispute).event("DisputeDecided")
+    assert (decided["upheld"], decided["byDefault"]) == (False, True)
 
 
 def test_a_task_without_an_agreement_is_challenged_for_the_record(case: Case) -> None:

@@ -105,7 +105,7 @@ def test_only_the_task_ledger_debits(case: Case) -> None:
     grant = case.grants[0]
     for who in (case.world.stranger, case.world.requester, case.world.parties[0], case.world.governor):
         with refused("OnlyTaskLedger"):
-            who.send(LEDGER, "debit", grant.id(), grant.dataset, grant.terms, case.world.requester.address, bytes(32), 1, 0)
+            who.send(LEDGER, "debit", grant.id(), grant.dataset, grant.terms, case.world.requester.address, bytes(32), 1, 1, 0)
 
 
 def test_a_started_task_debits_every_grant_once(case: Case) -> None:
@@ -174,6 +174,22 @@ def test_an_unknown_grant_is_refused(world: World) -> None:
     world.requester.send("TaskLedger", "propose", proposal.as_tuple())
     with refused("UnknownGrant"):
         world.accept(proposal, [grant])
+
+
+def test_an_attempt_takes_as_many_uses_as_its_proposal_says(world: World) -> None:
+    owner = world.parties[0]
+    grant = world.grant(world.publish(owner), uses=10)
+    world.issue(owner, grant)
+    for uses, error in ((7, None), (4, "GrantUsedUp"), (2**32 - 1, "GrantUsedUp"), (3, None), (1, "GrantUsedUp")):
+        proposal = world.proposal([grant])
+        proposal = replace(proposal, parties=(replace(proposal.parties[0], uses=uses),))
+        world.requester.send("TaskLedger", "propose", proposal.as_tuple())
+        if error:
+            with refused(error):
+                world.accept(proposal, [grant])
+        else:
+            world.accept(proposal, [grant])
+    assert world.call(LEDGER, "accountOf", grant.id())["used"] == 10
 
 
 def test_the_privacy_budget_is_debited_and_ends(world: World) -> None:

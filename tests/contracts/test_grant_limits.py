@@ -92,7 +92,7 @@ def test_what_was_used_stays_used_and_nothing_more_is(case: Case) -> None:
     grant = world.grant(case.grants[0].dataset, uses=5, epsilon_micros=100)
     world.issue(owner, grant)
     first, *rest = case.proposal.parties
-    spending = Party(first.account, first.dataset, grant.id(), 40)
+    spending = Party(first.account, first.dataset, grant.id(), 40, 1)
     proposal = replace(case.proposal, parties=(spending, *rest))
     world.requester.send("TaskLedger", "propose", proposal.as_tuple())
     world.accept(proposal, [grant, *case.grants[1:]])

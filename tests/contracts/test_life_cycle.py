@@ -134,7 +134,7 @@ class Model:
         task.state = PROVED
         return [("ResultProved", attempt), ("ProvedBy", attempt)]
 
-    def fail(self, number: int, attempt: int, by_party: bool, accused: bool) -> Outcome:
+    def fail(self, number: int, attempt: int, by_party: bool, accused: bool, now: int) -> Outcome:
         task = self.tasks[number]
         if task.state == NONE:
             return "UnknownTask"
@@ -144,6 +144,8 @@ class Model:
             return "WrongState"
         if attempt != task.attempt:
             return "WrongAttempt"
+        if now > task.run_by:
+            return "TooLate"
         task.state = FAILED
         return [("Failed", accused)]
 
@@ -279,7 +281,7 @@ class LifeCycle(RuleBasedStateMachine):
         """Without a cost the uses end first, with it the budget does."""
         costs = [cost if grant and grant.epsilon_micros else 0 for grant in self.grants]
         parties = tuple(
-            Party(actor.address, grant.dataset, grant.id(), each) if grant else Party(actor.address)
+            Party(actor.address, grant.dataset, grant.id(), each, 1) if grant else Party(actor.address)
             for actor, grant, each in zip(self.parties, self.grants, costs, strict=True)
         )
         options: dict[str, Any] = {"accept_by": self.accept_by, "run_seconds": RUN_SECONDS, "attempts": ATTEMPTS}
@@ -369,7 +371,7 @@ class LifeCycle(RuleBasedStateMachine):
     )
     def fail(self, number: int, ahead: int, by: int, accused: int | None) -> None:
         attempt = max(1, self.model.tasks[number].attempt + ahead)
-        expected = self.model.fail(number, attempt, by < PARTIES, accused is not None)
+        expected = self.model.fail(number, attempt, by < PARTIES, accused is not None, self.now())
         at_fault = NOBODY if accused is None else self.parties[accused].address
         call = (self.proposals[number].as_tuple(), attempt, at_fault, 7, bytes(32))
         self.compare(expected, self.someone(by), "TaskLedger", "fail", *call)

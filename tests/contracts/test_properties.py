@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import re
 import secrets
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from contracts.conftest import KIND, Case, World, refused
 from contracts.test_proof_registry import Sum
 from tallystick.protocol import typed
-from tallystick.protocol.task import Party
 
 PROPERTIES = Path(__file__).parents[2] / "contracts" / "properties.md"
 TESTS = Path(__file__).parent
@@ -142,7 +142,7 @@ def test_an_acceptance_without_signatures_is_refused(case: Case) -> None:
 
 def test_one_grant_cannot_stand_for_two_parties(case: Case) -> None:
     world, (first, second, third) = case.world, case.proposal.parties
-    shared = (first, Party(second.account, second.dataset, first.grant), third)
+    shared = (first, replace(second, grant=first.grant), third)
     proposal = world.proposal([], parties=shared)
     world.requester.send(LEDGER, "propose", proposal.as_tuple())
     with refused("WrongDataset"):

@@ -64,7 +64,7 @@ def grant(case: Case) -> list[Any]:
 
 def debit(case: Case) -> list[Any]:
     made = case.grants[0]
-    return [made.id(), made.dataset, made.terms, case.world.requester.address, case.proposal.id(), 1, 0]
+    return [made.id(), made.dataset, made.terms, case.world.requester.address, case.proposal.id(), 1, 1, 0]
 
 
 def acceptance(case: Case) -> list[Any]:
@@ -174,6 +174,7 @@ ATTEMPTS: dict[str, tuple[Callable[[Case], list[Any]], str]] = {
     "Disputes.proveTwoStatements": (two_statements, "BadSignature"),
     "Disputes.rule": (lambda case: [*disputed(case), True, bytes(32)], "NotAnArbiter"),
     "Disputes.tenderAcceptance": (tender, "BadSignature"),
+    "Disputes.tenderReport": (lambda case: [*proposal(case), 1, party(case), 2, bytes(32)], "NotAParty"),
     "Disputes.tenderResult": (tendered_result, "BadSignature"),
     "GrantLedger.debit": (debit, "OnlyTaskLedger"),
     "GrantLedger.issue": (grant, "BadOwnerSignature"),

@@ -79,6 +79,8 @@ def test_parties_ascend_are_active_and_own_what_they_bring(case: Case) -> None:
         ("BadParties", (parties[0], *parties)),
         ("BadParties", swapped),
         ("BadParties", (Party(parties[0].account, grant=parties[0].grant),)),
+        ("BadParties", (Party(parties[0].account, uses=1),)),
+        ("BadParties", (replace(parties[0], uses=0),)),
         ("NotActive", (outsider,)),
         ("UnknownDataset", (replace(parties[0], dataset=secrets.token_bytes(32)),)),
     ]

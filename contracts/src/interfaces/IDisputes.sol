@@ -14,7 +14,7 @@ interface IDisputes {
         TwoDigests, // signed two digests of the same messages
         FalseOpening, // signed an opening that does not lead to the commitment which it names
         NoAcceptance, // staked a bond and did not accept in time
-        NoReport // let a run end in silence: neither a signed result nor a failure
+        NoReport // let a run end in silence: neither a proof nor a failure, a signed result or a report of its own
     }
 
     enum Outcome {
@@ -31,7 +31,7 @@ interface IDisputes {
         uint24 atFault; // loses its share and its bond
         uint24 forfeited; // loses its bond: a challenge of its own was dismissed by the arbiters
         uint16 willing; // showed its acceptance in time, whether or not the ledger took it
-        uint16 reported; // showed its signed result of `attempt` in time
+        uint16 reported; // showed its signed result of `attempt` in time, or said what it waits for
         uint8 attempt;
     }
 
@@ -39,7 +39,7 @@ interface IDisputes {
         bytes20 task; // the first bytes of its id
         Outcome outcome;
         uint8 accused; // a party's place, or 255 for the statement itself
-        uint8 challenger; // a party's place, 16 for the requester, 255 for a contradiction that the contract saw
+        uint8 challenger; // a party's place, or 16 for the requester
         uint8 upholding; // arbiters
         uint8 dismissing;
         uint8 voted; // bit i: arbiter i has given its opinion
@@ -55,8 +55,8 @@ interface IDisputes {
         bytes32 evidence,
         uint40 ruleBy
     );
-    /// @notice The two ends of a link signed different digests. Disputes without a challenger are open about those of them that are
-    /// bound to the arbiters ({contradictionId}).
+    /// @notice The two ends of a link signed different digests, so that one of them lies. Which one is for the arbiters, before whom a
+    /// participant challenges it.
     event LinkContradicted(
         bytes32 indexed task, address indexed from, address indexed to, uint8 attempt, bytes32 evidence
     );
@@ -68,6 +68,9 @@ interface IDisputes {
         bytes32 indexed task, address indexed accused, Breach indexed breach, bytes32 evidence, address prover
     );
     event Tendered(bytes32 indexed task, address indexed party, uint8 attempt, bytes32 digest);
+    event Reported(
+        bytes32 indexed task, address indexed party, address indexed accused, uint8 attempt, uint16 reason, bytes32 evidence
+    );
 
     error NotAParty(address account);
     error WrongTerms(bytes32 task);
@@ -102,7 +105,8 @@ interface IDisputes {
         bytes32 evidence
     ) external returns (bytes32 dispute);
 
-    /// @notice An arbiter's opinion, until the deadline. The majority of the arbiters decides.
+    /// @notice An arbiter's opinion, until the deadline. The majority of the arbiters decides. The governor, who judges where no arbiters
+    /// are named, gives none about a task that it takes part in: the default decides then.
     function rule(Proposal calldata proposal, Agreement calldata agreement, bytes32 dispute, bool uphold, bytes32 reasons)
         external;
 
@@ -119,7 +123,7 @@ interface IDisputes {
     ) external;
 
     /// @notice Shows two different signed digests of the same messages. Of one signer: a breach. Of the two ends of the link: the
-    /// contract knows that one of them lies, and opens a dispute about each that could be challenged. Anyone.
+    /// contract knows that one of them lies and puts that on record, for a {challenge} of either. Anyone.
     function proveTwoDigests(
         Proposal calldata proposal,
         Agreement calldata agreement,
@@ -136,8 +140,8 @@ interface IDisputes {
     ) external;
 
     /// @notice Finds at fault who missed a deadline of an expired task. Anyone. When the first attempt was never accepted by all: who
-    /// staked a bond and neither accepted nor showed its acceptance in time. When a run ended in silence: who staked a bond and did
-    /// not show its signed result of the attempt in time.
+    /// staked a bond and neither accepted nor showed its acceptance in time. When a run ended in silence: who staked a bond and
+    /// neither showed its signed result of the attempt in time nor reported what it waits for.
     function proveLateness(Proposal calldata proposal, Agreement calldata agreement) external;
 
     /// @notice Records in time that a party accepts the first attempt, for when the ledger refuses the acceptance for another's
@@ -149,10 +153,14 @@ interface IDisputes {
     /// Anyone may relay.
     function tenderResult(Proposal calldata proposal, address party, SignedResult calldata signed) external;
 
+    /// @notice Says in time that the calling party is not the one that is silent: whom it waits for (zero: it does not know), why, and a
+    /// digest of its evidence. Unlike {ITaskLedger.fail} it leaves the run open for the silent one to speak, until the run expires.
+    function tenderReport(Proposal calldata proposal, uint8 attempt, address accused, uint16 reason, bytes32 evidence)
+        external;
+
     function verdictOf(bytes32 task) external view returns (Verdict memory);
     function disputeAt(bytes32 dispute) external view returns (Dispute memory);
     function disputeId(bytes32 task, address challenger, address accused) external view returns (bytes32);
-    function contradictionId(LinkDigest calldata link, address accused) external view returns (bytes32);
 
     /// @notice The terms under which a task without an agreement can be challenged.
     function standardAgreement(Proposal calldata proposal) external view returns (Agreement memory);

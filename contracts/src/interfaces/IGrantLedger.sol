@@ -65,7 +65,8 @@ interface IGrantLedger {
     /// relayed twice changes nothing the second time, so it needs no nonce.
     function narrow(Grant calldata grant, Narrowing calldata narrowing, bytes calldata signature) external;
 
-    /// @notice Uses a grant once, for `requester`, on `dataset`. Task ledger only; reverts by the first rule that fails.
+    /// @notice Takes `uses` of a grant and `epsilonMicros` of its budget, for `requester`, on `dataset`. Task ledger only; reverts by
+    /// the first rule that fails.
     /// @param terms the grant's terms root, opened against the stored binding
     function debit(
         bytes32 grant,
@@ -74,6 +75,7 @@ interface IGrantLedger {
         address requester,
         bytes32 task,
         uint8 attempt,
+        uint32 uses,
         uint64 epsilonMicros
     ) external;
 

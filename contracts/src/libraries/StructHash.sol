@@ -16,9 +16,9 @@ library StructHash {
         "Grant(bytes32 dataset,address grantee,bytes32 terms,uint32 uses,uint64 epsilonMicros,uint40 notBefore,uint40 notAfter,bytes32 salt)"
     );
     bytes32 internal constant PARTY =
-        keccak256("Party(address account,bytes32 dataset,bytes32 grant,uint64 epsilonMicros)");
+        keccak256("Party(address account,bytes32 dataset,bytes32 grant,uint64 epsilonMicros,uint32 uses)");
     bytes32 internal constant PROPOSAL = keccak256(
-        "Proposal(address requester,bytes32 spec,Party[] parties,bytes4 proofKind,uint40 acceptBy,uint32 runSeconds,uint8 attempts,bytes32 salt)Party(address account,bytes32 dataset,bytes32 grant,uint64 epsilonMicros)"
+        "Proposal(address requester,bytes32 spec,Party[] parties,bytes4 proofKind,uint40 acceptBy,uint32 runSeconds,uint8 attempts,bytes32 salt)Party(address account,bytes32 dataset,bytes32 grant,uint64 epsilonMicros,uint32 uses)"
     );
     bytes32 internal constant ACCEPTANCE = keccak256("Acceptance(bytes32 task,bytes32 spec,uint8 attempt)");
     bytes32 internal constant RESULT = keccak256(
@@ -50,7 +50,9 @@ library StructHash {
         bytes32[] memory members = new bytes32[](count);
         for (uint256 i; i < count; ++i) {
             Party calldata party = p.parties[i];
-            members[i] = keccak256(abi.encode(PARTY, party.account, party.dataset, party.grant, party.epsilonMicros));
+            members[i] = keccak256(
+                abi.encode(PARTY, party.account, party.dataset, party.grant, party.epsilonMicros, party.uses)
+            );
         }
         bytes32 parties = keccak256(abi.encodePacked(members));
         return keccak256(

@@ -39,24 +39,26 @@ struct Grant {
     bytes32 dataset;
     address grantee;
     bytes32 terms; // Merkle root over the salted fields purpose, algorithms, columns, receivers
-    uint32 uses; // how many task attempts may debit it
+    uint32 uses; // what task attempts may debit in all
     uint64 epsilonMicros; // privacy budget in millionths of epsilon; 0 when no debit may spend any
     uint40 notBefore;
     uint40 notAfter;
     bytes32 salt;
 }
 
-/// @notice One party's part in a task. A party without data, which receives or computes, has zero dataset and grant.
-/// @dev EIP-712: Party(address account,bytes32 dataset,bytes32 grant,uint64 epsilonMicros)
+/// @notice One party's part in a task, and what an attempt debits its grant. A party without data, which receives or computes, has
+/// zero in every other member.
+/// @dev EIP-712: Party(address account,bytes32 dataset,bytes32 grant,uint64 epsilonMicros,uint32 uses)
 struct Party {
     address account;
     bytes32 dataset;
     bytes32 grant;
     uint64 epsilonMicros;
+    uint32 uses; // at least one
 }
 
 /// @notice A task as proposed. Its id is its EIP-712 struct hash, so later calls hand the proposal in again and storage keeps one slot.
-/// @dev EIP-712: Proposal(address requester,bytes32 spec,Party[] parties,bytes4 proofKind,uint40 acceptBy,uint32 runSeconds,uint8 attempts,bytes32 salt)Party(address account,bytes32 dataset,bytes32 grant,uint64 epsilonMicros)
+/// @dev EIP-712: Proposal(address requester,bytes32 spec,Party[] parties,bytes4 proofKind,uint40 acceptBy,uint32 runSeconds,uint8 attempts,bytes32 salt)Party(address account,bytes32 dataset,bytes32 grant,uint64 epsilonMicros,uint32 uses)
 struct Proposal {
     address requester;
     bytes32 spec; // digest of the canonical TaskSpec

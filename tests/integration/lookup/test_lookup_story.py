@@ -56,15 +56,14 @@ class Desk:
         (self.homes[0].data / "people.csv").write_text("\n".join(lines) + "\n")
 
     def grants(self, lookups: int) -> dict[str, GrantFile]:
-        """Uses for many tasks, and a budget for this many lookups."""
-        terms: dict[str, Any] = {"purpose": PURPOSE, "algorithms": ["lookup"], "receivers": [self.bank.account], "uses": 9}
+        """As many uses as lookups."""
+        terms: dict[str, Any] = {"purpose": PURPOSE, "algorithms": ["lookup"], "receivers": [self.bank.account], "uses": lookups}
         columns = {self.register: ["person", "limit", "since", "blocked"], self.bank: ["client"]}
         return {
             each.account: each.grant(
                 self.table if each is self.register else self.clients,
                 self.bank.account,
                 columns=columns[each],
-                epsilon_micros=lookups,
                 **terms,
             )
             for each in columns
@@ -80,7 +79,6 @@ class Desk:
             "lookups": LOOKUPS,
             "row_bytes": 32,
             "minimum_group": 1000,
-            "privacy": {"epsilon": f"{LOOKUPS / 1e6:.6f}"},
         }
         spec = self.bank.draft(
             "lookup",
@@ -106,7 +104,7 @@ class Desk:
         return rows, json.loads(content)["values"], Statement.parse(Envelope.parse(bundle.statement).payload)
 
     def spent(self, grants: dict[str, GrantFile]) -> list[int]:
-        return [self.bank.chain.grants.account_of(file.grant.id())["spentMicros"] for file in grants.values()]
+        return [self.bank.chain.grants.account_of(file.grant.id())["used"] for file in grants.values()]
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +143,6 @@ def test_lookups_a_new_version_and_refusals(desk: Desk, tmp_path: Path) -> None:
     assert "24 hours" in caught.value.message
     with pytest.raises(Refused) as caught:
         desk.ask(desk.grants(LOOKUPS - 1))
-    assert "left of 0.000007" in caught.value.message
+    assert f"an attempt takes {LOOKUPS} uses" in caught.value.message
     records = [AuditRecord.parse(record) for each in (desk.register, desk.bank) for record in each.audit(each.account, "refusal")]
-    assert {record.rule for record in records} == {"lookup-rate", "privacy-budget"}  # the latter at the node that was asked first
+    assert {record.rule for record in records} == {"lookup-rate", "grant-state"}  # the latter at the node that was asked first

@@ -125,6 +125,9 @@ def test_every_digest_of_a_dataset_depends_on_its_salt() -> None:
         {"proof": "trust-me"},
         {"chain_id": 0},
         {"parameters": {"share": 0.5}},
+        {"parameters": {"lookups": 0}},
+        {"parameters": {"lookups": 2**32}},
+        {"parameters": {"lookups": True}},
     ],
 )
 def test_specs_that_break_a_rule_have_no_bytes(changes: dict[str, Any]) -> None:
@@ -150,6 +153,12 @@ def test_every_grant_is_debited_the_epsilon_of_the_parameters_rounded_up(privacy
     spec = TaskSpec.parse(replace(WORLD.spec, parameters={"privacy": privacy}).to_bytes())
     assert [party.epsilon_micros for party in proposal_of(spec).parties] == [micros, micros, 0]
     assert spec.epsilon_micros == micros < 2**64
+
+
+def test_every_grant_is_debited_a_use_for_each_lookup_and_one_where_there_are_none() -> None:
+    for parameters, uses in (({}, 1), ({"lookups": 16}, 16)):
+        spec = TaskSpec.parse(replace(WORLD.spec, parameters=parameters).to_bytes())
+        assert [party.uses for party in proposal_of(spec).parties] == [uses, uses, 0]
 
 
 def test_a_grant_may_allow_a_workloads_private_tasks_alone() -> None:

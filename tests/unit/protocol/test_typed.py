@@ -63,7 +63,7 @@ def test_grant(world: Any) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 16])
 def test_proposal_with_nested_parties(count: int) -> None:
-    parties = tuple(Party(PARTIES[i % 3], B[1], B[2], 2**64 - 1 - i) for i in range(count))
+    parties = tuple(Party(PARTIES[i % 3], B[1], B[2], 2**64 - 1 - i, 2**32 - 1 - i) for i in range(count))
     proposal = Proposal(REQUESTER, B[1], parties, b"abcd", 2**40 - 1, 2**32 - 1, 16, B[5])
     names = [field["name"] for field in fields(typed.PROPOSAL_TYPE)]
     party_names = [field["name"] for field in fields(typed.PARTY_TYPE)]

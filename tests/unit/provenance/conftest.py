@@ -16,7 +16,7 @@ def history(world: World) -> list[Event]:
         arguments: dict[str, Any] = dict(values)
         if kind.name == "Proposed":
             requester, spec, parties, *rest = arguments["proposal"]
-            names = ("account", "dataset", "grant", "epsilonMicros")
+            names = ("account", "dataset", "grant", "epsilonMicros", "uses")
             arguments["proposal"] = {
                 "requester": requester,
                 "spec": spec,

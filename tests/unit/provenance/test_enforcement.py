@@ -75,13 +75,15 @@ def test_a_dispute_shows_its_outcome_and_voids_nothing_else(*, upheld: bool, def
     assert "void" not in graph.of(Kind.STATEMENT)[0].attributes
 
 
-def test_a_contradiction_that_the_contract_saw_has_no_challenger() -> None:
-    seen = replace(raised(1, PARTIES[0]), arguments={**raised(1, PARTIES[0]).arguments, "challenger": COIN, "reason": 4})
-    graph = after(seen)
-    (dispute,) = graph.of(Kind.DISPUTE)
-    assert "different messages" in dispute.attributes["reason"]
-    assert {edge.relation for edge in graph.edges if edge.target == dispute.id} == {
-        "is accused in", "was disputed in", "is disputed in",
+def test_a_contradiction_names_both_ends_and_accuses_neither() -> None:
+    ends = {"from": PARTIES[0], "to": PARTIES[1]}
+    seen = event("Disputes", "LinkContradicted", **ends, attempt=1, evidence=bytes(32))
+    again = event("Disputes", "LinkContradicted", **ends, attempt=1, evidence=bytes(32))
+    graph = after(seen, again)  # anyone may show the same evidence again
+    (breach,) = graph.of(Kind.BREACH)
+    assert breach.attributes["accused"] == "" and "another digest" in breach.attributes["breach"]
+    assert {edge.relation for edge in graph.edges if edge.target == breach.id} == {
+        "contradicts the other end in", "was breached by",
     }  # fmt: skip
 
 

@@ -12,7 +12,7 @@
  8 dataset         this party's dataset is attached here, usable on chain, its file unchanged and its root the registered one
  9 terms           the grant's terms are known and open the grant on chain
 10 grant-...       the terms permit the task (grantee, purpose, algorithm, columns, receivers)
-11 grant-state     the grant is on chain, valid now, not revoked, not used up
+11 grant-state     the grant is on chain, valid now, not revoked, and has the uses left that an attempt takes
 12 privacy-budget  the task's proposal debits what the run spends of epsilon, and the grant has as much left
 13 earlier-result  this party has the results of earlier tasks that the run reads, as their statements bind them
 14 minimum-group   the task's minimum group is at least this node's
@@ -209,12 +209,13 @@ class Gate:
 
     def _grant_rule(self, spec: TaskSpec, part: TaskInput) -> None:
         grant, now = self._grant(part), self._chain.now()
+        left = grant["uses"] - grant["used"]
         problems = [
             (int(grant["grantee"], 16) == 0, "there is no such grant on chain"),
             (grant["grantee"] != spec.requester, "the grant was given to another account"),
             (grant["revoked"], "the grant is revoked"),
             (not grant["notBefore"] <= now <= grant["notAfter"], "the grant is not valid now"),
-            (grant["used"] >= grant["uses"], "the grant is used up"),
+            (left < spec.uses, f"an attempt takes {spec.uses} uses of the grant, which has {left} left of {grant['uses']}"),
         ]
         for failed, message in problems:
             if failed:

@@ -1,6 +1,7 @@
 """`lookup`: rows of one owner's table by keys that only the asker knows, and nothing more of the table for the asker.
 
-The owner sees how many lookups a task takes, as it declares, and nothing of the keys. Each task is debited that number on chain.
+The owner sees how many lookups a task takes, as it declares, and nothing of the keys. Each attempt takes so many
+uses of the grants, on chain.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Lookup(Workload):
     kernels: tuple[str, ...] = ("lookup",)
 
     def check(self, spec: TaskSpec) -> None:
-        """Raise InvalidTask unless the spec is a lookup whose debit is its number of lookups."""
+        """Raise InvalidTask unless the spec is a lookup between two owners."""
         Parameters.parse(spec.parameters).check(spec)
 
     def columns(self, spec: TaskSpec, party: str) -> Sequence[str]:
@@ -58,10 +59,6 @@ class Lookup(Workload):
         """The table's, at its owner and at the asker."""
         parameters = Parameters.parse(spec.parameters)
         return [parameters.table_name(part.dataset) for part in spec.inputs if part.party == parameters.owner]
-
-    def epsilon_micros(self, spec: TaskSpec) -> int:
-        """A millionth of the grant's budget for each lookup."""
-        return Parameters.parse(spec.parameters).lookups
 
     def security(self, spec: TaskSpec) -> SecurityStatement:
         """That of the engine."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from tallystick.protocol import canonical
@@ -40,11 +39,10 @@ class Parameters(TaskParameters):
 
     @classmethod
     def _read(cls, value: Mapping[str, Any]) -> Parameters:
-        names = ("table", "asker", "types", "fold", "duplicates", "lookups", "row_bytes", "minimum_group", "privacy")
+        names = ("table", "asker", "types", "fold", "duplicates", "lookups", "row_bytes", "minimum_group")
         fields = Fields(dict(value), names, "parameters")
         table = Fields(fields.object("table"), ("party", "keys", "values"), "parameters.table")
         asker = Fields(fields.object("asker"), ("party", "keys"), "parameters.asker")
-        Fields(fields.object("privacy"), ("epsilon",), "parameters.privacy")
         made = cls(
             owner=table.address("party"),
             keys=table.names("keys", 1, 16),
@@ -76,11 +74,6 @@ class Parameters(TaskParameters):
         for part in spec.inputs:
             if set(part.columns) != set(self.columns(part.party)):
                 raise InvalidTask("an input's columns are not those that the parameters name", party=part.party)
-        if spec.epsilon_micros != self.lookups:
-            raise InvalidTask(
-                "the task's debit of the grants is not its number of lookups",
-                remedy=f'each takes a millionth of the budget: say {{"epsilon": "{Decimal(self.lookups) / 1_000_000:f}"}}',
-            )
 
     def columns(self, party: str) -> tuple[str, ...]:
         """What is read of a party's dataset."""

@@ -320,8 +320,8 @@ class TaskLedger:
         terms: Sequence[bytes],
     ) -> Receipt:
         """Records signed acceptances, each the EIP-712 signature of a party over Acceptance(bytes32 task,bytes32 spec,uint8
-        attempt). Anyone may relay one or several. The one that completes the set debits every grant and starts the attempt: all
-        of it or nothing."""
+        attempt). Anyone may relay one or several. The one that completes the set debits every grant what the proposal says and
+        starts the attempt: all of it or nothing."""
         return self._chain.send("TaskLedger", "accept", _plain(proposal), attempt, indices, signatures, terms)
 
     def acceptance_digest(self, task: bytes, spec: bytes, attempt: int, *, block: Block = "latest") -> bytes:
@@ -341,7 +341,8 @@ class TaskLedger:
         return self._chain.send("TaskLedger", "expire", _plain(proposal))
 
     def fail(self, proposal: Struct | tuple[Any, ...], attempt: int, accused: str, reason: int, evidence: bytes) -> Receipt:
-        """Ends a running attempt with a reason code and a digest of the evidence. A party only."""
+        """Ends a running attempt with a reason code and a digest of the evidence. A party only, until `runBy`: afterwards the
+        run has ended in silence."""
         return self._chain.send("TaskLedger", "fail", _plain(proposal), attempt, accused, reason, evidence)
 
     def grants(self, *, block: Block = "latest") -> str:
@@ -365,7 +366,7 @@ class TaskLedger:
         return cast("TaskFacts", self._chain.call("TaskLedger", "taskAt", task, block=block))
 
     def task_id(self, proposal: Struct | tuple[Any, ...], *, block: Block = "latest") -> bytes:
-        """`taskId((address,bytes32,(address,bytes32,bytes32,uint64)[],bytes4,uint40,uint32,uint8,bytes32))`."""
+        """`taskId((address,bytes32,(address,bytes32,bytes32,uint64,uint32)[],bytes4,uint40,uint32,uint8,bytes32))`."""
         return cast("bytes", self._chain.call("TaskLedger", "taskId", _plain(proposal), block=block))
 
 
@@ -595,10 +596,6 @@ class Disputes:
         """Decides a dispute that the arbiters left open, by the agreement's default. Anyone, after the deadline."""
         return self._chain.send("Disputes", "conclude", _plain(proposal), _plain(agreement), dispute)
 
-    def contradiction_id(self, link: Struct | tuple[Any, ...], accused: str, *, block: Block = "latest") -> bytes:
-        """`contradictionId((bytes32,uint8,address,address,uint64,uint64,bytes32),address)`."""
-        return cast("bytes", self._chain.call("Disputes", "contradictionId", _plain(link), accused, block=block))
-
     def dispute_at(self, dispute: bytes, *, block: Block = "latest") -> DisputeFacts:
         """`disputeAt(bytes32)`."""
         return cast("DisputeFacts", self._chain.call("Disputes", "disputeAt", dispute, block=block))
@@ -636,7 +633,7 @@ class Disputes:
     def prove_lateness(self, proposal: Struct | tuple[Any, ...], agreement: Struct | tuple[Any, ...]) -> Receipt:
         """Finds at fault who missed a deadline of an expired task. Anyone. When the first attempt was never accepted by all:
         who staked a bond and neither accepted nor showed its acceptance in time. When a run ended in silence: who staked a bond
-        and did not show its signed result of the attempt in time."""
+        and neither showed its signed result of the attempt in time nor reported what it waits for."""
         return self._chain.send("Disputes", "proveLateness", _plain(proposal), _plain(agreement))
 
     def prove_two_digests(
@@ -647,7 +644,7 @@ class Disputes:
         other: Struct | tuple[Any, ...],
     ) -> Receipt:
         """Shows two different signed digests of the same messages. Of one signer: a breach. Of the two ends of the link: the
-        contract knows that one of them lies, and opens a dispute about each that could be challenged. Anyone."""
+        contract knows that one of them lies and puts that on record, for a {challenge} of either. Anyone."""
         return self._chain.send("Disputes", "proveTwoDigests", _plain(proposal), _plain(agreement), _plain(one), _plain(other))
 
     def prove_two_statements(
@@ -666,7 +663,8 @@ class Disputes:
     def rule(
         self, proposal: Struct | tuple[Any, ...], agreement: Struct | tuple[Any, ...], dispute: bytes, uphold: bool, reasons: bytes
     ) -> Receipt:
-        """An arbiter's opinion, until the deadline. The majority of the arbiters decides."""
+        """An arbiter's opinion, until the deadline. The majority of the arbiters decides. The governor, who judges where no
+        arbiters are named, gives none about a task that it takes part in: the default decides then."""
         return self._chain.send("Disputes", "rule", _plain(proposal), _plain(agreement), dispute, uphold, reasons)
 
     def settlement(self, *, block: Block = "latest") -> str:
@@ -686,6 +684,14 @@ class Disputes:
         fault (a grant revoked, a dataset withdrawn), or the requester proposes with no time left to accept: so it is taken
         before the task is proposed too. Anyone may relay."""
         return self._chain.send("Disputes", "tenderAcceptance", _plain(proposal), party, signature)
+
+    def tender_report(
+        self, proposal: Struct | tuple[Any, ...], attempt: int, accused: str, reason: int, evidence: bytes
+    ) -> Receipt:
+        """Says in time that the calling party is not the one that is silent: whom it waits for (zero: it does not know), why,
+        and a digest of its evidence. Unlike {ITaskLedger.fail} it leaves the run open for the silent one to speak, until the
+        run expires."""
+        return self._chain.send("Disputes", "tenderReport", _plain(proposal), attempt, accused, reason, evidence)
 
     def tender_result(self, proposal: Struct | tuple[Any, ...], party: str, signed: Struct | tuple[Any, ...]) -> Receipt:
         """Records in time that a party signed a result of the running attempt, for when another withholds its signature. Anyone

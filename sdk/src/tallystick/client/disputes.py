@@ -9,7 +9,7 @@ from tallystick.chain.connection import Chain, Receipt
 from tallystick.chain.contract import Event
 from tallystick.client.settlement import Deal
 from tallystick.protocol import canonical, typed
-from tallystick.protocol.agreement import BREACHES, COIN, LinkDigest, Opening, link_digest, opening_digest
+from tallystick.protocol.agreement import BREACHES, COIN, CONTRADICTION, LinkDigest, Opening, link_digest, opening_digest
 from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.proof.subject import result_of
 from tallystick.protocol.reasons import reason_words
@@ -18,8 +18,7 @@ from tallystick.protocol.statement import Envelope, Statement
 
 @dataclass(frozen=True)
 class DisputeRecord:
-    """One dispute as the chain's events tell it. ``accused`` is empty for the statement itself, ``challenger`` for a contradiction
-    that the contract saw."""
+    """One dispute as the chain's events tell it. ``accused`` is empty for the statement itself."""
 
     dispute: str
     task: str
@@ -120,19 +119,24 @@ def disputes_of(chain: Chain, deal: Deal) -> list[DisputeRecord]:
 
 
 def breaches_of(chain: Chain, deal: Deal) -> list[dict[str, Any]]:
-    """Every breach that the contract saw in a task."""
-    return [
-        {"accused": event["accused"], "breach": BREACHES[event["breach"]], "prover": event["prover"], "block": event.block}
-        for event in chain.events(0, chain.head())
-        if event.name == "BreachProved" and event["task"] == deal.task
-    ]
+    """Every breach that the contract saw in a task, and every link whose ends contradict one another: one of the two lies."""
+    found = []
+    for event in chain.events(0, chain.head()):
+        if event.arguments.get("task") != deal.task:
+            continue
+        if event.name == "BreachProved":
+            found.append({"accused": event["accused"], "breach": BREACHES[event["breach"]], "block": event.block})
+        elif event.name == "LinkContradicted":
+            ends = f"{event['from']} or {event['to']}"
+            found.append({"accused": ends, "breach": f"{CONTRADICTION} in attempt {event['attempt']}", "block": event.block})
+    return found
 
 
 def _raised(event: Event) -> DisputeRecord:
     return DisputeRecord(
         dispute=canonical.hex32(event["dispute"]),
         task=canonical.hex32(event["task"]),
-        challenger="" if event["challenger"] == COIN else event["challenger"],
+        challenger=event["challenger"],
         accused="" if event["accused"] == COIN else event["accused"],
         reason=reason_words(event["reason"]),
         evidence=canonical.hex32(event["evidence"]),

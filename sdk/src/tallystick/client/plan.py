@@ -206,7 +206,7 @@ def _grant_obstacles(spec: TaskSpec, given: TaskInput, used: GrantUse | None, ch
     rules = (
         (grantee != spec.requester, f"{name} was given to {grantee}, not to the requester"),
         (used.revoked, f"{name} is revoked"),
-        (used.left == 0, f"{name} is used up"),
+        (used.left < spec.uses, f"{name} has {used.left} uses left, and an attempt takes {spec.uses}"),
         (now < used.not_before, f"{name} is not valid yet"),
         (now > used.not_after, f"{name} has ended"),
         (

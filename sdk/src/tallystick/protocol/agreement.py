@@ -28,6 +28,7 @@ BREACHES = (
     "let a run end in silence",
 )
 """The breaches that the contract sees by itself, in the order of ``IDisputes.Breach``."""
+CONTRADICTION = "signed another digest of the same messages than the other end"
 MAX_ARBITERS = 7
 MAX_SECONDS = 30 * 86400
 AGREEMENT_TYPE = (
@@ -159,11 +160,6 @@ def link_digest(domain: typed.Domain, link: LinkDigest) -> bytes:
 def opening_digest(domain: typed.Domain, opening: Opening) -> bytes:
     """What a dataset's owner signs about an opening; domain of Disputes."""
     return domain.digest(opening.hash())
-
-
-def contradiction_id(task: bytes, sender: str, recipient: str, accused: str) -> bytes:
-    """The id of the dispute about one of two ends that contradict one another (``Disputes.contradictionId``)."""
-    return keccak(abi_encode(["bytes32", "address", "address", "address"], [task, sender, recipient, accused]))
 
 
 def _array(kind: str, values: Sequence[Any]) -> bytes:

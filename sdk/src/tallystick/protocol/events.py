@@ -17,7 +17,7 @@ from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.facts import ChainFacts, Log
 from tallystick.protocol.task import Party, Proposal
 
-PARTY = "(address,bytes32,bytes32,uint64)"
+PARTY = "(address,bytes32,bytes32,uint64,uint32)"
 PROPOSAL = f"(address,bytes32,{PARTY}[],bytes4,uint40,uint32,uint8,bytes32)"
 
 

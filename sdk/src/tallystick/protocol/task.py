@@ -169,6 +169,7 @@ class TaskSpec:
         if len(spec.parties) > MAX_PARTIES:
             raise MalformedDocument(f"task: {len(spec.parties)} parties, more than {MAX_PARTIES}")
         _epsilon_micros(spec.parameters)
+        _uses(spec.parameters)
         return spec
 
     def digest(self) -> bytes:
@@ -215,6 +216,11 @@ class TaskSpec:
         its ``epsilon``, rounded up; else 0."""
         return _epsilon_micros(self.parameters)
 
+    @property
+    def uses(self) -> int:
+        """How many uses of every input's grant an attempt takes: where the parameters hold ``lookups``, that number; else 1."""
+        return _uses(self.parameters)
+
     def roles_of(self, party: str) -> tuple[str, ...]:
         """The roles that ``party`` must hold on chain for its part in the task."""
         own = ["data-provider"] if self.input_of(party) else ["result-receiver"] if party in self.receivers else []
@@ -238,22 +244,32 @@ def _epsilon_micros(parameters: Mapping[str, Any]) -> int:
     return int((Decimal(text) * 1_000_000).to_integral_value(ROUND_CEILING))
 
 
+def _uses(parameters: Mapping[str, Any]) -> int:
+    lookups = parameters.get("lookups", 1)
+    if type(lookups) is not int or not 1 <= lookups < 2**32:
+        raise MalformedDocument("task.parameters.lookups: must be from 1 to 2^32 - 1: every input's grant is debited as many uses")
+    return lookups
+
+
 @dataclass(frozen=True)
 class Party:
-    """One party's part in a proposal (``Types.sol``). A party without input has a zero dataset and grant."""
+    """One party's part in a proposal, and what an attempt debits its grant (``Types.sol``). All but the account is zero for a party
+    without input; with one, ``uses`` is at least 1."""
 
     account: str
     dataset: bytes = ZERO32
     grant: bytes = ZERO32
     epsilon_micros: int = 0
+    uses: int = 0
 
     def as_tuple(self) -> tuple[Any, ...]:
         """The struct in ABI order."""
-        return (self.account, self.dataset, self.grant, self.epsilon_micros)
+        return (self.account, self.dataset, self.grant, self.epsilon_micros, self.uses)
 
     def hash(self) -> bytes:
         """The EIP-712 struct hash."""
-        return typed.struct_hash(typed.PARTY_TYPE, ("address", "bytes32", "bytes32", "uint64"), self.as_tuple())
+        kinds = ("address", "bytes32", "bytes32", "uint64", "uint32")
+        return typed.struct_hash(typed.PARTY_TYPE, kinds, self.as_tuple())
 
 
 @dataclass(frozen=True)
@@ -296,7 +312,7 @@ def proposal_of(spec: TaskSpec) -> Proposal:
             parties.append(Party(account))
         else:
             dataset, grant = canonical.unhex32(given.dataset), canonical.unhex32(given.grant)
-            parties.append(Party(account, dataset, grant, spec.epsilon_micros))
+            parties.append(Party(account, dataset, grant, spec.epsilon_micros, spec.uses))
     return Proposal(
         requester=spec.requester,
         spec=spec.digest(),

@@ -26,7 +26,7 @@ GRANT_TYPE = (
     "Grant(bytes32 dataset,address grantee,bytes32 terms,uint32 uses,uint64 epsilonMicros,"
     "uint40 notBefore,uint40 notAfter,bytes32 salt)"
 )
-PARTY_TYPE = "Party(address account,bytes32 dataset,bytes32 grant,uint64 epsilonMicros)"
+PARTY_TYPE = "Party(address account,bytes32 dataset,bytes32 grant,uint64 epsilonMicros,uint32 uses)"
 PROPOSAL_TYPE = (
     "Proposal(address requester,bytes32 spec,Party[] parties,bytes4 proofKind,uint40 acceptBy,uint32 runSeconds,"
     "uint8 attempts,bytes32 salt)" + PARTY_TYPE

@@ -8,7 +8,7 @@ is marked as well: a query for a result file leads back over its statement, and 
 from __future__ import annotations
 
 from tallystick.chain.contract import Event
-from tallystick.protocol.agreement import BREACHES, COIN
+from tallystick.protocol.agreement import BREACHES, COIN, CONTRADICTION
 from tallystick.protocol.reasons import reason_words
 from tallystick.provenance.draft import Draft, hex_of, short
 from tallystick.provenance.graph import Kind
@@ -53,8 +53,7 @@ class EnforcementDraft(Draft):
             event, Kind.DISPUTE, dispute, short(dispute), dispute=dispute, task=task, accused=accused,
             reason=reason_words(event["reason"]), evidence=hex_of(event["evidence"]), outcome="pending",
         )  # fmt: skip
-        if event["challenger"] != COIN:  # none where two ends of a link contradict one another
-            self.edge(event, self.account(event, event["challenger"]), name, "challenged in")
+        self.edge(event, self.account(event, event["challenger"]), name, "challenged in")
         if accused:
             self.edge(event, self.account(event, accused), name, "is accused in")
         self._about(event, task, name, "was disputed in")
@@ -70,13 +69,23 @@ class EnforcementDraft(Draft):
 
     def _BreachProved(self, event: Event) -> None:
         task, accused = hex_of(event["task"]), event["accused"]
-        words = BREACHES[event["breach"]]
-        name = self.node(
-            event, Kind.BREACH, f"{task}#{accused}", words, task=task, accused=accused, breach=words,
-            evidence=hex_of(event["evidence"]),
-        )  # fmt: skip
+        name = self._breach(event, f"{task}#{accused}", BREACHES[event["breach"]], accused)
         self.edge(event, self.account(event, accused), name, "was found in")
+
+    def _LinkContradicted(self, event: Event) -> None:
+        ends = event["from"], event["to"]
+        key = f"{hex_of(event['task'])}#{event['attempt']}#{'#'.join(ends)}"
+        name = self._breach(event, key, f"one of two ends {CONTRADICTION}", "")
+        for end in ends:
+            self.edge(event, self.account(event, end), name, "contradicts the other end in")
+
+    def _breach(self, event: Event, key: str, words: str, accused: str) -> str:
+        task = hex_of(event["task"])
+        name = self.node(
+            event, Kind.BREACH, key, words, task=task, accused=accused, breach=words, evidence=hex_of(event["evidence"])
+        )
         self._about(event, task, name, "was breached by")
+        return name
 
     def _about(self, event: Event, task: str, name: str, relation: str) -> None:
         if f"{Kind.TASK}:{task}" in self.nodes:
