@@ -353,7 +353,7 @@ def test_a_claim_below_the_floor_names_its_party() -> None:
             follower.settle(floor)
 
 
-@pytest.mark.parametrize(("entry", "rule"), [(attribution._BYTES, "client 1 was changed"), (0, "no claim")])
+@pytest.mark.parametrize(("entry", "rule"), [(attribution._BYTES, "client 1 objects: its claim was changed"), (0, "no claim")])
 def test_who_writes_into_anothers_place_is_noticed(entry, rule, monkeypatch) -> None:
     training, people = federation(rounds=1)
     place = attribution._placed
@@ -368,6 +368,31 @@ def test_who_writes_into_anothers_place_is_noticed(entry, rule, monkeypatch) -> 
     follower, _ = attributed(training, people)
     with pytest.raises(Unsettled, match=rule):
         follower.settle(ANY)
+
+
+@pytest.mark.parametrize("denied", [False, True])
+def test_all_parties_hear_who_objects_also_against_one_that_denies_it(denied, monkeypatch) -> None:
+    """Client 0 writes into the place of client 1, and tries to take its objection back."""
+    training, people = federation(rounds=1)
+    total = Network.total
+
+    def tampered(self, say, length, members, round_):
+        def more(client):
+            out = say(client)
+            if client.number == 0 and round_ == 3:
+                out[2 * attribution._BYTES - 1] += 1 / 256
+            if client.number == 0 and round_ == 4 and denied:
+                out[1] -= 0.75
+            return out
+
+        return total(self, more, length, members, round_)
+
+    monkeypatch.setattr(Network, "total", tampered)
+    found = settle_across(training, people, RingSum, lambda follower: None)
+    assert {str(each) for each in found} == {
+        "client 1 objects: its claim was changed in the sum, since another party wrote into its place"
+    }
+    assert all(isinstance(each, Unsettled) for each in found)
 
 
 @given(st.lists(st.integers(-(1 << 47), (1 << 47) - 1), min_size=1, max_size=5))

@@ -114,7 +114,7 @@ class Training(Workload):
         if private is None:
             lengths.append(packing.length - packing.size * (1 + packing.controls))
         if measure is not None:
-            lengths.append(CLAIM * len(spec.inputs))
+            lengths += [CLAIM * len(spec.inputs), len(spec.inputs)]
         price = parameters.aggregation.price(spec, lengths)
         most = min(max(rows.values(), default=0), schedule.rows)
         passes = most * schedule.instructions.epochs + (0 if measure is None else measure.passes)

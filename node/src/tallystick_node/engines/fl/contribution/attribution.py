@@ -21,7 +21,8 @@ truth: it is what is left of a known total. They can only move value among thems
 below 0, and k who collude are paid for at most (k - 1) ``floor`` more than they are due. Who claims less is named: it does harm or
 it lies, and the others train again without it. A sum of claims that does not fit leaves the training unsettled, and no liar is
 named: a party can veto payment so, but not gain by it. A member that writes into another's place in the sum is noticed by the
-other.
+other, which tells all in a second sum, so that either all parties settle or none does. Nobody can take its word back there: the
+number by which it objects is drawn at random, and what is not 0 counts.
 
 What it does not catch, as these are updates, not claims: a client that trains on the public rows, which are the measure: keep
 them for this and change them from task to task; one that states more rows than it has (weight clients uniformly); one that repeats
@@ -32,6 +33,7 @@ gets 0, one that sends noise about 0 or less.
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -51,6 +53,7 @@ UNIT = 2.0**-32
 _BYTES = 6  # of a claim: one entry of a sum each, so that a quantised sum of 2^10 members still tells them exactly
 _OFFSET = 1 << (8 * _BYTES - 1)
 _LEAST, _MOST = -_OFFSET, _OFFSET - 1  # of claims
+_OBJECTION = 0.5  # what a client says at least that objects
 _FLOATING = 2.0**-40  # what the parties' processors may round differently
 
 
@@ -128,11 +131,11 @@ class Attribution(Carrier):
         self.slack += (quantisation.error(members) + members * _FLOATING) * float(np.abs(each).sum())
 
     def settle(self, floor: float) -> Values:
-        """Every client's contribution, by number, in units of the loss on the public rows, the same at all parties. Costs one sum.
+        """Every client's contribution, by number, in units of the loss on the public rows, the same at all parties. Costs two sums.
 
-        ``floor``, agreed on before: how far below 0 a claim may be; infinity where nobody is paid by the values. Raises Unsettled
-        when claims do not add up, one is lower or beyond what can be told, or this party's own was changed, and ValueError before
-        the last round.
+        ``floor``, agreed on before: how far below 0 a claim may be; infinity where nobody is paid by the values. Raises Unsettled,
+        at all parties alike, when claims do not add up, one is lower or beyond what can be told, or a client objects that its own
+        was changed, and ValueError before the last round.
         """
         if not floor >= 0:
             raise ValueError("how far below 0 a claim may be is a number that is not negative")
@@ -147,9 +150,7 @@ class Attribution(Carrier):
             rounds + 2,  # after the evaluations
         )
         claims = _read(added)
-        for number, claim in own.items():
-            if claims[number] != claim:
-                raise Unsettled(f"the claim of client {number} was changed in the sum: another party wrote into its place")
+        self._hear_objections({number for number, claim in own.items() if claims[number] != claim})
         for number, claim in enumerate(claims):
             if claim in (_LEAST, _MOST):
                 raise Unsettled(f"the contribution of client {number} is beyond what can be told, {_MOST * UNIT:g} either way")
@@ -163,6 +164,22 @@ class Attribution(Carrier):
             if claim * UNIT < -floor:
                 raise Unsettled(f"client {number} claims {claim * UNIT:.3g}, more than {floor:g} below 0: train again without it")
         return {number: claims[number] * UNIT for number in everyone}
+
+    def _hear_objections(self, changed: set[int]) -> None:
+        """Raise Unsettled at all parties where a client of one of them finds its claim changed."""
+
+        def said(client: Client) -> Vector:
+            out = np.zeros(self.clients)
+            if client.number in changed:
+                out[client.number] = _OBJECTION * (1 + secrets.randbits(48) / 2.0**48)
+            return out
+
+        everyone = range(self.clients)
+        heard = self._carrier.total(said, self.clients, everyone, self._federation.schedule.rounds + 3)
+        objecting = np.flatnonzero(np.abs(heard) > 2 * quantisation.error(self.clients)).tolist()
+        if objecting or changed:  # who objects does, whatever it hears
+            number = min(objecting, default=min(changed, default=0))
+            raise Unsettled(f"client {number} objects: its claim was changed in the sum, since another party wrote into its place")
 
 
 def mean_gradient(learner: GradientLearner, rows: Rows, start: Vector, end: Vector) -> Vector:
