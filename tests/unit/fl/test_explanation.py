@@ -132,7 +132,9 @@ def test_owners_together_find_the_values_of_the_pooled_model() -> None:
     shares = np.split(columns, [2, 5], axis=1)
     parts = across(columns, labels, [2, 5])
     assert not any(isinstance(each, Exception) for each in parts), parts
-    found = together(3, lambda session: joint_trees.explain(session, range(3), parts[session.index], shares[session.index]))
+    found = together(
+        3, lambda session: joint_trees.explain(session, range(3), parts[session.index], shares[session.index], [2, 3, 1])
+    )
     owners = [[0, 1], [2, 3, 4], [5]]
     ensemble, asked = split_asked(fit(columns, labels, SETTINGS, names(6)), columns, owners)
     due = explain(ensemble, asked, [2, 3, 1], len(columns))
@@ -148,12 +150,12 @@ def test_what_an_owner_may_not_say_of_its_splits() -> None:
     parts = across(columns, labels, [3])
     own = sorted(parts[1].splits)
 
-    def owner(names_=None, places=None, bits=None, columns_=3):
+    def owner(names_=None, places=None, bits=None, known=None):
         def work(session):
             if session.index == 0:
-                return joint_trees.explain(session, range(2), parts[0], shares[0])
+                return joint_trees.explain(session, range(2), parts[0], shares[0], [3, 3])
             session.channels[0].mark(joint_trees.STEP)
-            send_array(session, 0, np.array([120, columns_, len(own)], np.uint64))
+            send_array(session, 0, np.array([120, known or len(own)], np.uint64))
             send_array(session, 0, np.array([int(name, 16) for name in names_ or own], np.uint64))
             send_array(session, 0, np.array(places or [0] * len(own), np.uint32))
             return send_array(session, 0, bits if bits is not None else np.zeros(-(-120 * len(own) // 8), np.uint8))
@@ -163,26 +165,29 @@ def test_what_an_owner_may_not_say_of_its_splits() -> None:
     for wrong, words in (
         ({"names_": [*own[:-1], "0" * 16]}, "splits"),
         ({"places": [3] * len(own)}, "column"),
-        ({"columns_": 1 << 20}, "columns"),
+        ({"known": 1 << 20}, "number of splits"),
         ({"bits": np.zeros(3, np.uint8)}, "bytes"),
     ):
         found = owner(**wrong)
         assert isinstance(found, ProtocolViolation) and found.peer == 1 and words in str(found), found
 
     def another_count(session):
-        return joint_trees.explain(session, range(2), parts[session.index], shares[session.index][: 120 - session.index])
+        own = shares[session.index][: 120 - session.index]
+        return joint_trees.explain(session, range(2), parts[session.index], own, [3, 3])
 
     short = together(2, another_count, 1.0)
     assert isinstance(short[0], ProtocolViolation) and "rows" in str(short[0])
     with pytest.raises(ValueError, match="another owner's"):
-        joint_trees.explain(local_sessions(2)[0], [0, 1], parts[1], shares[1])
+        joint_trees.explain(local_sessions(2)[0], [0, 1], parts[1], shares[1], [3, 3])
+    with pytest.raises(ValueError, match="at most"):
+        joint_trees.explain(local_sessions(2)[0], [0, 1], parts[0], shares[0], [3, 1 << 20])
 
 
 def test_a_split_that_no_node_has_tells_the_owner_of_the_label_nothing_more() -> None:
     """Owner 1 is not asked which rows come to its splits: it answers for all of them."""
     lone = Part(1, ("a",), {}, None)
     parts = [Part(0, ("b",), {}, Ensemble(2, 0.0, ((Leaf(1.0),),))), lone]
-    found = together(2, lambda session: joint_trees.explain(session, range(2), parts[session.index], np.zeros((4, 1))))
+    found = together(2, lambda session: joint_trees.explain(session, range(2), parts[session.index], np.zeros((4, 1)), [1, 1]))
     assert found[0].base == 1.0 and not found[0].owners.any() and found[0].owners.shape == (4, 2)
     assert found[1].columns.shape == (4, 1) and not found[1].columns.any()
 
@@ -195,7 +200,7 @@ def test_linear_predictors_are_divided_by_columns() -> None:
         Coefficients("linear", 3, number, tuple(names(len(own))), own, 0.125 if number == 0 else None)
         for number, own in enumerate(weights)
     ]
-    found = together(3, lambda session: linear.explain(session, range(3), parts[session.index], shares[session.index]))
+    found = together(3, lambda session: linear.explain(session, range(3), parts[session.index], shares[session.index], [2, 1, 2]))
     scores = 0.125 + sum(own @ np.array(w) for own, w in zip(shares, weights, strict=True))
     np.testing.assert_allclose(found[0].owners.sum(axis=1), scores - scores.mean(), atol=1e-12)
     for each, own, w in zip(found, shares, weights, strict=True):
@@ -204,7 +209,7 @@ def test_linear_predictors_are_divided_by_columns() -> None:
 
     def liar(session):
         if session.index == 0:
-            return linear.explain(session, range(2), Coefficients("linear", 2, 0, ("a",), (1.0,), 0.0), np.zeros((3, 1)))
+            return linear.explain(session, range(2), Coefficients("linear", 2, 0, ("a",), (1.0,), 0.0), np.zeros((3, 1)), [1, 1])
         session.channels[0].mark(linear.STEP)
         return send_array(session, 0, np.array([np.nan, 0, 0]))
 

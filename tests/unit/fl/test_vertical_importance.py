@@ -52,7 +52,7 @@ def test_shares_are_those_of_the_pooled_columns(cuts) -> None:
             gains[owner, name] = worth
 
         part = lead(session, owners, own, names_, labels, SETTINGS, key(), chosen=chosen)
-        return share(session, owners, part, gains)
+        return share(session, owners, part, gains, [each.shape[1] for each in shares])
 
     found = together(len(shares), work)
     assert not any(isinstance(each, Exception) for each in found), found
@@ -68,7 +68,7 @@ def told(*messages):
 
     def work(session):
         if session.index == 0:
-            return share(session, [0, 1], Part(0, ("x",), {"a" * 16: Split(0, 0.5)}, None), GAINS)
+            return share(session, [0, 1], Part(0, ("x",), {"a" * 16: Split(0, 0.5)}, None), GAINS, [1, 2])
         session.channels[0].mark(STEP)
         for each in messages:
             send_array(session, 0, each)
@@ -79,13 +79,14 @@ def told(*messages):
 
 def test_what_an_owner_may_not_say() -> None:
     for messages, words in (
-        ((np.array([1 << 20], np.uint64),), "columns"),
-        ((np.array([2], np.uint64), np.array([2], np.uint32)), "beyond its last"),
-        ((np.array([2], np.uint64), np.array([0, 1], np.uint32)), "bytes"),
+        ((np.array([2], np.uint32),), "beyond its last"),
+        ((np.array([0, 1], np.uint32),), "bytes"),
     ):
         found = told(*messages)
         assert isinstance(found, ProtocolViolation) and found.peer == 1 and words in str(found)
-    assert told(np.array([2], np.uint64), np.array([1], np.uint32)).tolist() == [0.25]
+    assert told(np.array([1], np.uint32)).tolist() == [0.25]
+    with pytest.raises(ValueError, match="at most"):
+        share(local_sessions(2)[0], [0, 1], Part(0, (), {}, None), GAINS, [0, 1 << 20])
 
 
 @pytest.mark.parametrize("answer", [[np.nan], [-0.5], [1.5]])

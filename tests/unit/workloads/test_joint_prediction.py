@@ -219,6 +219,30 @@ def test_a_network_gives_classes(run_workload, model, people) -> None:
     assert ran.outcomes[1].result is None
 
 
+def test_a_networks_scores_are_explained_to_each_owner(run_workload, model, people) -> None:
+    """Shares add up to the scores, an owner's columns to its share, and nobody else gets these."""
+    parameters, parts = model("split-training")
+    tables, joint, _, _ = new(people.iloc[:460])
+    spec = spec_of(asked("split-training", parameters, explain=True), (0, 1))
+    ran = run_workload(JointPrediction(), spec, tables)
+    assert not any(isinstance(each, Exception) for each in ran.outcomes.values()), ran.outcomes
+    first, other = (ran.outcomes[number].result for number in range(2))
+    given = [part.bottom.run(encoded_as(people, joint, names)) for part, names in zip(parts, (BANK, PERSON), strict=True)]
+    scores = parts[0].top.run(np.concatenate(given, axis=1))[:, 0]
+    shares = np.array([each["values"] for each in first["explanation"]["owners"]], float)
+    np.testing.assert_allclose(np.array(first["predictions"], float), scores, atol=1e-9)
+    np.testing.assert_allclose(shares.sum(axis=0) + float(first["explanation"]["base"]), scores, atol=1e-9)
+    for result, share in zip((first, other), shares, strict=True):
+        columns = np.array([each["values"] for each in result["columns"]], float)
+        np.testing.assert_allclose(columns.sum(axis=0), share, atol=1e-9)
+        assert np.abs(columns).max() > 0.01
+    assert other["predictions"] is None and other["explanation"] is None
+    told = JointPrediction().security(spec).learns
+    assert "hybrids of every row" in told["owner of the label"] and "hybrids" not in told["other owner"]
+    predicted = JointPrediction().cost(spec, {account: len(joint) for account in spec.parties})
+    assert 0.3 * ran.most_sent() <= predicted.bytes_sent <= 3 * ran.most_sent()
+
+
 def test_rows_and_models_that_do_not_fit_end_it(run_workload, model, people) -> None:
     parameters, _ = model("split-training")
     tables, *_ = new(people)
@@ -261,8 +285,15 @@ def test_what_a_model_may_not_be(people) -> None:
         parameters = asked("boosting", said)
         with pytest.raises(InvalidTask, match=rule):
             JointPrediction().check(spec_of({**parameters, "model": {**parameters["model"], **model}}))
-    with pytest.raises(InvalidTask, match="not divided"):
-        JointPrediction().check(spec_of(asked("split-training", network(people), explain=True)))
+    wide = network(people)
+    names = [f"c{number}" for number in range(65)]
+    features = [{"party": ACCOUNTS[1], "column": name, "center": "0", "scale": "1"} for name in names]
+    spec = spec_of(
+        asked("split-training", {**wide, "features": [*wide["features"][:3], *features]}, explain=True),
+        columns={**columns_of(label=False), 1: ["id", *names]},
+    )
+    with pytest.raises(InvalidTask, match="at most 64 columns each"):
+        JointPrediction().check(spec)
     number = {**regression(people), "target": {"party": ACCOUNTS[0], "column": "cost", "center": "0", "scale": "1"}}
     with pytest.raises(InvalidTask, match="must be score"):
         JointPrediction().check(spec_of(asked("vertical-regression", number, output="class")))

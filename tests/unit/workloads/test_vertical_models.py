@@ -15,9 +15,11 @@ from tallystick_node.engines.fl.split import training
 from tallystick_node.engines.fl.split.network import fit
 from tallystick_node.engines.fl.vertical.scoring import mean
 from tallystick_node.workloads.model_card import CARD
-from tallystick_node.workloads.model_kinds import LINEAR, NETWORK
+from tallystick_node.workloads.model_kinds import KINDS, LINEAR, NETWORK
+from tallystick_node.workloads.registry import workloads
 from tallystick_node.workloads.regression import Regression
 from tallystick_node.workloads.split_training import SplitTraining
+from tallystick_node.workloads.vertical import VerticalTraining
 from tallystick_node.workloads.vertical_regression import VerticalRegression
 from unit.workloads.conftest import ACCOUNTS, frame_table, join_of, make_spec
 
@@ -289,3 +291,16 @@ def test_the_statement_names_what_each_owner_learns(people) -> None:
     promised = VerticalRegression().security(spec_of("vertical-regression", regression(people)))
     assert promised.adversary == "semi-honest" and "held out" in promised.learns["owner of the label"]
     assert "rows" not in promised.learns["other owner"].replace("of the rows held out", "")
+
+
+def test_every_workload_that_leaves_parts_is_of_a_kind_with_its_words() -> None:
+    """The card takes them from the kind, so none can be forgotten there."""
+    trainings = {name: workload.kind for name, workload in workloads().items() if isinstance(workload, VerticalTraining)}
+    assert trainings and all(KINDS[name] is kind for name, kind in trainings.items())
+    assert KINDS.keys() - trainings.keys() == {"shared-boosting"}
+    assert {name: kind.words for name, kind in KINDS.items()} == {
+        "boosting": "gradient-boosted trees",
+        "shared-boosting": "gradient-boosted trees",
+        "vertical-regression": "linear or logistic regression",
+        "split-training": "a split neural network",
+    }

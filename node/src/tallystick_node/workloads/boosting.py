@@ -86,7 +86,8 @@ class Boosting(VerticalTraining[Part, Parameters]):
 
         key = generate(bits)
         part = secureboost.lead(own.session, own.owners, own.columns, own.names, labels, settings, key, done, chosen)
-        columns = _importances(part, share(own.session, own.owners, part, gains))
+        widths = [len(parameters.names(account)) for account in own.accounts]
+        columns = _importances(part, share(own.session, own.owners, part, gains, widths))
         return Fitted(
             part, {"splits": len(part.splits), "columns": columns, "history": history, "nodes": nodes(part, own.accounts)}
         )

@@ -89,15 +89,19 @@ class JointPrediction(Workload):
         )
 
     def cost(self, spec: TaskSpec, rows: Mapping[str, int]) -> Cost:
-        """Of the owner of the label. As if all rows matched; how large the model is the task does not say."""
+        """Of the owner of the label, or where explaining takes more of another, of that one. As if all rows matched; how large the
+        model is the task does not say."""
         parameters = Parameters.parse(spec.parameters)
         matched, owners = min(rows.values(), default=0), len(spec.inputs)
-        width = max(sum(len(each.names) for each in parameters.own(part.party)) for part in spec.inputs)
+        widths, division = parameters.widths(spec), parameters.division
+        width = max(widths)
+        hybrids = 0 if division is None else max(division.hybrids(each) for each in widths[1:])
         numbers = len(parameters.told) * (1 + parameters.explain * owners) + parameters.explain * width * (owners - 1)
+        told = parameters.kind.row_bytes * (owners - 1) + 8 * numbers
         return Cost(
-            bytes_sent=matched * (parameters.kind.row_bytes * (owners - 1) + 8 * numbers + 50) + 1000,
+            bytes_sent=matched * (max(told, parameters.kind.row_bytes * hybrids) + 50) + 1000,
             rounds=30,
-            seconds=1.5 + matched * (1e-5 + parameters.explain * 3e-4),
+            seconds=1.5 + matched * (1e-5 + parameters.explain * 3e-4 + hybrids * (1 << owners) * 2e-7),
             memory_bytes=200_000_000 + 8 * matched * (width + 8) + parameters.explain * 500 * matched,
         )
 
@@ -126,7 +130,7 @@ class JointPrediction(Workload):
         commitment, opening = commit(columns, hashlib.sha256(content).digest())
         (scratch / "opening.json").write_text(json.dumps(opening))
         session.progress("scoring the rows", 0.2)
-        scored, explained = _score(parameters, session, owners, part, columns)
+        scored, explained = _score(parameters, session, owners, part, columns, parameters.widths(spec))
         if session.index == owners[0]:
             _tell(parameters, spec, session, scored)
         elif party in parameters.told:
@@ -155,7 +159,7 @@ def _content(parameters: Parameters, spec: TaskSpec, party: str, folder: Path) -
 
 
 def _score(
-    parameters: Parameters, session: Session, owners: Sequence[int], part: Any, columns: Floats
+    parameters: Parameters, session: Session, owners: Sequence[int], part: Any, columns: Floats, widths: Sequence[int]
 ) -> tuple[Scored, Explanation | None]:
     """What the owner of the label has, nothing of worth elsewhere; and this owner's values."""
     try:
@@ -164,7 +168,7 @@ def _score(
         if division is None:
             return Scored(scores), None
         session.progress("explaining the scores", 0.6)
-        explained = division.explain(session, owners, part, columns)
+        explained = division.explain(session, owners, part, columns, widths)
     except ValueError as error:
         raise InvalidData(
             f"the model does not fit the rows: {error}", remedy="name the model's own columns, or other rows"

@@ -60,8 +60,6 @@ class Parameters(TaskParameters):
             raise MalformedDocument("parameters.split.by: must be columns: the owners of the model have different ones")
         if isinstance(parsed.target, Feature) and parsed.output != "score":
             raise MalformedDocument("parameters.output: must be score: the model predicts a number")
-        if parsed.explain and kind.division is None:
-            raise MalformedDocument(f"parameters.explain: must be false: scores of {workload} are not divided among columns")
         return parsed
 
     @property
@@ -86,6 +84,10 @@ class Parameters(TaskParameters):
         """The owner of the label, then the others in the task's order."""
         return model_owners(spec, self.target.party)
 
+    def widths(self, spec: TaskSpec) -> list[int]:
+        """How many columns of the model each of :meth:`owners` has."""
+        return [sum(len(each.names) for each in self.own(account)) for account in self.owners(spec)]
+
     def check(self, spec: TaskSpec) -> None:
         """Raise InvalidTask unless the spec has the model's owners and columns, and receivers that may get what they are to get."""
         owners = {part.party for part in spec.inputs}
@@ -101,6 +103,11 @@ class Parameters(TaskParameters):
                 )
         if not set(self.told) <= set(spec.receivers):
             raise InvalidTask("somebody is told who is no receiver", remedy="name everybody of parameters.told as a receiver")
+        if self.division is not None:
+            try:
+                self.division.require(self.widths(spec))
+            except ValueError as error:
+                raise InvalidTask(f"parameters.explain: {error}", remedy="ask for predictions without explanation") from None
         others = set(spec.receivers) - set(self.told)
         if others and not (self.explain and others <= owners):
             raise InvalidTask(

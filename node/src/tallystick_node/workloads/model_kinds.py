@@ -11,7 +11,7 @@ import numpy as np
 from tallystick.protocol.errors import InvalidData
 
 from tallystick_node.engines.channel import Session
-from tallystick_node.engines.fl.explanation import joint_trees, linear
+from tallystick_node.engines.fl.explanation import joint_trees, linear, networks
 from tallystick_node.engines.fl.explanation.joint_trees import Explanation
 from tallystick_node.engines.fl.split import parts as split_parts
 from tallystick_node.engines.fl.split import prediction as split_prediction
@@ -27,20 +27,24 @@ P = TypeVar("P")
 
 @dataclass(frozen=True)
 class Division(Generic[P]):
-    """How scores are divided among owners and columns. ``explain``, called after :meth:`ModelKind.score` and as that is, raises as
-    that does; ``told`` is what it tells whom."""
+    """How scores are divided among owners and columns. ``explain``, called after :meth:`ModelKind.score` and as that is, with the
+    owners' numbers of columns last, raises as that does; ``told`` is what it tells whom. ``require`` raises ValueError for numbers
+    of columns that it is not for; ``hybrids`` is how many rows' worth of messages an owner of so many columns sends for a row."""
 
-    explain: Callable[[Session, Sequence[int], P, Floats], Explanation]
+    explain: Callable[[Session, Sequence[int], P, Floats, Sequence[int]], Explanation]
     told: Mapping[str, str]
+    require: Callable[[Sequence[int]], None] = lambda _widths: None
+    hybrids: Callable[[int], int] = lambda _width: 0
 
 
 class ModelKind(ABC, Generic[P]):
     """One kind; ``P`` is an owner's part. Scores are log-odds, or linear predictors of a number."""
 
+    words: str  # what people call it
     file: str  # that holds a part, in the result of the task that trained it
     row_bytes: int  # that an owner sends another for a row, about
     numbers = False  # whether the target may be a number
-    division: Division[P] | None = None  # of scores among owners and columns, where the kind has one
+    division: Division[P]  # of scores among owners and columns
     told: ClassVar[Mapping[str, str]]  # what scoring rows tells whom
 
     @abstractmethod
@@ -75,6 +79,7 @@ class ModelKind(ABC, Generic[P]):
 class Trees(ModelKind[tree_parts.Part]):
     """Boosted trees."""
 
+    words = "gradient-boosted trees"
     file, row_bytes = "model-part.json", 40
     told: ClassVar[Mapping[str, str]] = {
         "owner of the label": "the scores, and each row's way through each tree: on which side of thresholds that it does not know"
@@ -114,6 +119,7 @@ class Trees(ModelKind[tree_parts.Part]):
 class Linear(ModelKind[Coefficients]):
     """Linear and logistic regression."""
 
+    words = "linear or logistic regression"
     file, row_bytes = "model-part.json", 8
     numbers = True
     told: ClassVar[Mapping[str, str]] = {
@@ -155,12 +161,23 @@ class Linear(ModelKind[Coefficients]):
 class Network(ModelKind[split_parts.Part]):
     """Split networks."""
 
+    words = "a split neural network"
     file, row_bytes = "model-part.safetensors", 64
     told: ClassVar[Mapping[str, str]] = {
         "owner of the label": "the scores, and for each row what each other owner's bottom gives, from which columns can be"
         " guessed",
         "other owner": "nothing",
     }
+    division = Division(
+        networks.explain,
+        {
+            "owner of the label": "what each other owner's bottom gives for hybrids of every row with some others, more and more"
+            " of the owner's nameless columns being the row's, from which columns are guessed the better; and the values of these",
+            "other owner": "the values of its own columns",
+        },
+        networks.require,
+        networks.hybrids,
+    )
 
     def feature(self, value: Any, where: str) -> Encoded:
         """See :class:`ModelKind`."""

@@ -11,14 +11,9 @@ from typing import Any
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.workloads.model_card import document, inputs, intended_use, plain, rounded, settings, task_lines
+from tallystick_node.workloads.model_kinds import KINDS
 from tallystick_node.workloads.vertical_parameters import Vertical
 
-_KINDS = {
-    "boosting": "gradient-boosted trees",
-    "shared-boosting": "gradient-boosted trees",
-    "vertical-regression": "linear or logistic regression",
-    "split-training": "a split neural network",
-}
 _DATA = ("split", "features", "target")
 
 
@@ -63,7 +58,7 @@ def _details(spec: TaskSpec, parameters: Vertical, party: str, values: Mapping[s
     gives = f"the chance of {plain(said['values'][1])}" if "values" in said else "a number"
     own = "label and columns" if party == parameters.target.party else "columns"
     return [
-        f"- Kind: {_KINDS[spec.workload]}; `{file}` is the part of {party}, about its own {own}.",
+        f"- Kind: {KINDS[spec.workload].words}; `{file}` is the part of {party}, about its own {own}.",
         f"- Together the parts give {plain(said['column'])}: {gives}. One part alone says nothing of a row: the workload",
         "  `joint-prediction` scores rows with all of them.",
         "",

@@ -5,4 +5,5 @@ value, so that an owner's columns add up to its share, whatever columns the othe
 
 - ``trees``: exact values of boosted trees; ``joint_trees``: between owners
 - ``linear``: those of linear predictors, between owners
+- ``networks``: those of split networks, between owners, against a few rows
 """

@@ -39,13 +39,16 @@ class Explanation:
     owners: Floats | None = None
 
 
-def explain(session: Session, owners: Sequence[int], part: Part, columns: Floats) -> Explanation:
+def explain(session: Session, owners: Sequence[int], part: Part, columns: Floats, widths: Sequence[int]) -> Explanation:
     """Explain rows whose columns, shape (rows, features), are those of ``part``, in the order of the other owners'.
 
-    ``owners`` are the owners' numbers in the session in the order of the training. Raises ValueError for what does not fit or
-    cannot be explained; ProtocolViolation and ChannelError naming a peer.
+    ``owners`` are the owners' numbers in the session in the order of the training, ``widths`` how many columns each has, as all of
+    them know. Raises ValueError for what does not fit or cannot be explained; ProtocolViolation and ChannelError naming a peer.
     """
-    if owners[part.owner] != session.index or columns.shape[1:] != (len(part.features),) or not 0 < len(columns) <= MAX_ROWS:
+    if len(widths) != len(owners) or not all(0 <= width <= MAX_FEATURES for width in widths):
+        raise ValueError(f"owners have at most {MAX_FEATURES} columns each")
+    own_width = widths[part.owner] == len(part.features) == columns.shape[1]
+    if owners[part.owner] != session.index or not own_width or not 0 < len(columns) <= MAX_ROWS:
         raise ValueError("the part is another owner's, or the columns are not its")
     if len(columns) * len(part.splits) > MAX_CELLS:
         raise ValueError("there are too many rows and splits to explain at once: take fewer rows")
@@ -58,10 +61,8 @@ def explain(session: Session, owners: Sequence[int], part: Part, columns: Floats
     if part.ensemble.owners != len(owners):
         raise ValueError(f"the model has {part.ensemble.owners} owners, not {len(owners)}")
     asked = {(0, name): (Column(0, feature), left) for name, (feature, left) in own.items()}
-    widths = [len(part.features)]
     for number, peer in enumerate(peers, 1):
-        width, heard = _hear(session, peer, _splits(part.ensemble, number), len(columns))
-        widths.append(width)
+        heard = _hear(session, peer, _splits(part.ensemble, number), len(columns), widths[number])
         asked |= {(number, name): (Column(number, column), left) for name, (column, left) in heard.items()}
     found = trees.explain(part.ensemble, asked, widths, len(columns))
     for peer, values in zip(peers, found.columns[1:], strict=True):
@@ -75,7 +76,7 @@ def _tell(session: Session, label: int, own: dict[str, tuple[int, Bits]], column
     nameless = list(range(width))
     secrets.SystemRandom().shuffle(nameless)  # the number of each feature
     names = sorted(own)
-    send_array(session, label, np.array([rows, width, len(names)], np.uint64))
+    send_array(session, label, np.array([rows, len(names)], np.uint64))
     if names:
         send_array(session, label, np.array([int(name, 16) for name in names], np.uint64))
         send_array(session, label, np.array([nameless[own[name][0]] for name in names], np.uint32))
@@ -87,16 +88,16 @@ def _tell(session: Session, label: int, own: dict[str, tuple[int, Bits]], column
     return values[:, nameless]
 
 
-def _hear(session: Session, peer: int, splits: set[str], rows: int) -> tuple[int, dict[str, tuple[int, Bits]]]:
-    """As the owner of the label: how many columns an owner has, and for each of its splits the column and who goes left."""
+def _hear(session: Session, peer: int, splits: set[str], rows: int, width: int) -> dict[str, tuple[int, Bits]]:
+    """As the owner of the label: for each split of an owner of ``width`` columns the column and who goes left."""
     session.patience(peer)
-    count, width, known = (int(each) for each in receive_array(session, peer, (3,), STEP))
+    count, known = (int(each) for each in receive_array(session, peer, (2,), STEP))
     if count != rows:
         raise ProtocolViolation(peer, STEP, f"has another number of rows than this party's {rows}")
-    if width > MAX_FEATURES or known != len(splits):
-        raise ProtocolViolation(peer, STEP, f"has more than {MAX_FEATURES} columns, or another number of splits than the model")
+    if known != len(splits):
+        raise ProtocolViolation(peer, STEP, "has another number of splits than the model")
     if not known:
-        return width, {}
+        return {}
     names = [f"{each:016x}" for each in receive_array(session, peer, (known,), STEP).tolist()]
     if set(names) != splits:
         raise ProtocolViolation(peer, STEP, "names other splits than the model's")
@@ -104,7 +105,7 @@ def _hear(session: Session, peer: int, splits: set[str], rows: int) -> tuple[int
     if columns.max() >= width:
         raise ProtocolViolation(peer, STEP, "names a column beyond its last")
     lefts = read_bits(session, peer, [rows] * known, STEP)
-    return width, dict(zip(names, zip(columns.tolist(), lefts, strict=True), strict=True))
+    return dict(zip(names, zip(columns.tolist(), lefts, strict=True), strict=True))
 
 
 def _splits(ensemble: Ensemble, owner: int) -> set[str]:

@@ -26,13 +26,13 @@ STEP = "explanation"
 LARGEST = 2 * LIMIT * MAX_WEIGHT * MAX_FEATURES  # an owner's share of a predictor
 
 
-def explain(session: Session, owners: Sequence[int], part: Coefficients, columns: Floats) -> Explanation:
+def explain(session: Session, owners: Sequence[int], part: Coefficients, columns: Floats, widths: Sequence[int]) -> Explanation:
     """Explain rows whose columns, shape (rows, features), are those of ``part``, in the order of the other owners'.
 
-    ``owners`` are the owners' numbers in the session in the order of the training. The base is with the scores, whose mean it is.
-    Raises ValueError for what does not fit; ProtocolViolation and ChannelError naming a peer.
+    ``owners`` are the owners' numbers in the session in the order of the training, ``widths`` how many columns each has. The base
+    is with the scores, whose mean it is. Raises ValueError for what does not fit; ProtocolViolation and ChannelError naming a peer.
     """
-    if len(owners) != part.owners or owners[part.owner] != session.index:
+    if len(owners) != part.owners or owners[part.owner] != session.index or widths[part.owner] != len(part.features):
         raise ValueError("the owners are others than those of the model, or the part is another owner's")
     table = Table(columns, part.features)
     values: Floats = (table.columns - table.columns.mean(axis=0)) * np.array(part.weights)

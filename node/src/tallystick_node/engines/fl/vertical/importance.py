@@ -25,18 +25,19 @@ STEP = "importance"
 Gains = Mapping[tuple[int, str], float]  # of each split, by its owner's number and its name
 
 
-def share(session: Session, owners: Sequence[int], part: Part, gains: Gains) -> Floats:
+def share(session: Session, owners: Sequence[int], part: Part, gains: Gains, widths: Sequence[int]) -> Floats:
     """As the owner of the label, the first of ``owners``: tell each owner its columns' shares; returns this one's, shape
-    (features,). Raises ProtocolViolation and ChannelError naming a peer."""
+    (features,). ``widths`` is how many columns each owner has, as all know. Raises ProtocolViolation and ChannelError naming a
+    peer, and ValueError for more columns than there may be."""
+    if len(widths) != len(owners) or not all(0 <= width <= MAX_FEATURES for width in widths):
+        raise ValueError(f"owners have at most {MAX_FEATURES} columns each")
     total = sum(gains.values()) or 1.0
     for peer in sorted(owners[1:]):
         session.channels[peer].mark(STEP)
     for number, peer in enumerate(owners[1:], 1):
         names = sorted(name for owner, name in gains if owner == number)
+        width = widths[number]
         session.patience(peer)
-        (width,) = (int(each) for each in receive_array(session, peer, (1,), STEP))
-        if width > MAX_FEATURES:
-            raise ProtocolViolation(peer, STEP, f"has more than {MAX_FEATURES} columns")
         columns = receive_array(session, peer, (len(names),), STEP, np.uint32)
         if names and columns.max() >= width:
             raise ProtocolViolation(peer, STEP, "names a column beyond its last")
@@ -54,7 +55,6 @@ def ask(session: Session, owners: Sequence[int], part: Part) -> Floats:
     session.channels[label].mark(STEP)
     nameless = list(range(width))
     secrets.SystemRandom().shuffle(nameless)  # the number of each feature
-    send_array(session, label, np.array([width], np.uint64))
     send_array(session, label, np.array([nameless[part.splits[name].feature] for name in sorted(part.splits)], np.uint32))
     session.patience(label)
     found = receive_array(session, label, (width,), STEP, np.float64)
