@@ -113,7 +113,7 @@ class EnclaveTask(Workload):
         try:
             found = joint.run(session, terms, data, launch)
         except EnclaveFailed as failed:
-            raise _named(failed.reason) from None
+            raise named(failed.reason) from None
         except EnclaveRefused as refused:
             raise InvalidTask(str(refused), remedy="ask the host's operator: see docs/how-to/compute-in-an-enclave.md") from None
         except EvidenceRefused as refused:
@@ -152,7 +152,8 @@ def _launched(session: Session, parameters: Parameters) -> HostedEnclave:
     return HostedEnclave(session.launcher, parameters.manifest)
 
 
-def _named(reason: str) -> TallystickError:
+def named(reason: str) -> TallystickError:
+    """What to say where an enclave ended without a result."""
     kind, message, remedy = _ENDS.get(reason, (InvalidData, f"the enclave ended without a result: {reason}", "see the host's log"))
     return kind(message, remedy=remedy)
 

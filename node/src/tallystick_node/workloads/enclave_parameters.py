@@ -61,7 +61,7 @@ class Parameters(TaskParameters):
         if len(tables) != len(listed) or len({name.lower() for name in tables.values()}) != len(listed):
             raise MalformedDocument("parameters.tables: one for each owner, each of another name")
         authority = canonical.unhex32(attestation.hex32("authority"))
-        limits = _limits(fields.object("limits"), kind, fields.integer("minimum_group", 2, 1000))
+        limits = read_limits(fields.object("limits"), kind, fields.integer("minimum_group", 2, 1000))
         return cls(kind, code, digest, frozenset(identities), authority, tables, limits)
 
     def check(self, spec: TaskSpec) -> None:
@@ -82,30 +82,21 @@ class Parameters(TaskParameters):
         return AppraisalPolicy("task", simulations=frozenset({self.authority}))
 
 
-def limits_of(heap: int, seconds: int, fuel: int, output: int, minimum_group: int) -> Limits:
-    """The limits of an enclave for a task: ``heap`` in MiB, ``output`` in bytes."""
-    return Limits(
-        memory=ADDRESS_SPACE + heap * MIB,
-        seconds=seconds,
-        frame=FRAME,
-        heap=heap * MIB,
-        fuel=fuel,
-        output=output,
-        minimum_group=minimum_group,
-    )
-
-
-def _limits(value: dict[str, Any], kind: str, minimum_group: int) -> Limits:
+def read_limits(value: Any, kind: str, minimum_group: int) -> Limits:
+    """The limits of an enclave, from ``parameters.limits``. Raises MalformedDocument."""
     fields = Fields(value, ("memory_mib", "seconds", "fuel", "output_bytes"), "parameters.limits")
     fuel = fields.integer("fuel", 0, canonical.MAX_INTEGER)
     if bool(fuel) != (kind == "wasm"):
         raise MalformedDocument("parameters.limits.fuel: how many instructions a module may execute; 0 for a query, which has none")
-    return limits_of(
-        fields.integer("memory_mib", 16, 4096),
-        fields.integer("seconds", 5, 3600),
-        fuel,
-        fields.integer("output_bytes", 1, MAX_INPUT),
-        minimum_group,
+    heap = fields.integer("memory_mib", 16, 4096) * MIB
+    return Limits(
+        memory=ADDRESS_SPACE + heap,
+        seconds=fields.integer("seconds", 5, 3600),
+        frame=FRAME,
+        heap=heap,
+        fuel=fuel,
+        output=fields.integer("output_bytes", 1, MAX_INPUT),
+        minimum_group=minimum_group,
     )
 
 

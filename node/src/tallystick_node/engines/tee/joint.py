@@ -124,11 +124,13 @@ def run(session: Session, terms: Terms, data: bytes | None, launch: Callable[[],
     commitments = tuple(told[owner] for owner in terms.owners)
     if data is not None and enclave is None:
         _send(session, terms.host, sealed)
-
-    session.mark("run")
+    inputs = []
     if enclave is not None:
         limit = MAX_INPUT + SALT + runs.OVERHEAD
         inputs = [sealed if owner == me else _receive(session, owner, limit, "sealed input") for owner in terms.owners]
+
+    session.mark("run")
+    if enclave is not None:
         session.progress("running the enclave", 0.5)
         run, document = enclave.compute(inputs, keys, session.context, terms.seconds)
         outputs = dict(zip(terms.receivers, run.outputs, strict=True))

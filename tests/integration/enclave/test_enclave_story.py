@@ -1,0 +1,138 @@
+"""Three banks join and sum in an enclave at one of them: only the receiver reads, uses are counted, evidence verifies."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from integration.processes import anchor, patiently
+from tallystick.attestation.documents import read_evidence
+from tallystick.attestation.simulation.authority import ProvisioningAuthority
+from tallystick.client import Client, GrantFile
+from tallystick.protocol import canonical
+from tallystick.protocol.bundle import Bundle
+from tallystick.protocol.dataset import Column
+from tallystick.protocol.errors import NotFound, Refused, TallystickError
+from tallystick.protocol.verify import verify_bundle
+from tallystick.testing.network import Network
+from tallystick_node.workloads.enclave_trial import answer
+
+pytestmark = pytest.mark.slow
+
+PURPOSE = "risk/joint exposure"
+NAMES = ("north", "east", "south")
+COLUMNS = [Column("person", "string"), Column("balance", "decimal", 2)]
+QUERY = """SELECT count(*) AS group_size, sum(north.balance + east.balance + south.balance) AS total
+FROM north JOIN east USING (person) JOIN south USING (person)"""
+LIMITS = {"memory_mib": 128, "seconds": 60, "fuel": 0, "output_bytes": 10_000}
+MINIMUM = 10
+
+
+class Banks:
+    """The network: East hosts the enclave, North asks and receives. Bank number n has the people n, ..., 29 + n."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        homes = [network.join(name) for name in NAMES]
+        for number, home in enumerate(homes):
+            rows = "".join(f"P-{person},{person}.25\n" for person in range(number, 30 + number))
+            (home.data / "accounts.csv").write_text("person,balance\n" + rows)
+        now = int(time.time())
+        authority = ProvisioningAuthority((now - 1_000, now + 100_000))
+        self.fingerprint = canonical.hex32(authority.fingerprint)
+        for name, content in (("authority.json", authority.export(b"word")), ("word", b"word")):
+            path = network.folder / name
+            path.touch(0o600)
+            path.write_bytes(content)
+        network.launch(
+            *homes,
+            spare_workers=0,
+            link_seconds=60,
+            enclave_authority=str(network.folder / "authority.json"),
+            enclave_password_file=str(network.folder / "word"),
+            policy={"workloads": ["enclave"], "simulations": [self.fingerprint]},
+        )
+        self.clients: list[Client] = [network.client(home) for home in homes]
+        self.datasets = [client.publish("accounts", "accounts.csv", COLUMNS)[0] for client in self.clients]
+        self.host, self.receiver = self.clients[1].account, self.clients[0].account
+
+    def grants(self, code: str, uses: int) -> dict[str, GrantFile]:
+        """For this code alone."""
+        digest = hashlib.sha256(code.encode()).hexdigest()
+        terms: dict[str, Any] = {"purpose": PURPOSE, "algorithms": [f"enclave:sha256:{digest}"], "columns": ["person", "balance"]}
+        return {
+            client.account: client.grant(dataset, self.receiver, receivers=[self.receiver], uses=uses, **terms)
+            for client, dataset in zip(self.clients, self.datasets, strict=True)
+        }
+
+    def submit(self, grants: dict[str, GrantFile], code: str, **change: Any) -> str:
+        request = {"kind": "sql", "code": base64.b64encode(code.encode()), "limits": LIMITS, "minimum_group": MINIMUM}
+        named = answer(request)
+        parameters = {
+            "algorithm": {"kind": "sql", "content": code},
+            "enclave": {"algorithm": named["algorithm"], "identities": [named["identity"]]},
+            "attestation": {"family": "simulated", "authority": self.fingerprint},
+            "tables": [{"party": client.account, "name": name} for client, name in zip(self.clients, NAMES, strict=True)],
+            "limits": LIMITS,
+            "minimum_group": MINIMUM,
+            **change,
+        }
+        columns = {account: ["person", "balance"] for account in grants}
+        asked: dict[str, Any] = {"receivers": [self.receiver], "purpose": PURPOSE, "compute": [self.host], "corruptions": 0}
+        spec = self.clients[0].draft("enclave", parameters, grants, columns, proof="signed-by-all", attempts=1, **asked)
+        return self.clients[0].submit(spec, grants.values())
+
+
+@pytest.fixture(scope="module")
+def banks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Banks]:
+    with Network(tmp_path_factory.mktemp("banks"), kind=os.environ.get("CHAIN", "anvil")) as network:
+        yield Banks(network)
+
+
+def test_three_banks_sum_over_common_people_and_only_the_receiver_reads(banks: Banks, tmp_path: Path) -> None:
+    grants = banks.grants(QUERY, 1)
+    task = banks.submit(grants, QUERY)
+    north, east, south = banks.clients
+    assert north.wait(task, 120) == "Proved"
+    paths = {path.name: path for path in patiently(lambda: north.result(task, tmp_path / "result"))}
+    people = range(2, 30)
+    assert (
+        paths["result.csv"].read_text()
+        == f"group_size,total\n{len(people)},{sum(3 * each for each in people) + 0.75 * len(people):.2f}\n"
+    )
+    content = paths["result.json"].read_bytes()
+    values = json.loads(content)["values"]
+    assert (values["evidence"], values["status"]) == ("attested, simulated", "contraindicated")
+    salted = canonical.unhex32(values["salt"]) + paths["result.csv"].read_bytes()
+    assert values["output"] == canonical.text(hashlib.sha256(salted).digest())
+    assert read_evidence(paths["evidence.json"].read_bytes()).raw
+    for bank in (east, south):
+        with pytest.raises(NotFound):
+            bank.result(task, tmp_path / "none")
+    bundle = Bundle.read(patiently(lambda: south.bundle(task, south.account, tmp_path / "bundle")))
+    blocks, contracts = [anchor(banks.network, task)], banks.network.deployment.contracts
+    verify_bundle(bundle, trusted_blocks=blocks, contracts=contracts, result_file=content).require(complete=True)
+    with pytest.raises(TallystickError):  # the grants' only use
+        banks.submit(grants, QUERY)
+
+
+def test_other_code_another_root_and_other_enclaves_are_refused(banks: Banks, tmp_path: Path) -> None:
+    grants = banks.grants(QUERY, 5)
+    with pytest.raises(Refused) as refused:
+        banks.submit(grants, QUERY + " ")
+    assert "is not allowed" in str(refused.value)
+    with pytest.raises(Refused) as refused:
+        banks.submit(grants, QUERY, attestation={"family": "simulated", "authority": "0x" + "11" * 32})
+    assert "accepts no evidence of the simulated authority" in str(refused.value)
+    digest = canonical.text(hashlib.sha256(QUERY.encode()).digest())
+    other = banks.submit(grants, QUERY, enclave={"algorithm": digest, "identities": ["sha256:" + "22" * 32]})
+    assert banks.clients[0].wait(other, 120) == "Failed"
+    with pytest.raises(NotFound):
+        banks.clients[0].result(other, tmp_path / "none")
