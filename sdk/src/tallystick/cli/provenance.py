@@ -128,6 +128,7 @@ def _origin(whole: Graph, statement: Node) -> dict[str, object]:
     return {
         "task": task["task"],
         "workload": task["workload"],
+        **({"aggregation": task["aggregation"]} if "aggregation" in task else {}),
         "purpose": task["purpose"],
         "parties": list(parties),
         "datasets": [f"{each.attributes['dataset']} version {each.attributes['version']}" for each in graph.of(Kind.DATASET)],
