@@ -27,8 +27,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, islice, repeat
 from operator import mul
 
-from eth_abi.abi import encode as abi_encode
-from eth_utils.crypto import keccak
+from tallystick.ethereum import abi_encode, keccak
 
 MODULUS = (1 << 61) - 1
 POINTS = 4

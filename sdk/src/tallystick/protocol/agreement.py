@@ -9,9 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eth_abi.abi import encode as abi_encode
-from eth_utils.crypto import keccak
-
+from tallystick.ethereum import abi_encode, keccak
 from tallystick.protocol import typed
 from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.fields import order

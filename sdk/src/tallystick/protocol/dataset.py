@@ -10,9 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from eth_abi.abi import encode as abi_encode
-from eth_utils.crypto import keccak
-
+from tallystick.ethereum import abi_encode, keccak
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.fields import Fields

@@ -10,9 +10,8 @@ from typing import Any
 from eth_abi.abi import decode as abi_decode
 from eth_abi.abi import encode as abi_encode
 from eth_abi.exceptions import DecodingError
-from eth_utils.address import to_checksum_address
-from eth_utils.crypto import keccak
 
+from tallystick.ethereum import keccak, to_checksum_address
 from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.facts import ChainFacts, Log
 from tallystick.protocol.task import Party, Proposal

@@ -7,8 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, TypeVar
 
-from eth_utils.address import to_checksum_address
-
+from tallystick.ethereum import to_checksum_address
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import MalformedDocument
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from eth_utils.crypto import keccak
-
+from tallystick.ethereum import keccak
 from tallystick.protocol.errors import VerificationFailed
 
 

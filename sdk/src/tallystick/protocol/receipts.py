@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import rlp
-from eth_utils.address import to_checksum_address
-from eth_utils.crypto import keccak
 
+from tallystick.ethereum import keccak, to_checksum_address
 from tallystick.protocol.errors import MalformedDocument
 
 MAX_HEADER = 4096

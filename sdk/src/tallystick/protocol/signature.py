@@ -7,9 +7,8 @@ says so. Source: Ethereum yellow paper, appendix F; EIP-2 for the low s.
 from __future__ import annotations
 
 from coincurve import PublicKey
-from eth_utils.address import to_checksum_address
-from eth_utils.crypto import keccak
 
+from tallystick.ethereum import keccak, to_checksum_address
 from tallystick.protocol.errors import VerificationFailed
 
 HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0

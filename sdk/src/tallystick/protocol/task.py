@@ -10,8 +10,7 @@ from decimal import ROUND_CEILING, Decimal
 from types import MappingProxyType
 from typing import Any
 
-from eth_utils.crypto import keccak
-
+from tallystick.ethereum import keccak
 from tallystick.protocol import canonical, typed
 from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.fields import MAX_SECONDS, Fields, order

@@ -11,10 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eth_abi.abi import encode as abi_encode
-from eth_abi.exceptions import EncodingError
-from eth_utils.crypto import keccak
-
+from tallystick.ethereum import abi_encode, keccak
 from tallystick.protocol.errors import MalformedDocument
 
 DOMAIN_TYPE = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
@@ -111,7 +108,7 @@ def struct_hash(kind: str, types: Sequence[str], values: Sequence[Any]) -> bytes
     """
     try:
         return keccak(keccak(kind.encode()) + abi_encode(list(types), list(values)))
-    except (EncodingError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise MalformedDocument(f"{kind.partition('(')[0]}: {error}") from None
 
 

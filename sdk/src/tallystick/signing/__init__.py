@@ -11,14 +11,13 @@ import os
 import secrets as random
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-
-from eth_typing import Hash32
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from tallystick.protocol.errors import Configuration, SignerLocked
 
 if TYPE_CHECKING:  # most of a second to import, and only who signs needs it
     from eth_account.signers.local import LocalAccount
+    from eth_typing import Hash32
 
 DEVELOPMENT_CHAINS = (31337, 1337)
 DEVELOPMENT_MNEMONIC = "test test test test test test test test test test test junk"
@@ -52,7 +51,7 @@ class AccountSigner:
 
     def sign_digest(self, digest: bytes) -> bytes:
         """65 bytes r || s || v (v 27 or 28) over a 32-byte digest."""
-        return bytes(self._account.unsafe_sign_hash(Hash32(digest)).signature)
+        return bytes(self._account.unsafe_sign_hash(cast("Hash32", digest)).signature)
 
     def sign_transaction(self, transaction: dict[str, Any]) -> bytes:
         """The signed transaction. Raises SignerLocked for a chain that this key may not sign for."""

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from eth_utils.crypto import keccak
-
 from tallystick.attestation import task_quote
 from tallystick.attestation.documents import read_evidence
 from tallystick.attestation.policy import AppraisalPolicy
@@ -24,6 +22,7 @@ from tallystick.attestation.rules import EvidenceRefused
 from tallystick.attestation.runs import task_digest
 from tallystick.attestation.task_quote import ENDORSEMENT, KEY, MAX_AUTHENTICATION, SIGNED, TaskQuote
 from tallystick.attestation.verifier import appraise
+from tallystick.ethereum import keccak
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.fields import Fields

@@ -12,11 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from eth_abi.abi import encode as abi_encode
-from eth_utils.crypto import keccak
-
 from tallystick.commitments import projection
 from tallystick.commitments.projection import MODULUS, POINTS, Projection
+from tallystick.ethereum import abi_encode, keccak
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.proof.subject import Subject

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eth_abi.abi import encode as abi_encode
-from eth_utils.crypto import keccak
-
+from tallystick.ethereum import abi_encode, keccak
 from tallystick.protocol import canonical, typed
 from tallystick.protocol.statement import Statement, StatementInput, StatementOutput, statement_digest
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from eth_abi.abi import encode as abi_encode
-from eth_utils.crypto import keccak
-
 from tallystick.commitments import bn254, pedersen
+from tallystick.ethereum import abi_encode, keccak
 from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.proof.kind import require_no_aggregate, require_nothing_said
 from tallystick.protocol.proof.subject import Subject
