@@ -17,6 +17,7 @@ from tallystick.cli import (
     dataset,
     dispute,
     doctor,
+    enclave,
     grant,
     node,
     participant,
@@ -81,7 +82,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Tallystick: authorise, compute, prove and trace joint computations over private data.",
 )
-for module in (ca, participant, dataset, grant, task, settlement, dispute, result, provenance, audit, chain, node):
+for module in (ca, participant, dataset, grant, enclave, task, settlement, dispute, result, provenance, audit, chain, node):
     app.add_typer(module.app)
 app.command("verify")(verify.verify)
 app.command("doctor")(doctor.doctor)

@@ -3,8 +3,8 @@
 Imported inside of enclaves: the standard library only, and part of the measurement. All numbers are little-endian, every part
 starts at a multiple of 8 from the table's start, with zeros before it:
 
-- the table's length in bytes and the head's, 4 bytes each; the head: JSON with ``name``, ``rows`` and ``columns``, of each its
-  ``name``, ``type`` and ``scale``;
+- the table's length in bytes, the head's, the number of rows and that of columns, 4 bytes each; the head: JSON with ``name`` and
+  ``columns``, of each its ``name``, ``type`` and ``scale``;
 - for each column one byte for each row, 1 where there is a cell; then, for all types but strings, 8 bytes for each row, signed:
   the number (for a decimal, times ten to the ``scale``), the days since 1970, 0 or 1; for strings the offsets, 8 bytes for each
   row and 8 for the end, and the UTF-8 bytes. Where there is no cell, the number is 0 or the string empty.
@@ -23,7 +23,7 @@ from tallystick_node.engines.tee.reasons import MalformedInput
 
 TYPES = ("int64", "decimal", "date", "bool", "string")
 MAX_COLUMNS, MAX_ROWS, MAX_NAME = 4096, 1 << 26, 128
-_HEAD = struct.Struct("<II")
+_HEAD = struct.Struct("<IIII")
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,10 @@ def encode(table: Table) -> bytes:
     """The bytes of a table. ``ValueError`` (``OverflowError``, ``TypeError``) for cells that are not of their column's type."""
     head = {
         "name": table.name,
-        "rows": table.rows,
         "columns": [{"name": each.name, "type": each.type, "scale": each.scale} for each in table.columns],
     }
     text = json.dumps(head, separators=(",", ":")).encode()
-    parts = [text]
+    parts: list[bytes] = []
     for column in table.columns:
         if len(column.cells) != table.rows:
             raise ValueError("a column has another number of rows than its table")
@@ -67,8 +66,8 @@ def encode(table: Table) -> bytes:
             parts += [_numbers(list(accumulate(map(len, words), initial=0))), b"".join(words)]
         else:
             parts.append(_numbers([int(cell or 0) for cell in column.cells]))
-    body = b"".join([_padded(_HEAD.pack(0, len(text)) + text), *map(_padded, parts[1:])])
-    return _HEAD.pack(len(body), len(text)) + body[_HEAD.size :]
+    body = b"".join([_padded(bytes(_HEAD.size) + text), *map(_padded, parts)])
+    return _HEAD.pack(len(body), len(text), table.rows, len(table.columns)) + body[_HEAD.size :]
 
 
 def _numbers(values: list[int]) -> bytes:
@@ -101,19 +100,15 @@ def decode(data: bytes) -> Table:
     """The table, strictly. Raises :class:`MalformedInput`."""
     if len(data) < _HEAD.size:
         raise MalformedInput("too short for a table")
-    size, head_size = _HEAD.unpack(data[: _HEAD.size])
+    size, head_size, rows, columns = _HEAD.unpack(data[: _HEAD.size])
     reader = _Reader(data)
     head = reader.take(_HEAD.size + head_size)[_HEAD.size :] if head_size < len(data) else b""
     try:
         value = json.loads(head)
-        name, rows, stated = (
-            value["name"],
-            value["rows"],
-            [(each["name"], each["type"], each["scale"]) for each in value["columns"]],
-        )
+        name, stated = value["name"], [(each["name"], each["type"], each["scale"]) for each in value["columns"]]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise MalformedInput("the head is no table's") from None
-    if size != len(data) or not _is_name(name) or type(rows) is not int or not 0 <= rows <= MAX_ROWS:
+    if size != len(data) or not _is_name(name) or rows > MAX_ROWS or columns != len(stated):
         raise MalformedInput("the head does not fit")
     if not 1 <= len(stated) <= MAX_COLUMNS or any(not _is_column(*each) for each in stated):
         raise MalformedInput("a column is not of a known type")
