@@ -155,13 +155,14 @@ def test_who_shows_two_vectors_or_reports_a_false_one_is_named(signs, rule) -> N
         assert isinstance(fault, ProtocolViolation) and fault.peer == 2 and rule in str(fault), fault
 
 
-def test_a_vector_under_another_signature_names_its_member() -> None:
+@pytest.mark.parametrize("digest", [bytes(32), hashlib.sha256(bytes(8)).digest()])
+def test_a_vector_under_another_digest_or_signature_names_its_member(digest) -> None:
     def part(session):
         rule = RobustSum.of("median", 1)
         if session.index == 2:
             rule.enter(session, 0, rule._own(session).announced)
             for peer in (0, 1):
-                session.channels[peer].send(bytes(96))
+                session.channels[peer].send(digest + bytes(64))
                 send_array(session, peer, np.zeros(2, np.uint32))
             return None
         return rule.total(session, np.zeros(2), [0, 1, 2], 0)

@@ -195,28 +195,41 @@ def test_a_grant_for_trainings_allows_the_secure_sum_alone() -> None:
     }
 
 
+class Ends(Training):
+    """Account 1 dies when it has done so many rounds."""
+
+    def __init__(self, after: int) -> None:
+        self.after = f"round {after} "
+
+    def run(self, spec, party, table, session, scratch):
+        def stop(phase, fraction):
+            if party == ACCOUNTS[1] and phase.startswith(self.after):
+                raise RuntimeError("killed")
+
+        return super().run(spec, party, table, replace(session, progress=stop), scratch)
+
+
+class Watched(Training):
+    """Keeps what the parties say of their progress."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+
+    def run(self, spec, party, table, session, scratch):
+        return super().run(spec, party, table, replace(session, progress=lambda phase, _: self.steps.append(phase)), scratch)
+
+
 def test_a_second_attempt_goes_on_from_the_last_round_that_all_kept(run_workload, tmp_path) -> None:
-    """Also where no journal counts the rounds: the model is that of an unbroken run, to the bit."""
+    """Also where no journal counts the rounds, and where one party lost its checkpoints and all begin anew: the model is that of an
+    unbroken run, to the bit."""
     spec = task("ring", schedule__rounds=5)
-
-    class Ends(Training):
-        def run(self, spec, party, table, session, scratch):
-            def stop(phase, fraction):
-                if party == ACCOUNTS[1] and phase.startswith("round 3"):
-                    raise RuntimeError("killed")
-
-            return super().run(spec, party, table, replace(session, progress=stop), scratch)
-
     whole = run_workload(Training(), spec, TABLES).outcomes[0]
     forget(tmp_path)
-    ends = run_workload(Ends(), spec, TABLES, seconds=2.0).outcomes
+    ends = run_workload(Ends(4), spec, TABLES, seconds=1.0).outcomes
     assert isinstance(ends[1], RuntimeError) and all(isinstance(ends[number], ChannelError) for number in (0, 2, 3, 4, 5))
-    steps: list[str] = []
-
-    class Watched(Training):
-        def run(self, spec, party, table, session, scratch):
-            return super().run(spec, party, table, replace(session, progress=lambda phase, _: steps.append(phase)), scratch)
-
-    again = run_workload(Watched(), spec, TABLES).outcomes[0]
-    assert steps.count("going on after round 3 of 5") == 6 and not any(step.startswith("round 3") for step in steps)
-    assert again.result == whole.result
+    shutil.rmtree(tmp_path / "1" / "checkpoints")
+    run_workload(Ends(2), spec, TABLES, seconds=1.0)
+    watched = Watched()
+    again = run_workload(watched, spec, TABLES).outcomes[0]
+    assert watched.steps.count("going on after round 2 of 5") == 6
+    assert not any(step.startswith("round 2") for step in watched.steps) and again.result == whole.result
