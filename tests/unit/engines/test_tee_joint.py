@@ -71,7 +71,9 @@ def test_owners_seal_to_what_they_appraised_and_only_the_receiver_reads() -> Non
         QUERY, bytes(32), "sql", limits=Limits(memory=2 << 30, heap=64 << 20, output=10_000, minimum_group=2)
     )
     ours, theirs = socket.socketpair()
-    served = threading.Thread(target=hosting.main, args=(theirs, hosting.authority_frame(exported, password)), daemon=True)
+    served = threading.Thread(
+        target=hosting.main, args=(theirs, hosting.authority_frame(exported, password, bytes(32))), daemon=True
+    )
     served.start()
     try:
         enclave = HostedEnclave(ours, manifest)

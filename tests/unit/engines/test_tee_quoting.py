@@ -73,6 +73,14 @@ def test_a_process_that_is_gone_gives_no_quote(authority: ProvisioningAuthority,
                 process.quote(ENCLAVE, bytes(64))
 
 
+def test_a_platform_is_known_by_a_key_that_follows_from_its_secret(authority: ProvisioningAuthority) -> None:
+    keys = []
+    for secret in (b"\1" * 32, b"\1" * 32, b"\2" * 32):
+        with QuotingProcess(authority, secret) as process:
+            keys.append(process.pck.public_key().public_numbers())
+    assert keys[0] == keys[1] != keys[2]
+
+
 @pytest.mark.parametrize("size", [0, 16, 31, 33])
 def test_a_secret_of_another_size_is_refused(authority: ProvisioningAuthority, size: int) -> None:
     with pytest.raises(ValueError, match="32 bytes"):

@@ -190,8 +190,7 @@ class Attempt:
         if enclosed is None or enclosed.host != self._me.account:
             yield None
             return
-        settings = self._me.settings
-        async with enclaves.launcher(settings.enclave_authority, settings.enclave_password_file) as way:
+        async with enclaves.launcher(self._me.settings) as way:
             yield way
 
     def _lay_out(self, scratch: Path) -> None:

@@ -14,8 +14,9 @@ import pyarrow as pa
 from tallystick.attestation.rules import EvidenceRefused
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused, TallystickError
+from tallystick.protocol.proof.attested import AttestedRun
 from tallystick.protocol.result import file_digest
-from tallystick.protocol.task import TaskSpec
+from tallystick.protocol.task import ATTESTED_SIMULATED, SIGNED_BY_ALL, TaskSpec
 
 from tallystick_node.engines.channel import Session
 from tallystick_node.engines.security import SecurityStatement
@@ -48,7 +49,7 @@ class EnclaveTask(Workload):
     """The workload `enclave`."""
 
     name = "enclave"
-    proofs: tuple[str, ...] = ("signed-by-all",)
+    proofs: tuple[str, ...] = (SIGNED_BY_ALL, ATTESTED_SIMULATED)
 
     def check(self, spec: TaskSpec) -> None:
         """Raise InvalidTask unless the spec names its code, enclaves, host and tables as it must."""
@@ -128,7 +129,15 @@ class EnclaveTask(Workload):
             all_commitments=[commitments.get(each, "") for each in spec.parties],
             result=values,
             files=files,
+            contribution=_contribution(parameters, found) if spec.proof == ATTESTED_SIMULATED else "",
         )
+
+
+def _contribution(parameters: Parameters, found: Finished) -> str:
+    try:
+        return AttestedRun.of_quote(parameters.digest, found.digest, found.quote).to_text()
+    except EvidenceRefused as refused:
+        raise InvalidTask(f"the evidence cannot be proved on chain: {refused}", remedy="ask for a proof signed-by-all") from None
 
 
 def _terms(spec: TaskSpec, parameters: Parameters) -> Terms:

@@ -4,6 +4,9 @@ A request as JSON on standard input: ``kind``, ``code`` in base64, ``limits`` as
 try the code, ``tables``: of each its ``name`` and ``csv``. The answer on standard output: ``algorithm``, ``measurement``,
 ``identity`` and ``in_force``; and, of a trial, ``output`` in base64 and ``seconds``; or ``error`` and ``remedy``. The enclave is
 the one that a task would have, under the same limits; its authority exists for the trial only.
+
+A request with ``platform`` instead (``exported``, ``password`` and ``secret`` in hexadecimal) is answered with the ``chain`` of
+that platform in PEM.
 """
 
 from __future__ import annotations
@@ -46,6 +49,8 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     """Launch the enclave; run it where there are tables. Raises TallystickError."""
+    if "platform" in request:
+        return {"chain": chain_of(**request["platform"])}
     kind, code = request["kind"], base64.b64decode(request["code"])
     limits = read_limits(request["limits"], kind, request["minimum_group"])
     manifest = EnclaveManifest(code, PUBLISHER, kind, limits=limits)
@@ -72,6 +77,16 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
         raise named(failed.reason) from None
     except EnclaveRefused as refused:
         raise InvalidTask(str(refused), remedy="see docs/how-to/attest.md") from None
+
+
+def chain_of(exported: str, password: str, secret: str) -> str:
+    """The certificates of a node's simulated platform. Raises InvalidTask for what is no authority, or another password."""
+    try:
+        authority = ProvisioningAuthority.restore(exported.encode(), password.encode())
+    except ValueError as error:
+        raise InvalidTask(f"no authority opens: {error}", remedy="check the file and the password") from None
+    with QuotingProcess(authority, bytes.fromhex(secret)) as quoting:
+        return authority.chain(quoting.pck).rstrip(b"\0").decode()
 
 
 def _inspect(kind: str, code: bytes, names: Sequence[str]) -> None:

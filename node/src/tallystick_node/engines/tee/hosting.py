@@ -79,9 +79,9 @@ class HostedEnclave:
         return payload
 
 
-def authority_frame(exported: bytes, password: bytes) -> bytes:
-    """What the node tells the process first: the authority as it was exported, and its password."""
-    return json.dumps({"exported": exported.decode(), "password": password.decode()}).encode()
+def authority_frame(exported: bytes, password: bytes, secret: bytes) -> bytes:
+    """What the node tells the process first: the authority as it was exported, its password, the platform's secret of 32 bytes."""
+    return json.dumps({"exported": exported.decode(), "password": password.decode(), "secret": secret.hex()}).encode()
 
 
 def main(channel: socket.socket, given: bytes) -> None:
@@ -92,7 +92,7 @@ def main(channel: socket.socket, given: bytes) -> None:
     head, algorithm = json.loads(_frame(stream, LAUNCH)), _frame(stream, CODE)
     manifest = EnclaveManifest(algorithm, bytes.fromhex(head["publisher"]), head["kind"], limits=Limits(**head["limits"]))
     try:
-        with QuotingProcess(authority) as quoting, Enclave(manifest, quoting) as enclave:
+        with QuotingProcess(authority, bytes.fromhex(value["secret"])) as quoting, Enclave(manifest, quoting) as enclave:
             stream.send(READY, enclave.public_key)
             _serve(stream, enclave, authority)
     except EnclaveRefused as refused:

@@ -1,12 +1,13 @@
 """The quoting process: it holds the platform's keys, apart from every enclave, and signs what the launcher tells it of an enclave.
 
 An enclave has no way to it but through the launcher, which gives the measurement that it computed itself: no code can claim to be
-other code. The keys are made here and never leave; only the public one goes out, to be certified.
+other code. The keys are derived here from the platform's secret; only the public half of the platform's goes out, to be certified.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import socket
 import subprocess
@@ -16,21 +17,22 @@ from types import TracebackType
 from typing import Self
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey, derive_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from tallystick.attestation.runs import key_context, seal
-from tallystick.attestation.simulation.authority import TOP, ProvisioningAuthority, new_key, sgx_extension
+from tallystick.attestation.simulation.authority import TOP, ProvisioningAuthority, sgx_extension
 from tallystick.attestation.simulation.platform import EnclaveIdentity, QuotingEnclave
 
 from tallystick_node.engines.tee.frames import Stream
 from tallystick_node.engines.tee.worker import receive, send
 
 _LIMIT = 64 << 10
-_KEY, _CHAIN, _ASK, _QUOTE, _ASK_KEY, _SEALED = b"K", b"C", b"Q", b"E", b"S", b"L"
+_START, _KEY, _CHAIN, _ASK, _QUOTE, _ASK_KEY, _SEALED = b"B", b"K", b"C", b"Q", b"E", b"S", b"L"
 _SECRET = 32
-_SEALING = b"tallystick/tee/sealing-key/v1"
+_SEALING, _PLATFORM = b"tallystick/tee/sealing-key/v1", b"tallystick/tee/platform-key/v1"
+_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256
 _IDENTITY = 32 + 32 + 16 + 64 + 4
 _DEADLINE = 30
 
@@ -41,8 +43,8 @@ class QuotingProcess:
     Raises :class:`~tallystick_node.engines.tee.frames.StreamBroken` where the process is gone or slower than 30 seconds; then
     it is used up.
 
-    ``secret`` (32 bytes, kept by the platform's owner, for one platform) is the root of the keys that enclaves seal their states
-    under. Without it states do not outlive this process.
+    ``secret`` (32 bytes, kept by the platform's owner, for one platform) is the root of the platform's key, by which it is known,
+    and of the keys that enclaves seal their states under. Without it neither outlives this process.
     """
 
     def __init__(self, authority: ProvisioningAuthority, secret: bytes | None = None) -> None:
@@ -58,12 +60,13 @@ class QuotingProcess:
             undo.callback(_end, process, ours)
             theirs.close()
             self._stream = Stream(ours, _DEADLINE)
+            self._stream.send(_START, secret)
             kind, encoded = self._stream.receive(_LIMIT)
             key = load_der_public_key(encoded)
             if kind != _KEY or not isinstance(key, EllipticCurvePublicKey):
                 raise ValueError("the quoting process gave no key")
-            self.pck: x509.Certificate = authority.certify(key, sgx_extension(os.urandom(16), TOP, 1))
-            self._stream.send(_CHAIN, secret + authority.chain(self.pck))
+            self.pck: x509.Certificate = authority.certify(key, sgx_extension(hashlib.sha256(encoded).digest()[:16], TOP, 1))
+            self._stream.send(_CHAIN, authority.chain(self.pck))
             self._turn = threading.Lock()
             self._resources = undo.pop_all()
 
@@ -102,13 +105,17 @@ def _end(process: subprocess.Popen[bytes], channel: socket.socket) -> None:
 
 
 def main(channel: int) -> None:
-    """The process itself: make a key, take its chain, sign until the launcher is gone."""
-    key = new_key()
-    send(channel, _KEY, key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
-    kind, given = receive(channel, _LIMIT)
-    if kind != _CHAIN or len(given) <= _SECRET:
+    """The process itself: derive the platform's key, take its chain, sign until the launcher is gone."""
+    kind, secret = receive(channel, _LIMIT)
+    if kind != _START or len(secret) != _SECRET:
         return
-    secret, enclave = given[:_SECRET], QuotingEnclave(key, given[_SECRET:])
+    number = int.from_bytes(HKDF(SHA256(), 48, None, _PLATFORM).derive(secret), "big") % (_ORDER - 1) + 1  # FIPS 186-5, A.2.1
+    key = derive_private_key(number, SECP256R1())
+    send(channel, _KEY, key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    kind, chain = receive(channel, _LIMIT)
+    if kind != _CHAIN:
+        return
+    enclave = QuotingEnclave(key, chain)
     while True:
         try:
             kind, ask = receive(channel, _LIMIT)
