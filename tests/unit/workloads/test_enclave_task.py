@@ -1,0 +1,169 @@
+"""The workload `enclave`: what a task may ask for, what everybody is told of it, and how an owner's table is written."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
+from tallystick.protocol.task import Security, TaskInput, TaskSpec
+from tallystick_node.engines.tee.reasons import NAMES
+from tallystick_node.engines.tee.tables import decode
+from tallystick_node.workloads.enclave import EnclaveTask, encoded, named
+from tallystick_node.workloads.enclave_parameters import Parameters
+from tallystick_node.workloads.enclave_trial import mock
+from wasmtime import wat2wasm
+
+NORTH, SOUTH = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359"
+HOST = "0xdbF03B407c01E7cD3CBea99509d93f8DDDC8C6FB"
+QUERY = "SELECT count(*) AS group_size FROM north JOIN south USING (person)"
+MODULE = bytes(wat2wasm("(module)"))
+ID = "0x" + "11" * 32
+
+
+def digest(code: bytes) -> str:
+    return "sha256:" + hashlib.sha256(code).hexdigest()
+
+
+def parameters(**change: Any) -> dict[str, Any]:
+    return {
+        "algorithm": {"kind": "sql", "content": QUERY},
+        "enclave": {"algorithm": digest(QUERY.encode()), "identities": ["sha256:" + "22" * 32]},
+        "attestation": {"family": "simulated", "authority": "0x" + "33" * 32},
+        "tables": [{"party": NORTH, "name": "north"}, {"party": SOUTH, "name": "south"}],
+        "limits": {"memory_mib": 64, "seconds": 30, "fuel": 0, "output_bytes": 1000},
+        "minimum_group": 10,
+        **change,
+    }
+
+
+def module(**change: Any) -> dict[str, Any]:
+    made = {
+        "algorithm": {"kind": "wasm", "content": base64.b64encode(MODULE).decode()},
+        "enclave": {"algorithm": digest(MODULE), "identities": ["sha256:" + "22" * 32]},
+        "limits": {"memory_mib": 64, "seconds": 30, "fuel": 5, "output_bytes": 1000},
+    }
+    return parameters(**made | change)
+
+
+def spec(given: dict[str, Any] | None = None, **change: Any) -> TaskSpec:
+    inputs = tuple(TaskInput(party, ID, ID, ID, ("person",)) for party in (NORTH, SOUTH))
+    made = TaskSpec(
+        chain_id=31337,
+        task_ledger=NORTH,
+        requester=NORTH,
+        workload="enclave",
+        parameters=given or parameters(),
+        purpose="test",
+        inputs=inputs,
+        receivers=(NORTH,),
+        compute=(HOST,),
+        security=Security("semi-honest", 0),
+        proof="signed-by-all",
+        accept_by=2_000_000_000,
+        run_seconds=60,
+        attempts=1,
+        salt=ID,
+    )
+    return replace(made, **change)
+
+
+def test_a_task_names_code_enclaves_root_tables_and_host() -> None:
+    asked = spec()
+    assert TaskSpec.parse(asked.to_bytes()) == asked
+    EnclaveTask().check(asked)
+    EnclaveTask().check(spec(module()))
+    enclosed = EnclaveTask().enclave(asked)
+    assert (enclosed.host, enclosed.authority) == (HOST, b"\x33" * 32)
+    assert Parameters.parse(module()).code == MODULE
+
+
+def test_a_grant_may_name_the_code_and_one_byte_is_another_code() -> None:
+    assert f"enclave:{digest(QUERY.encode())}" in spec().algorithms
+    with pytest.raises(InvalidTask, match="SHA-256 of the algorithm"):
+        EnclaveTask().check(spec(parameters(algorithm={"kind": "sql", "content": QUERY + " "})))
+
+
+REFUSED: dict[str, Callable[[], TaskSpec]] = {
+    "family": lambda: spec(parameters(attestation={"family": "sgx", "authority": ID})),
+    "identities": lambda: spec(
+        parameters(enclave={"algorithm": digest(QUERY.encode()), "identities": ["sha256:" + "22" * 32, "sha256:" + "11" * 32]})
+    ),
+    "algorithm.kind": lambda: spec(parameters(algorithm={"kind": "python", "content": QUERY})),
+    "as base64": lambda: spec(module(algorithm={"kind": "wasm", "content": "AGFzbR=="})),
+    "a module": lambda: spec(
+        module(
+            algorithm={"kind": "wasm", "content": base64.b64encode(b"no").decode()},
+            enclave={"algorithm": digest(b"no"), "identities": ["sha256:" + "22" * 32]},
+        )
+    ),
+    "limits.fuel": lambda: spec(parameters(limits={"memory_mib": 64, "seconds": 30, "fuel": 5, "output_bytes": 1000})),
+    "how many instructions": lambda: spec(module(limits={"memory_mib": 64, "seconds": 30, "fuel": 0, "output_bytes": 1000})),
+    "memory_mib": lambda: spec(parameters(limits={"memory_mib": 8, "seconds": 30, "fuel": 0, "output_bytes": 1000})),
+    "minimum_group": lambda: spec(parameters(minimum_group=1)),
+    "of another name": lambda: spec(parameters(tables=[{"party": NORTH, "name": "t"}, {"party": SOUTH, "name": "T"}])),
+    "owners of the tables": lambda: spec(parameters(tables=[{"party": NORTH, "name": "north"}])),
+    "one party, the host": lambda: spec(compute=()),
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_no_task_may_ask_for_is_refused_by_name(words: str) -> None:
+    with pytest.raises(InvalidTask, match=words.replace(".", r"\.")):
+        EnclaveTask().check(REFUSED[words]())
+
+
+def test_the_statement_promises_nothing_against_the_host_and_says_simulated() -> None:
+    statement = EnclaveTask().security(spec())
+    assert statement.corruptions == 0
+    assert HOST in statement.trusted[0] and "attested, simulated" in statement.trusted[0]
+    assert "attested, simulated" in statement.learns["host"]
+
+
+def test_every_end_of_an_enclave_has_words_and_a_remedy() -> None:
+    for reason in (*NAMES, "InvalidTag", "SIGSYS", "Deadline"):
+        error = named(reason)
+        assert isinstance(error, InvalidData | OutputRefused) and error.message and error.remedy
+    assert "limits.fuel" in named("OutOfFuel").message
+
+
+def test_a_table_is_written_as_its_columns_are_typed() -> None:
+    fields = [
+        pa.field("n", pa.int64()),
+        pa.field("d", pa.int64(), metadata={"scale": "2"}),
+        pa.field("t", pa.date32()),
+        pa.field("b", pa.bool_()),
+        pa.field("s", pa.string()),
+    ]
+    cells = [[1, None], [150, None], [dt.date(1970, 1, 2), None], [True, None], ["ö", None]]
+    arrays = [pa.array(each, field.type) for each, field in zip(cells, fields, strict=True)]
+    found = decode(encoded("north", pa.table(arrays, schema=pa.schema(fields))))
+    assert [(each.type, each.scale, list(each.cells)) for each in found.columns] == [
+        ("int64", 0, [1, None]),
+        ("decimal", 2, [150, None]),
+        ("date", 0, [1, None]),
+        ("bool", 0, [1, None]),
+        ("string", 0, ["ö", None]),
+    ]
+
+
+def test_mock_data_are_typed_by_their_cells() -> None:
+    text = "n,d,t,b,s,m\n1,1.5,1970-01-02,true,007,1\n,-2,1970-01-03,false,,x\n"
+    found = mock("north", text)
+    assert [(each.type, each.scale, list(each.cells)) for each in found.columns] == [
+        ("int64", 0, [1, None]),
+        ("decimal", 1, [15, -20]),
+        ("date", 0, [1, 2]),
+        ("bool", 0, [1, 0]),
+        ("string", 0, ["007", None]),
+        ("string", 0, ["1", "x"]),
+    ]
+    for bad in ("", "n,m\n1\n", "n\n"):
+        with pytest.raises(InvalidData, match="no CSV"):
+            mock("north", bad)
