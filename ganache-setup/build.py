@@ -35,6 +35,8 @@ CONTRACTS = (
     "SignedByAllVerifier",
     "SumVerifier",
     "ProjectionVerifier",
+    "HardwareVerifier",
+    "SimulationVerifier",
 )
 SETTINGS: dict[str, Any] = {
     # Paris: the oldest EVM among the chains we target (Ganache stops at Shanghai, FISCO BCOS 3 defaults to Paris).

@@ -14,14 +14,36 @@ from pathlib import Path
 import pytest
 from contracts.bargain import Bargain
 from contracts.conftest import KIND, Case
+from contracts.test_attestation_verifier import Run
 from contracts.test_projection_verifier import Training
 from contracts.test_proof_registry import Sum
 from eth_abi import encode as abi_encode
+from tallystick.attestation.simulation.platform import SimulatedPlatform
+from tallystick.protocol import typed
+from tallystick.protocol.task import ATTESTED_SIMULATED
 
 SNAPSHOT = Path(__file__).parents[2] / "contracts" / "snapshots" / "gas.json"
 RECORD_LIMIT = 120_000
 TASK_LIMIT = 600_000
 TOLERANCE = 0.02
+
+
+def attestation(case: Case) -> dict[str, int]:
+    """Of a network with a simulated platform, and of a result that its enclave computed."""
+    world = case.world
+    grants = [world.grant(world.publish(actor)) for actor in world.parties]
+    for actor, grant in zip(world.parties, grants, strict=True):
+        world.issue(actor, grant)
+    proposal = world.proposal(grants, proof_kind=typed.proof_kind(ATTESTED_SIMULATED))
+    Case(world, grants, proposal).start()
+    run = Run(world, proposal)
+    return {
+        "name a simulation authority": run.govern("nameAuthority", secrets.token_bytes(32), secrets.token_bytes(32)).gas_used,
+        "register a platform": run.register(SimulatedPlatform(run.authority).pck).gas_used,
+        "allow an enclave": run.govern("allow", secrets.token_bytes(32)).gas_used,
+        "revoke a platform": run.govern("revokePlatform", secrets.token_bytes(32), bytes(32)).gas_used,
+        "prove (attested, 3 parties)": run.prove(run.proof()).gas_used,
+    }
 
 
 def enforcement(bargain: Bargain) -> dict[str, int]:
@@ -81,6 +103,7 @@ def test_gas_stays_within_the_limits_and_the_snapshot(case: Case) -> None:
     world.requester.send("TaskLedger", "propose", training.proposal.as_tuple())
     world.accept(training.proposal, case.grants)
     used["prove (projection-verified, 3 parties)"] = training.prove(training.proof()).gas_used
+    used |= attestation(case)
     used |= enforcement(Bargain.of(Case(world, case.grants, world.proposal(case.grants))))
     task = sum(value for name, value in used.items() if name.startswith(("propose", "accept", "prove (sum")))
     used["whole three-party task"] = task

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 from contracts.bargain import Bargain
-from contracts.conftest import Case, b32, refused
+from contracts.conftest import DAY, Case, b32, refused
+from contracts.test_attestation_verifier import registration
 from cryptography.hazmat.primitives.asymmetric import ec
+from tallystick.attestation.simulation.authority import ProvisioningAuthority
+from tallystick.attestation.simulation.platform import SimulatedPlatform
 from tallystick.chain import artifacts
 from tallystick.protocol import typed
 from tallystick.protocol.agreement import Opening, opening_digest
@@ -20,6 +23,12 @@ from tallystick.protocol.revocation import certificate_revocation_digest
 
 def digests(count: int) -> list[bytes]:
     return [secrets.token_bytes(32) for _ in range(count)]
+
+
+def platform(case: Case) -> list[Any]:
+    """Certified by a simulation authority of the stranger's own making."""
+    made = ProvisioningAuthority((case.world.now - DAY, case.world.now + DAY))
+    return list(registration(SimulatedPlatform(made).pck, made.pck_key.public_key()))
 
 
 def party(case: Case) -> str:
@@ -181,6 +190,10 @@ ATTEMPTS: dict[str, tuple[Callable[[Case], list[Any]], str]] = {
     "GrantLedger.narrow": (narrowing, "BadOwnerSignature"),
     "GrantLedger.revokeSigned": (revocation, "BadOwnerSignature"),
     "GrantLedger.revoke": (lambda case: [case.grants[0].as_tuple()], "NotTheDatasetOwner"),
+    "HardwareVerifier.allow": (lambda _: digests(1), "OnlyGovernor"),
+    "HardwareVerifier.disallow": (lambda _: digests(2), "OnlyGovernor"),
+    "HardwareVerifier.registerPlatform": (platform, "UnknownIssuer"),
+    "HardwareVerifier.revokePlatform": (lambda _: digests(2), "OnlyGovernor"),
     "ParticipantRegistry.acceptOwnership": (lambda _: [], "OwnableUnauthorizedAccount"),
     "ParticipantRegistry.addAuthority": (key, "NotAllowed"),
     "ParticipantRegistry.carrySuspension": (lambda case: [moved(case)], "MotionNotDue"),
@@ -201,6 +214,12 @@ ATTEMPTS: dict[str, tuple[Callable[[Case], list[Any]], str]] = {
     "Settlement.open": (lambda case: [*Bargain.of(case).terms], "NotTheRequester"),
     "Settlement.post": (lambda case: [*opened(case).terms], "NotAParty"),
     "Settlement.settle": (lambda case: [*opened(case).terms], "TaskNotEnded"),
+    "SimulationVerifier.allow": (lambda _: digests(1), "OnlyGovernor"),
+    "SimulationVerifier.disallow": (lambda _: digests(2), "OnlyGovernor"),
+    "SimulationVerifier.dropAuthority": (lambda _: digests(2), "OnlyGovernor"),
+    "SimulationVerifier.nameAuthority": (lambda _: digests(2), "OnlyGovernor"),
+    "SimulationVerifier.registerPlatform": (platform, "UnknownIssuer"),
+    "SimulationVerifier.revokePlatform": (lambda _: digests(2), "OnlyGovernor"),
     "TaskLedger.accept": (acceptance, "BadAcceptance"),
     "TaskLedger.cancel": (proposal, "NotTheRequester"),
     "TaskLedger.expire": (proposal, "TooEarly"),

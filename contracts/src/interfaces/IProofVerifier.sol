@@ -21,6 +21,7 @@ interface IProofVerifier {
 
     /// @notice Four bytes that name the kind: the first four of keccak256(name()).
     function kind() external view returns (bytes4);
-    /// @notice `signed-by-all`, `sum-verified` or `projection-verified`; what a query's answer shows as the proof's strength.
+    /// @notice `signed-by-all`, `sum-verified`, `projection-verified`, `attested-hardware` or `attested-simulated`; what a
+    /// query's answer shows as the proof's strength.
     function name() external view returns (string memory);
 }

@@ -21,9 +21,11 @@ from tallystick.chain.contracts import (
     DatasetRegistry,
     Disputes,
     GrantLedger,
+    HardwareVerifier,
     ParticipantRegistry,
     ProofRegistry,
     Settlement,
+    SimulationVerifier,
     TaskLedger,
 )
 from tallystick.chain.deployment import Deployment
@@ -91,6 +93,8 @@ class Chain:
         self.audit = AuditLog(self)
         self.settlement = Settlement(self)
         self.disputes = Disputes(self)
+        self.hardware = HardwareVerifier(self)
+        self.simulation = SimulationVerifier(self)
         self._by_address = {contract.address.lower(): name for name, contract in self.contracts.items()}
         deployment.verify(self._transport)
 

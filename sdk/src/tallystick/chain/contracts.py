@@ -703,5 +703,115 @@ class Disputes:
         return cast("VerdictFacts", self._chain.call("Disputes", "verdictOf", task, block=block))
 
 
+class PlatformFacts(TypedDict):
+    """What `IAttestationVerifier.Platform` holds."""
+
+    notBefore: int
+    notAfter: int
+    revoked: bool
+
+
+class QuotedFacts(TypedDict):
+    """What `IAttestationVerifier.Quoted` holds."""
+
+    identity: bytes
+    reportData: bytes
+    reportDataRest: bytes
+
+
+class HardwareVerifier:
+    """`HardwareVerifier` at the address of a connection's deployment."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+
+    def allow(self, identity: bytes) -> Receipt:
+        """Lets results come from an enclave. Governor only; a task names those that its parties accept besides."""
+        return self._chain.send("HardwareVerifier", "allow", identity)
+
+    def allowed(self, identity: bytes, *, block: Block = "latest") -> bool:
+        """`allowed(bytes32)`."""
+        return cast("bool", self._chain.call("HardwareVerifier", "allowed", identity, block=block))
+
+    def appraise(self, x: bytes, y: bytes, signed: bytes, endorsement: bytes, *, block: Block = "latest") -> QuotedFacts:
+        """Reverts unless the quote is of an enclave, not a debug one, on a platform that counts now."""
+        return cast("QuotedFacts", self._chain.call("HardwareVerifier", "appraise", x, y, signed, endorsement, block=block))
+
+    def disallow(self, identity: bytes, reason: bytes) -> Receipt:
+        """Ends the use of an enclave at once. Governor only."""
+        return self._chain.send("HardwareVerifier", "disallow", identity, reason)
+
+    def is_issuer(self, x: bytes, y: bytes, *, block: Block = "latest") -> bool:
+        """`isIssuer(bytes32,bytes32)`."""
+        return cast("bool", self._chain.call("HardwareVerifier", "isIssuer", x, y, block=block))
+
+    def participants(self, *, block: Block = "latest") -> str:
+        """`participants()`."""
+        return cast("str", self._chain.call("HardwareVerifier", "participants", block=block))
+
+    def platform_at(self, platform: bytes, *, block: Block = "latest") -> PlatformFacts:
+        """`platformAt(bytes32)`."""
+        return cast("PlatformFacts", self._chain.call("HardwareVerifier", "platformAt", platform, block=block))
+
+    def register_platform(self, tbs: bytes, signature: Struct | tuple[Any, ...], issuer_x: bytes, issuer_y: bytes) -> Receipt:
+        """Registers a platform by its PCK certificate. Anyone: the issuer's signature decides."""
+        return self._chain.send("HardwareVerifier", "registerPlatform", tbs, _plain(signature), issuer_x, issuer_y)
+
+    def revoke_platform(self, platform: bytes, reason: bytes) -> Receipt:
+        """Ends a platform's use for good, registered or not. Governor only."""
+        return self._chain.send("HardwareVerifier", "revokePlatform", platform, reason)
+
+
+class SimulationVerifier:
+    """`SimulationVerifier` at the address of a connection's deployment."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+
+    def allow(self, identity: bytes) -> Receipt:
+        """Lets results come from an enclave. Governor only; a task names those that its parties accept besides."""
+        return self._chain.send("SimulationVerifier", "allow", identity)
+
+    def allowed(self, identity: bytes, *, block: Block = "latest") -> bool:
+        """`allowed(bytes32)`."""
+        return cast("bool", self._chain.call("SimulationVerifier", "allowed", identity, block=block))
+
+    def appraise(self, x: bytes, y: bytes, signed: bytes, endorsement: bytes, *, block: Block = "latest") -> QuotedFacts:
+        """Reverts unless the quote is of an enclave, not a debug one, on a platform that counts now."""
+        return cast("QuotedFacts", self._chain.call("SimulationVerifier", "appraise", x, y, signed, endorsement, block=block))
+
+    def disallow(self, identity: bytes, reason: bytes) -> Receipt:
+        """Ends the use of an enclave at once. Governor only."""
+        return self._chain.send("SimulationVerifier", "disallow", identity, reason)
+
+    def drop_authority(self, x: bytes, y: bytes) -> Receipt:
+        """Takes no more platforms of a simulation authority; those that it certified stay. Governor only."""
+        return self._chain.send("SimulationVerifier", "dropAuthority", x, y)
+
+    def is_issuer(self, x: bytes, y: bytes, *, block: Block = "latest") -> bool:
+        """`isIssuer(bytes32,bytes32)`."""
+        return cast("bool", self._chain.call("SimulationVerifier", "isIssuer", x, y, block=block))
+
+    def name_authority(self, x: bytes, y: bytes) -> Receipt:
+        """Lets a simulation authority's PCK key certify platforms. Governor only."""
+        return self._chain.send("SimulationVerifier", "nameAuthority", x, y)
+
+    def participants(self, *, block: Block = "latest") -> str:
+        """`participants()`."""
+        return cast("str", self._chain.call("SimulationVerifier", "participants", block=block))
+
+    def platform_at(self, platform: bytes, *, block: Block = "latest") -> PlatformFacts:
+        """`platformAt(bytes32)`."""
+        return cast("PlatformFacts", self._chain.call("SimulationVerifier", "platformAt", platform, block=block))
+
+    def register_platform(self, tbs: bytes, signature: Struct | tuple[Any, ...], issuer_x: bytes, issuer_y: bytes) -> Receipt:
+        """Registers a platform by its PCK certificate. Anyone: the issuer's signature decides."""
+        return self._chain.send("SimulationVerifier", "registerPlatform", tbs, _plain(signature), issuer_x, issuer_y)
+
+    def revoke_platform(self, platform: bytes, reason: bytes) -> Receipt:
+        """Ends a platform's use for good, registered or not. Governor only."""
+        return self._chain.send("SimulationVerifier", "revokePlatform", platform, reason)
+
+
 def _plain(value: Struct | tuple[Any, ...]) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else value.as_tuple()

@@ -167,7 +167,10 @@ def _complete(web3: Web3, signer: Signer, deployment: Deployment) -> Deployment:
         enforcing = _enforcement(web3, chain, signer, deployment)
         deployment = replace(deployment, contracts={**deployment.contracts, **enforcing})
     missing = [name for name in artifacts.VERIFIERS if name not in deployment.contracts]
-    added = {name: _create(web3, chain, signer, chain_id, _next_nonce(chain, signer), name, [])[0] for name in missing}
+    added = {
+        name: _create(web3, chain, signer, chain_id, _next_nonce(chain, signer), name, _arguments(name, deployment))[0]
+        for name in missing
+    }
     whole = replace(deployment, contracts={**deployment.contracts, **added})
     whole.verify(chain)
     if deployment.governor == signer.address:
@@ -177,6 +180,11 @@ def _complete(web3: Web3, signer: Signer, deployment: Deployment) -> Deployment:
             call = registry.encode_abi("addVerifier", [address])
             _send(chain, signer, chain_id, _next_nonce(chain, signer), {"to": at, "data": call})
     return whole
+
+
+def _arguments(verifier: str, deployment: Deployment) -> list[Any]:
+    """What a verifier is constructed with."""
+    return [deployment.contracts["ParticipantRegistry"]] if verifier in artifacts.ATTESTATION else []
 
 
 def _enforcement(web3: Web3, chain: Transport, signer: Signer, deployment: Deployment) -> dict[str, str]:

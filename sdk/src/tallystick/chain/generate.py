@@ -14,7 +14,7 @@ from tallystick.chain import artifacts
 from tallystick.chain.contract import signature_of
 
 TARGET = Path(__file__).resolve().parent / "contracts.py"
-LEFT_OUT = {"eip712Domain", "debit", "prove"}  # the last two are for other contracts alone
+LEFT_OUT = {"eip712Domain", "debit", "prove", "verify", "kind", "name"}  # all but the first are for other contracts alone
 HEADER = '''# ruff: noqa: FBT001 - the interfaces say where a truth value stands
 """The contracts as classes: what they answer, and what they carry out. Generated from the artefacts by ``generate.py``.
 
@@ -43,11 +43,13 @@ class Struct(Protocol):
 def module() -> str:
     """The whole file."""
     parts = [HEADER]
-    for name in (*artifacts.LEDGERS, *artifacts.ENFORCEMENT):  # the verifiers are called by contracts alone
+    written: set[str] = set()
+    for name in (*artifacts.LEDGERS, *artifacts.ENFORCEMENT, *artifacts.ATTESTATION):  # contracts alone call the other verifiers
         artifact = artifacts.load(name)
         functions = [entry for entry in artifact.abi if entry["type"] == "function" and entry["name"] not in LEFT_OUT]
         structs = {_struct(entry["outputs"][0]): entry["outputs"][0] for entry in functions if _returns_struct(entry)}
-        parts += [_typed_dict(struct, member) for struct, member in sorted(structs.items())]
+        parts += [_typed_dict(struct, member) for struct, member in sorted(structs.items()) if struct not in written]
+        written |= structs.keys()
         lines = [f"class {name}:", f'    """`{name}` at the address of a connection\'s deployment."""', ""]
         lines += ["    def __init__(self, chain: Chain) -> None:", "        self._chain = chain", ""]
         for entry in functions:

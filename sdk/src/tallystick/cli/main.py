@@ -21,6 +21,7 @@ from tallystick.cli import (
     grant,
     node,
     participant,
+    platform,
     provenance,
     result,
     settlement,
@@ -82,7 +83,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Tallystick: authorise, compute, prove and trace joint computations over private data.",
 )
-for module in (ca, participant, dataset, grant, enclave, task, settlement, dispute, result, provenance, audit, chain, node):
+_NOUNS = (ca, participant, dataset, grant, enclave, task, settlement, dispute, result, provenance, audit, platform, chain, node)
+for module in _NOUNS:
     app.add_typer(module.app)
 app.command("verify")(verify.verify)
 app.command("doctor")(doctor.doctor)

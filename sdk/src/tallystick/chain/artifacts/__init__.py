@@ -11,8 +11,11 @@ from typing import Any
 LEDGERS = ("ParticipantRegistry", "DatasetRegistry", "GrantLedger", "TaskLedger", "ProofRegistry", "AuditLog")
 """What every deployment has."""
 
-VERIFIERS = ("SignedByAllVerifier", "SumVerifier", "ProjectionVerifier")
-"""One for each kind of proof. They depend on no other contract: a deployment of an older release may lack the newest."""
+ATTESTATION = ("HardwareVerifier", "SimulationVerifier")
+"""The verifiers that keep lists of their own, of platforms and enclaves, for the governor of the participants' registry."""
+
+VERIFIERS = ("SignedByAllVerifier", "SumVerifier", "ProjectionVerifier", *ATTESTATION)
+"""One for each kind of proof. No other contract depends on them: a deployment of an older release may lack the newest."""
 
 ENFORCEMENT = ("Settlement", "Disputes")
 """Fees, bonds and who broke the rules. They name each other and the ledgers, and no ledger names them: a deployment of an older

@@ -1,0 +1,47 @@
+"""`tally platform`: a platform is registered and revoked, an enclave allowed and ended, from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from contracts.conftest import DAY, World
+from contracts.test_oversight_commands import tally
+from tallystick.attestation.simulation.authority import ProvisioningAuthority
+from tallystick.attestation.simulation.platform import EnclaveIdentity, SimulatedPlatform
+from tallystick.attestation.task_quote import TaskQuote
+from tallystick.chain.enclaves import standing
+from tallystick.protocol import canonical
+from tallystick.protocol.task import ATTESTED_HARDWARE, ATTESTED_SIMULATED
+
+
+def test_a_platform_and_its_enclave_come_and_go(empty: World, tmp_path: Path) -> None:
+    world, governor, anyone = empty, empty.governor, empty.stranger
+    authority = ProvisioningAuthority((world.now - DAY, world.now + DAY))
+    platform = SimulatedPlatform(authority)
+    quote = platform.quote_enclave(EnclaveIdentity(bytes(32), bytes(32)), bytes(64))
+    cut = TaskQuote.cut(quote)
+    identity = canonical.text(cut.report.identity)
+    (tmp_path / "quote").write_bytes(quote)
+    (tmp_path / "chain.pem").write_bytes(authority.chain(platform.pck))
+    (tmp_path / "rubbish").write_bytes(b"rubbish")
+
+    refusal = tally(world, tmp_path, anyone, "platform", "register", tmp_path / "quote", code=70)["error"]
+    assert "tally platform name" in refusal["remedy"]
+    tally(world, tmp_path, governor, "platform", "name", tmp_path / "chain.pem")
+    made = tally(world, tmp_path, anyone, "platform", "register", tmp_path / "quote")
+    assert made["serves"] == ATTESTED_SIMULATED
+    tally(world, tmp_path, anyone, "platform", "register", tmp_path / "chain.pem", code=42)
+    assert tally(world, tmp_path, anyone, "platform", "register", tmp_path / "rubbish", code=11)["error"]["party"]
+    tally(world, tmp_path, anyone, "platform", "allow", identity, "--simulated", code=42)
+    tally(world, tmp_path, governor, "platform", "allow", identity, "--simulated")
+
+    rows = tally(world, tmp_path, anyone, "platform", "list")
+    assert [(row["kind"], row["id"]) for row in rows] == [("platform", made["platform"]), ("enclave", identity)]
+    found = standing(world.chain, ATTESTED_SIMULATED)
+    found.require(quote, world.now)
+    assert not standing(world.chain, ATTESTED_HARDWARE).platforms
+
+    tally(world, tmp_path, governor, "platform", "disallow", identity, "--simulated", "--reason", "a fault")
+    tally(world, tmp_path, governor, "platform", "revoke", made["platform"], "--simulated", "--reason", "stolen")
+    tally(world, tmp_path, governor, "platform", "drop", tmp_path / "chain.pem")
+    assert tally(world, tmp_path, anyone, "platform", "list") == []
