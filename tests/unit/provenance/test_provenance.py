@@ -77,6 +77,26 @@ def test_a_prediction_leads_back_to_what_made_its_model(world: World) -> None:
     assert not any(edge.relation == "made the model of" for edge in plain.edges)
 
 
+def test_what_an_enclave_computed_says_so_on_the_task_and_on_every_result(world: World) -> None:
+    later = make()
+    code = {"algorithm": "sha256:" + "aa" * 32, "identities": ["sha256:" + "bb" * 32]}
+    enclosed = {**later.spec.parameters, "attestation": {"family": "simulated", "authority": "0x" + "cc" * 32}, "enclave": code}
+    later.spec = replace(later.spec, parameters=enclosed)
+    proposal = proposal_of(later.spec)
+    later.agree(task=canonical.hex32(proposal.id()), spec=canonical.text(later.spec.digest()))
+    own, asked = {"task": proposal.id()}, {"spec": proposal.spec, "proposal": proposal.as_tuple()}
+    later.events = [
+        (kind, {**values, **own, **(asked if kind is events.PROPOSED else {})} if "task" in values else values)
+        for kind, values in later.events
+    ]
+    graph = graph_of(later)
+    (task,), (result,) = graph.of(Kind.TASK), graph.of(Kind.RESULT)
+    assert task.attributes["evidence"] == result.attributes["evidence"] == "attested, simulated"
+    assert task.attributes["algorithm"].endswith(code["algorithm"])
+    assert "attested, simulated" in json.dumps(prov_json.document(graph))
+    assert not any("evidence" in node.attributes for node in graph_of(world).nodes.values())
+
+
 def test_file_is_unknown_without_its_bundle(world: World) -> None:
     digest = hashlib.sha256(world.results[PARTIES[2]]).hexdigest()
     with pytest.raises(NotFound, match="no known task"):

@@ -202,6 +202,14 @@ class TaskSpec:
         return tuple(names)
 
     @property
+    def attestation(self) -> str:
+        """What every record says of a task in an enclave, ``attested, simulated`` or ``attested, hardware``; empty where it is in
+        none."""
+        given = self.parameters.get("attestation")
+        family = given.get("family") if isinstance(given, Mapping) else None
+        return f"attested, {family}" if isinstance(family, str) else ""
+
+    @property
     def aggregation(self) -> str:
         """The method by which the parties of this task add up what they say, where the parameters hold an ``aggregation``; else
         the empty text."""

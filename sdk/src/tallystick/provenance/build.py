@@ -195,13 +195,16 @@ class _Builder(EnforcementDraft):
         self.mark(task, workload=spec.workload, purpose=spec.purpose)
         if spec.aggregation:
             self.mark(task, aggregation=spec.aggregation)
+        if spec.attestation:
+            self.mark(task, evidence=spec.attestation, algorithm=spec.algorithms[-1])
         self._name_model(spec, f"{Kind.ATTEMPT}:{stated.task}#{stated.attempt}")
         proved = self.nodes[name]
+        shown = {"evidence": spec.attestation} if spec.attestation else {}
         for output in stated.outputs:
             digest = output.sha256
             result = Node(
                 f"{Kind.RESULT}:{digest}", Kind.RESULT, short(digest), proved.block, proved.at,
-                {"sha256": digest, "receiver": output.receiver, "task": stated.task},
+                {"sha256": digest, "receiver": output.receiver, "task": stated.task} | shown,
             )  # fmt: skip
             self.nodes.setdefault(result.id, result)
             self.edges.append(Edge(name, result.id, "attests", Strength.DOCUMENT, proved.block))
