@@ -25,6 +25,7 @@ from benchmarks import (
     pir,
     psi_nodes,
     psi_sum,
+    tee,
     transport,
 )
 
@@ -50,6 +51,8 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "psi-sum": psi_sum.run_sum,
     "psi-unbalanced": psi_sum.run_prepared,
     "statistics": joint_statistics.run,
+    "tee-task": tee.run_task,
+    "tee-verify": tee.run_verify,
     "transport": transport.run,
 }
 
