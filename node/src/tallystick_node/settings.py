@@ -26,6 +26,7 @@ class Policy(BaseModel):
             "statistics",
             "intersection",
             "intersection-sum",
+            "linked-statistics",
             "computation",
             "regression",
             "scorecard",
@@ -50,8 +51,8 @@ class Policy(BaseModel):
     intersections_per_day: int = Field(
         default=24,
         ge=0,
-        description="most attempts within 24 hours, by tasks of the kinds `intersection` and `intersection-sum`, that compare one "
-        "dataset of this node with data of one other owner",
+        description="most attempts within 24 hours, by tasks of the kinds `intersection`, `intersection-sum` and "
+        "`linked-statistics`, that compare one dataset of this node with data of one other owner",
     )
     simulations: tuple[str, ...] = Field(
         default=(),

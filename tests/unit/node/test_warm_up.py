@@ -24,7 +24,7 @@ for run in ENGINES.values():
     run()
 others = {"bits._steps", "circuits._turn", "extension._choose"}  # called by compiled code alone, or by garbled circuits
 joint = ("mpc.matrix", "mpc.permutation", "mpc.replicated", "mpc.malicious", "mpc.beaver")
-for package in (*joint, "okvs", "ot", "psi.blake2s", "psi.curve25519", "psi.items", "psi.tags"):
+for package in (*joint, "okvs", "ot", "psi.blake2s", "psi.circuit_bins", "psi.curve25519", "psi.items", "psi.tags"):
     name = f"tallystick_node.engines.{package}"
     package = importlib.import_module(name)
     found = [each.name for each in pkgutil.walk_packages(getattr(package, "__path__", []), name + ".")]
@@ -80,6 +80,7 @@ def spec(workload: str, **parameters: Any) -> Any:
 def test_a_task_needs_the_engines_that_it_runs() -> None:
     assert needed(spec("statistics")) == set()
     assert needed(spec("intersection")) == needed(spec("intersection-sum")) == {"intersection"}
+    assert needed(spec("linked-statistics")) == {"intersection", "two-party"}
     assert needed(spec("computation", protocol="two-party")) == {"intersection", "two-party"}
     assert needed(spec("computation", protocol="two-party:0x5598")) == {"intersection", "two-party"}
     assert needed(spec("vertical-regression")) == {"intersection", "two-party"}

@@ -13,6 +13,7 @@ from tallystick_node.engines.mpc.additive import MAX_LENGTH
 from tallystick_node.engines.mpc.models import group_tests
 from tallystick_node.engines.mpc.models.answers import LINKS, OUTPUTS
 from tallystick_node.engines.mpc.models.trees import RULES
+from tallystick_node.engines.psi import circuit, circuit_bins
 from tallystick_node.engines.tee.joint import MAX_INPUT
 from tallystick_node.workloads import (
     aggregation,
@@ -28,6 +29,7 @@ from tallystick_node.workloads import (
     intersection_sum,
     joint_prediction_parameters,
     keys,
+    linked_parameters,
     lookup_parameters,
     prediction_parameters,
     ranking,
@@ -46,6 +48,7 @@ PARSE = {
     "statistics": statistics_parameters.Parameters.parse,
     "intersection": intersection_parameters.Parameters.parse,
     "intersection-sum": intersection_sum.Parameters.parse,
+    "linked-statistics": linked_parameters.Parameters.parse,
     "lookup": lookup_parameters.Parameters.parse,
     "computation": computation.Parameters.parse,
     "regression": regression.Parameters.parse,
@@ -103,6 +106,12 @@ def test_the_bounds_are_the_codes():
 
 def test_the_bounds_of_the_joint_tables_are_the_codes():
     for name, texts in {
+        "linked-statistics": (
+            f"0 to {linked_parameters.MAX_COLUMNS} of", f"1 to {linked_parameters.MAX_BITS} |",
+            f"2 to {linked_parameters.MAX_GROUPS} different", f"2 to {linked_parameters.MAX_MINIMUM:,} |",
+            f"at most 2^{circuit_bins.MAX_ITEMS.bit_length() - 1} distinct", f"at most {circuit.MAX_COLUMNS} words",
+            f"more than {linked_parameters.ROOM},", *(f"`{each}`" for each in statistics_parameters.COMPUTE),
+        ),
         "column-statistics": (
             f"0 to {column_parameters.MAX_COLUMNS} of", f"0 to {column_parameters.MAX_GROUPS} of",
             f"2 to {categories.MAX_CATEGORIES} different", f"0 to {column_parameters.MAX_QUANTILES} decimal texts",

@@ -32,6 +32,7 @@ from tallystick_node.engines.mpc.models.glm import Newton, fit, predict
 from tallystick_node.engines.mpc.plan.offers import OFFERS
 from tallystick_node.engines.pir.lookup import Offer, ask, serve
 from tallystick_node.engines.pir.table import build
+from tallystick_node.engines.psi.circuit_bins import placed
 from tallystick_node.engines.psi.items import Items
 from tallystick_node.engines.psi.two_party import PROTOCOLS, intersect
 from tallystick_node.runs.workers import environment
@@ -47,6 +48,7 @@ def _intersect() -> None:
         items = numbers.take(numbers.distinct())
         for protocol in PROTOCOLS:
             intersect(session, items, peer=1 - session.index, receivers=[0], mode="ids", protocol=protocol, context=b"")
+        placed(np.array([[0, 1, 2]]), 3)
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(party, local_sessions(2, DEADLINE)))

@@ -35,16 +35,22 @@ class Category:
 
     def indicators(self, table: pa.Table) -> NDArray[np.int64]:
         """A 1 in each row at its category: shape (rows, categories). Raises InvalidData for any other value, never naming it."""
+        places = self.places(table)
+        if len(places) and places.min() < 0:
+            raise InvalidData(f"column {self.column!r} has a value that is none of the task's", remedy="list all values")
+        found: NDArray[np.int64] = np.eye(len(self.values), dtype=np.int64)[places]
+        return found
+
+    def places(self, table: pa.Table) -> NDArray[np.int64]:
+        """Each row's category by its place among the values, -1 for another value. Raises InvalidData for empty cells, and where
+        the task's values are not of the column's type."""
         cells = table.column(self.column)
         if cells.null_count:
             raise InvalidData(f"column {self.column!r} has empty cells", remedy="fill them, or publish a dataset without such rows")
         if pa.types.is_string(cells.type):
             cells = pc.utf8_normalize(cells, form="NFC")
         known = self._typed(table.schema.field(self.column))
-        places = pc.index_in(cells.combine_chunks(), value_set=known).fill_null(-1).to_numpy()
-        if len(places) and places.min() < 0:
-            raise InvalidData(f"column {self.column!r} has a value that is none of the task's", remedy="list all values")
-        found: NDArray[np.int64] = np.eye(len(self.values), dtype=np.int64)[places]
+        found: NDArray[np.int64] = pc.index_in(cells.combine_chunks(), value_set=known).fill_null(-1).to_numpy().astype(np.int64)
         return found
 
     def _typed(self, field: pa.Field) -> pa.Array:

@@ -20,6 +20,7 @@ OURS = {
     "statistics": ("statistics", "Statistics"),
     "intersection": ("intersection", "Intersection"),
     "intersection-sum": ("intersection_sum", "IntersectionSum"),
+    "linked-statistics": ("linked_statistics", "LinkedStatistics"),
     "lookup": ("lookup", "Lookup"),
     "computation": ("computation", "Computation"),
     "regression": ("regression", "Regression"),

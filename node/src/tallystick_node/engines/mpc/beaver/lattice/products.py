@@ -14,6 +14,7 @@ a coefficient of the product is an inner product (Cheetah, section 3).
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -21,8 +22,8 @@ from tallystick_node.engines.channel import Session
 from tallystick_node.engines.mpc.beaver.correlations import Triple
 from tallystick_node.engines.mpc.beaver.lattice import numbers
 from tallystick_node.engines.mpc.beaver.lattice.blocks import DEEPEST, Blocks
-from tallystick_node.engines.mpc.beaver.lattice.numbers import PAIRS, RING, SLOT_PRIMES
-from tallystick_node.engines.mpc.beaver.lattice.scheme import STEP, KeyHolder, Multiplier, add_products, transformed
+from tallystick_node.engines.mpc.beaver.lattice.numbers import KEPT, PAIRS, PRIMES, RING, SLOT_PRIMES
+from tallystick_node.engines.mpc.beaver.lattice.scheme import STEP, WORD, KeyHolder, Multiplier, add_products, transformed
 from tallystick_node.engines.mpc.beaver.lattice.transform import N, Residues
 from tallystick_node.engines.mpc.matrix import add_product
 from tallystick_node.engines.mpc.prss import SEED, Stream, blocks
@@ -96,7 +97,7 @@ class Products:
         self._session.mark(STEP)
         c = np.zeros((len(a), b.shape[1]), np.uint64)
         add_product(c, a, b)
-        for k in blocks(len(b), N * min(DEEPEST, max(1, _POLYNOMIALS // sum(c.shape)))):
+        for k in _pieces(len(a), len(b), b.shape[1]):
             c += self._cross(np.ascontiguousarray(a[:, k]), b[k])
         return c
 
@@ -137,6 +138,21 @@ class Products:
             add_products(sums[side], plains[0], given[1][side], table)
         self._multiplier.reply((sums[0], sums[1]), RING, numbers.ring_scale(masks))
         return np.uint64(0) - layout.result(masks)
+
+
+def inner_bytes(rows: int, inner: int, columns: int) -> tuple[int, int]:
+    """What parties 0 and 1 send for :meth:`Products.inner`."""
+    sent = [0, 0]
+    for k in _pieces(rows, inner, columns):
+        cut = Blocks.of(rows, k.stop - k.start, columns)
+        i, j, across = cut.counts
+        sent[0] += 2 * SEED + len(PRIMES) * N * WORD * (i * j + j * across)
+        sent[1] += 2 * KEPT * N * WORD * cut.results
+    return sent[0], sent[1]
+
+
+def _pieces(rows: int, inner: int, columns: int) -> Iterator[slice]:
+    return blocks(inner, N * min(DEEPEST, max(1, _POLYNOMIALS // (rows + columns))))
 
 
 def _coefficients(values: Ring, *, scaled: bool) -> list[numbers.Signed]:

@@ -26,7 +26,7 @@ from tallystick_node.engines.mpc.ring import Ring
 
 STEP = "lattice"
 
-_WORD = 6  # bytes of a residue on the wire
+WORD = 6  # bytes of a residue on the wire
 _SPARE = 64  # words more than are needed, of which one is refused once in 2^27
 
 Rows = np.ndarray[tuple[int, int], np.dtype[np.int64]]
@@ -41,14 +41,14 @@ class Polynomials:
         primes = np.array(PRIMES, np.int64)[: len(residues), None, None]
         whole = residues.astype(np.int64)
         whole += (whole >> np.int64(63)) & primes
-        send_array(session, peer, np.ascontiguousarray(whole.view(np.uint8).reshape(-1, 8)[:, :_WORD]))
+        send_array(session, peer, np.ascontiguousarray(whole.view(np.uint8).reshape(-1, 8)[:, :WORD]))
 
     @staticmethod
     def receive(session: Session, peer: int, primes: int, rows: int) -> Residues:
         """Raises ProtocolViolation for a residue that is none."""
-        packed = receive_array(session, peer, (primes, rows, N, _WORD), STEP, np.uint8)
+        packed = receive_array(session, peer, (primes, rows, N, WORD), STEP, np.uint8)
         words = np.zeros((primes, rows, N, 8), np.uint8)
-        words[..., :_WORD] = packed
+        words[..., :WORD] = packed
         whole = words.view(np.int64)[..., 0]
         if np.any(whole >= np.array(PRIMES, np.int64)[:primes, None, None]):
             raise ProtocolViolation(peer, STEP, "sent residues that are too large")

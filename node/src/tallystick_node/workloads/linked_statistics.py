@@ -1,0 +1,181 @@
+"""`linked-statistics`: statistics over the join of two owners' tables, which shows neither the join nor who is in it.
+
+Each owner has columns beside its keys. Nobody learns which keys match. How many do is compared with the minimum in shares; only if
+every group reaches it do the receivers learn its count and the sums that the statistics follow from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
+from tallystick.protocol.task import TaskSpec
+
+from tallystick_node.engines import moments as engine
+from tallystick_node.engines.channel import Session
+from tallystick_node.engines.moments import Moments, SingularMoments
+from tallystick_node.engines.mpc.beaver.oblivious import ObliviousAdditive
+from tallystick_node.engines.psi import circuit
+from tallystick_node.engines.psi.circuit_bins import MAX_ITEMS, number_of_bins
+from tallystick_node.engines.psi.circuit_totals import enough
+from tallystick_node.engines.security import SecurityStatement
+from tallystick_node.workloads.base import Cost, Outcome, Workload, require_owners_compute
+from tallystick_node.workloads.keys import commit, distinct
+from tallystick_node.workloads.linked_parameters import Parameters
+from tallystick_node.workloads.linked_totals import Totals, crossed_bytes, words_of
+
+BEGIN = 700_000  # bytes that a party sends at most before the join and after the totals: base transfers, a key, first correlations
+
+
+class LinkedStatistics(Workload):
+    """The workload `linked-statistics`."""
+
+    name = "linked-statistics"
+    proofs: tuple[str, ...] = ("signed-by-all",)
+    kernels: tuple[str, ...] = ("intersection", "two-party")
+
+    def check(self, spec: TaskSpec) -> None:
+        """Raise InvalidTask unless the spec joins two owners with receivers among them."""
+        parameters = Parameters.parse(spec.parameters)
+        require_owners_compute(spec)
+        owners = [part.party for part in spec.inputs]
+        if len(owners) != 2 or set(parameters.keys) != set(owners):
+            raise InvalidTask("a join has two owners, each with its key columns", remedy="name both in keys")
+        if not set(spec.receivers) <= set(owners):
+            raise InvalidTask(
+                "the receivers of a join are among its owners",
+                remedy="let an owner receive; it can pass the result on under its own responsibility",
+            )
+        for part in spec.inputs:
+            if set(part.columns) != set(parameters.read(part.party)):
+                raise InvalidTask("an input's columns are not those that the parameters read", party=part.party)
+
+    def columns(self, spec: TaskSpec, party: str) -> Sequence[str]:
+        """The party's key columns, the columns that are computed with, and that of the groups."""
+        return Parameters.parse(spec.parameters).read(party)
+
+    def compared(self, spec: TaskSpec, party: str) -> Sequence[str]:
+        """The other: whoever receives, both learn whether enough keys match."""
+        return [part.party for part in spec.inputs if part.party != party]
+
+    def security(self, spec: TaskSpec) -> SecurityStatement:
+        """Secure against one owner who follows the protocol."""
+        engine_says = ObliviousAdditive.security(2)
+        return SecurityStatement(
+            adversary="semi-honest",
+            corruptions=1,
+            parties=2,
+            computational_bits=engine_says.computational_bits,
+            statistical_bits=engine_says.statistical_bits,
+            trusted=(),
+            learns={
+                "owner": "how many distinct keys the other owner has, and for each group whether the minimum of keys match: "
+                "not which",
+                "receiver": "for each group how many keys match, and the sums and those sums of products over them that the "
+                "statistics need; an owner that receives can subtract what it knows of its own rows",
+                "public": "the spec and who took part",
+            },
+            references=(
+                "Pinkas, Schneider, Tkachenko and Yanai, EUROCRYPT 2019; Rindal and Schoppmann, EUROCRYPT 2021: circuit PSI",
+                "Raghuraman and Rindal, CCS 2022: dual learning parity with regular noise",
+                *engine_says.references,
+            ),
+        )
+
+    def cost(self, spec: TaskSpec, rows: Mapping[str, int]) -> Cost:
+        """Of the owner who sends more, if every row has a key of its own."""
+        parameters = Parameters.parse(spec.parameters)
+        first, second = spec.parties
+        sizes = max(1, rows.get(first, 0)), max(1, rows.get(second, 0))
+        widths = parameters.width(first), parameters.width(second)
+        bins = number_of_bins(min(sizes))
+        joining = circuit.bytes_sent(sizes, widths)
+        crossing = crossed_bytes(parameters, spec.parties, bins)
+        words = sum(widths)
+        return Cost(
+            bytes_sent=BEGIN + max(a + b for a, b in zip(joining, crossing, strict=True)),
+            rounds=45,
+            seconds=2.5 + 6e-6 * sum(sizes) + bins * (1.5e-5 + 1e-6 * words) + 1.5e-8 * sum(crossing),
+            memory_bytes=200_000_000 + 100 * (1 + words) * (bins + 3 * max(sizes)),
+        )
+
+    def run(self, spec: TaskSpec, party: str, table: pa.Table | None, session: Session, scratch: Path) -> Outcome:
+        """Run one owner's side. Raises OutputRefused when this owner has fewer keys than the minimum, or fewer match."""
+        assert table is not None  # every party of this workload is an owner
+        parameters = Parameters.parse(spec.parameters)
+        session.progress("preparing the rows", 0.05)
+        table = _complete(table)
+        items, first = distinct(parameters.rules, table.select(list(parameters.keys[party])))
+        remedy = "use a larger dataset, or ask for fewer groups"
+        if len(items) < parameters.minimum_group:
+            raise OutputRefused(f"an owner has fewer than {parameters.minimum_group} distinct keys", remedy=remedy)
+        if len(items) > MAX_ITEMS:
+            raise InvalidData(f"more than {MAX_ITEMS} distinct keys", remedy="use a smaller dataset")
+        words = words_of(parameters, party, table.take(pa.array(first)))
+        commitment, opening = commit(items, words.tobytes())
+        (scratch / "opening.json").write_text(json.dumps(opening))
+        session.mark("link")
+        widths = parameters.width(spec.parties[0]), parameters.width(spec.parties[1])
+        protocol = ObliviousAdditive(session)
+        joined = circuit.join(protocol, items, words, widths=widths, context=session.context)
+        totals = Totals.of(protocol, parameters, spec.parties, joined)
+        large = enough(protocol, totals.counts, parameters.minimum_group)
+        if not large.all():
+            group = f" of group {parameters.groups[large.argmin()]!r}" if parameters.group_by else ""
+            raise OutputRefused(f"fewer than {parameters.minimum_group} keys{group} match", remedy=remedy)
+        found = totals.shown(protocol, parameters, [spec.parties.index(account) for account in spec.receivers])
+        values = None if found is None else _described(parameters, found)
+        return Outcome(commitment=commitment, all_commitments=["", ""], result=values)
+
+
+def _complete(table: pa.Table) -> pa.Table:
+    """The rows without an empty cell, as `statistics` leaves others out."""
+    mask = None
+    for column in table.columns:
+        present = pc.is_valid(column)
+        mask = present if mask is None else pc.and_(mask, present)
+    return table.filter(mask)
+
+
+def _described(parameters: Parameters, found: Sequence[Moments]) -> dict[str, Any]:
+    groups = [_statistics(parameters, each) for each in found]
+    if parameters.group_by:
+        groups = [{"group": name, **values} for name, values in zip(parameters.groups, groups, strict=True)]
+    return {"groups": groups, "ddof": parameters.ddof}
+
+
+def _statistics(parameters: Parameters, found: Moments) -> dict[str, Any]:
+    """As the result of `statistics`, but that a column is named with its owner."""
+    scales, ddof, wanted = [each.scale for each in parameters.columns], parameters.ddof, set(parameters.compute)
+    places = range(len(scales))
+    values: dict[str, Any] = {"count": found.count}
+    single: dict[str, Callable[[int], str | None]] = {
+        "sum": lambda i: f"{Decimal(f'{found.sums[i]}E-{scales[i]}'):f}",
+        "mean": lambda i: _text(engine.mean, found, i, scales[i]),
+        "variance": lambda i: _text(engine.covariance, found, i, i, scales[i], scales[i], ddof),
+        "std": lambda i: _text(engine.deviation, found, i, scales[i], ddof),
+    }
+    if parameters.columns:
+        values["columns"] = [
+            {"party": each.party, "column": each.column, **{name: make(i) for name, make in single.items() if name in wanted}}
+            for i, each in enumerate(parameters.columns)
+        ]
+    if "covariance" in wanted:
+        values["covariance"] = [[_text(engine.covariance, found, i, j, scales[i], scales[j], ddof) for j in places] for i in places]
+    if "correlation" in wanted:
+        values["correlation"] = [[_text(engine.correlation, found, i, j) for j in places] for i in places]
+    return values
+
+
+def _text(statistic: Any, *arguments: Any) -> str | None:
+    """The shortest text of the correctly rounded value, or None where the statistic does not exist."""
+    try:
+        return repr(statistic(*arguments))
+    except SingularMoments:
+        return None
