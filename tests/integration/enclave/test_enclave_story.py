@@ -1,4 +1,4 @@
-"""Three banks join and sum in an enclave at one of them: only the receiver reads, uses are counted, evidence verifies."""
+"""Three banks join and sum in an enclave at one of them: only the receiver reads, uses are counted, the chain checks the quote."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 from integration.processes import anchor, patiently
 from tallystick.attestation.documents import read_evidence
 from tallystick.attestation.simulation.authority import ProvisioningAuthority
+from tallystick.chain.enclaves import key_words, register_platform
 from tallystick.client import Client, GrantFile
 from tallystick.protocol import canonical
 from tallystick.protocol.bundle import Bundle
@@ -22,7 +23,7 @@ from tallystick.protocol.dataset import Column
 from tallystick.protocol.errors import NotFound, Refused, TallystickError
 from tallystick.protocol.verify import verify_bundle
 from tallystick.testing.network import Network
-from tallystick_node.workloads.enclave_trial import answer
+from tallystick_node.workloads.enclave_trial import answer, chain_of
 
 pytestmark = pytest.mark.slow
 
@@ -47,10 +48,15 @@ class Banks:
         now = int(time.time())
         authority = ProvisioningAuthority((now - 1_000, now + 100_000))
         self.fingerprint = canonical.hex32(authority.fingerprint)
-        for name, content in (("authority.json", authority.export(b"word")), ("word", b"word")):
-            path = network.folder / name
+        exported, secret = authority.export(b"word"), os.urandom(32)
+        paths = {network.folder / "authority.json": exported, network.folder / "word": b"word"}
+        for path, content in {**paths, homes[1].folder / "platform.secret": secret}.items():
             path.touch(0o600)
             path.write_bytes(content)
+        simulation = network.governor.chain.simulation
+        simulation.name_authority(*key_words(authority.intermediate))
+        register_platform(network.governor.chain, chain_of(exported.decode(), "word", secret.hex()).encode())
+        self.simulation = simulation
         network.launch(
             *homes,
             spare_workers=0,
@@ -72,9 +78,11 @@ class Banks:
             for client, dataset in zip(self.clients, self.datasets, strict=True)
         }
 
+    def named(self, code: str) -> dict[str, Any]:
+        return answer({"kind": "sql", "code": base64.b64encode(code.encode()), "limits": LIMITS, "minimum_group": MINIMUM})
+
     def submit(self, grants: dict[str, GrantFile], code: str, **change: Any) -> str:
-        request = {"kind": "sql", "code": base64.b64encode(code.encode()), "limits": LIMITS, "minimum_group": MINIMUM}
-        named = answer(request)
+        named = self.named(code)
         parameters = {
             "algorithm": {"kind": "sql", "content": code},
             "enclave": {"algorithm": named["algorithm"], "identities": [named["identity"]]},
@@ -86,7 +94,7 @@ class Banks:
         }
         columns = {account: ["person", "balance"] for account in grants}
         asked: dict[str, Any] = {"receivers": [self.receiver], "purpose": PURPOSE, "compute": [self.host], "corruptions": 0}
-        spec = self.clients[0].draft("enclave", parameters, grants, columns, proof="signed-by-all", attempts=1, **asked)
+        spec = self.clients[0].draft("enclave", parameters, grants, columns, proof="attested-simulated", attempts=1, **asked)
         return self.clients[0].submit(spec, grants.values())
 
 
@@ -98,6 +106,7 @@ def banks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Banks]:
 
 def test_three_banks_sum_over_common_people_and_only_the_receiver_reads(banks: Banks, tmp_path: Path) -> None:
     grants = banks.grants(QUERY, 1)
+    banks.simulation.allow(canonical.untext(banks.named(QUERY)["identity"]))
     task = banks.submit(grants, QUERY)
     north, east, south = banks.clients
     assert north.wait(task, 120) == "Proved"
@@ -123,7 +132,7 @@ def test_three_banks_sum_over_common_people_and_only_the_receiver_reads(banks: B
         banks.submit(grants, QUERY)
 
 
-def test_other_code_another_root_and_other_enclaves_are_refused(banks: Banks, tmp_path: Path) -> None:
+def test_other_code_another_root_and_an_enclave_that_the_chain_does_not_allow_are_refused(banks: Banks, tmp_path: Path) -> None:
     grants = banks.grants(QUERY, 5)
     with pytest.raises(Refused) as refused:
         banks.submit(grants, QUERY + " ")
@@ -131,8 +140,9 @@ def test_other_code_another_root_and_other_enclaves_are_refused(banks: Banks, tm
     with pytest.raises(Refused) as refused:
         banks.submit(grants, QUERY, attestation={"family": "simulated", "authority": "0x" + "11" * 32})
     assert "accepts no evidence of the simulated authority" in str(refused.value)
-    digest = canonical.text(hashlib.sha256(QUERY.encode()).digest())
-    other = banks.submit(grants, QUERY, enclave={"algorithm": digest, "identities": ["sha256:" + "22" * 32]})
+    unknown = QUERY + "\n"  # another enclave, which the governor has not allowed
+    other = banks.submit(banks.grants(unknown, 5), unknown)
     assert banks.clients[0].wait(other, 120) == "Failed"
     with pytest.raises(NotFound):
         banks.clients[0].result(other, tmp_path / "none")
+    assert "the enclave is not allowed on chain" in (banks.network.institutions["south"].folder / "node.log").read_text()

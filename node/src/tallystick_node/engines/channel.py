@@ -11,12 +11,15 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tallystick_node.engines.store import Store
+
+if TYPE_CHECKING:  # it brings cryptography along, which most engines do without
+    from tallystick.attestation.standing import Standing
 
 PART = 32 << 20  # bytes: the longest message of a channel
 VOUCHER = 65  # bytes of an institution's signature
@@ -121,7 +124,8 @@ class Session:
     institution vouches for keys.
     ``versions`` are the 32 bytes that name each input's version as it is registered, by its party; ``kept`` is a folder that
     outlives the run, for what this party need not make again, None where there is none; ``launcher`` leads to the process that
-    launches this party's enclave, None where it is to launch none.
+    launches this party's enclave, None where it is to launch none; ``standing``: which enclaves and platforms count on chain, None
+    where the task does not ask.
     """
 
     index: int
@@ -136,6 +140,7 @@ class Session:
     versions: Mapping[int, bytes] = field(default_factory=dict)
     kept: Path | None = None
     launcher: socket.socket | None = None
+    standing: Standing | None = None
 
     @property
     def parties(self) -> int:

@@ -12,14 +12,16 @@ import json
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from tallystick.attestation.standing import Standing
 from tallystick.chain.connection import Chain
+from tallystick.chain.enclaves import VERIFIERS, standing
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import ChainUnreachable, InvalidData, RunFailed
 from tallystick.protocol.proof.subject import context_of, result_of
@@ -41,6 +43,7 @@ from tallystick_node.settings import Settings
 from tallystick_node.store.database import RunRecord, Store, Write
 from tallystick_node.workloads.registry import workload_named
 
+T = TypeVar("T")
 SUBMIT_STAGGER = 3.0  # seconds between the parties' attempts to submit the same proof
 
 
@@ -101,7 +104,7 @@ class Attempt:
         """Compute, agree and queue the proof. Raises RunFailed and PeerFailed; nothing is claimed on chain then."""
         task, spec, store = self._run.task, self._spec, self._me.store
         began = time.monotonic()
-        datasets = await self._registered()
+        datasets = await self._patiently(partial(agreement.registered, spec, self._me.chain))
         data, scratch = await asyncio.to_thread(self._data, datasets), await asyncio.to_thread(self._scratch)
         try:
             await asyncio.to_thread(self._lay_out, scratch)
@@ -119,6 +122,7 @@ class Attempt:
                     scratch=scratch,
                     kept=self._kept(),
                     launcher=launcher,
+                    standing=await self._standing(),
                     link_seconds=self._me.settings.link_seconds,
                     run_seconds=spec.run_seconds,
                     progress=lambda phase, fraction: store.report(task, phase, fraction),
@@ -136,12 +140,18 @@ class Attempt:
 
     # -- before the computation
 
-    async def _registered(self) -> dict[str, Registered]:
-        """The inputs as they stand on chain."""
+    async def _standing(self) -> Standing | None:
+        """Which enclaves and platforms count on chain, for a task that is proved by one."""
+        if self._spec.proof not in VERIFIERS:
+            return None
+        return await self._patiently(partial(standing, self._me.chain, self._spec.proof))
+
+    async def _patiently(self, ask: Callable[[], T]) -> T:
+        """What the chain answers, while the run may take that long."""
         give_up = time.monotonic() + self._spec.run_seconds
         while True:
             try:
-                return await asyncio.to_thread(agreement.registered, self._spec, self._me.chain)
+                return await asyncio.to_thread(ask)
             except ChainUnreachable:
                 if time.monotonic() > give_up:
                     raise

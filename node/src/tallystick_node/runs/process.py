@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from tallystick.attestation.standing import Standing
 from tallystick.protocol.errors import PeerFailed, RunFailed
 from tallystick.protocol.reasons import Reason
 from tallystick.protocol.task import TaskSpec
@@ -37,6 +38,7 @@ async def run_worker(
     scratch: Path,
     kept: Path,
     launcher: socket.socket | None,
+    standing: Standing | None,
     link_seconds: float,
     run_seconds: float,
     progress: Callable[[str, float], None],
@@ -44,7 +46,8 @@ async def run_worker(
     """Run one party's side in a process of its own. ``context`` names the attempt, ``beacon`` is what all parties know and none
     chose, ``session_key`` a key of this party for the attempt with its voucher, ``versions`` the registered version of every
     party's dataset; ``data``: path and columns of this party's, None for a receiver; ``launcher`` leads to the process that
-    launches this party's enclave, None where it hosts none.
+    launches this party's enclave, None where it hosts none; ``standing``: which enclaves and platforms count on chain, for a task
+    that is proved by one.
 
     The answer is the outcome of ``worker.run``. Raises RunFailed, or the PeerFailed of a link that is over. The worker is killed
     when it outlives ``run_seconds``, when a link is over, and when this coroutine is cancelled. Its connections stay open in this
@@ -66,6 +69,7 @@ async def run_worker(
             "kept": str(kept),
             "links": [_link(links.links[name], parties.index(name)) for name in connections],
             "launches": launcher is not None,
+            "standing": None if standing is None else standing.to_json(),
             **(data or {}),
         }
     ).encode()

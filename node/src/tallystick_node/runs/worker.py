@@ -21,6 +21,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tallystick.attestation.standing import Standing
 from tallystick.protocol.dataset import Column
 from tallystick.protocol.errors import Configuration, InvalidData, OutputRefused, TallystickError
 from tallystick.protocol.reasons import Reason
@@ -125,6 +126,7 @@ def run(job: dict[str, Any], pipe: Pipe) -> dict[str, Any]:
         versions={spec.parties.index(name): bytes.fromhex(version) for name, version in job["versions"].items()},
         kept=Path(job["kept"]),
         launcher=None if job["launcher"] is None else socket.socket(fileno=job["launcher"]),
+        standing=None if job["standing"] is None else Standing.from_json(job["standing"]),
     )
     outcome = workload.run(spec, party, table, session, Path(job["scratch"]))
     return {

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 from tallystick.attestation.rules import EvidenceRefused
+from tallystick.attestation.standing import Standing
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused, TallystickError
 from tallystick.protocol.proof.attested import AttestedRun
@@ -109,7 +110,7 @@ class EnclaveTask(Workload):
         data = None if table is None else encoded(parameters.tables[party], table)
         if data is not None and len(data) > MAX_INPUT:
             raise InvalidData(f"the table takes more than {MAX_INPUT} bytes", remedy="read fewer columns, or a smaller dataset")
-        terms = _terms(spec, parameters)
+        terms = _terms(spec, parameters, session.standing)
         launch = (lambda: _launched(session, parameters)) if party == spec.compute[0] else None
         try:
             found = joint.run(session, terms, data, launch)
@@ -140,7 +141,7 @@ def _contribution(parameters: Parameters, found: Finished) -> str:
         raise InvalidTask(f"the evidence cannot be proved on chain: {refused}", remedy="ask for a proof signed-by-all") from None
 
 
-def _terms(spec: TaskSpec, parameters: Parameters) -> Terms:
+def _terms(spec: TaskSpec, parameters: Parameters, standing: Standing | None) -> Terms:
     place = spec.parties.index
     return Terms(
         host=place(spec.compute[0]),
@@ -152,6 +153,7 @@ def _terms(spec: TaskSpec, parameters: Parameters) -> Terms:
         simulated=True,
         output=parameters.limits.output,
         seconds=float(spec.run_seconds),
+        standing=standing,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 from tallystick.attestation.rules import Rule, require
 from tallystick.attestation.task_quote import TaskQuote
@@ -20,6 +21,17 @@ class Standing:
 
     enclaves: frozenset[bytes]
     platforms: Mapping[bytes, tuple[int, int]]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, with bytes in hexadecimal, for another process."""
+        platforms = {key.hex(): list(window) for key, window in self.platforms.items()}
+        return {"enclaves": [each.hex() for each in self.enclaves], "platforms": platforms}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """From what :meth:`to_json` gave."""
+        platforms = {bytes.fromhex(key): (int(first), int(last)) for key, (first, last) in value["platforms"].items()}
+        return cls(frozenset(map(bytes.fromhex, value["enclaves"])), platforms)
 
     def require(self, quote: bytes, at: int) -> None:
         """Refuse the quote of a platform that does not count at ``at``, or of an enclave that is not allowed: rule 716.

@@ -36,6 +36,7 @@ from tallystick.attestation.quote import SgxReport, read_quote
 from tallystick.attestation.references import ReferenceValues, SgxEnclave
 from tallystick.attestation.result import AttestationResult
 from tallystick.attestation.rules import EvidenceRefused, Rule
+from tallystick.attestation.standing import Standing
 from tallystick.attestation.verifier import appraise
 
 from tallystick_node.engines.channel import ProtocolViolation, Session, receive_block, send_block
@@ -50,7 +51,8 @@ _NONCE = b"tallystick/tee/nonce/v1"
 @dataclass(frozen=True)
 class Terms:
     """What the task fixes. Parties by their index in the session. ``algorithm``: its SHA-256; ``identities``: the enclaves that are
-    accepted; ``simulated``: what their evidence has to be; ``output``: most bytes of it; ``seconds`` that the run may take."""
+    accepted; ``simulated``: what their evidence has to be; ``output``: most bytes of it; ``seconds`` that the run may take;
+    ``standing``: which platforms and enclaves count on chain, where the chain is to check the evidence."""
 
     host: int
     owners: Sequence[int]
@@ -61,6 +63,7 @@ class Terms:
     simulated: bool
     output: int
     seconds: float
+    standing: Standing | None = None
 
     def code(self, context: bytes) -> bytes:
         """What inputs and outputs are sealed for: the attempt and the algorithm."""
@@ -162,9 +165,12 @@ def appraised(terms: Terms, document: bytes, report_data: bytes) -> AttestationR
     if not isinstance(body, SgxReport) or body.identity not in terms.identities:
         raise EvidenceRefused(Rule.MEASUREMENT, "the enclave is none of those that the task names")
     references = ReferenceValues((SgxEnclave(body.mrenclave, 0, body.config_id),))
-    result = appraise(evidence, references, terms.policy, report_data, int(time.time()))
+    now = int(time.time())
+    result = appraise(evidence, references, terms.policy, report_data, now)
     if result.simulated != terms.simulated:
         raise EvidenceRefused(Rule.AUTHORITY, f"the evidence is {result.strength}, of another family than the task's")
+    if terms.standing is not None:
+        terms.standing.require(evidence.raw, now)
     return result
 
 
