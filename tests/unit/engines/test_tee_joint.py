@@ -6,6 +6,7 @@ One enclave with real evidence serves the run; what an owner refuses is tried on
 from __future__ import annotations
 
 import hashlib
+import json
 import socket
 import threading
 import time
@@ -21,6 +22,7 @@ from tallystick.attestation.policy import AppraisalPolicy
 from tallystick.attestation.quote import SGX, read_quote
 from tallystick.attestation.simulation.authority import ProvisioningAuthority
 from tallystick.attestation.simulation.platform import EnclaveIdentity, SimulatedPlatform
+from tallystick.attestation.standing import Standing
 from tallystick.attestation.verifier import Evidence
 from tallystick_node.engines.channel import ProtocolViolation, Session, local_sessions
 from tallystick_node.engines.tee import hosting, joint
@@ -157,6 +159,14 @@ def test_an_owner_refuses_other_evidence_and_says_by_which_rule(authority: Provi
     assert "204" in refusal(terms, stranger)
     assert "another family" in refusal(replace(terms, simulated=False), good)
     assert "204" in refusal(replace(terms, policy=AppraisalPolicy("hardware")), good)
+    key = good._platform._pck_key.public_key().public_numbers()
+    known = {key.x.to_bytes(32, "big") + key.y.to_bytes(32, "big"): (NOW - 10, NOW + 1_000)}
+    for standing in (Standing(frozenset(), known), Standing(terms.identities, {})):
+        assert "716" in refusal(replace(terms, standing=Standing.from_json(standing.to_json())), good)
+    document = good.attest(joint.nonce(CONTEXT, 1))
+    expected = runs.key_digest(good.public_key) + joint.nonce(CONTEXT, 1)
+    allowed = Standing.from_json(json.loads(json.dumps(Standing(terms.identities, known).to_json())))
+    assert joint.appraised(replace(terms, standing=allowed), document, expected).simulated
 
 
 def test_no_owner_seals_anything_to_a_host_whose_evidence_it_refuses(authority: ProvisioningAuthority) -> None:

@@ -38,6 +38,7 @@ _ENDS: dict[str, tuple[type[InvalidData | OutputRefused], str, str]] = {
     "AlgorithmFailed": (InvalidData, "the algorithm ended with an error of its own", "try it with data like the owners'"),
     "OutOfFuel": (InvalidData, "the module executed as many instructions as limits.fuel allows", "allow more fuel"),
     "OutOfHeap": (InvalidData, "the algorithm needs more memory than limits.memory_mib", "allow more memory"),
+    "MemoryError": (InvalidData, "tables and algorithm need more memory than the enclave has", "allow more memory, or give less"),
     "OutputTooLarge": (OutputRefused, "the output is longer than limits.output_bytes", "allow more, or give less"),
     "TooFewRows": (OutputRefused, "an input has fewer rows than minimum_group", "use a larger dataset"),
     "NoGroupSize": (OutputRefused, "the result has no column group_size of whole numbers", "count the rows behind each row"),
