@@ -146,6 +146,23 @@ def test_a_spare_that_dies_is_replaced_and_fails_no_run() -> None:
     with_spares(2, test)
 
 
+def test_a_spare_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(workers: Workers) -> None:
+        real, tries = Worker.start, []
+
+        async def scarce() -> Worker:
+            tries.append(1)
+            if len(tries) < 3:
+                raise BlockingIOError(11, "Resource temporarily unavailable")
+            return await real()
+
+        monkeypatch.setattr(Worker, "start", scarce)
+        await spares(workers)
+        assert len(tries) == 3
+
+    with_spares(1, test)
+
+
 def test_no_spare_is_started_while_a_run_has_a_worker() -> None:
     async def test(workers: Workers) -> None:
         await spares(workers)

@@ -27,7 +27,7 @@ from tallystick_node.runs.frames import HEADER, Kind
 
 LOG = structlog.get_logger()
 SETTLED = 1.0  # seconds without a worker after which a spare is started: a run that ended has its proof to make
-AGAIN = 30.0  # seconds after which a spare that died is replaced
+AGAIN = 30.0  # seconds after which a spare that died, or did not start, is replaced
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +108,13 @@ class Workers:
             self._missing.clear()
             await asyncio.sleep(SETTLED)
             while not self._busy and len(self._spares) < self._wanted:
-                worker = await Worker.start()
+                try:
+                    worker = await Worker.start()
+                except OSError as error:  # no memory, or no more processes or descriptors
+                    LOG.warning("no spare worker process can be started", problem=error.strerror)
+                    await asyncio.sleep(AGAIN)
+                    self._missing.set()
+                    break
                 self._spares.append(worker)
                 watch = asyncio.create_task(self._watch(worker))
                 self._watches.add(watch)
