@@ -25,7 +25,7 @@ PUBLISHED = {
 
 
 def run() -> dict[str, Any]:
-    """Circuit PSI of 2^16 ids a side, half of them common, with a number of each side beside: a shared join, then count and sums."""
+    """Circuit PSI of 2^16 ids a side, half of them common, a number beside each: a shared join, then count and sums."""
     found = measure(2, _prepared, _join, 3, _check)
     return {"ours": found.median, "unit": "s", "items": ITEMS, "published": PUBLISHED, **found.row()}
 

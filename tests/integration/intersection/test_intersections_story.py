@@ -45,7 +45,8 @@ class Airlines:
             frame = frame[frame.date < "2013-07-01"]
             frame.to_csv(home.data / "routes.csv", index=False)
             self.frames.append(frame)
-        warm("intersection")
+        for engine in ("intersection", "two-party"):
+            warm(engine)
         network.launch(*homes, link_seconds=60, spare_workers=1)
         self.clients: list[Client] = [network.client(home) for home in homes]
         self.datasets = [client.publish("routes", "routes.csv", data.ROUTES)[0] for client in self.clients]
@@ -69,7 +70,8 @@ class Airlines:
         self, workload: str, parameters: dict[str, Any], grants: dict[str, GrantFile], receivers: list[int], **options: Any
     ) -> str:
         holder = parameters.get("holder")
-        columns = {account: [*KEYS, "flights"] if account == holder else KEYS for account in grants}
+        counted = [holder, *(each["party"] for each in parameters.get("columns", []))]
+        columns = {account: [*KEYS, "flights"] if account in counted else KEYS for account in grants}
         accounts = [self.clients[each].account for each in receivers]
         asked = {"receivers": accounts, "purpose": PURPOSE, "proof": "signed-by-all", **options}
         spec = self.clients[0].draft(workload, parameters, grants, columns, **asked)
@@ -143,6 +145,27 @@ def test_flights_on_common_route_days(airlines: Airlines, tmp_path: Path) -> Non
     joint = airlines.joint(1, 0)
     assert values == {"matches": len(joint), "sums": {"flights": str(joint["flights"].sum())}}
     assert rows == []
+
+
+def test_two_airlines_compare_common_route_days_that_neither_learns(airlines: Airlines, tmp_path: Path) -> None:
+    accounts = [airlines.clients[each].account for each in (0, 1)]
+    parameters = airlines.parameters(
+        [0, 1],
+        columns=[{"party": account, "column": "flights", "scale": 0, "bits": 10} for account in accounts],
+        compute=["sum", "correlation"],
+        group_by={"party": accounts[1], "column": "origin", "values": ["LGA", "JFK"]},
+        ddof=1,
+    )
+    task = airlines.run("linked-statistics", parameters, airlines.grants("linked-statistics", [0, 1]), [0, 1])
+    joint = airlines.frames[0].merge(airlines.frames[1], on=KEYS)
+    for receiver in (0, 1):
+        values, rows, _ = airlines.proved(task, receiver, tmp_path / str(receiver))
+        assert rows == []
+        for found in values["groups"]:
+            group = joint[joint.origin == found["group"]]
+            assert found["count"] == len(group) > 10
+            assert [int(each["sum"]) for each in found["columns"]] == [group.flights_x.sum(), group.flights_y.sum()]
+            assert float(found["correlation"][0][1]) == pytest.approx(group.flights_x.corr(group.flights_y))
 
 
 def test_a_malicious_adversary_is_not_promised_by_a_semi_honest_protocol(airlines: Airlines) -> None:

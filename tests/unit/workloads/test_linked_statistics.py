@@ -140,8 +140,11 @@ def test_counts_alone_of_groups_of_either_owner(run_workload):
 
 
 @pytest.mark.parametrize("group_by", [None, {"party": RIGHT, "column": "half", "values": ["0", "1"]}])
-def test_large_numbers_are_exact(run_workload, group_by):
+def test_large_numbers_are_exact_and_nothing_else_is_opened(run_workload, monkeypatch, group_by):
     """Sums of products of up to 2^80, and of both signs; a column that needs no limbs beside those that do."""
+    opened = []
+    reveal = ObliviousAdditive.reveal
+    monkeypatch.setattr(ObliviousAdditive, "reveal", lambda *given: opened.append(reveal(*given)) or opened[-1])
     draw = np.random.default_rng(5)
     x, y, z = (draw.integers(-(2**40) + 1, 2**40, 12), draw.integers(-(2**40) + 1, 2**40, 12), draw.integers(-3, 4, 12))
     x[0], y[0] = 2**40 - 1, 1 - 2**40
@@ -158,6 +161,9 @@ def test_large_numbers_are_exact(run_workload, group_by):
             for j, b in enumerate(rows):
                 exact = Fraction(sum(map(int.__mul__, a, b)), n) - Fraction(sum(a), n) * Fraction(sum(b), n)
                 assert found["covariance"][i][j] == repr(float(exact))
+    (numbers,) = [each for each in opened if each is not None]
+    assert len(numbers) == len(parts) * (1 + 3 + 3 * 6)
+    assert numbers[4 * len(parts) : 16 * len(parts)].max() < 2**20  # the lower digits of the products' sums
 
 
 def test_too_few_matches_are_refused_at_both_and_nothing_is_opened(run_workload, monkeypatch):
