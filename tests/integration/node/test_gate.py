@@ -275,3 +275,29 @@ def test_a_run_that_spends_more_epsilon_than_its_proposal_debits(consortium: Con
 def test_the_nodes_own_minimum(consortium: Consortium, grants: dict[str, GrantFile]) -> None:
     refused(consortium, consortium.draft(grants), "minimum-group", Policy(minimum_group=11))
     check(consortium, consortium.draft(grants), Policy(minimum_group=10))
+
+
+def test_a_dataset_that_was_compared_often(consortium: Consortium) -> None:
+    """A run that was admitted is counted, and one that was only received is not."""
+    alder, birch = consortium.alder.account, consortium.birch.account
+    made = granted(consortium, algorithms=["intersection"], columns=["diagnosis"])
+    pair = {account: made[account] for account in (alder, birch)}
+    parameters = {
+        "keys": [{"party": account, "columns": ["diagnosis"]} for account in pair],
+        "types": ["string"],
+        "fold": False,
+        "duplicates": "group",
+        "mode": "cardinality",
+        "protocol": "automatic",
+        "minimum_group": 10,
+    }
+    columns = {account: ["diagnosis"] for account in pair}
+    options: dict[str, Any] = {"receivers": [alder], "purpose": PURPOSE, "proof": "signed-by-all"}
+    spec = consortium.alder.draft("intersection", parameters, pair, columns, **options)
+    once = Policy(intersections_per_day=1)
+    check(consortium, spec, once)
+    consortium.store.create_run("0x" + "dd" * 32, spec.to_bytes())
+    check(consortium, spec, once)
+    consortium.store.advance("0x" + "dd" * 32, "admitted")
+    assert refused(consortium, spec, "differencing", once).party == alder
+    check(consortium, spec)
