@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -35,6 +36,12 @@ def test_the_query_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sql, "connection", connection)
         found = sql.run(block("sql").encode(), [table("north"), table("south")], LIMITS)
     assert found == b"region,group_size,exposure,correlation\neast,2,6.00,1.0\n"
+
+
+def test_the_python_function_of_the_page() -> None:
+    space: dict[str, Any] = {}
+    exec(block("python"), space)
+    assert space["run"]([table("north"), table("south")]) == b"2.0"
 
 
 def test_the_module_of_the_page_adds_up_the_first_columns() -> None:

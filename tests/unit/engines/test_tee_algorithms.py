@@ -119,6 +119,23 @@ def test_a_module_computes_on_the_same_bytes(quoting: QuotingProcess) -> None:
     assert int.from_bytes(found, "little") == sum(NORTH + SOUTH)
 
 
+REVIEWED = b"""
+from tallystick_node.engines.tee.tables import decode
+
+def run(inputs):
+    return str([sum(cell or 0 for cell in decode(each).columns[1].cells) for each in inputs]).encode()
+"""
+
+
+@pytest.mark.slow
+def test_a_reviewed_python_function_gets_the_tables(quoting: QuotingProcess) -> None:
+    found, _, _ = computed(quoting, of("python", REVIEWED), NORTH, SOUTH)
+    assert found == b"[800, 6]"
+    with pytest.raises(EnclaveFailed) as failed:
+        computed(quoting, of("python", REVIEWED, minimum_group=4), NORTH, SOUTH)
+    assert failed.value.reason == "TooFewRows"
+
+
 STOPPED = {
     "fuel": ("wasm", SUM, {"fuel": 1_000}, "OutOfFuel"),
     "memory": ("sql", b"SELECT 9 AS group_size, array_agg(n) FROM range(9000000) AS r(n)", {}, "OutOfHeap"),

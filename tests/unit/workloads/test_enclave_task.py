@@ -95,7 +95,7 @@ REFUSED: dict[str, Callable[[], TaskSpec]] = {
     "identities": lambda: spec(
         parameters(enclave={"algorithm": digest(QUERY.encode()), "identities": ["sha256:" + "22" * 32, "sha256:" + "11" * 32]})
     ),
-    "algorithm.kind": lambda: spec(parameters(algorithm={"kind": "python", "content": QUERY})),
+    "algorithm.kind": lambda: spec(parameters(algorithm={"kind": "lisp", "content": QUERY})),
     "as base64": lambda: spec(module(algorithm={"kind": "wasm", "content": "AGFzbR=="})),
     "a module": lambda: spec(
         module(
@@ -124,6 +124,8 @@ def test_the_statement_promises_nothing_against_the_host_and_says_simulated() ->
     assert statement.corruptions == 0
     assert HOST in statement.trusted[0] and "attested, simulated" in statement.trusted[0]
     assert "attested, simulated" in statement.learns["host"]
+    source = spec(parameters(algorithm={"kind": "python", "content": QUERY}))
+    assert "nothing keeps it from" in EnclaveTask().security(source).trusted[2]
 
 
 def test_every_end_of_an_enclave_has_words_and_a_remedy() -> None:

@@ -1,7 +1,8 @@
-"""`enclave`: a query or a WebAssembly module over the tables of several owners, run in an enclave of one party, the host.
+"""`enclave`: a query, a WebAssembly module or a reviewed Python function over the tables of several owners, in an enclave.
 
-Owners authorise the code by its digest. Each gives its table only to an enclave whose evidence it has accepted, sealed; the output
-leaves sealed to the receivers. Here platforms are simulated: what everybody is shown is *attested, simulated*.
+It runs at one party, the host. Owners authorise the code by its digest. Each gives its table only to an enclave whose evidence it
+has accepted, sealed; the output leaves sealed to the receivers. Here platforms are simulated: what everybody is shown is *attested,
+simulated*.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from tallystick_node.engines.tee.tables import Column, Table, encode
 from tallystick_node.workloads.base import Cost, Enclosed, Outcome, Workload
 from tallystick_node.workloads.enclave_parameters import Parameters
 
-RESULTS = {"sql": "result.csv", "wasm": "result.bin"}
+RESULTS = {"sql": "result.csv", "wasm": "result.bin", "python": "result.bin"}
 EVIDENCE = "evidence.json"
 STRENGTH = "attested, simulated"
 START = 10.0  # seconds that an enclave takes to start, on one core
@@ -44,6 +45,13 @@ _ENDS: dict[str, tuple[type[InvalidData | OutputRefused], str, str]] = {
     "NoGroupSize": (OutputRefused, "the result has no column group_size of whole numbers", "count the rows behind each row"),
     "SIGXCPU": (InvalidData, "the enclave computed longer than limits.seconds", "allow more seconds"),
     "SIGKILL": (InvalidData, "the enclave was ended, as it computed longer than limits.seconds", "allow more seconds"),
+}
+
+
+_TRUSTED = {
+    "sql": "the query with the authorised digest: it decides what of the inputs is in the output, in groups that it counts itself",
+    "wasm": "the module with the authorised digest: it decides what of the inputs is in the output",
+    "python": "the Python source with the authorised digest, wholly: nothing keeps it from telling the host its inputs",
 }
 
 
@@ -79,7 +87,7 @@ class EnclaveTask(Workload):
             trusted=(
                 f"the host {host}, {STRENGTH}: who administers its machine can read all inputs while they are computed on",
                 "whoever holds the key of the simulated authority: it can attest code that does not run",
-                "the code with the authorised digest: it decides what of the inputs is in the output",
+                _TRUSTED[Parameters.parse(spec.parameters).kind],
             ),
             learns={
                 "host": f"{STRENGTH}: of what it passes on, which is sealed, how long it is; and see trusted",

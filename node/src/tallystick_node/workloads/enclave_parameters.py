@@ -19,7 +19,7 @@ from tallystick_node.engines.tee.joint import MAX_INPUT
 from tallystick_node.engines.tee.manifest import EnclaveManifest, Limits
 from tallystick_node.workloads.reading import TaskParameters
 
-KINDS = ("sql", "wasm")
+KINDS = ("sql", "wasm", "python")
 SIMULATED = "simulated"
 MAX_TEXT = 768 << 10  # characters of an algorithm, which stands in the spec
 MIB = 1 << 20
@@ -87,7 +87,9 @@ def read_limits(value: Any, kind: str, minimum_group: int) -> Limits:
     fields = Fields(value, ("memory_mib", "seconds", "fuel", "output_bytes"), "parameters.limits")
     fuel = fields.integer("fuel", 0, canonical.MAX_INTEGER)
     if bool(fuel) != (kind == "wasm"):
-        raise MalformedDocument("parameters.limits.fuel: how many instructions a module may execute; 0 for a query, which has none")
+        raise MalformedDocument(
+            "parameters.limits.fuel: how many instructions a module may execute; 0 for other code, which has none"
+        )
     heap = fields.integer("memory_mib", 16, 4096) * MIB
     return Limits(
         memory=ADDRESS_SPACE + heap,
@@ -101,7 +103,7 @@ def read_limits(value: Any, kind: str, minimum_group: int) -> Limits:
 
 
 def _code(kind: str, content: str) -> bytes:
-    if kind == "sql":
+    if kind != "wasm":
         return content.encode()
     try:
         code = base64.b64decode(content, validate=True)

@@ -96,11 +96,13 @@ def _inspect(kind: str, code: bytes, names: Sequence[str]) -> None:
             from tallystick_node.engines.tee import sql
 
             sql.require_closed(code.decode(), {name.lower() for name in names})
-        else:
+        elif kind == "wasm":
             from tallystick_node.engines.tee import wasm
 
             wasm.loaded(code)
-    except NoResult as refused:
+        else:
+            compile(code, "code", "exec", dont_inherit=True)
+    except (NoResult, SyntaxError, ValueError) as refused:
         raise InvalidTask(
             f"the algorithm is not one that may run: {refused}", remedy="see docs/how-to/compute-in-an-enclave.md"
         ) from None

@@ -25,10 +25,10 @@ from tallystick.protocol.errors import Configuration, InvalidData, InvalidTask, 
 app = typer.Typer(name="enclave", help="Try code for enclaves, and describe it for a task.", no_args_is_help=True)
 DAY, YEAR = 86_400, 365 * 86_400
 RUNNER = "tallystick_node.workloads.enclave_trial"
-KINDS = {".sql": "sql", ".wasm": "wasm"}
+KINDS = {".sql": "sql", ".wasm": "wasm", ".py": "python"}
 PLATFORM = "platform.secret"  # in a node's folder
 DEADLINE = 120  # seconds beyond the code's own
-Code = Annotated[Path, typer.Argument(help="The code: NAME.sql, one SELECT statement, or NAME.wasm, a module.")]
+Code = Annotated[Path, typer.Argument(help="The code: NAME.sql, one SELECT statement; NAME.wasm, a module; or NAME.py.")]
 Memory = Annotated[int, typer.Option(min=16, max=4096, help="MiB that the code works in.")]
 Seconds = Annotated[int, typer.Option(min=5, max=3600, help="Processor time, with the enclave's start.")]
 Fuel = Annotated[int, typer.Option(min=1, help="Instructions that a module may execute.")]
@@ -99,7 +99,7 @@ def describe(
     request = _request(code, memory_mib, seconds, fuel, output_bytes, minimum_group)
     found = _answer(request)
     parameters = {
-        "algorithm": {"kind": request["kind"], "content": read(code).decode() if request["kind"] == "sql" else request["code"]},
+        "algorithm": {"kind": request["kind"], "content": request["code"] if request["kind"] == "wasm" else read(code).decode()},
         "enclave": {"algorithm": found["algorithm"], "identities": [found["identity"]]},
         "attestation": {"family": "simulated", "authority": canonical.hex32(hex32(authority))},
         "tables": [{"party": address(party), "name": name} for name, party in (_pair(each, "ACCOUNT") for each in table)],
@@ -140,7 +140,9 @@ def platform(
 def _request(code: Path, memory: int, seconds: int, fuel: int, output: int, minimum: int) -> dict[str, Any]:
     kind = KINDS.get(code.suffix)
     if kind is None:
-        raise MalformedDocument("the code is neither .sql nor .wasm", party=str(code), remedy="give the file the name of its kind")
+        raise MalformedDocument(
+            "the code is neither .sql nor .wasm nor .py", party=str(code), remedy="give the file the name of its kind"
+        )
     limits = {"memory_mib": memory, "seconds": seconds, "fuel": fuel if kind == "wasm" else 0, "output_bytes": output}
     return {"kind": kind, "code": base64.b64encode(read(code)).decode(), "limits": limits, "minimum_group": minimum}
 

@@ -47,10 +47,11 @@ for _ in range(2):
 
 MODULES = (
     "bisect", "collections", "csv", "datetime", "decimal", "fractions", "functools", "hashlib", "heapq", "io", "itertools", "json",
-    "math", "operator", "re", "statistics", "string", "struct", "typing",
+    "math", "operator", "re", "statistics", "string", "struct", "tallystick_node.engines.tee.tables", "typing",
 )  # fmt: skip
 _OWN_MODULES = (
     "tallystick_node.engines.tee.reasons",
+    "tallystick_node.engines.tee.tables",
     "collections.abc", "contextlib", "ctypes", "importlib", "json", "os", "resource", "select", "struct", "sys", "typing",
     "tallystick.attestation.runs",
 )  # fmt: skip

@@ -41,6 +41,7 @@ from tallystick.attestation.runs import (
 )
 
 from tallystick_node.engines.tee.reasons import NAMES
+from tallystick_node.engines.tee.tables import decode
 
 READY, ALGORITHM, KEY, STATE, RECEIVER, INPUT, START, TASK = b"R", b"A", b"K", b"T", b"V", b"I", b"S", b"W"
 EVIDENCE, OUTPUT, FAILED = b"Q", b"O", b"X"
@@ -167,6 +168,8 @@ def computed(algorithm: bytes, opened: list[bytes], settings: dict[str, Any]) ->
     """What the algorithm gives for the opened inputs."""
     kind = settings["kind"]
     if kind == "python":
+        if settings["minimum_group"] and any(decode(item).rows < settings["minimum_group"] for item in opened):
+            raise NAMES["TooFewRows"]
         return python(algorithm)(opened)
     return sys.modules[KINDS[kind]].run(algorithm, opened, settings)
 
