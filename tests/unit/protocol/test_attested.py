@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from tallystick.attestation.documents import write_evidence
 from tallystick.attestation.policy import AppraisalPolicy
 from tallystick.attestation.quote import SGX
-from tallystick.attestation.rules import EvidenceRefused, Rule
+from tallystick.attestation.rules import Rule
 from tallystick.attestation.simulation.authority import ProvisioningAuthority
 from tallystick.attestation.simulation.platform import SimulatedPlatform
 from tallystick.attestation.verifier import Evidence
-from tallystick.protocol import canonical
+from tallystick.protocol import canonical, events
 from tallystick.protocol.errors import MalformedDocument
-from tallystick.protocol.proof.attested import PREFIX, AttestedRun, EnclaveTerms, appraise_run
+from tallystick.protocol.proof.attested import PREFIX, Appraisal, AttestedRun, EnclaveTerms
 from tallystick.protocol.proof.kinds import KINDS
 from tallystick.protocol.proof.subject import Subject, subject_of
 from tallystick.protocol.result import ResultFile
@@ -177,24 +177,35 @@ def test_evidence_with_endorsements_is_appraised_in_full(world: World) -> None:
     platform = SimulatedPlatform(authority)
     quote = platform.quote(3, SGX, attested_quote(subject(world))[48:432])
     agree_on(world, AttestedRun.of_quote(ALGORITHM, OUTPUT, quote))
-    terms = EnclaveTerms.of(world.spec.parameters)
     window = (START, START + DAY)
     document = write_evidence(Evidence(quote, authority.collateral(SGX, window)))
     accepting = replace(POLICY, simulations=frozenset({authority.fingerprint}))
-    result = appraise_run(subject(world), world.proof, document, terms, accepting, START + 1)
-    assert result.simulated
+    report = check(world, appraisal=Appraisal(document, accepting))
+    report.require(complete=True)
+    assert "evidence appraised: attested, simulated" in report.rules[15].detail
 
-    def refused(rule: Rule, document: bytes, policy: AppraisalPolicy = accepting, at: int = START + 1, **terms_: Any) -> None:
-        with pytest.raises(EvidenceRefused) as caught:
-            appraise_run(subject(world), world.proof, document, replace(terms, **terms_), policy, at)
-        assert caught.value.rule is rule
+    def refused(document: bytes, words: str, policy: AppraisalPolicy = accepting) -> None:
+        report = check(world, appraisal=Appraisal(document, policy))
+        assert report.failed == (16,)
+        assert words in report.rules[15].detail
 
-    refused(Rule.DCAP_ROOT, document, POLICY)
-    refused(Rule.DCAP_CRL_FRESH, document, at=START + 2 * DAY)
-    refused(Rule.MEASUREMENT, document, identities=(OTHER,))
+    refused(document, Rule.DCAP_ROOT.code, POLICY)
+    refused(b"{}", Rule.VERSION.code)
+    stale = authority.collateral(SGX, (START - DAY, START - 1))
+    refused(write_evidence(Evidence(quote, stale)), Rule.DCAP_CRL_FRESH.code)
     revoked = authority.collateral(SGX, window, revoked=[platform.pck])
-    refused(Rule.DCAP_PCK_REVOKED, write_evidence(Evidence(quote, revoked)))
+    refused(write_evidence(Evidence(quote, revoked)), Rule.DCAP_PCK_REVOKED.code)
     another = simulated_platform().quote(3, SGX, attested_quote(subject(world))[48:432])
-    with pytest.raises(MalformedDocument, match="not the proof's quote"):
-        other = write_evidence(Evidence(another, authority.collateral(SGX, window)))
-        appraise_run(subject(world), world.proof, other, terms, accepting, START + 1)
+    refused(write_evidence(Evidence(another, authority.collateral(SGX, window))), "not the proof's quote")
+
+
+def test_evidence_does_not_belong_to_other_kinds() -> None:
+    other = make("signed-by-all")
+    options: dict[str, Any] = {"trusted_blocks": [other.head()], "contracts": DEPLOYED}
+    assert verify_bundle(other.bundle(), appraisal=Appraisal(b"", POLICY), **options).failed == (16,)
+
+
+def test_without_a_proof_on_chain_there_is_no_time_to_appraise_at(world: World) -> None:
+    world.drop(events.RESULT_PROVED)
+    report = check(world, appraisal=Appraisal(b"", POLICY))
+    assert (report.rules[15].verdict, report.failed) == ("skipped", (17,))

@@ -16,6 +16,7 @@ from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.facts import BundleFacts, ChainEvidence, ChainFacts
 from tallystick.protocol.grant import Grant, GrantTerms
 from tallystick.protocol.identity import Certificate
+from tallystick.protocol.proof.attested import Appraisal
 from tallystick.protocol.proof.kind import ProofKind
 from tallystick.protocol.proof.kinds import KINDS
 from tallystick.protocol.proof.subject import Subject, result_of, subject_of
@@ -48,6 +49,7 @@ class Case:
     result_file: bytes | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     aggregate: Iterable[bytes] | None = None
+    appraisal: Appraisal | None = None
     at: int | None = None
 
     @classmethod
@@ -61,6 +63,7 @@ class Case:
         result_file: bytes | None,
         files: Mapping[str, str],
         aggregate: Iterable[bytes] | None,
+        appraisal: Appraisal | None,
         at: int | None,
     ) -> Case:
         """Parse every document. Raises :class:`MalformedDocument`; the message begins with the file's name."""
@@ -87,6 +90,7 @@ class Case:
             result_file=result_file,
             files=files,
             aggregate=aggregate,
+            appraisal=appraisal,
             at=at,
         )
 

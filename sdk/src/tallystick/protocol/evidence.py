@@ -8,6 +8,7 @@ from tallystick.protocol.authorisation import fail
 from tallystick.protocol.case import Blocked, Case
 from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.facts import BundleFacts
+from tallystick.protocol.proof.attested import Attested
 from tallystick.protocol.result import ResultFile, file_digest
 from tallystick.protocol.signature import verify_signature
 from tallystick.protocol.typed import proof_kind, result_digest
@@ -92,11 +93,19 @@ def recomputation(case: Case) -> str:
 
 
 def proof_shown(case: Case) -> str:
-    """Rule 16: the proof bytes show what the proof kind promises."""
+    """Rule 16: the proof bytes show what the proof kind promises; an enclave's evidence, where it was given, holds in full."""
     subject = case.proved_subject
+    if case.appraisal is not None and case.proved is None:
+        raise Blocked("no proof on chain (rule 17)")
     try:
         words = case.kind.check(subject, case.proof)
         case.kind.require_terms(case.spec.parameters, len(subject.parties), case.proof)
+        if case.appraisal is not None and case.proved is not None:
+            if not isinstance(case.kind, Attested):
+                fail(16, "evidence of an enclave was given, and the proof is of another kind")
+            proved_at = case.proved.log.timestamp
+            found = case.appraisal.of_run(subject, case.proof, case.spec.parameters, proved_at)
+            words += f"; evidence appraised: {found.strength}, {found.claims['tcb_status']}"
     except MalformedDocument as error:
         fail(16, error.message)
     return words

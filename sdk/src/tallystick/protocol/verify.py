@@ -16,6 +16,7 @@ from tallystick.protocol.bundle import Bundle
 from tallystick.protocol.case import Blocked, Case
 from tallystick.protocol.errors import MalformedDocument, VerificationFailed
 from tallystick.protocol.facts import ChainFacts
+from tallystick.protocol.proof.attested import Appraisal
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 
@@ -35,10 +36,10 @@ TITLES: Mapping[int, str] = {
     13: "every party signed the result",
     14: "the transcript is complete and has its root",
     15: "proof inputs and output recompute",
-    16: "the proof shows the sum of the inputs",
+    16: "the proof shows what its kind promises",
     17: "the chain recorded the proof",
     18: "the result file is an output of this task",
-    19: "the result file opens the proved sum",
+    19: "the result file opens what was proved",
     20: "the chain's facts are anchored",
 }
 
@@ -116,6 +117,7 @@ def verify_bundle(
     result_file: bytes | None = None,
     files: Mapping[str, str] = MappingProxyType({}),
     aggregate: Iterable[bytes] | None = None,
+    appraisal: Appraisal | None = None,
     at: int | None = None,
 ) -> Report:
     """Apply every rule and report; never raises for anything in the bundle.
@@ -125,8 +127,9 @@ def verify_bundle(
     name: give them whenever ``trusted`` is not given, or the bundle may be about contracts of the forger's own.
     ``result_file`` is a receiver's file, for rules 18 and 19; ``files`` maps the names of files that came with it to their
     digests, ``sha256:…``, for rule 18; ``aggregate`` the bytes of the file with the aggregate, in
-    pieces, for rule 19 where the proof kind has one. ``at``, in seconds: no evidence may be from after this
-    time.
+    pieces, for rule 19 where the proof kind has one. ``appraisal``: an enclave's evidence with the verifier's policy, to be
+    appraised in full by rule 16, as of the block that proved the result. ``at``, in seconds: no evidence may be from after
+    this time.
     """
     try:
         case = Case.parse(
@@ -137,6 +140,7 @@ def verify_bundle(
             result_file=result_file,
             files=files,
             aggregate=aggregate,
+            appraisal=appraisal,
             at=at,
         )
     except MalformedDocument as error:

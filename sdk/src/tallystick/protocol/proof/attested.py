@@ -3,7 +3,7 @@ the inputs and the output.
 
 The chain checks the quote against the platforms and enclaves that it knows (``AttestationVerifier.sol``); this module checks all of
 it offline but whether platform and enclave count. That, and whether the platform was patched, shows the evidence with its
-endorsements (:func:`appraise_run`). What each check shows stands in ``docs/spec/attested-task.md``.
+endorsements (:class:`Appraisal`). What each check shows stands in ``docs/spec/attested-task.md``.
 """
 
 from __future__ import annotations
@@ -173,20 +173,29 @@ class Attested:
         return f"names the enclave's output {output[:23]}"
 
 
-def appraise_run(
-    subject: Subject, proof: bytes, document: bytes, terms: EnclaveTerms, policy: AppraisalPolicy, at: int
-) -> AttestationResult:
-    """Appraise the evidence document of a proved run in full: certificates, TCB, revocation, policy, at time ``at``.
+@dataclass(frozen=True)
+class Appraisal:
+    """Evidence of a run as a document with its endorsements, and the policy by which somebody appraises it in full."""
 
-    Raises :class:`MalformedDocument` where the document is not about this proof, and :class:`EvidenceRefused` by the rule that
-    fails. The proof has passed :meth:`Attested.check`.
-    """
-    run, evidence = _run(len(subject.parties), proof), read_evidence(document)
-    if TaskQuote.cut(evidence.raw) != run.quote:
-        raise MalformedDocument("the evidence is not the proof's quote")
-    expected = _digest(subject, run) + _report(run.quote).report_data[WORD:]
-    references = ReferenceValues(tuple(Identified(each) for each in terms.identities))
-    return appraise(evidence, references, policy, expected, at)
+    document: bytes
+    policy: AppraisalPolicy
+
+    def of_run(self, subject: Subject, proof: bytes, parameters: Mapping[str, Any], at: int) -> AttestationResult:
+        """Appraise the evidence of a proved run: certificates, TCB, revocation, policy, at time ``at``.
+
+        Raises :class:`MalformedDocument` where the document is not about this proof, or is refused. The proof has passed
+        :meth:`Attested.check`.
+        """
+        run, terms = _run(len(subject.parties), proof), EnclaveTerms.of(parameters)
+        references = ReferenceValues(tuple(Identified(each) for each in terms.identities))
+        try:
+            evidence = read_evidence(self.document)
+            if TaskQuote.cut(evidence.raw) != run.quote:
+                raise MalformedDocument("the evidence is not the proof's quote")
+            expected = _digest(subject, run) + _report(run.quote).report_data[WORD:]
+            return appraise(evidence, references, self.policy, expected, at)
+        except EvidenceRefused as refusal:
+            raise MalformedDocument(f"the evidence is refused: {refusal}") from None
 
 
 def _commitments(subject: Subject) -> bytes:
