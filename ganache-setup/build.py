@@ -37,6 +37,9 @@ CONTRACTS = (
     "ProjectionVerifier",
     "HardwareVerifier",
     "SimulationVerifier",
+    "ProjectionAbsent1Verifier",
+    "ProjectionAbsent2Verifier",
+    "ProjectionAbsent3Verifier",
 )
 SETTINGS: dict[str, Any] = {
     # Paris: the oldest EVM among the chains we target (Ganache stops at Shanghai, FISCO BCOS 3 defaults to Paris).

@@ -7,7 +7,7 @@ import {IProofRegistry} from "./interfaces/IProofRegistry.sol";
 import {IProofVerifier} from "./interfaces/IProofVerifier.sol";
 import {ITaskLedger} from "./interfaces/ITaskLedger.sol";
 import {StructHash} from "./libraries/StructHash.sol";
-import {Proposal, Result} from "./types/Types.sol";
+import {Party, Proposal, Result} from "./types/Types.sol";
 
 /// @title Results, each with the proof kind that stands behind it and the verdict of its verifier.
 contract ProofRegistry is IProofRegistry, EIP712 {
@@ -52,9 +52,10 @@ contract ProofRegistry is IProofRegistry, EIP712 {
             participants.requireActive(parties[i], 0);
         }
         bytes32 id = result.structHash();
-        verifier.verify(parties, result, _hashTypedDataV4(id), signatures, proof);
+        uint16 absent = verifier.verify(parties, result, _hashTypedDataV4(id), signatures, proof);
 
-        _proofs[result.task] = Proof(result.proofKind, result.attempt, uint40(block.timestamp), id);
+        _proofs[result.task] = Proof(result.proofKind, result.attempt, uint40(block.timestamp), absent, id);
+        if (absent != 0) emit PartiesAbsent(result.task, result.attempt, _absent(proposal, absent));
         emit ResultProved(
             result.task,
             result.statement,
@@ -80,5 +81,20 @@ contract ProofRegistry is IProofRegistry, EIP712 {
     /// @inheritdoc IProofRegistry
     function resultDigest(Result calldata result) external view returns (bytes32) {
         return _hashTypedDataV4(result.structHash());
+    }
+
+    /// @dev Their accounts. Reverts when the task cannot do without one of them.
+    function _absent(Proposal calldata proposal, uint16 absent) private pure returns (address[] memory accounts) {
+        uint256 count;
+        accounts = new address[](proposal.parties.length);
+        for (uint256 i; i < proposal.parties.length; ++i) {
+            if (absent >> i & 1 == 0) continue;
+            Party calldata party = proposal.parties[i];
+            if (party.dataset == 0 || party.account == proposal.requester) revert MustBePresent(party.account);
+            accounts[count++] = party.account;
+        }
+        assembly ("memory-safe") {
+            mstore(accounts, count)
+        }
     }
 }

@@ -10,6 +10,7 @@ interface IProofRegistry {
         bytes4 kind;
         uint8 attempt;
         uint40 provedAt;
+        uint16 absent; // bit i: party i of the proposal was absent, as all others signed
         bytes32 digest; // the Result's EIP-712 struct hash
     }
 
@@ -24,17 +25,22 @@ interface IProofRegistry {
         address submitter
     );
 
+    event PartiesAbsent(bytes32 indexed task, uint8 attempt, address[] parties);
+
     error OnlyGovernor(address caller);
     error VerifierExists(bytes4 kind);
     error UnknownKind(bytes4 kind);
     error WrongKind(bytes4 required, bytes4 given);
     error WrongTask(bytes32 task);
+    error MustBePresent(address party);
 
     /// @notice Adds a verifier under its own kind. Governor only; a kind is never replaced.
     function addVerifier(IProofVerifier verifier) external;
 
     /// @notice Verifies a result and closes its task. A party of the task, or any relayer: the signatures decide.
-    /// @param signatures one EIP-712 signature of `result` for each party, in the order of the proposal
+    /// Of the kinds that tolerate absent parties, only owners of data who did not propose the task may be absent.
+    /// @param signatures one EIP-712 signature of `result` for each party, in the order of the proposal; empty for one that is
+    /// absent
     /// @param proof what the verifier of `result.proofKind` asks for
     function submit(Proposal calldata proposal, Result calldata result, bytes[] calldata signatures, bytes calldata proof)
         external;

@@ -94,8 +94,8 @@ abstract contract AttestationVerifier is SignedByAllVerifier, IAttestationVerifi
         bytes32 digest,
         bytes[] calldata signatures,
         bytes calldata proof
-    ) external view override {
-        _requireSignatures(parties, digest, signatures);
+    ) external view override returns (uint16) {
+        _requireSignatures(parties, digest, signatures, 0);
         uint256 inputs = parties.length * 32;
         if (proof.length < inputs + 128 + HEADER) revert BadProof("the proof is too short");
         if (keccak256(proof) != result.output) revert BadProof("the proof is not the one signed");
@@ -106,6 +106,7 @@ abstract contract AttestationVerifier is SignedByAllVerifier, IAttestationVerifi
             proof[inputs:inputs + 128],
             proof[inputs + 128:]
         );
+        return 0;
     }
 
     /// @inheritdoc IAttestationVerifier

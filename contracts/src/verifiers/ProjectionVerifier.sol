@@ -30,6 +30,14 @@ contract ProjectionVerifier is SignedByAllVerifier {
     uint256 public constant MODULUS = (1 << 61) - 1;
     bytes32 private constant TAG = keccak256("tallystick/projection/v1");
 
+    /// @dev What a proof's bytes say.
+    struct Projections {
+        bytes32[] roots;
+        bytes32 aggregateRoot;
+        uint256[4][] projections;
+        uint256[4] aggregate;
+    }
+
     /// @inheritdoc SignedByAllVerifier
     /// @dev The caller is the registry that the challenge is bound to.
     function verify(
@@ -38,27 +46,38 @@ contract ProjectionVerifier is SignedByAllVerifier {
         bytes32 digest,
         bytes[] calldata signatures,
         bytes calldata proof
-    ) external view override {
-        _requireSignatures(parties, digest, signatures);
-        (bytes32[] memory roots, bytes32 aggregateRoot, uint256[4][] memory projections, uint256[4] memory aggregate) =
+    ) external view virtual override returns (uint16) {
+        _requireSignatures(parties, digest, signatures, 0);
+        Projections memory said;
+        (said.roots, said.aggregateRoot, said.projections, said.aggregate) =
             abi.decode(proof, (bytes32[], bytes32, uint256[4][], uint256[4]));
-        if (roots.length != parties.length) revert BadProof("one root for each party");
-        if (projections.length != parties.length) revert BadProof("four projections for each party");
-        if (keccak256(abi.encode(roots)) != result.inputs) revert BadProof("roots are not those signed");
-        bytes32 hash = challenge(context(msg.sender, result.task, result.attempt), roots, aggregateRoot);
-        if (keccak256(abi.encode(hash, keccak256(proof))) != result.output) {
+        _requireSum(parties.length, result, keccak256(proof), said);
+        return 0;
+    }
+
+    function _requireSum(uint256 parties, Result calldata result, bytes32 proof, Projections memory said)
+        internal
+        view
+    {
+        if (said.roots.length != parties) revert BadProof("one root for each party");
+        if (said.projections.length != parties) revert BadProof("four projections for each party");
+        if (keccak256(abi.encode(said.roots)) != result.inputs) revert BadProof("roots are not those signed");
+        bytes32 hash = challenge(context(msg.sender, result.task, result.attempt), said.roots, said.aggregateRoot);
+        if (keccak256(abi.encode(hash, proof)) != result.output) {
             revert BadProof("projections or aggregate are not those signed, or for another challenge");
         }
 
         for (uint256 j; j < 4; ++j) {
             uint256 total;
-            for (uint256 i; i < projections.length; ++i) {
-                uint256 projection = projections[i][j];
+            for (uint256 i; i < parties; ++i) {
+                uint256 projection = said.projections[i][j];
                 if (projection >= MODULUS) revert BadProof("a projection is not below 2^61 - 1");
-                if (roots[i] == 0 && projection != 0) revert BadProof("a party without input has a projection");
+                if (said.roots[i] == 0 && projection != 0) revert BadProof("a party without input has a projection");
                 total += projection;
             }
-            if (total % MODULUS != aggregate[j]) revert BadProof("the projections do not add up to the aggregate's");
+            if (total % MODULUS != said.aggregate[j]) {
+                revert BadProof("the projections do not add up to the aggregate's");
+            }
         }
     }
 
@@ -73,7 +92,7 @@ contract ProjectionVerifier is SignedByAllVerifier {
     }
 
     /// @inheritdoc SignedByAllVerifier
-    function name() public pure override returns (string memory) {
+    function name() public view virtual override returns (string memory) {
         return "projection-verified";
     }
 }

@@ -14,9 +14,10 @@ contract SignedByAllVerifier is IProofVerifier {
         bytes32 digest,
         bytes[] calldata signatures,
         bytes calldata proof
-    ) external view virtual {
+    ) external view virtual returns (uint16) {
         if (proof.length != 0) revert BadProof("this kind takes no proof bytes");
-        _requireSignatures(parties, digest, signatures);
+        _requireSignatures(parties, digest, signatures, 0);
+        return 0;
     }
 
     /// @inheritdoc IProofVerifier
@@ -29,12 +30,19 @@ contract SignedByAllVerifier is IProofVerifier {
         return "signed-by-all";
     }
 
-    function _requireSignatures(address[] calldata parties, bytes32 digest, bytes[] calldata signatures)
-        internal
-        view
-    {
+    /// @param absent the parties that are not to sign: their places are empty
+    function _requireSignatures(
+        address[] calldata parties,
+        bytes32 digest,
+        bytes[] calldata signatures,
+        uint256 absent
+    ) internal view {
         for (uint256 i; i < parties.length; ++i) {
             if (i >= signatures.length) revert SignatureMissing(parties[i]);
+            if (absent >> i & 1 != 0) {
+                if (signatures[i].length != 0) revert BadProof("a party that is named absent has signed");
+                continue;
+            }
             if (!Signatures.signed(parties[i], digest, signatures[i])) {
                 revert BadSignature(parties[i]);
             }

@@ -28,8 +28,8 @@ contract SumVerifier is SignedByAllVerifier {
         bytes32 digest,
         bytes[] calldata signatures,
         bytes calldata proof
-    ) external view override {
-        _requireSignatures(parties, digest, signatures);
+    ) external view override returns (uint16) {
+        _requireSignatures(parties, digest, signatures, 0);
         (uint256[2][] memory inputs, uint256[2] memory sum) = abi.decode(proof, (uint256[2][], uint256[2]));
         if (inputs.length != parties.length) revert BadProof("one input commitment for each party");
         if (keccak256(abi.encode(inputs)) != result.inputs) revert BadProof("input commitments are not those signed");
@@ -43,6 +43,7 @@ contract SumVerifier is SignedByAllVerifier {
             total = abi.decode(out, (uint256[2]));
         }
         if (total[0] != sum[0] || total[1] != sum[1]) revert BadProof("the input commitments do not add up to the result");
+        return 0;
     }
 
     /// @inheritdoc SignedByAllVerifier

@@ -15,10 +15,11 @@ from tallystick.protocol.proof.projection_verified import Contribution
 from tallystick.protocol.proof.subject import subject_of
 from tallystick.protocol.reasons import Reason
 from tallystick.protocol.statement import Link
-from tallystick_node.evidence.agreement import Registered, Word, build, check_commitments
+from tallystick_node.evidence.agreement import Known, Registered, Word, absence, build, check_commitments, parse_absence
 from unit.protocol.world import DEPLOYED, PARTIES, World, make
 
 A, B, C = PARTIES
+NOTHING = Known(())
 
 
 def digest(*words: str) -> str:
@@ -55,7 +56,7 @@ def words(world: World) -> dict[str, Word]:
 
 def built(world: World, words: dict[str, Word]) -> Any:
     datasets = {part.dataset: Registered(bytes(32), bytes(32)) for part in world.spec.inputs}
-    return build(world.spec, 1, words, datasets, DEPLOYED)[0]
+    return build(world.spec, 1, words, datasets, DEPLOYED, NOTHING)[0]
 
 
 def test_everybody_builds_the_same_statement(world: World, words: dict[str, Word]) -> None:
@@ -90,7 +91,7 @@ def test_a_receiver_that_names_no_result_file(world: World, words: dict[str, Wor
 
 
 def test_a_claim_to_another_commitment(world: World, words: dict[str, Word]) -> None:
-    seen = [words[account].commitment for account in PARTIES]
+    seen = Known([words[account].commitment for account in PARTIES])
     check_commitments(world.spec, words, seen)
     owner = world.spec.inputs[0].party
     claimed = {**words, owner: replace(words[owner], commitment=digest("another"))}
@@ -116,7 +117,7 @@ def changed(words: dict[str, Word], account: str, **values: Any) -> dict[str, Wo
 
 def test_the_announced_projections_become_the_proof(projecting: World, announced: dict[str, Word]) -> None:
     datasets = {part.dataset: Registered(bytes(32), bytes(32)) for part in projecting.spec.inputs}
-    statement, content = build(projecting.spec, 1, announced, datasets, DEPLOYED)
+    statement, content = build(projecting.spec, 1, announced, datasets, DEPLOYED, NOTHING)
     assert content == projecting.proof
     kind, subject = KINDS["projection-verified"], subject_of(statement, projecting.spec.parties)
     assert statement.proof_inputs == canonical.hex32(kind.inputs(subject))
@@ -178,3 +179,71 @@ def test_one_member_of_the_wrong_form_names_its_sender(world: World, words: dict
 def test_a_word_with_somebody_elses_certificate(words: dict[str, Word]) -> None:
     with pytest.raises(PeerFailed, match="not well-formed"):
         Word.parse(words[B].to_bytes(), A)
+
+
+@pytest.fixture(scope="module")
+def tolerant() -> World:
+    """Its first two parties own data, and one of them may be absent."""
+    return make("projection-verified-absent-1")
+
+
+@pytest.fixture(scope="module")
+def known(tolerant: World) -> Known:
+    words = {account: word_of(tolerant, account) for account in PARTIES}
+    return Known([words[each].commitment for each in PARTIES], [words[each].contribution for each in PARTIES])
+
+
+def alone(world: World, known: Known, *present: str) -> tuple[Any, bytes]:
+    """What parties build of whose words they have. They have no link to another."""
+    words = {}
+    for account in present:
+        word = word_of(world, account)
+        links = tuple(each for each in word.links if {each.sender, each.recipient} <= set(present))
+        words[account] = replace(word, links=links)
+    datasets = {part.dataset: Registered(bytes(32), bytes(32)) for part in world.spec.inputs}
+    check_commitments(world.spec, words, known)
+    return build(world.spec, 1, words, datasets, DEPLOYED, known)
+
+
+def test_of_an_absent_party_the_statement_says_what_the_others_know(tolerant: World, known: Known) -> None:
+    statement, content = alone(tolerant, known, B, C)
+    assert statement.absent == (A,)
+    assert [each.party for each in statement.code] == [B, C] and len(statement.links) == 2
+    assert [each.commitment for each in statement.inputs] == known.commitments[:2]
+    assert "2 projections" in KINDS[tolerant.spec.proof].check(subject_of(statement, PARTIES), content)
+
+
+def test_who_knows_otherwise_of_an_absent_party_builds_another_statement(tolerant: World, known: Known) -> None:
+    other = Known([digest("another"), *known.commitments[1:]], known.contributions)
+    assert alone(tolerant, other, B, C)[0] != alone(tolerant, known, B, C)[0]
+    forged = replace(Contribution.parse(known.contributions[0]), own=(1, 2, 3, 4)).to_text()
+    with pytest.raises(RunFailed, match="do not add up"):
+        alone(tolerant, Known(known.commitments, [forged, *known.contributions[1:]]), B, C)
+
+
+@pytest.mark.parametrize("present", [(A, B), (C,)])
+def test_a_task_that_cannot_do_without_the_absent_has_no_statement(tolerant: World, known: Known, present: tuple[str, ...]) -> None:
+    """Its receiver; more owners than it tolerates."""
+    with pytest.raises(PeerFailed, match="cannot do without"):
+        alone(tolerant, known, *present)
+
+
+def test_a_task_that_tolerates_no_absence_has_no_statement_without_a_word(projecting: World, announced: dict[str, Word]) -> None:
+    with pytest.raises(PeerFailed, match="cannot do without") as caught:
+        built(projecting, {account: word for account, word in announced.items() if account != B})
+    assert caught.value.party == B
+
+
+def test_a_present_party_adds_what_the_others_know_of_it(tolerant: World, known: Known) -> None:
+    said = replace(Contribution.parse(known.contributions[1]), own=(1, 2, 3, 4)).to_text()
+    with pytest.raises(PeerFailed, match="another part to the proof") as caught:
+        alone(tolerant, Known(known.commitments, [known.contributions[0], said, known.contributions[2]]), B, C)
+    assert caught.value.party == B
+
+
+@given(data=st.binary(max_size=100) | st.just(absence([A, A])) | st.just(absence([B, A])) | st.just(b'{"absent":[1]}'))
+def test_a_list_of_absent_parties_is_read_strictly(data: bytes) -> None:
+    with pytest.raises(PeerFailed) as caught:
+        parse_absence(data, C)
+    assert caught.value.party == C
+    assert parse_absence(absence([A, B]), C) == (A, B)

@@ -6,7 +6,9 @@ import pytest
 from unit.protocol.world import World, make
 
 
-@pytest.fixture(params=["sum-verified", "signed-by-all", "projection-verified", "attested-simulated"])
+@pytest.fixture(
+    params=["sum-verified", "signed-by-all", "projection-verified", "projection-verified-absent-1", "attested-simulated"]
+)
 def any_world(request: pytest.FixtureRequest) -> World:
     return make(request.param)
 

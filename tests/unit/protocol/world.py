@@ -151,7 +151,7 @@ class World:
         """What each party adds to the proof."""
         if self.statement.proof == "attested-simulated":
             return dict.fromkeys(subject.parties, attested_run(subject).to_text())
-        return contributions_of(subject) if self.statement.proof == "projection-verified" else {}
+        return contributions_of(subject) if self.statement.proof.startswith("projection-verified") else {}
 
     def state_proof(self) -> None:
         """Let statement and chain say what follows from the proof bytes as they are."""
@@ -375,7 +375,7 @@ def make(kind: str = "sum-verified") -> World:
         "signed-by-all": [canonical.text(bytes(32))] * 2,
         "projection-verified": [canonical.text(projection.root([projection.encode(each)])) for each in VECTORS],
         "attested-simulated": [canonical.text(commitment(bytes(32), each)) for each in (b"first", b"second")],
-    }[kind]
+    }[kind.partition("-absent-")[0]]
     opening = Opening((7, -1), 77 + 1234) if kind == "sum-verified" else None
     result = ResultFile(canonical.hex32(task), 1, receiver, "statistics", values, FILES, opening, salt("result"))
     stated_inputs = tuple(

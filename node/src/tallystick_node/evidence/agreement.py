@@ -3,13 +3,17 @@
 Each sends every other what it alone knows: its commitment, its part of the proof, the digest of its result file, its view of each
 link, its costs and its certificate. From these each builds the same statement, signs it, and checks the others' signatures.
 Whoever's word contradicts another's is named.
+
+A task may tolerate that parties are absent in the end. Then those who are present first agree on who is not: nobody signs that a
+party is absent with which it is connected itself. For the absent each gives what it knows of what they did in the run; it is the
+same at all, or their signatures do not fit.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tallystick.chain.connection import Chain
@@ -31,7 +35,7 @@ from tallystick.protocol.statement import (
     StatementInput,
     StatementOutput,
 )
-from tallystick.protocol.task import MAX_PARTIES, ZERO32, TaskSpec, proposal_of
+from tallystick.protocol.task import MAX_PARTIES, ZERO32, TaskSpec, proposal_of, tolerated
 from tallystick.signing import Signer
 
 LIMIT = 1 << 20
@@ -81,6 +85,30 @@ class Word:
 
 
 @dataclass(frozen=True)
+class Known:
+    """What this party's worker knows of what every party did in the run, in the order of the parties: the commitments, and in tasks
+    that tolerate absence the contributions to the proof."""
+
+    commitments: Sequence[str]
+    contributions: Sequence[str] = ()
+
+
+def absence(absent: Sequence[str]) -> bytes:
+    """Whom this party finds absent, for the peers."""
+    return canonical.encode({"absent": list(absent)})
+
+
+def parse_absence(data: bytes, account: str) -> tuple[str, ...]:
+    """Whom a peer finds absent. Raises PeerFailed naming the peer."""
+    try:
+        return Fields(canonical.decode(data, LIMIT), ("absent",), "absence").accounts("absent", 0, MAX_PARTIES)
+    except MalformedDocument as error:
+        raise PeerFailed(
+            f"names absent parties in a form that is none: {error.message}", party=account, reason=Reason.STATEMENT_MISMATCH
+        ) from None
+
+
+@dataclass(frozen=True)
 class Registered:
     """A dataset's latest version, as it stands on chain."""
 
@@ -103,12 +131,17 @@ def build(
     words: Mapping[str, Word],
     datasets: Mapping[str, Registered],
     contracts: Mapping[str, str],
+    known: Known,
 ) -> tuple[Statement, bytes]:
-    """The statement that follows from everybody's word and the registered datasets, and the bytes of its proof.
+    """The statement that follows from everybody's word and the registered datasets, and the bytes of its proof. Of whom there is no
+    word, that party is absent, and ``known`` speaks for it.
 
     Raises PeerFailed naming a contradiction, and RunFailed for words that prove nothing together though no party can be named.
     """
-    parties = spec.parties
+    parties = tuple(account for account in spec.parties if account in words)
+    absent = tuple(account for account in spec.parties if account not in words)
+    if not set(absent) <= set(spec.may_be_absent) or len(absent) > tolerated(spec.proof):
+        raise PeerFailed("is absent from a task that cannot do without it", party=absent[0], reason=Reason.PEER_SILENT)
     views = {account: {(link.sender, link.recipient): link for link in word.links} for account, word in words.items()}
     links = []
     for pair in itertools.permutations(parties, 2):
@@ -123,7 +156,8 @@ def build(
         links.append(one)
     kind, inputs = KINDS[spec.proof], []
     for part in spec.inputs:
-        commitment = words[part.party].commitment
+        word = words.get(part.party)
+        commitment = known.commitments[spec.parties.index(part.party)] if word is None else word.commitment
         try:
             kind.check_commitment(commitment)
         except MalformedDocument as error:
@@ -154,11 +188,14 @@ def build(
             rounds=max((link.messages for link in links), default=0),
             seconds_ms=max(word.seconds_ms for word in words.values()),
         ),
+        absent=absent,
     )
-    subject = subject_of(draft, parties)
+    subject = subject_of(draft, spec.parties)
+    said = {account: words[account].contribution for account in parties}
+    said |= {account: known.contributions[spec.parties.index(account)] for account in absent}
     try:
-        content = kind.assemble(subject, {account: words[account].contribution for account in parties})
-        kind.require_terms(spec.parameters, len(parties), content)
+        content = kind.assemble(subject, said)
+        kind.require_terms(spec.parameters, len(spec.parties), content)
     except MalformedDocument as error:
         if error.party is None:
             raise RunFailed(error.message, reason=Reason.STATEMENT_MISMATCH) from None
@@ -167,11 +204,18 @@ def build(
     return replace(draft, proof_inputs=proof_inputs, proof_output=proof_output), content
 
 
-def check_commitments(spec: TaskSpec, words: Mapping[str, Word], seen: list[str]) -> None:
-    """Raise PeerFailed unless each party claims the commitment that this node saw in the run."""
-    for account, commitment in zip(spec.parties, seen, strict=True):
-        if spec.input_of(account) is not None and commitment and words[account].commitment != commitment:
+def check_commitments(spec: TaskSpec, words: Mapping[str, Word], known: Known) -> None:
+    """Raise PeerFailed unless each party claims the commitment that this node saw in the run, and adds to the proof what this node
+    knows of it, where it knows that."""
+    for account, commitment in zip(spec.parties, known.commitments, strict=True):
+        word = words.get(account)
+        if word is not None and spec.input_of(account) is not None and commitment and word.commitment != commitment:
             raise PeerFailed("claims another commitment than it made in the run", party=account, reason=Reason.STATEMENT_MISMATCH)
+    for account, contribution in zip(spec.parties[: len(known.contributions)], known.contributions, strict=True):
+        if account in words and words[account].contribution != contribution:
+            raise PeerFailed(
+                "adds another part to the proof than it gave in the run", party=account, reason=Reason.STATEMENT_MISMATCH
+            )
 
 
 def sign(statement: Statement, chain: Chain, signer: Signer) -> tuple[typed.Result, bytes]:

@@ -52,8 +52,8 @@ def certificate_of(context: grpc.aio.ServicerContext) -> Certificate:  # type: i
     return certificate
 
 
-def require_server(chain: Chain, account: str, target: str, key: Path, certificate: Path, authority: Path) -> None:
-    """Check the certificate that a peer's node serves before anything is sent to it. Raises PeerFailed or Refused."""
+def require_server(chain: Chain, account: str, target: str, key: Path, certificate: Path, authority: Path) -> Certificate:
+    """The certificate that a peer's node serves, checked before anything is sent to it. Raises PeerFailed or Refused."""
     host, _, port = target.rpartition(":")
     context = ssl.create_default_context(cafile=str(authority))
     context.load_cert_chain(certificate, key)
@@ -70,7 +70,9 @@ def require_server(chain: Chain, account: str, target: str, key: Path, certifica
             remedy="check that the node runs and serves this account's certificate",
             reason=Reason.PEER_SILENT,
         ) from None
-    require_enrolled(chain, Certificate.parse(der))
+    shown = Certificate.parse(der)
+    require_enrolled(chain, shown)
+    return shown
 
 
 MESSAGE_LIMIT = 8 << 20  # bytes of one gRPC message

@@ -5,6 +5,9 @@ difference ends the stream with an error that says which. The Hellos also bring 
 which the computation runs; the stream carries what the nodes say after it, and why a party ends the run. When either end of a
 link ends, this node closes both.
 
+A run may do without some parties. Their links may end without ending the run, as long as no more of them do than it tolerates; and
+whether such a party still works is watched all the time, so that nobody waits for one whose machine is gone.
+
 Parties may be done at very different times: an owner has shared its data long before the others have computed. So a node says
 from time to time that its worker is still at work, and silence counts only when it does not say so.
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import grpc
@@ -37,7 +40,8 @@ DIAL_SECONDS = 0.5  # between two attempts to reach a peer
 
 @dataclass
 class Link:
-    """One peer of one run attempt. ``ticket``: what it shows at this node's data address; empty where this node dials."""
+    """One peer of one run attempt. ``ticket``: what it shows at this node's data address; empty where this node dials.
+    ``identity``: the institution's certificate, PEM, that the peer's node proved itself with."""
 
     account: str
     ticket: bytes = b""
@@ -46,6 +50,7 @@ class Link:
     connection: socket.socket | None = None
     inbound: asyncio.Queue[bytes | None] = field(default_factory=lambda: asyncio.Queue(QUEUE))
     outbound: asyncio.Queue[node_pb2.Frame] = field(default_factory=lambda: asyncio.Queue(QUEUE))
+    identity: str = ""
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     over: asyncio.Event = field(default_factory=asyncio.Event)
     failure: PeerFailed | None = None
@@ -92,9 +97,20 @@ class Link:
 
 
 class RunLinks:
-    """The links of one attempt to every peer. ``port``: of this node's data address."""
+    """The links of one attempt to every peer. ``port``: of this node's data address. ``spare``: parties of whom at most ``most``
+    may leave without ending the run."""
 
-    def __init__(self, task: str, attempt: int, spec: bytes, links: Sequence[Link], port: int, seconds: float) -> None:
+    def __init__(
+        self,
+        task: str,
+        attempt: int,
+        spec: bytes,
+        links: Sequence[Link],
+        port: int,
+        seconds: float,
+        spare: Collection[str] = (),
+        most: int = 0,
+    ) -> None:
         self.task = task
         self.attempt = attempt
         self.spec = spec
@@ -103,6 +119,8 @@ class RunLinks:
         self.arriving: list[asyncio.Task[None]] = []
         self._port = port
         self._seconds = seconds
+        self._spare = frozenset(spare)
+        self._most = most
 
     def hello(self, link: Link) -> node_pb2.Hello:
         """What this node begins a stream with."""
@@ -165,14 +183,57 @@ class RunLinks:
         return message
 
     async def broken(self) -> PeerFailed:
-        """Wait until a link is over; why."""
-        waiting = [asyncio.create_task(link.over.wait()) for link in self.links.values()]
+        """Wait until a link is over that the run cannot do without; why."""
+        while (failure := self.failure) is None:
+            heard = {account: link.pulses for account, link in self.links.items() if not link.over.is_set()}
+            waiting = [asyncio.create_task(self.links[account].over.wait()) for account in heard]
+            try:
+                ended, _ = await asyncio.wait(
+                    waiting, timeout=self._seconds if self._spare else None, return_when=asyncio.FIRST_COMPLETED
+                )
+            finally:
+                for task in waiting:
+                    task.cancel()
+            if not ended:
+                self._end_silent(heard)
+        return failure
+
+    @property
+    def failure(self) -> PeerFailed | None:
+        """Why the run cannot go on, for the links that are over; None when it can."""
+        over = [link for link in self.links.values() if link.failure is not None]
+        needed = [link for link in over if link.account not in self._spare]
+        if needed:
+            return needed[0].failure
+        return over[-1].failure if len(over) > self._most else None
+
+    @contextlib.contextmanager
+    def sparing(self, account: str) -> Iterator[None]:
+        """Pass over that the link to ``account`` is over, where the run can do without it. Raises PeerFailed where it cannot."""
         try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in waiting:
-                task.cancel()
-        return next(link.failure for link in self.links.values() if link.failure)
+            yield
+        except PeerFailed as error:
+            if error is not self.links[account].failure or account not in self._spare:
+                raise
+            if self.failure is not None:
+                raise self.failure from None
+
+    def leave(self, account: str) -> None:
+        """End the link to a party that the run has lost: it is told at once, and nobody waits for it."""
+        self.links[account].fail("dropped out of the run")
+
+    async def ended(self, account: str) -> bool:
+        """Whether the link to ``account`` is over, or ends as soon as others can have found out."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.links[account].over.wait(), self._seconds)
+        return self.links[account].over.is_set()
+
+    def _end_silent(self, heard: dict[str, int]) -> None:
+        """End the links to parties that can be spared and have said nothing for too long: neither that they work, nor evidence."""
+        for account, pulses in heard.items():
+            link = self.links[account]
+            if account in self._spare and link.pulses == pulses and link.inbound.empty():
+                link.fail(f"sent nothing for {self._seconds:g} s")
 
     @property
     def pulse(self) -> float:
@@ -236,12 +297,15 @@ class Peers:
         """Let no more in."""
         await self._entrance.close()
 
-    async def open(self, task: str, attempt: int, spec: bytes, parties: Sequence[str]) -> RunLinks:
-        """Links to every other party, all of them established. Raises PeerFailed naming the one that did not come."""
+    async def open(
+        self, task: str, attempt: int, spec: bytes, parties: Sequence[str], spare: Collection[str] = (), most: int = 0
+    ) -> RunLinks:
+        """Links to every other party, all of them established. Raises PeerFailed naming the one that did not come: also of parties
+        that can be spared later, see :class:`RunLinks`."""
         dialled = {account: int(self._account, 16) < int(account, 16) for account in parties if account != self._account}
         links = [Link(account, b"" if ours else direct.new_ticket()) for account, ours in dialled.items()]
         port = self._entrance.port if any(link.ticket for link in links) else 0
-        run = RunLinks(task, attempt, spec, links, port, self._settings.link_seconds)
+        run = RunLinks(task, attempt, spec, links, port, self._settings.link_seconds, spare, most)
         async with self._opened:
             self._runs[task, attempt] = run
             self._opened.notify_all()
@@ -323,7 +387,8 @@ class Peers:
     async def _connect(self, run: RunLinks, link: Link, target: str) -> None:
         """One attempt at a stream; returns when a stream that was established has ended."""
         paths = (self._settings.key, self._settings.certificate, self._settings.authority)
-        await asyncio.to_thread(require_server, self._chain, link.account, target, *paths)
+        shown = await asyncio.to_thread(require_server, self._chain, link.account, target, *paths)
+        link.identity = shown.pem.decode()
         host, _ = direct.split(target)
 
         async def greet(hello: node_pb2.Hello) -> None:

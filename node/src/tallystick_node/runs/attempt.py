@@ -33,7 +33,7 @@ from tallystick.signing import Signer
 
 from tallystick_node.data.attach import require_unchanged
 from tallystick_node.evidence import agreement, earlier
-from tallystick_node.evidence.agreement import Registered, Word
+from tallystick_node.evidence.agreement import Known, Registered, Word
 from tallystick_node.peers.links import RunLinks
 from tallystick_node.runs import enclaves, session_key
 from tallystick_node.runs.process import run_worker
@@ -132,11 +132,17 @@ class Attempt:
         elapsed = int(1000 * (time.monotonic() - began))
         store.remember(task, measured=json.dumps(_measured(outcome, elapsed)).encode())
         await asyncio.to_thread(store.advance, task, "proving", phase="agreeing on the statement")
+        for index in outcome["absent"]:
+            self._links.leave(spec.parties[index])
         words = await self._exchange_words(self._word(outcome, await asyncio.to_thread(self._write_result, outcome), elapsed))
-        agreement.check_commitments(spec, words, outcome["commitments"])
-        statement, content = agreement.build(spec, self._run.attempt, words, datasets, self._me.chain.deployment.contracts)
-        self._queue(statement, content, words, await self._exchange_signatures(statement))
-        self._me.note("statement", f"signed the statement of a {spec.workload} task", task, spec)
+        if spec.may_be_absent:
+            await self._agree_on_absence(words)
+        known = Known(outcome["commitments"], outcome["contributions"])
+        agreement.check_commitments(spec, words, known)
+        statement, content = agreement.build(spec, self._run.attempt, words, datasets, self._me.chain.deployment.contracts, known)
+        self._queue(statement, content, words, await self._exchange_signatures(statement, words))
+        without = f" without {', '.join(statement.absent)}" if statement.absent else ""
+        self._me.note("statement", f"signed the statement of a {spec.workload} task{without}", task, spec)
 
     # -- before the computation
 
@@ -254,19 +260,46 @@ class Attempt:
         )
 
     async def _exchange_words(self, own: Word) -> dict[str, Word]:
+        """The words of all parties, but of those that are gone and can be spared."""
         words = {self._me.account: own}
         for account in self._links.links:
-            await self._links.send(account, own.to_bytes())
+            with self._links.sparing(account):
+                await self._links.send(account, own.to_bytes())
         for account in self._links.links:
-            words[account] = Word.parse(await self._links.receive(account), account)
+            with self._links.sparing(account):
+                words[account] = Word.parse(await self._links.receive(account), account)
         return words
 
-    async def _exchange_signatures(self, statement: Statement) -> dict[str, bytes]:
+    async def _agree_on_absence(self, words: dict[str, Word]) -> None:
+        """Leave in ``words`` those of parties that all who are present find present.
+
+        Links to a party that dies do not end everywhere at the same moment. So who hears that a party is absent whose word it has
+        waits for its own link to it to end. Raises RunFailed when that does not happen: a party that is there is not declared
+        absent with this party's signature. Nobody is accused, since a link between the two others may have broken.
+        """
+        absent = [account for account in self._spec.parties if account not in words]
+        present = [account for account in self._links.links if account in words]
+        for account in present:
+            await self._links.send(account, agreement.absence(absent))
+        for account in present:
+            for named in agreement.parse_absence(await self._links.receive(account), account):
+                if named in absent:
+                    continue
+                if named not in self._links.links or not await self._links.ended(named):
+                    raise RunFailed(
+                        f"{account} says that {named} is absent, with which this party is connected",
+                        remedy="look at the link between the two: the next attempt needs it",
+                        reason=Reason.PEER_SILENT,
+                    )
+                words.pop(named, None)
+
+    async def _exchange_signatures(self, statement: Statement, words: Mapping[str, Word]) -> dict[str, bytes]:
         result, own = agreement.sign(statement, self._me.chain, self._me.signer)
         signatures = {self._me.account: own}
-        for account in self._links.links:
+        present = [account for account in self._links.links if account in words]
+        for account in present:
             await self._links.send(account, own)
-        for account in self._links.links:
+        for account in present:
             signatures[account] = await self._links.receive(account)
             agreement.check_signature(result, self._me.chain, account, signatures[account])
         return signatures
@@ -277,7 +310,7 @@ class Attempt:
         arguments = [
             proposal_of(self._spec).as_tuple(),
             result_of(statement).as_tuple(),
-            [signatures[account] for account in parties],
+            [signatures.get(account, b"") for account in parties],
             content,
         ]
         delay = SUBMIT_STAGGER * parties.index(self._me.account)
@@ -285,7 +318,12 @@ class Attempt:
             task,
             statement=agreement.envelope(statement, signatures),
             proof=content,
-            certificates=json.dumps({account: word.certificate for account, word in words.items()}).encode(),
+            certificates=json.dumps(
+                {
+                    account: words[account].certificate if account in words else self._links.links[account].identity
+                    for account in parties
+                }
+            ).encode(),
             stated=str(attempt).encode(),
             write=Write(f"submit:{task}:{attempt}", "ProofRegistry", "submit", arguments, delay),
         )

@@ -31,7 +31,7 @@ from tallystick.protocol.errors import (
 )
 from tallystick.protocol.grant import Grant, GrantTerms
 from tallystick.protocol.reasons import Reason, reason_words
-from tallystick.protocol.task import Proposal, TaskSpec, proposal_of
+from tallystick.protocol.task import Proposal, TaskSpec, proposal_of, tolerated
 from tallystick.signing import Signer
 from tallystick.wire import node_pb2
 
@@ -279,7 +279,9 @@ class Runs:
         links: RunLinks | None = None
         try:
             log.info("run starts")
-            links = await self._peers.open(run.task, run.attempt, spec.digest(), spec.parties)
+            links = await self._peers.open(
+                run.task, run.attempt, spec.digest(), spec.parties, spec.may_be_absent, tolerated(spec.proof)
+            )
             await Attempt(self._me, run, spec, links, beacon).prove()
             log.info("run computed")
         except asyncio.CancelledError:
@@ -316,6 +318,9 @@ class Runs:
 
     def _fail(self, run: RunRecord, spec: TaskSpec, error: TallystickError) -> None:
         reason = error.reason if isinstance(error, RunFailed | PeerFailed) else Reason.INTERNAL
+        if self._signer.address in spec.may_be_absent and reason in RETRIED:
+            self._leave(run, spec, error)
+            return
         aborted = reason == Reason.PEER_ABORTED
         accused = error.party if error.party in spec.parties and error.party != self._signer.address and not aborted else None
         evidence = hashlib.sha256(agreement.describe(error).encode()).digest()
@@ -332,6 +337,13 @@ class Runs:
             spec,
             rule="group-too-small" if reason == Reason.OUTPUT_POLICY else "",
         )
+
+    def _leave(self, run: RunRecord, spec: TaskSpec, error: TallystickError) -> None:
+        """Drop out of a run that may go on without this party, for a reason that says nothing against another: the task stays as it
+        is, until the chain says how it ended."""
+        self._store.report(run.task, "left the run, which may end without this party", 0.0)
+        self._store.note_problem(run.task, error.problem())
+        self._me.note("run", f"left attempt {run.attempt}: {error.message}", run.task, spec)
 
     # -- records
 

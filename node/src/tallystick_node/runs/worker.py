@@ -134,6 +134,8 @@ def run(job: dict[str, Any], pipe: Pipe) -> dict[str, Any]:
         "commitments": list(outcome.all_commitments),
         "values": outcome.result,
         "contribution": outcome.contribution,
+        "contributions": list(outcome.all_contributions),
+        "absent": list(outcome.absent),
         "opening": outcome.opening,
         "files": {name: str(path) for name, path in outcome.files.items()},
         "sent": {str(peer): channel.sent.summary() for peer, channel in channels.items()},

@@ -23,6 +23,7 @@ from tallystick.wire import node_pb2, node_pb2_grpc
 
 from tallystick_node.data.attach import attach
 from tallystick_node.evidence.bundling import build_bundle
+from tallystick_node.peers.identity import certificate_of
 from tallystick_node.peers.links import PROTOCOL_VERSION, Peers, outgoing, receive_into
 from tallystick_node.runs.attempt import result_folder
 from tallystick_node.runs.engine import Runs
@@ -269,6 +270,7 @@ class PeerService(node_pb2_grpc.PeerServicer):
             if first is None or first.WhichOneof("kind") != "hello":
                 raise PeerFailed("a stream begins with Hello", party=account)
             run, link = await self._peers.expected(first.hello, account)
+            link.identity = certificate_of(context).pem.decode()
         except TallystickError as error:
             LOG.warning("peer refused", code=error.code, problem=error.message, party=error.party)
             await abort(context, error)

@@ -36,6 +36,8 @@ class Outcome:
     result: Mapping[str, Any] | None = None  # the values of the result document; None when not a receiver
     files: Mapping[str, Path] = field(default_factory=dict)  # further result files by name, for a receiver
     contribution: str = ""  # what this party adds to the proof, as the proof kind defines; for projection-verified its projections
+    all_contributions: Sequence[str] = ()  # in tasks that may end without a party: those of every party, as this party knows them
+    absent: Sequence[int] = ()  # parties that dropped out of such a task, by index
     opening: Mapping[str, Any] | None = None  # for sum-verified, a receiver: {"totals": [decimal text], "blinding": ...}
 
 

@@ -3,7 +3,8 @@
 In every round each owner trains the common model on its rows, and all add up what they say (:mod:`.training_aggregation`). By the
 secure sum what is added up is masked, so that nobody sees another's change of the model, only the sum; every owner commits to what
 it sends, and the task's proof shows on chain that the aggregates used are the sums of what was committed: nobody can drop, change
-or invent a contribution. No party serves: owners coordinate in turns, in an order that the chain gives.
+or invent a contribution. No party serves: owners coordinate in turns, in an order that the chain gives. With a kind of proof that
+tolerates it the training ends without owners that drop out (:mod:`.training_absence`).
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from tallystick.commitments import projection
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick.protocol.proof.projection_verified import Contribution
-from tallystick.protocol.task import PROJECTION_VERIFIED, SIGNED_BY_ALL, TaskSpec, proposal_of
+from tallystick.protocol.task import PROJECTION_ABSENT, PROJECTION_VERIFIED, SIGNED_BY_ALL, TaskSpec, proposal_of, tolerated
 
-from tallystick_node.engines.channel import ChannelError, ProtocolViolation, Session
+from tallystick_node.engines.channel import ProtocolViolation, Session
 from tallystick_node.engines.fl.aggregation.base import Disagreement, coordinators
 from tallystick_node.engines.fl.aggregation.journal import Journal
+from tallystick_node.engines.fl.aggregation.record import Record as Vouched
 from tallystick_node.engines.fl.client import Client
 from tallystick_node.engines.fl.federation import Outcome as Trained
 from tallystick_node.engines.fl.learner import Rows
@@ -39,6 +41,7 @@ from tallystick_node.workloads.checkpoints import Checkpoints, Mark
 from tallystick_node.workloads.commitment import commit
 from tallystick_node.workloads.features import scaled
 from tallystick_node.workloads.model_card import CARD, card, rounded
+from tallystick_node.workloads.training_absence import absent_of, attested, check_absence
 from tallystick_node.workloads.training_parameters import Parameters
 
 MODEL, AGGREGATE = "model.safetensors", "aggregate.bin"
@@ -52,7 +55,7 @@ class Training(Workload):
     """The workload `training`."""
 
     name = "training"
-    proofs: tuple[str, ...] = (PROJECTION_VERIFIED, SIGNED_BY_ALL)
+    proofs: tuple[str, ...] = (PROJECTION_VERIFIED, *PROJECTION_ABSENT, SIGNED_BY_ALL)
 
     def check(self, spec: TaskSpec) -> None:
         """Raise InvalidTask unless the spec is a training that can run."""
@@ -71,6 +74,7 @@ class Training(Workload):
                     remedy=f"list exactly {', '.join(parameters.columns)}",
                 )
         parameters.aggregation.check(spec)
+        check_absence(spec)
         try:
             _private(spec)
         except ValueError as error:
@@ -87,7 +91,7 @@ class Training(Workload):
         promised = aggregation.promised(spec, parameters.federation)
         if private is not None:
             return _promise(promised, private)
-        proved = aggregation.proof == PROJECTION_VERIFIED
+        proved = aggregation.proves
         return replace(
             promised,
             learns={
@@ -137,7 +141,7 @@ class Training(Workload):
         owners = [spec.parties.index(part.party) for part in spec.inputs]
         client = None if table is None else client_of(parameters, table, owners.index(session.index))
         aggregation, checkpoints = parameters.aggregation, Checkpoints(scratch / "checkpoints")
-        journal = Journal(scratch / "rounds") if aggregation.proof == PROJECTION_VERIFIED else None
+        journal = _journal(spec, session, scratch / "rounds") if aggregation.proves else None
         rounds = parameters.federation.schedule.rounds
 
         def keep(round_: int, content: bytes) -> None:
@@ -167,20 +171,30 @@ class Training(Workload):
             raise InvalidData(str(error), remedy="ask again with the aggregation secure, which names who deviates") from None
         except ValueError as error:
             raise InvalidData(str(error), remedy="lower the rate, scale the columns, or raise the bounds") from None
-        if trained.silent:
-            raise ChannelError(trained.silent[0], "did not confirm that it holds the same model")
+        absent = absent_of(spec, adding.gone.union(trained.silent))
         values = _words(spec, parameters, trained)
         if journal:
             values["coordinators"] = _order(spec, session, owners)
         if measured is not None:
             values["contribution"] = measured
         receives = party in spec.receivers
-        outcome = _proved(session, owners, journal, rounds) if journal else _committed(session, client, scratch)
+        session.progress("proving the sums" if journal else "committing to the rows", rounds / (rounds + 1))
+        if journal is None:
+            outcome = _committed(session, client, scratch)
+        elif isinstance(journal, Journal):
+            outcome = _proved(session, owners, journal)
+        else:
+            outcome = attested(session, owners, journal, absent)
         return replace(
             outcome,
             result=values if receives else None,
             files=_files(spec, trained, values, journal, scratch) if receives else {},
         )
+
+
+def _journal(spec: TaskSpec, session: Session, folder: Path) -> Journal | Vouched:
+    """What the proof needs of the rounds: where parties may be absent in the end, what every party knows of all."""
+    return Vouched(folder, session.parties) if tolerated(spec.proof) else Journal(folder)
 
 
 def _private(spec: TaskSpec) -> PrivateRounds | None:
@@ -240,9 +254,8 @@ def _committed(session: Session, client: Client | None, scratch: Path) -> Outcom
     return Outcome(commitment=commitment, all_commitments=unknown)
 
 
-def _proved(session: Session, owners: Sequence[int], journal: Journal, rounds: int) -> Outcome:
+def _proved(session: Session, owners: Sequence[int], journal: Journal) -> Outcome:
     """All parties' commitments to what they sent, and what this one adds to the proof of the sums."""
-    session.progress("proving the sums", rounds / (rounds + 1))
     roots, contribution = _prove(session, owners, journal)
     commitments = ["" if root == bytes(ROOT) else canonical.text(root) for root in roots]
     return Outcome(commitment=commitments[session.index], all_commitments=commitments, contribution=contribution.to_text())
@@ -272,7 +285,9 @@ def _prove(session: Session, owners: Sequence[int], journal: Journal) -> tuple[l
     return ordered, Contribution(sent if session.index in owners else projection.ZERO, sums, aggregate)
 
 
-def _files(spec: TaskSpec, trained: Trained, values: Mapping[str, Any], journal: Journal | None, scratch: Path) -> dict[str, Path]:
+def _files(
+    spec: TaskSpec, trained: Trained, values: Mapping[str, Any], journal: Journal | Vouched | None, scratch: Path
+) -> dict[str, Path]:
     files = {name: scratch / name for name in (MODEL, CARD)}
     files[MODEL].write_bytes(trained.parameters.save({"task": canonical.hex32(proposal_of(spec).id())}))
     files[CARD].write_text(card(spec, values), encoding="utf-8")

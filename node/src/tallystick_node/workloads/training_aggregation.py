@@ -11,11 +11,12 @@ from typing import Any
 
 from tallystick.protocol.errors import InvalidTask, MalformedDocument
 from tallystick.protocol.fields import Fields
-from tallystick.protocol.task import PROJECTION_VERIFIED, TaskSpec
+from tallystick.protocol.task import PROJECTION_ABSENT, PROJECTION_VERIFIED, TaskSpec, tolerated
 
 from tallystick_node.engines.fl.aggregation import gossip, ring
 from tallystick_node.engines.fl.aggregation.gossip import GossipSum
 from tallystick_node.engines.fl.aggregation.journal import Journal
+from tallystick_node.engines.fl.aggregation.record import Record
 from tallystick_node.engines.fl.aggregation.ring import RingSum
 from tallystick_node.engines.fl.aggregation.robust import RobustSum
 from tallystick_node.engines.fl.aggregation.secure import SecureSum
@@ -55,11 +56,15 @@ def _arbitrary(value: Any, where: str) -> int:
 class Secure(Choice):
     """Masked sums through coordinators in turns, committed to and proved by projections."""
 
-    name, proof, settles = "secure", PROJECTION_VERIFIED, True
+    name, proofs, settles = "secure", (PROJECTION_VERIFIED, *PROJECTION_ABSENT), True
 
-    def make(self, spec: TaskSpec, federation: Federation, journal: Journal | None) -> SecureSum:
-        """Nobody may drop out: every owner signs the statement, so a round without one would prove nothing."""
-        return SecureSum(dropped=0.0, journal=journal)
+    def make(self, spec: TaskSpec, federation: Federation, journal: Journal | Record | None) -> SecureSum:
+        """As many may drop out as the kind of proof tolerates: who is not named absent signs the statement, so a round without more
+        would prove nothing."""
+        dropped = tolerated(spec.proof) / len(spec.inputs)
+        if isinstance(journal, Record):
+            return SecureSum(dropped=dropped, record=journal, patient=True)
+        return SecureSum(dropped=dropped, journal=journal, patient=True)
 
     def learns(self, spec: TaskSpec) -> Mapping[str, str]:
         """See :class:`Choice`."""
@@ -81,7 +86,7 @@ class Ring(Choice):
 
     name, settles = "ring", True
 
-    def make(self, spec: TaskSpec, federation: Federation, journal: Journal | None) -> RingSum:
+    def make(self, spec: TaskSpec, federation: Federation, journal: Journal | Record | None) -> RingSum:
         """See :class:`Choice`."""
         return RingSum()
 
@@ -113,7 +118,7 @@ class Gossip(Choice):
     error: float
     name, hides, reads = "gossip", False, MappingProxyType({"error": _error})
 
-    def make(self, spec: TaskSpec, federation: Federation, journal: Journal | None) -> GossipSum:
+    def make(self, spec: TaskSpec, federation: Federation, journal: Journal | Record | None) -> GossipSum:
         """See :class:`Choice`."""
         return GossipSum(self.error)
 
@@ -145,7 +150,7 @@ class Robust(Choice):
     def stands(self, owners: int) -> int:
         """How many of so many owners may send what they like."""
 
-    def make(self, spec: TaskSpec, federation: Federation, journal: Journal | None) -> RobustSum:
+    def make(self, spec: TaskSpec, federation: Federation, journal: Journal | Record | None) -> RobustSum:
         """See :class:`Choice`."""
         packing = federation.packing
         return RobustSum.of(self.name, self.stands(len(spec.inputs)), packing.length - packing.size)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tallystick.protocol.errors import InvalidTask
-from tallystick.protocol.task import PROJECTION_VERIFIED, SIGNED_BY_ALL, TaskSpec
+from tallystick.protocol.task import SIGNED_BY_ALL, TaskSpec
 
 from tallystick_node.engines.fl.aggregation.base import Aggregation
 from tallystick_node.engines.fl.aggregation.journal import Journal
+from tallystick_node.engines.fl.aggregation.record import Record
 from tallystick_node.engines.fl.federation import Federation
 from tallystick_node.engines.security import SecurityStatement
 
@@ -27,17 +28,22 @@ class Price:
 
 
 class Choice(ABC):
-    """A way to add vectors up. ``name`` is its method in a task; ``proof`` the kind that fits its evidence."""
+    """A way to add vectors up. ``name`` is its method in a task; ``proofs`` the kinds that fit its evidence."""
 
     name: ClassVar[str]
     reads: ClassVar[Mapping[str, Callable[[Any, str], Any]]] = {}  # what the parameter holds besides the method, and how it is read
-    proof: ClassVar[str] = SIGNED_BY_ALL
+    proofs: ClassVar[tuple[str, ...]] = (SIGNED_BY_ALL,)
     hides: ClassVar[bool] = True  # whether no single party sees an owner's vector
     settles: ClassVar[bool] = False  # whether contributions can be measured: sums are exact on the grid that claims are held to
 
     @abstractmethod
-    def make(self, spec: TaskSpec, federation: Federation, journal: Journal | None) -> Aggregation:
+    def make(self, spec: TaskSpec, federation: Federation, journal: Journal | Record | None) -> Aggregation:
         """One party's side of it, for one attempt. ``journal`` keeps what the proof needs, where the kind is of projections."""
+
+    @property
+    def proves(self) -> bool:
+        """Whether the kind of proof is of projections."""
+        return SIGNED_BY_ALL not in self.proofs
 
     @abstractmethod
     def learns(self, spec: TaskSpec) -> Mapping[str, str]:
@@ -49,16 +55,15 @@ class Choice(ABC):
 
     def require(self, federation: Federation, held_out: int) -> None:
         """Raise ValueError where a training cannot be added up like this."""
-        if federation.privacy is not None and self.proof != PROJECTION_VERIFIED:
+        if federation.privacy is not None and not self.proves:
             raise ValueError("private training takes the aggregation secure: what its noise promises is of that sum")
 
     def check(self, spec: TaskSpec) -> None:
         """Raise InvalidTask where a task cannot be: its proof kind is another, or parties are missing."""
-        if spec.proof != self.proof:
+        if spec.proof not in self.proofs:
             raise InvalidTask(
-                f"the aggregation {self.name} gives evidence of the kind {self.proof}, not {spec.proof}",
-                remedy=f"ask for the proof {self.proof}"
-                + ("" if self.proof == PROJECTION_VERIFIED else ", or take the aggregation secure"),
+                f"the aggregation {self.name} gives evidence of the kind {self.proofs[0]}, not {spec.proof}",
+                remedy=f"ask for the proof {self.proofs[0]}" + ("" if self.proves else ", or take the aggregation secure"),
             )
 
     def promised(self, spec: TaskSpec, federation: Federation) -> SecurityStatement:

@@ -15,6 +15,7 @@ from tallystick.protocol.task import TaskSpec
 from tallystick_node.engines.fl.aggregation.ckks import CkksSum
 from tallystick_node.engines.fl.aggregation.journal import Journal
 from tallystick_node.engines.fl.aggregation.paillier import PaillierSum
+from tallystick_node.engines.fl.aggregation.record import Record
 from tallystick_node.engines.fl.federation import Federation
 from tallystick_node.engines.he.ckks import SUMS
 from tallystick_node.engines.he.paillier.vectors import VectorCode
@@ -94,7 +95,7 @@ class Paillier(Encrypted):
     key_bits: int
     name, reads = "paillier", MappingProxyType({**Encrypted.reads, "key_bits": _key_bits})
 
-    def make(self, spec: TaskSpec, federation: Federation, journal: Journal | None) -> PaillierSum:
+    def make(self, spec: TaskSpec, federation: Federation, journal: Journal | Record | None) -> PaillierSum:
         """See :class:`Choice`."""
         return PaillierSum(*self.places(spec), self.key_bits)
 
@@ -120,7 +121,7 @@ class Ckks(Encrypted):
         if not held_out:
             raise ValueError("the aggregation ckks adds noise to every sum, which would be taken for measures: hold some rows out")
 
-    def make(self, spec: TaskSpec, federation: Federation, journal: Journal | None) -> CkksSum:
+    def make(self, spec: TaskSpec, federation: Federation, journal: Journal | Record | None) -> CkksSum:
         """See :class:`Choice`."""
         return CkksSum(*self.places(spec))
 

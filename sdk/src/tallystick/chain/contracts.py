@@ -376,6 +376,7 @@ class ProofFacts(TypedDict):
     kind: bytes
     attempt: int
     provedAt: int
+    absent: int
     digest: bytes
 
 
@@ -404,7 +405,8 @@ class ProofRegistry:
     def submit(
         self, proposal: Struct | tuple[Any, ...], result: Struct | tuple[Any, ...], signatures: Sequence[bytes], proof: bytes
     ) -> Receipt:
-        """Verifies a result and closes its task. A party of the task, or any relayer: the signatures decide."""
+        """Verifies a result and closes its task. A party of the task, or any relayer: the signatures decide. Of the kinds that
+        tolerate absent parties, only owners of data who did not propose the task may be absent."""
         return self._chain.send("ProofRegistry", "submit", _plain(proposal), _plain(result), signatures, proof)
 
     def tasks(self, *, block: Block = "latest") -> str:

@@ -157,6 +157,11 @@ class Case:
         except MalformedDocument:
             raise Blocked("a commitment is malformed (rule 15)") from None
 
+    @property
+    def present(self) -> tuple[str, ...]:
+        """The parties that the statement does not name absent."""
+        return tuple(party for party in self.spec.parties if party not in self.statement.absent)
+
     def result(self) -> Result:
         """The on-chain ``Result`` that the envelope's signatures are over."""
         return result_of(self.statement)

@@ -97,6 +97,7 @@ RESULT_PROVED = _type(
     "bytes32 task, bytes32 statement, bytes4 kind",
     "uint8 attempt, bytes32 inputs, bytes32 output, address submitter",
 )
+PARTIES_ABSENT = _type("ProofRegistry", "PartiesAbsent", "bytes32 task", "uint8 attempt, address[] parties")
 
 
 def find(facts: ChainFacts, kind: EventType, **indexed: Any) -> list[Event]:
@@ -128,6 +129,8 @@ def decode(kind: EventType, log: Log) -> Event:
 def _value(abi: str, value: Any) -> Any:
     if abi == "address":
         return to_checksum_address(value)
+    if abi == "address[]":
+        return tuple(to_checksum_address(each) for each in value)
     if abi == PROPOSAL:
         requester, spec, parties, kind, accept_by, run_seconds, attempts, salt = value
         made = tuple(Party(to_checksum_address(account), *rest) for account, *rest in parties)

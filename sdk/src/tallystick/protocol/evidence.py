@@ -11,6 +11,7 @@ from tallystick.protocol.facts import BundleFacts
 from tallystick.protocol.proof.attested import Attested
 from tallystick.protocol.result import ResultFile, file_digest
 from tallystick.protocol.signature import verify_signature
+from tallystick.protocol.task import tolerated
 from tallystick.protocol.typed import proof_kind, result_digest
 
 
@@ -38,8 +39,10 @@ def statement_fields(case: Case) -> str:
         fail(12, "workload, proof or security: not the spec's")
     if tuple(each.receiver for each in stated.outputs) != spec.receivers:
         fail(12, "outputs: not one for each receiver")
-    if tuple(each.party for each in stated.code) != spec.parties:
-        fail(12, "code: not one release for each party")
+    if not set(stated.absent) <= set(spec.may_be_absent) or len(stated.absent) > tolerated(spec.proof):
+        fail(12, "absent: a party without which the task does not end, or more of them than it tolerates")
+    if tuple(each.party for each in stated.code) != case.present:
+        fail(12, "code: not one release for each party that is present")
     inputs = [(each.party, each.dataset, each.grant) for each in stated.inputs]
     if inputs != [(each.party, each.dataset, each.grant) for each in spec.inputs]:
         fail(12, "inputs: not the spec's")
@@ -50,25 +53,27 @@ def statement_fields(case: Case) -> str:
         if canonical.text(published[-1]["rows"]) != each.rows:
             fail(12, "rows: not the commitment on chain", each.party)
     releases = sorted({each.sha256[:19] for each in stated.code})
-    return f"workload {stated.workload!r}, code {', '.join(releases)}"
+    absent = f"; absent: {', '.join(stated.absent)}" if stated.absent else ""
+    return f"workload {stated.workload!r}, code {', '.join(releases)}{absent}"
 
 
 def signatures(case: Case) -> str:
-    """Rule 13: every party, and nobody else, signed the on-chain ``Result`` that stands for the statement."""
-    if set(case.envelope.signatures) != set(case.spec.parties):
-        fail(13, "the signatures are not one for each party")
+    """Rule 13: every party that is not named absent, and nobody else, signed the on-chain ``Result`` that stands for the
+    statement."""
+    if set(case.envelope.signatures) != set(case.present):
+        fail(13, "the signatures are not one for each party that is present")
     digest = result_digest(case.domain("ProofRegistry"), case.result())
-    for party in case.spec.parties:
+    for party in case.present:
         verify_signature(party, digest, case.envelope.signatures[party], rule=13)
-    return f"{len(case.spec.parties)} parties"
+    return f"{len(case.present)} parties" + (f", {len(case.statement.absent)} absent" if case.statement.absent else "")
 
 
 def transcript(case: Case) -> str:
-    """Rule 14: the transcript has one link for each ordered pair of parties, and its root is over these links."""
-    parties = case.spec.parties
+    """Rule 14: the transcript has one link for each ordered pair of present parties, and its root is over these links."""
+    parties = case.present
     pairs = [(a, b) for a in parties for b in parties if a != b]
     if [(link.sender, link.recipient) for link in case.statement.links] != pairs:
-        fail(14, "the links are not one for each ordered pair of parties")
+        fail(14, "the links are not one for each ordered pair of present parties")
     return case.statement.transcript_root
 
 
@@ -113,7 +118,7 @@ def proof_shown(case: Case) -> str:
 
 def proof_on_chain(case: Case) -> str:
     """Rule 17: the chain recorded a proof of this task and attempt, of the spec's kind, over this statement's
-    result."""
+    result, and the absent parties that the statement names."""
     if case.proved is None:
         fail(17, "the chain recorded no proof of this task")
     event, result = case.proved, case.result()
@@ -121,6 +126,9 @@ def proof_on_chain(case: Case) -> str:
         fail(17, "the chain recorded a proof of another kind")
     if (event["attempt"], event["inputs"], event["output"]) != (result.attempt, result.inputs, result.output):
         fail(17, "the chain recorded another attempt or result")
+    recorded = events.find(case.facts, events.PARTIES_ABSENT, task=case.task)
+    if [each["parties"] for each in recorded] != ([case.statement.absent] if case.statement.absent else []):
+        fail(17, "the chain recorded other absent parties than the statement names")
     if case.started is not None and event.position < case.started.position:
         fail(17, "the chain recorded the proof before the attempt started")
     return f"{case.spec.proof} in block {event.log.block}"

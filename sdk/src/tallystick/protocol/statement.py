@@ -19,7 +19,7 @@ from typing import Any
 from tallystick.protocol import canonical, merkle
 from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.fields import Fields, address, order
-from tallystick.protocol.task import MAX_ATTEMPTS, MAX_PARTIES, PROOFS, Security
+from tallystick.protocol.task import MAX_ATTEMPTS, MAX_PARTIES, PROOFS, Security, tolerated
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://tallystick.network/statement/v1"
@@ -148,7 +148,8 @@ class MeasuredCost:
 class Statement:
     """The predicate.
 
-    Lists are ascending by account; ``proof_inputs`` and ``proof_output`` are ``0x…`` as in ``Result``.
+    Lists are ascending by account; ``proof_inputs`` and ``proof_output`` are ``0x…`` as in ``Result``. ``absent``: parties that
+    took no part to the end, for whom there is no signature, link or release; it is written for kinds of proof that tolerate them.
     """
 
     chain_id: int
@@ -166,6 +167,7 @@ class Statement:
     proof_output: str
     security: Security
     cost: MeasuredCost
+    absent: tuple[str, ...] = ()
 
     @property
     def transcript_root(self) -> str:
@@ -177,7 +179,7 @@ class Statement:
 
         Raises :class:`MalformedDocument` if it would not parse.
         """
-        predicate = {
+        predicate: dict[str, Any] = {
             "chain_id": self.chain_id,
             "contracts": dict(self.contracts),
             "task": self.task,
@@ -194,6 +196,8 @@ class Statement:
             "security": self.security.to_json(),
             "cost": dict(vars(self.cost)),
         }
+        if self.absent or tolerated(self.proof):
+            predicate["absent"] = list(self.absent)
         data = canonical.encode(
             {
                 "_type": STATEMENT_TYPE,
@@ -211,11 +215,14 @@ class Statement:
         outer = Fields(canonical.decode(data, LIMIT), ("_type", "subject", "predicateType", "predicate"), "statement")
         outer.constant("_type", STATEMENT_TYPE)
         outer.constant("predicateType", PREDICATE_TYPE)
+        predicate = outer.object("predicate")
+        tolerant = isinstance(predicate.get("proof"), str) and tolerated(predicate["proof"]) > 0
         keys = (
             "chain_id", "contracts", "task", "attempt", "spec", "workload", "code", "inputs", "outputs", "transcript",
             "proof", "proof_inputs", "proof_output", "security", "cost",
+            *(("absent",) if tolerant else ()),
         )  # fmt: skip
-        fields = Fields(outer.object("predicate"), keys, "statement.predicate")
+        fields = Fields(predicate, keys, "statement.predicate")
         contracts = Fields(fields.object("contracts"), CONTRACTS, "statement.predicate.contracts")
         transcript = Fields(fields.object("transcript"), ("root", "links"), "statement.predicate.transcript")
         statement = cls(
@@ -234,6 +241,7 @@ class Statement:
             proof_output=fields.hex32("proof_output"),
             security=Security.from_json(fields.object("security"), "statement.predicate.security"),
             cost=MeasuredCost.from_json(fields.object("cost"), "statement.predicate.cost"),
+            absent=fields.accounts("absent", 0, MAX_PARTIES) if tolerant else (),
         )
         _ascending([(order(each.party),) for each in statement.code], "code")
         _ascending([(order(each.party),) for each in statement.inputs], "inputs")

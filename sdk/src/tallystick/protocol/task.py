@@ -27,7 +27,9 @@ ATTESTED_HARDWARE = "attested-hardware"
 ATTESTED_SIMULATED = "attested-simulated"
 ENCLAVE = "enclave"  # the object in an attested task's parameters that names its algorithm and the enclaves that count
 SECURE = "secure"  # the method of an aggregation that shows nothing but sums, and proves them
-PROOFS = (SIGNED_BY_ALL, SUM_VERIFIED, PROJECTION_VERIFIED, ATTESTED_HARDWARE, ATTESTED_SIMULATED)
+PROJECTION_ABSENT = ("projection-verified-absent-1", "projection-verified-absent-2", "projection-verified-absent-3")
+"""The kinds for tasks that end without some of their parties: place k has the kind for at most k + 1 of them."""
+PROOFS = (SIGNED_BY_ALL, SUM_VERIFIED, PROJECTION_VERIFIED, *PROJECTION_ABSENT, ATTESTED_HARDWARE, ATTESTED_SIMULATED)
 ADVERSARIES = ("semi-honest", "malicious-with-abort", "malicious-with-identifiable-abort")
 ZERO32 = bytes(32)
 EPSILON = re.compile(r"(0|[1-9][0-9]{0,12})(\.[0-9]{1,15})?")
@@ -228,6 +230,15 @@ class TaskSpec:
         """How many uses of every input's grant an attempt takes: where the parameters hold ``lookups``, that number; else 1."""
         return _uses(self.parameters)
 
+    @property
+    def may_be_absent(self) -> tuple[str, ...]:
+        """The parties without whom the task may end, of whom at most :func:`tolerated` are absent: owners who neither receive nor
+        compute nor proposed the task. None, where the kind of proof tolerates no absence."""
+        if not tolerated(self.proof):
+            return ()
+        needed = {self.requester, *self.receivers, *self.compute}
+        return tuple(each.party for each in self.inputs if each.party not in needed)
+
     def roles_of(self, party: str) -> tuple[str, ...]:
         """The roles that ``party`` must hold on chain for its part in the task."""
         own = ["data-provider"] if self.input_of(party) else ["result-receiver"] if party in self.receivers else []
@@ -236,6 +247,11 @@ class TaskSpec:
     def input_of(self, party: str) -> TaskInput | None:
         """The input of ``party``, or None when it only receives or takes no part."""
         return next((each for each in self.inputs if each.party == party), None)
+
+
+def tolerated(proof: str) -> int:
+    """How many parties may be absent from a result of this kind of proof."""
+    return PROJECTION_ABSENT.index(proof) + 1 if proof in PROJECTION_ABSENT else 0
 
 
 def _epsilon_micros(parameters: Mapping[str, Any]) -> int:

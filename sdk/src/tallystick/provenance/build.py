@@ -177,6 +177,11 @@ class _Builder(EnforcementDraft):
         )  # fmt: skip
         self.edge(event, attempt, name, "is proved by", strength)
 
+    def _PartiesAbsent(self, event: Event) -> None:
+        attempt = self._attempt(event)
+        for account in event["parties"]:
+            self.edge(event, self.account(event, account), attempt, "was absent from the end of")
+
     # -- bundles ---------------------------------------------------------------------------------------------
 
     def add_bundle(self, bundle: Bundle) -> None:

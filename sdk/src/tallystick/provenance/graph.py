@@ -32,6 +32,10 @@ class Strength(StrEnum):
     PROJECTION_VERIFIED = "projection-verified"  # the chain checked that the announced projections of inputs and result add up
     ATTESTED_HARDWARE = "attested-hardware"  # signed by all, and the chain checked the quote of an enclave on genuine hardware
     ATTESTED_SIMULATED = "attested-simulated"  # signed by all, and the chain checked the quote of a simulated enclave
+    # the same, where all but one, two or three parties, whom the statement names, were present to sign
+    PROJECTION_VERIFIED_ABSENT_1 = "projection-verified-absent-1"
+    PROJECTION_VERIFIED_ABSENT_2 = "projection-verified-absent-2"
+    PROJECTION_VERIFIED_ABSENT_3 = "projection-verified-absent-3"
     SIGNED_BY_ALL = "signed-by-all"  # the chain checked the signature of every party
     CHAIN = "chain"  # a contract recorded it under its rules
     DOCUMENT = "document"  # stated in a document whose digest is on chain

@@ -52,8 +52,10 @@ class Network(Carrier):
     def agree(self, digest: bytes, step: str) -> tuple[int, ...]:
         """See :meth:`Carrier.agree`."""
         self._session.mark(step)
-        silent = []
+        silent = sorted(self._aggregation.gone - {self._session.index})
         for peer, channel in sorted(self._session.channels.items()):
+            if peer in silent:
+                continue
             try:
                 channel.send(digest)
             except ChannelError:

@@ -14,7 +14,10 @@ LEDGERS = ("ParticipantRegistry", "DatasetRegistry", "GrantLedger", "TaskLedger"
 ATTESTATION = ("HardwareVerifier", "SimulationVerifier")
 """The verifiers that keep lists of their own, of platforms and enclaves, for the governor of the participants' registry."""
 
-VERIFIERS = ("SignedByAllVerifier", "SumVerifier", "ProjectionVerifier", *ATTESTATION)
+ABSENCE = ("ProjectionAbsent1Verifier", "ProjectionAbsent2Verifier", "ProjectionAbsent3Verifier")
+"""The verifiers of results without one, two or three of their parties."""
+
+VERIFIERS = ("SignedByAllVerifier", "SumVerifier", "ProjectionVerifier", *ATTESTATION, *ABSENCE)
 """One for each kind of proof. No other contract depends on them: a deployment of an older release may lack the newest."""
 
 ENFORCEMENT = ("Settlement", "Disputes")

@@ -10,7 +10,14 @@ from tallystick.protocol.proof.kind import ProofKind
 from tallystick.protocol.proof.projection_verified import ProjectionVerified
 from tallystick.protocol.proof.signed_by_all import SignedByAll
 from tallystick.protocol.proof.sum_verified import SumVerified
+from tallystick.protocol.task import PROJECTION_ABSENT, PROJECTION_VERIFIED
 
-_ALL: tuple[ProofKind, ...] = (SignedByAll(), SumVerified(), ProjectionVerified(), attested.HARDWARE, attested.SIMULATED)
+_ALL: tuple[ProofKind, ...] = (
+    SignedByAll(),
+    SumVerified(),
+    *(ProjectionVerified(name) for name in (PROJECTION_VERIFIED, *PROJECTION_ABSENT)),
+    attested.HARDWARE,
+    attested.SIMULATED,
+)
 KINDS: Mapping[str, ProofKind] = {kind.name: kind for kind in _ALL}
 """Every name in ``PROOFS``, and its kind."""

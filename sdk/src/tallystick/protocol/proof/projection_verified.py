@@ -4,6 +4,9 @@ The commitments are digests (:func:`tallystick.commitments.projection.root`), so
 with its own vector, and with the aggregate that it used, what both are at four points that follow from all digests. It announces
 these projections and signs them with the result; the chain, and anyone with the bundle, checks that they add up. What that
 catches and what not stands at ``ProjectionVerifier.sol`` and in ``docs/spec/statement.md``.
+
+``projection-verified-absent-1`` to ``-3``: the same for parties of whom so many may be absent in the end. There a party's vector is
+what all others know of it, the roots and projections that it vouched for in each round, so that they speak for it.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from tallystick.protocol import canonical
 from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.proof.subject import Subject
 from tallystick.protocol.result import ResultFile
-from tallystick.protocol.task import PROJECTION_VERIFIED
+from tallystick.protocol.task import PROJECTION_VERIFIED, tolerated
 
 PREFIX = "projection:"
 WORD = 32
@@ -52,33 +55,39 @@ class Contribution:
 
 @dataclass(frozen=True)
 class Projections:
-    """The proof: a root and four projections for each party, in the proposal's order, and the aggregate's."""
+    """The proof: a root and four projections for each party, in the proposal's order, and the aggregate's. ``absent``: bit i stands
+    for party i; None for the kind that tolerates no absence."""
 
     roots: tuple[bytes, ...]
     aggregate_root: bytes
     own: tuple[Projection, ...]
     aggregate: Projection
+    absent: int | None = None
 
     def to_bytes(self) -> bytes:
-        """``abi.encode(bytes32[] roots, bytes32 aggregateRoot, uint256[4][] projections, uint256[4] aggregateProjection)``."""
-        return abi_encode(_TYPES, [self.roots, self.aggregate_root, self.own, self.aggregate])
+        """``abi.encode(bytes32[] roots, bytes32 aggregateRoot, uint256[4][] projections, uint256[4] aggregateProjection)``, with
+        ``uint256 absent`` before them where the kind tolerates absence."""
+        said = [self.roots, self.aggregate_root, self.own, self.aggregate]
+        return abi_encode(_TYPES, said) if self.absent is None else abi_encode(("uint256", *_TYPES), [self.absent, *said])
 
     @classmethod
-    def parse(cls, data: bytes, parties: int) -> Self:
+    def parse(cls, data: bytes, parties: int, *, tolerant: bool = False) -> Self:
         """Read the proof of so many parties; the encoding is the one that :meth:`to_bytes` writes.
 
         Raises :class:`MalformedDocument`.
         """
-        if len(data) != WORD * (9 + 5 * parties):
+        if len(data) != WORD * (9 + tolerant + 5 * parties):
             raise MalformedDocument(f"the proof is not of {parties} parties: {len(data)} bytes")
         words = [data[at : at + WORD] for at in range(0, len(data), WORD)]
         numbers = [int.from_bytes(word, "big") for word in words]
-        first = 9 + parties  # head of 7 words, the roots with their number, the number of the projections
+        head = 7 + tolerant  # words; then the roots with their number, and the number of the projections
+        first = head + 2 + parties
         proof = cls(
-            roots=tuple(words[8 : 8 + parties]),
-            aggregate_root=words[1],
+            roots=tuple(words[head + 1 : head + 1 + parties]),
+            aggregate_root=words[head - 6],
             own=tuple(_four(numbers[at : at + POINTS]) for at in range(first, first + POINTS * parties, POINTS)),
-            aggregate=_four(numbers[3:7]),
+            aggregate=_four(numbers[head - 4 : head]),
+            absent=numbers[0] if tolerant else None,
         )
         if proof.to_bytes() != data:
             raise MalformedDocument("the proof is not encoded as it must be")
@@ -95,9 +104,11 @@ class Projections:
 
 
 class ProjectionVerified:
-    """Digests of vectors, and projections that follow from them."""
+    """Digests of vectors, and projections that follow from them. ``name``: of the kind, which says how many may be absent."""
 
-    name = PROJECTION_VERIFIED
+    def __init__(self, name: str = PROJECTION_VERIFIED) -> None:
+        self.name = name
+        self._tolerated = tolerated(name)
 
     def check_commitment(self, text: str) -> None:
         """``sha256:<64 hex>``, not zero."""
@@ -123,9 +134,9 @@ class ProjectionVerified:
                 raise MalformedDocument("announces a projection that is not below 2^61 - 1", party=party)
             if given.own != projection.ZERO and party not in {each.party for each in subject.inputs}:
                 raise MalformedDocument("announces a projection without an input", party=party)
-        proof = Projections(
-            roots, first.aggregate_root, tuple(contributions[party].own for party in subject.parties), first.aggregate
-        )
+        own = tuple(contributions[party].own for party in subject.parties)
+        absent = _bits(subject) if self._tolerated else None
+        proof = Projections(roots, first.aggregate_root, own, first.aggregate, absent)
         proof.require_sum()
         return proof.to_bytes()
 
@@ -138,12 +149,14 @@ class ProjectionVerified:
 
     def output(self, subject: Subject, proof: bytes) -> bytes:
         """keccak-256 over the challenge and the hash of the proof bytes."""
-        found = Projections.parse(proof, len(subject.parties))
+        found = self._parse(subject, proof)
         return keccak(abi_encode(["bytes32", "bytes32"], [_challenge(subject, found), keccak(proof)]))
 
     def check(self, subject: Subject, proof: bytes) -> str:
-        """The roots are the statement's, and the projections add up."""
-        found = Projections.parse(proof, len(subject.parties))
+        """The roots and the absent are the statement's, and the projections add up."""
+        found = self._parse(subject, proof)
+        if len(subject.absent) > self._tolerated or (found.absent or 0) != _bits(subject):
+            raise MalformedDocument("the proof is for other absent parties than the statement names, or for too many")
         if found.roots != _roots(subject):
             raise MalformedDocument("the proof is for other roots than the statement's commitments")
         found.require_sum()
@@ -153,7 +166,7 @@ class ProjectionVerified:
         """The aggregate's file has the proved root, and at the points of the challenge the proved projections."""
         if aggregate is None:
             return None
-        found = Projections.parse(proof, len(subject.parties))
+        found = self._parse(subject, proof)
         points = projection.points(_challenge(subject, found))
         try:
             root, projections = projection.project_content(aggregate, points)
@@ -165,9 +178,16 @@ class ProjectionVerified:
             raise MalformedDocument("the aggregate does not have the projections that all parties signed")
         return "the aggregate has the proved root and projections"
 
+    def _parse(self, subject: Subject, proof: bytes) -> Projections:
+        return Projections.parse(proof, len(subject.parties), tolerant=self._tolerated > 0)
+
 
 def _roots(subject: Subject) -> tuple[bytes, ...]:
     return tuple(canonical.untext(text) if text else _ZERO_ROOT for text in subject.commitments)
+
+
+def _bits(subject: Subject) -> int:
+    return sum(1 << place for place, party in enumerate(subject.parties) if party in subject.absent)
 
 
 def _challenge(subject: Subject, proof: Projections) -> bytes:

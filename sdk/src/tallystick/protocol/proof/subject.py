@@ -12,12 +12,14 @@ from tallystick.protocol.statement import Statement, StatementInput, StatementOu
 
 @dataclass(frozen=True)
 class Subject:
-    """The attempt (``context``), the proposal's parties in order, and what the statement says of inputs and outputs."""
+    """The attempt (``context``), the proposal's parties in order, and what the statement says of inputs, outputs and absent
+    parties."""
 
     context: bytes
     parties: tuple[str, ...]
     inputs: tuple[StatementInput, ...]
     outputs: tuple[StatementOutput, ...]
+    absent: tuple[str, ...] = ()
 
     @property
     def commitments(self) -> list[str]:
@@ -39,7 +41,7 @@ def subject_of(statement: Statement, parties: Sequence[str]) -> Subject:
     """The subject of a statement's proof. ``parties`` are the proposal's, in order."""
     task = canonical.unhex32(statement.task)
     context = context_of(statement.chain_id, statement.contracts["ProofRegistry"], task, statement.attempt)
-    return Subject(context, tuple(parties), statement.inputs, statement.outputs)
+    return Subject(context, tuple(parties), statement.inputs, statement.outputs, statement.absent)
 
 
 def result_of(statement: Statement) -> typed.Result:

@@ -57,6 +57,12 @@ class Aggregation(ABC):
         finite or, where it can be seen, one out of range), and ValueError when this party's own vector breaks the rule.
         """
 
+    @property
+    def gone(self) -> frozenset[int]:
+        """Parties that all who go on know to have dropped out for good: nobody waits for them. None, for a sum that says nothing of
+        it."""
+        return frozenset()
+
     @abstractmethod
     def security(self, parties: int) -> SecurityStatement:
         """What the sum promises when so many parties take part."""

@@ -34,20 +34,28 @@ class Keyed(Aggregation):
     def take(self, session: Session, peer: int, announced: bytes) -> None:
         """A peer's key, with what came with it. Raises ProtocolViolation naming the peer when it is of no use."""
 
-    def enter(self, session: Session, round: int, announced: bytes, lost: set[int] | None = None) -> None:  # noqa: A002
-        """Begin a round, and before the first one meet: send every party ``announced``, and take as many bytes of each. A party
-        that is silent or gone is added to ``lost``; without that it is waited for, and ChannelError raised when it is gone. Raises
-        ValueError for another session or a round's number that is not above the last."""
+    def enter(
+        self,
+        session: Session,
+        round: int,  # noqa: A002
+        announced: bytes,
+        lost: set[int] | None = None,
+        *,
+        patient: bool = True,
+    ) -> None:
+        """Begin a round, and before the first one meet: send every party ``announced``, and take as many bytes of each, ``patient``
+        for as long as the run may take. A party that is silent or gone is added to ``lost``; without that ChannelError is raised.
+        Raises ValueError for another session or a round's number that is not above the last."""
         if round <= self._last:
             raise ValueError("a round's number is above those of the rounds before it")
         if self._session not in (None, session):
             raise ValueError(f"a {self.step} stays with one session")
         if self._session is None:
             self._session = session
-            self._meet(session, announced, lost)
+            self._meet(session, announced, lost, patient=patient)
         self._last = round
 
-    def _meet(self, session: Session, announced: bytes, lost: set[int] | None) -> None:
+    def _meet(self, session: Session, announced: bytes, lost: set[int] | None, *, patient: bool) -> None:
         session.mark(f"{self.step}/{KEYS}")
         for peer, channel in sorted(session.channels.items()):
             try:
@@ -57,11 +65,11 @@ class Keyed(Aggregation):
                     raise
                 lost.add(peer)
         for peer, channel in sorted(session.channels.items()):
-            if lost is None:
-                session.patience(peer)
-            elif peer in lost:
+            if lost is not None and peer in lost:
                 continue
             try:
+                if patient:
+                    session.patience(peer)
                 theirs = receive_block(channel, len(announced), f"{self.step}/{KEYS}")
             except ProtocolViolation:
                 raise

@@ -63,7 +63,8 @@ class Observer:
         self.challenge = b""
         self._advertised = b""
         self._announcement = b""
-        self._aggregate: Projection = ZERO
+        self.aggregate: Projection = ZERO
+        self.vouched: dict[int, tuple[bytes, Projection]] = {}  # of each survivor the root and the projections, once accepted
 
     # -- who takes part
 
@@ -201,7 +202,7 @@ class Observer:
         self.challenge = challenge(self.round.digest, [self.roots[each] for each in self.survivors], aggregate)
         self._projector = projection.Projector(points(self.challenge))
         try:
-            self._aggregate = self._projector.project([whole])
+            self.aggregate = self._projector.project([whole])
         except projection.Accused as error:
             raise ProtocolViolation(self.coordinator, "aggregate", error.args[0]) from None
 
@@ -228,9 +229,10 @@ class Observer:
             raise ProtocolViolation(self.coordinator, "projection", "sent projections of others than the survivors")
         found = [self.check_projection(self.coordinator, member, record) for member, record in records.items()]
         try:
-            projection.verify(found, self._aggregate)
+            projection.verify(found, self.aggregate)
         except projection.Accused as error:
             raise ProtocolViolation(self.coordinator, "projection", str(error)) from None
+        self.vouched = {member: (self.roots[member], each) for member, each in zip(records, found, strict=True)}
 
     def decoded(self, words: Words) -> NDArray[np.float64]:
         """The sum as numbers. Raises when it is more than the survivors' vectors can give."""

@@ -14,9 +14,10 @@ from tallystick_node.engines.fl.aggregation.base import check_summand, coordinat
 from tallystick_node.engines.fl.aggregation.graph import Plan, plan
 from tallystick_node.engines.fl.aggregation.journal import Journal
 from tallystick_node.engines.fl.aggregation.keys import Credential, Keyed, Signers
-from tallystick_node.engines.fl.aggregation.member import Member
 from tallystick_node.engines.fl.aggregation.messages import Round
 from tallystick_node.engines.fl.aggregation.observer import Observer
+from tallystick_node.engines.fl.aggregation.quantisation import Words
+from tallystick_node.engines.fl.aggregation.record import Record
 from tallystick_node.engines.fl.aggregation.turn import Links, Turn
 from tallystick_node.engines.fl.aggregation.whole import Whole
 from tallystick_node.engines.security import SecurityStatement
@@ -36,24 +37,35 @@ class SecureSum(Keyed):
 
     ``verified``: every member commits to its masked vector before it can know what the coordinator makes of it, takes the masks off
     itself, and accepts the sum only if it is that of what was committed (:mod:`.projection`). Without it the coordinator is trusted
-    for the sum, not for privacy. ``journal`` keeps what a proof of the whole task needs. After :meth:`total`, ``survivors`` are the
-    members whose vectors went into the sum and ``coordinator`` who added them.
+    for the sum, not for privacy. ``journal`` keeps what a proof of the whole task needs to which every member adds its own part,
+    ``record`` what one needs to which the others add the part of who dropped out. ``patient``: whether a member that is at work is
+    waited for, however long it trains, and only who is gone drops out, then for good; by default so where nobody may drop out.
+    After :meth:`total`, ``survivors`` are the members whose vectors went into the sum and ``coordinator`` who added them.
     """
 
     step = "secure sum"
 
     def __init__(
-        self, *, dropped: float = 0.2, corrupted: float | None = None, verified: bool = True, journal: Journal | None = None
+        self,
+        *,
+        dropped: float = 0.2,
+        corrupted: float | None = None,
+        verified: bool = True,
+        journal: Journal | None = None,
+        record: Record | None = None,
+        patient: bool | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= dropped < 0.5 or not (corrupted is None or 0 <= corrupted < 1):
             raise ValueError("the share of members that may drop out is below a half, that of those that collude below one")
         self._dropped = dropped
         self._corrupted = corrupted
-        if journal is not None and not verified:
+        if (journal is not None or record is not None) and not verified:
             raise ValueError("only rounds that are verified are kept for a proof")
         self._verified = verified
         self._journal = journal
+        self._record = record
+        self._patient = dropped == 0 if patient is None else patient
         self._signers = Signers({})
         self._credential: Credential | None = None
         self._lost: set[int] = set()  # this party has no link to them
@@ -61,6 +73,11 @@ class SecureSum(Keyed):
         self.survivors: tuple[int, ...] = ()
         self.coordinator = -1
         self.liars: tuple[int, ...] = ()  # at the coordinator: members that revealed or shared wrong shares in the last round
+
+    @property
+    def gone(self) -> frozenset[int]:
+        """See :meth:`Aggregation.gone`."""
+        return frozenset(self._gone)
 
     def plan(self, members: int) -> Plan:
         """The numbers for a round of so many. Raises ValueError when they do not allow the shares that were asked for."""
@@ -78,10 +95,12 @@ class SecureSum(Keyed):
         coordinator when more members drop out than may, ChannelError at the others."""
         if session.index in members:
             check_summand(vector)
-        everyone = self._dropped == 0  # has to stay
+        lost = None if self._dropped == 0 else self._lost  # None: everyone has to stay
+        if self._patient:
+            self._lost |= self._gone  # who waits for what nobody sends any more would be waited for in vain
         announced = self._own(session).announced + hashlib.sha256(session.beacon).digest()
-        self.enter(session, round, announced, None if everyone else self._lost)
-        plan_, links = self.plan(len(members)), Links(session, self._lost, patient=everyone)
+        self.enter(session, round, announced, lost, patient=self._patient)
+        plan_, links = self.plan(len(members)), Links(session, self._lost, patient=self._patient)
         order = [member for member in coordinators(session, members, round) if member not in self._gone][: plan_.dropped + 1]
         for number, coordinator in enumerate(order):
             round_ = Round(session.context, round, tuple(members), plan_, len(vector), self._verified, number)
@@ -138,6 +157,8 @@ class SecureSum(Keyed):
             self._signers.meet(session.index, self._credential.announced)
         return self._credential
 
-    def _keep(self, run: Observer, whole: Whole) -> None:
+    def _keep(self, run: Observer, sent: Words | None, whole: Whole) -> None:
         if self._journal is not None:
-            self._journal.append(run.masked if isinstance(run, Member) else None, whole)
+            self._journal.append(sent, whole)
+        if self._record is not None:
+            self._record.append(run.vouched, run.aggregate)

@@ -22,11 +22,12 @@ from tallystick_node.engines.fl.aggregation.keys import Credential, Signers
 from tallystick_node.engines.fl.aggregation.member import Member
 from tallystick_node.engines.fl.aggregation.messages import MEMBER, Round, TooFewLeft, pack
 from tallystick_node.engines.fl.aggregation.observer import Observer
+from tallystick_node.engines.fl.aggregation.quantisation import Words
 from tallystick_node.engines.fl.aggregation.whole import Whole
 
 Given = ParamSpec("Given")
 Got = TypeVar("Got")
-Keep = Callable[[Observer, Whole], None]
+Keep = Callable[[Observer, Words | None, Whole], None]  # the round, what this party sent of the sum, and the sum
 
 PHASES = ("advertise", "share", "mask", "confirm", "unmask", "projection")
 _TURN = struct.Struct("<QI")  # a round's number and the turn
@@ -35,8 +36,7 @@ _TURN = struct.Struct("<QI")  # a round's number and the turn
 class Links:
     """The channels of a session, of which some may be lost: a peer that was silent or gone is not turned to again.
 
-    ``patient``: whether to wait for the first message of a round as long as the run may take. That is for sums that lose with one
-    member all, whose members train for unlike times.
+    ``patient``: whether to wait for the first message of a round as long as the run may take: members train for unlike times.
     """
 
     def __init__(self, session: Session, lost: set[int], *, patient: bool) -> None:
@@ -173,7 +173,7 @@ class Turn:
         links.tell(asked, b"")  # no more audits
         run.accept(pack(proof))
         links.tell(session.channels, pack(proof))
-        self._keep(member, run.whole)
+        self._keep(run, member.masked, run.whole)
         return run.decoded(words)
 
     def _audits(self, run: Coordinator, proof: dict[int, bytes], missing: Collection[int]) -> list[int]:
@@ -246,7 +246,7 @@ class Turn:
                 vector = receive_array(session, peer, shape, "audit", np.uint32)
                 session.channels[peer].send(run.audit(int.from_bytes(subject, "little"), vector))
         run.accept(self._next())
-        self._keep(run, aggregate)
+        self._keep(run, run.masked if isinstance(run, Member) else None, aggregate)
         return run.decoded(words)
 
     def _next(self) -> bytes:

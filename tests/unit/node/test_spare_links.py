@@ -1,0 +1,137 @@
+"""Runs that can do without some parties: whose link may end, who is waited for, and how those who are left agree on who is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tallystick.protocol.errors import PeerFailed, RunFailed
+from tallystick.protocol.reasons import Reason
+from tallystick_node.evidence import agreement
+from tallystick_node.peers.links import Link, RunLinks
+from tallystick_node.runs.attempt import Attempt
+
+ME, A, B, C = (f"0x{number:040x}" for number in range(1, 5))
+SECONDS = 0.2
+
+
+def awaited(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+    """Run a test in an event loop."""
+
+    @wraps(test)
+    def run() -> None:
+        asyncio.run(asyncio.wait_for(test(), 20))
+
+    return run
+
+
+def links(*accounts: str, spare: tuple[str, ...] = (A, B), most: int = 1) -> RunLinks:
+    return RunLinks("0x", 1, bytes(32), [Link(account) for account in accounts], 0, SECONDS, spare, most)
+
+
+async def ends(run: RunLinks, within: float = 2.0) -> PeerFailed | None:
+    """Why the run ends, None when it does not within this time."""
+    try:
+        return await asyncio.wait_for(run.broken(), within)
+    except TimeoutError:
+        return None
+
+
+async def working(*alive: Link) -> None:
+    """What the nodes of peers say as long as they are at work."""
+    while True:
+        for link in alive:
+            link.pulses += 1
+        await asyncio.sleep(SECONDS / 10)
+
+
+@awaited
+async def test_a_run_goes_on_without_as_many_as_it_can_spare() -> None:
+    run = links(A, B, C)
+    pulses = asyncio.create_task(working(run.links[B], run.links[C]))
+    run.links[A].fail("is gone")
+    assert await ends(run, 2 * SECONDS) is None and run.failure is None
+    run.links[B].fail("is gone too")
+    found = await ends(run)
+    assert found is not None and found.party == B
+    pulses.cancel()
+
+
+@awaited
+async def test_a_run_ends_with_the_link_to_a_party_that_it_needs() -> None:
+    run = links(A, B, C)
+    run.links[A].fail("is gone")
+    run.links[C].fail("is gone")
+    found = await ends(run)
+    assert found is not None and found.party == C
+
+
+@awaited
+async def test_without_spare_parties_the_first_link_that_ends_ends_the_run() -> None:
+    run = links(A, B, spare=(), most=0)
+    run.links[A].fail("is gone")
+    found = await ends(run)
+    assert found is not None and found.party == A
+
+
+@awaited
+async def test_a_spare_party_that_says_nothing_is_given_up_and_one_that_works_is_not() -> None:
+    run = links(A, B, C)
+    pulses = asyncio.create_task(working(run.links[B]))
+    assert await ends(run, 6 * SECONDS) is None
+    assert run.links[A].over.is_set() and not run.links[B].over.is_set()
+    assert not run.links[C].over.is_set()  # silence of one that is needed counts when something is expected of it
+    pulses.cancel()
+
+
+@awaited
+async def test_a_party_that_is_done_need_not_say_that_it_works() -> None:
+    run = links(A)
+    run.links[A].inbound.put_nowait(b"its word")
+    assert await ends(run, 4 * SECONDS) is None and not run.links[A].over.is_set()
+
+
+@awaited
+async def test_only_the_end_of_a_spare_link_is_passed_over() -> None:
+    run = links(A, B, C)
+    with run.sparing(A):
+        run.links[A].fail("is gone")
+        await run.receive(A)
+    with pytest.raises(PeerFailed, match="no word"), run.sparing(B):
+        raise PeerFailed("no word", party=B)
+    with pytest.raises(PeerFailed) as caught, run.sparing(C):
+        run.links[C].fail("is gone")
+        await run.receive(C)
+    assert caught.value.party == C
+
+
+def attempt(run: RunLinks, said: dict[str, list[str]]) -> Any:
+    """An attempt in which peers name whom they miss."""
+    for account, absent in said.items():
+        run.links[account].inbound.put_nowait(agreement.absence(absent))
+    made = object.__new__(Attempt)
+    vars(made).update(_links=run, _spec=SimpleNamespace(parties=(ME, A, B, C)), _me=SimpleNamespace(account=ME))
+    return made
+
+
+@awaited
+async def test_all_leave_out_whom_one_misses_when_its_link_ends_here_too() -> None:
+    run, words = links(A, B, C), dict.fromkeys((ME, A, B, C))
+    made = attempt(run, {A: [], B: [A], C: []})
+    asyncio.get_running_loop().call_later(SECONDS / 2, run.links[A].fail, "is gone")
+    await made._agree_on_absence(words)
+    assert set(words) == {ME, B, C}
+    assert run.links[C].outbound.get_nowait().evidence == agreement.absence([])
+
+
+@awaited
+async def test_nobody_is_absent_with_whom_this_party_is_connected() -> None:
+    for named in (A, ME):
+        run, words = links(A, B, C), dict.fromkeys((ME, A, B, C))
+        with pytest.raises(RunFailed, match=f"{B} says that {named} is absent") as caught:
+            await attempt(run, {A: [], B: [named], C: []})._agree_on_absence(words)
+        assert (caught.value.party, caught.value.reason) == (None, Reason.PEER_SILENT)
