@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
+import random
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
-from tallystick_node.engines.channel import ChannelError, local_sessions
+from tallystick_node.engines.channel import ChannelError, ProtocolViolation, local_sessions
 from tallystick_node.engines.mpc.beaver.oblivious import ObliviousAdditive
 from tallystick_node.engines.mpc.protocol import Shares
 from tallystick_node.engines.psi.circuit_totals import enough, in_digits
 from tallystick_node.workloads.linked_parameters import Parameters
 from tallystick_node.workloads.linked_statistics import LinkedStatistics
+from tallystick_node.workloads.linked_totals import Totals
 from unit.engines.conftest import run_parties
 from unit.workloads.conftest import ACCOUNTS, make_spec, table_of
 
@@ -192,6 +195,63 @@ def test_the_cost_is_foretold(run_workload):
     for change in ({}, {"compute": ["covariance"], "columns": [measure(LEFT, "age", 0, 40), measure(RIGHT, "spent", 2, 30)]}):
         predicted = LinkedStatistics().cost(spec_of(parameters_of(**change)), {LEFT: 40, RIGHT: 81}).bytes_sent
         assert 0 <= predicted - run(run_workload, parameters_of(**change)).most_sent() < 500_000
+
+
+class Spoiling:
+    """A link that flips a bit of one message, cuts it, or sends noise of its length instead."""
+
+    def __init__(self, inner, draw):
+        self.inner, self.peer, self.draw, self.wait = inner, inner.peer, draw, draw.randrange(45)
+        self.receive, self.receive_into, self.mark = inner.receive, inner.receive_into, inner.mark
+
+    def send(self, message):
+        message, self.wait = bytes(message), self.wait - 1
+        if self.wait == -1 and message:
+            place = self.draw.randrange(len(message))
+            message = self.draw.choice([
+                message[:place] + bytes([message[place] ^ 1 << self.draw.randrange(8)]) + message[place + 1 :],
+                message[:place],
+                self.draw.randbytes(len(message)),
+            ])  # fmt: skip
+        self.inner.send(message)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_spoilt_message_ends_in_a_result_or_names_the_peer(tmp_path, seed):
+    draw = random.Random(seed)
+    spec = spec_of(parameters_of(compute=["std"]), (0, 1))
+    sessions = local_sessions(2, seconds=0.5)
+    sender = draw.randrange(2)
+    sessions[sender].channels[1 - sender] = Spoiling(sessions[sender].channels[1 - sender], draw)
+
+    def one(session):
+        account, table = ((LEFT, AGES), (RIGHT, SPENDING))[session.index]
+        (scratch := tmp_path / str(session.index)).mkdir()
+        table = table_of(table).select(list(LinkedStatistics().columns(spec, account)))
+        return LinkedStatistics().run(spec, account, table, session, scratch)
+
+    for outcome in run_parties(sessions, one):
+        # Spoilt tags match less, as may too few.
+        assert isinstance(outcome, ChannelError | OutputRefused) or not isinstance(outcome, Exception), repr(outcome)
+
+
+@pytest.mark.parametrize(
+    ("opened", "words"),
+    [
+        ([1 << 62, 0, 0], "gives no totals"),
+        ([31, 0, 0], "those of no rows"),
+        ([4, 0, 0], "those of no rows"),
+        ([5, 3, 1], "those of no rows"),
+    ],
+)
+def test_totals_of_no_rows_name_the_peer(opened, words):
+    parameters = Parameters.parse(parameters_of(columns=[measure(LEFT, "age")], compute=["std"]))
+    zero = Shares((np.zeros(1, np.uint64),))
+    totals = Totals(zero, zero.reshape(1, 1), Shares((np.zeros((3, 1, 1), np.uint64),)))
+    protocol = SimpleNamespace(index=0, reveal=lambda *_: np.array([*opened, 0, 0], np.uint64))
+    with pytest.raises(ProtocolViolation, match=words) as caught:
+        totals.shown(protocol, parameters, 30, [0])
+    assert caught.value.peer == 1
 
 
 def test_an_owner_with_too_few_keys_sends_nothing(run_workload):

@@ -129,7 +129,8 @@ class LinkedStatistics(Workload):
         if not large.all():
             group = f" of group {parameters.groups[large.argmin()]!r}" if parameters.group_by else ""
             raise OutputRefused(f"fewer than {parameters.minimum_group} keys{group} match", remedy=remedy)
-        found = totals.shown(protocol, parameters, [spec.parties.index(account) for account in spec.receivers])
+        receivers = [spec.parties.index(account) for account in spec.receivers]
+        found = totals.shown(protocol, parameters, min(len(items), joined.peer_items), receivers)
         values = None if found is None else _described(parameters, found)
         return Outcome(commitment=commitment, all_commitments=["", ""], result=values)
 

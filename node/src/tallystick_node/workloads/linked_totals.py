@@ -11,12 +11,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from tallystick.protocol.errors import InvalidData
 
+from tallystick_node.engines.channel import ProtocolViolation
 from tallystick_node.engines.moments import Moments
 from tallystick_node.engines.mpc.beaver.lattice.products import inner_bytes
 from tallystick_node.engines.mpc.beaver.oblivious import ObliviousAdditive
 from tallystick_node.engines.mpc.functions.batch import stack, times
 from tallystick_node.engines.mpc.protocol import Shares, concatenate
-from tallystick_node.engines.mpc.ring import Ring, decode_integers
+from tallystick_node.engines.mpc.ring import OutOfRange, Ring, decode_integers
 from tallystick_node.engines.psi.circuit import Joined
 from tallystick_node.engines.psi.circuit_totals import in_digits
 from tallystick_node.workloads.linked_parameters import LIMB, Measure, Pair, Parameters
@@ -89,8 +90,9 @@ class Totals:
             else stack([zero] * 3).reshape(3, number, 1)[:, :, :0],
         )
 
-    def shown(self, protocol: ObliviousAdditive, parameters: Parameters, to: Sequence[int]) -> list[Moments] | None:
-        """The moments of each group, at the parties of ``to``; what the task does not need is 0. None elsewhere."""
+    def shown(self, protocol: ObliviousAdditive, parameters: Parameters, most: int, to: Sequence[int]) -> list[Moments] | None:
+        """The moments of each group, at the parties of ``to``; what the task does not need is 0. None elsewhere. ``most`` keys can
+        match. Raises ProtocolViolation for what are no moments."""
         wide = self.products.reshape(3, -1)
         if parameters.pairs and any(parameters.limbs(place) > 1 for place in range(len(parameters.columns))):
             wide = in_digits(protocol, wide)
@@ -98,7 +100,10 @@ class Totals:
         opened = protocol.reveal(concatenate(parts), to)
         if opened is None:
             return None
-        numbers = decode_integers(opened)
+        try:
+            numbers = decode_integers(opened)
+        except OutOfRange:
+            raise ProtocolViolation(1 - protocol.index, "totals", "its part of the totals gives no totals") from None
         groups, width = self.sums.shape
         counts, sums, digits = np.split(numbers, [groups, groups + groups * width])
         sums, digits = sums.reshape(groups, width), digits.reshape(3, groups, -1)
@@ -110,6 +115,11 @@ class Totals:
             }
             upper = [totals.get((i, j), 0) for i in range(width) for j in range(i, width)]
             found.append(Moments(int(counts[group]), tuple(sums[group].tolist()), tuple(upper)))
+        squares = [place for place in range(width) if (place, place) in parameters.pairs]
+        if any(
+            not parameters.minimum_group <= each.count <= most or any(each.scatter(i, i) < 0 for i in squares) for each in found
+        ):
+            raise ProtocolViolation(1 - protocol.index, "totals", "the totals that it took part in are those of no rows")
         return found
 
 
