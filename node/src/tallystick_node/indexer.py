@@ -14,6 +14,7 @@ from tallystick_node.store.database import Store
 
 LOG = structlog.get_logger()
 REWIND = 64  # blocks to go back when the last handled block is no longer on the chain
+ENDING = frozenset({"Suspended", "Revoked", "GrantRevoked", "Withdrawn"})  # events that only stop what runs
 IDLE = 5  # how much longer the pauses become, step by step, while nothing happens on the chain
 
 
@@ -52,6 +53,7 @@ class Indexer:
             return False
         first = await asyncio.to_thread(self._next)
         if first > self.head:
+            await self._hear_endings()
             self.handled, self._seen = self.head, latest
             return False
         last = min(self.head, first + self._chain.profile.log_page - 1)
@@ -61,6 +63,15 @@ class Indexer:
         await asyncio.to_thread(self._store.set_cursor, last, block["hash"])
         self.handled = last
         return True
+
+    async def _hear_endings(self) -> None:
+        """Hand on what takes an authorisation back as soon as a block has it, final or not. It comes once more when it is final;
+        one that a re-organisation takes away has stopped a run that may be asked for again."""
+        if self._chain.profile.confirmations:
+            latest = self.head + self._chain.profile.confirmations
+            for event in await asyncio.to_thread(lambda: list(self._chain.events(self.head + 1, latest))):
+                if event.name in ENDING:
+                    await self._handle(event)
 
     def _next(self) -> int:
         """The first block to read. When the last handled block has another hash now, some blocks are read again."""

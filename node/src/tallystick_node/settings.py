@@ -61,6 +61,27 @@ class Policy(BaseModel):
     )
     max_parties: int = Field(default=16, ge=2, le=16, description="largest number of parties of a task")
     adversary: Adversary = Field(default="semi-honest", description="weakest adversary that a task must withstand")
+    minimum_fee: int = Field(
+        default=0,
+        ge=0,
+        lt=2**128,
+        description="least that this party's share of a task's fee comes to, in the smallest unit of the chain's own coin; an "
+        "agreement in another token counts as no fee",
+    )
+    bond_of_others: int = Field(
+        default=0,
+        ge=0,
+        lt=2**128,
+        description="least bond, in the chain's own coin, that an agreement asks, and that every other party has staked before "
+        "this node stakes or accepts; 0: none is asked",
+    )
+    largest_stake: int | None = Field(
+        default=None,
+        ge=0,
+        lt=2**128,
+        description="largest bond that this node stakes by itself, in the chain's own coin; it refuses a task whose agreement asks "
+        "for more, unless its operator has staked. Without this setting it leaves staking to its operator",
+    )
     compute: tuple[str, ...] = Field(
         default=(),
         description="accounts that may compute on shares of this node's data, besides the owners and receivers of the same task",

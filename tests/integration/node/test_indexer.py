@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tallystick.chain.contract import Event
 from tallystick.chain.deployment import deploy
 from tallystick.signing import signer_from_uri
 from tallystick.testing.local_chain import LocalChain
+from tallystick_node import indexer
 from tallystick_node.indexer import Indexer
 from tallystick_node.store.database import Store
 from web3 import HTTPProvider, Web3
@@ -126,3 +128,25 @@ def test_a_chain_that_lost_its_latest_blocks_is_followed(scene: Scene) -> None:
     scene.follow()
     assert made in scene.seen
     assert not set(lost) & set(scene.seen)
+
+
+def test_what_takes_an_authorisation_back_is_heard_before_it_is_final(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a run stops within a block also where blocks are final late."""
+    monkeypatch.setattr(indexer, "ENDING", {"AuthorityRetired"})  # the governor alone can make it happen here
+    scene.chain.profile = replace(scene.chain.profile, confirmations=12)
+    heard: list[str] = []
+
+    async def note(event: Event) -> None:
+        heard.append(event.name)
+
+    scene.chain.request("anvil_mine", hex(20))
+    scene.indexer = Indexer(scene.store, scene.chain, note)
+    scene.follow()
+    heard.clear()
+    scene.happen()
+    scene.chain.send("ParticipantRegistry", "retireAuthority", 0)
+    scene.follow()
+    assert heard == ["AuthorityRetired"]
+    scene.chain.request("anvil_mine", hex(12))
+    scene.follow()
+    assert heard == ["AuthorityRetired", "AuthorityAdded", "AuthorityRetired"]

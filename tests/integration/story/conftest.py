@@ -25,12 +25,12 @@ COLUMNS = ["mean radius", "mean texture", "diagnosis"]
 class Story:
     """The network and its actors. Alder asks and receives; Birch and Cedar give."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, **settings: Any) -> None:
         self.network = network
         self.hospitals: list[Institution] = [network.join(name) for name in ("Alder", "Birch", "Cedar")]
         self.regulator = network.join("Regulator", ["regulator"])
         data.deal([who.data for who in self.hospitals])
-        network.launch(*self.hospitals, link_seconds=10)
+        network.launch(*self.hospitals, **{"link_seconds": 10, **settings})
         self.clients: list[Client] = [network.client(who) for who in self.hospitals]
         self.alder, self.birch, self.cedar = self.clients
         self.datasets = {c.account: c.publish("clinical", "clinical.csv", data.CLINICAL)[0] for c in self.clients}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tallystick.chain.connection import Receipt
+from tallystick.protocol.agreement import COIN, Agreement
 from tallystick.protocol.errors import ChainUnreachable, ContractRefused, Deadline
 from tallystick_node.anchoring.outbox import DONE, Outbox
 from tallystick_node.store.database import Store, Write
@@ -17,10 +18,12 @@ class Ledger:
 
     def __init__(self) -> None:
         self.taken: list[tuple[str, str, tuple[Any, ...]]] = []
+        self.paid: list[int] = []
         self.before: Exception | None = None
         self.after: Exception | None = None
 
-    def send(self, contract: str, function: str, *arguments: Any) -> Receipt:
+    def send(self, contract: str, function: str, *arguments: Any, value: int = 0) -> Receipt:
+        self.paid.append(value)
         if self.before:
             raise self.before
         record = (contract, function, arguments)
@@ -66,7 +69,36 @@ def test_writes_go_out_in_order_and_once(bench: Bench) -> None:
     assert [arguments[0] for _, _, arguments in bench.ledger.taken] == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("write", [Write("k:x:1", *target, [7]) for target in sorted(DONE)], ids=str)
+AGREEMENT = Agreement(bytes(32), COIN, 10, 250, 60, 60, False, False, (10_000,))
+
+
+def test_what_has_a_deadline_goes_first(bench: Bench) -> None:
+    for function in ("accept", "expire", "fail", "tenderReport"):
+        bench.store.enqueue(Write(f"{function}:{len(bench.store.due_writes())}", "TaskLedger", function, [function]))
+    bench.outbox().flush()
+    assert [function for _, function, _ in bench.ledger.taken] == ["fail", "tenderReport", "accept", "expire"]
+
+
+def test_a_stake_pays_the_bond_and_nothing_else_pays(bench: Bench) -> None:
+    bench.store.enqueue(Write("stake:1", "Settlement", "post", [[1], AGREEMENT.as_tuple()]))
+    bench.store.enqueue(accept(1))
+    bench.outbox().flush()
+    assert bench.ledger.paid == [250, 0]
+
+
+def test_what_comes_too_early_is_tried_again(bench: Bench) -> None:
+    bench.store.enqueue(Write("expire:1:1", "TaskLedger", "expire", [1]))
+    bench.ledger.before = ContractRefused("wait", error="TooEarly")
+    bench.outbox().flush()
+    assert bench.refused == [] and bench.store.due_writes() == []  # not now, and not given up
+    bench.ledger.before = None
+    with bench.store._engine.begin() as connection:
+        connection.exec_driver_sql("update outbox set not_before = 0")
+    bench.outbox().flush()
+    assert len(bench.ledger.taken) == 1
+
+
+@pytest.mark.parametrize("write", [Write("k:x:1", *target, [7, AGREEMENT.as_tuple()]) for target in sorted(DONE)], ids=str)
 def test_a_crash_after_the_sending_does_not_send_twice(bench: Bench, write: Write) -> None:
     bench.store.enqueue(write)
     bench.ledger.after = KeyboardInterrupt()  # type: ignore[assignment] # the process ends between the sending and the note

@@ -18,6 +18,9 @@
 14 minimum-group   the task's minimum group is at least this node's
 15 lookup-rate     the requester has as many lookups in this party's data left of those that the policy allows a day
 16 differencing    this party's dataset was compared with data of each other owner less often than the policy allows a day
+17 run-time        the run is long enough to compute, and to say in time on this chain when it stalls
+18 agreement       what was agreed about the task pays this party what it asks, has the others stake what it asks, and asks no
+                   larger bond of it than the policy lets it stake, unless its operator did
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from tallystick.protocol.grant import GrantTerms
 from tallystick.protocol.identity import ROLES, roles_mask
 from tallystick.protocol.task import ADVERSARIES, TaskInput, TaskSpec
 
+from tallystick_node.admission.agreements import Agreements, require_terms
 from tallystick_node.data.attach import require_unchanged
 from tallystick_node.evidence.earlier import require_result
 from tallystick_node.settings import Policy
@@ -57,6 +61,7 @@ class Gate:
         self._store = store
         self._policy = policy
         self._results = results
+        self._agreements = Agreements(chain, store)
 
     def check(self, spec: TaskSpec) -> None:
         """Raise Refused by the first rule that fails."""
@@ -76,6 +81,8 @@ class Gate:
         self._minimum_rule(spec)
         self._rate_rule(spec, workload)
         self._differencing_rule(spec, workload)
+        self._time_rule(spec)
+        require_terms(self._agreements.of(spec), spec, self._account, self._policy)
 
     def _chain_rule(self, spec: TaskSpec) -> None:
         deployment = self._chain.deployment
@@ -300,6 +307,16 @@ class Gate:
         """The tasks that moved within a day or still run, each with the number of its attempts that may have read data."""
         runs = self._store.runs_since(time.time() - DAY)
         return [(run.attempt - (run.state in NOT_BEGUN), TaskSpec.parse(run.spec)) for run in runs]
+
+    def _time_rule(self, spec: TaskSpec) -> None:
+        margin = self._chain.profile.reporting_seconds
+        if spec.run_seconds < 2 * margin:
+            raise Refused(
+                f"the run has {spec.run_seconds} s, of which nodes need the last {margin} s to report on chain that it stalls",
+                rule="run-time",
+                party=spec.requester,
+                remedy=f"set run_seconds to at least {2 * margin}",
+            )
 
     def _grant(self, part: TaskInput) -> dict[str, Any]:
         return dict(self._chain.grants.account_of(canonical.unhex32(part.grant)))

@@ -1,4 +1,4 @@
-"""The outbox: every chain write of a node, in order, exactly once, across crashes.
+"""The outbox: every chain write of a node, exactly once, across crashes: in order, but what has a deadline first.
 
 A write is queued in the same store as what led to it. Whether a write that was sent before a crash arrived is answered by the
 contracts themselves: each of ours can succeed only once, and refuses a repetition with an error of :data:`DONE`.
@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 from tallystick.chain.connection import Chain
+from tallystick.protocol.agreement import Agreement
 from tallystick.protocol.errors import ChainUnreachable, ContractRefused, Deadline
 
 from tallystick_node.store.database import Store, arguments_of
@@ -26,11 +28,20 @@ DONE = {
     ("TaskLedger", "fail"): {"WrongState", "WrongAttempt"},
     ("TaskLedger", "expire"): {"WrongState"},
     ("ProofRegistry", "submit"): {"WrongState"},
+    ("Settlement", "post"): {"BondIsPosted"},
+    ("Disputes", "tenderAcceptance"): {"WrongState", "WrongAttempt"},
+    ("Disputes", "tenderReport"): {"WrongState", "WrongAttempt"},
+    ("Disputes", "tenderResult"): {"WrongState", "WrongAttempt"},
+    ("Disputes", "proveLateness"): {"NobodyLate"},
+    ("Disputes", "proveTwoDigests"): {"AlreadyAtFault"},
     ("AuditLog", "anchor"): {"NotGrowing"},
 }
 
-#: What no rule of a contract of ours says: an account without funds, a node's own limit.
-UNDECIDED = {"unknown", "reverted"}
+#: What a party loses its bond for when it comes too late.
+URGENT = {"fail", "submit", "tenderAcceptance", "tenderReport", "tenderResult"}
+
+#: What no rule of a contract of ours says (an account without funds, a node's own limit), and what the next blocks change.
+UNDECIDED = {"unknown", "reverted", "TooEarly"}
 PAUSE = 5.0  # seconds before such a write is tried again
 
 
@@ -46,10 +57,12 @@ class Outbox:
         self._refused = refused
 
     def flush(self) -> None:
-        """Carry out what is due, oldest first. An unreachable chain leaves it for later."""
-        for row in self._store.due_writes():
+        """Carry out what is due, the urgent first and the oldest of each kind. An unreachable chain leaves it for later."""
+        while due := self._store.due_writes():
+            row = min(due, key=lambda each: (each.function not in URGENT, each.number))
+            arguments = arguments_of(row)
             try:
-                receipt = self._chain.send(row.contract, row.function, *arguments_of(row))
+                receipt = self._chain.send(row.contract, row.function, *arguments, **_payment(row.function, arguments))
                 self._store.mark_write(row.number, "done", transaction=receipt.transaction)
             except ContractRefused as error:
                 if error.error in UNDECIDED:
@@ -64,3 +77,11 @@ class Outbox:
             except (ChainUnreachable, Deadline) as error:
                 LOG.warning("chain write waits", key=row.key, problem=error.message)
                 return
+
+
+def _payment(function: str, arguments: list[Any]) -> dict[str, int]:
+    """The coins that go with a write: of a stake the agreement's bond, where that is in the chain's own coin."""
+    if function != "post":
+        return {}
+    _, agreement = arguments
+    return {"value": Agreement.of(agreement).bond}

@@ -240,8 +240,7 @@ def envelope(statement: Statement, signatures: Mapping[str, bytes]) -> bytes:
 
 
 def _digest(result: typed.Result, chain: Chain) -> bytes:
-    domain = typed.Domain("ProofRegistry", chain.deployment.chain_id, chain.deployment.contracts["ProofRegistry"])
-    return typed.result_digest(domain, result)
+    return typed.result_digest(chain.domain("ProofRegistry"), result)
 
 
 def describe(error: TallystickError) -> str:

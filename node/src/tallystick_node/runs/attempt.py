@@ -99,6 +99,7 @@ class Attempt:
         self._spec = spec
         self._links = links
         self._beacon = beacon
+        self.awaited: str | None = None  # whose evidence this party waits for
 
     async def prove(self) -> None:
         """Compute, agree and queue the proof. Raises RunFailed and PeerFailed; nothing is claimed on chain then."""
@@ -267,8 +268,14 @@ class Attempt:
                 await self._links.send(account, own.to_bytes())
         for account in self._links.links:
             with self._links.sparing(account):
-                words[account] = Word.parse(await self._links.receive(account), account)
+                words[account] = Word.parse(await self._receive(account), account)
         return words
+
+    async def _receive(self, account: str) -> bytes:
+        self.awaited = account
+        message = await self._links.receive(account)
+        self.awaited = None
+        return message
 
     async def _agree_on_absence(self, words: dict[str, Word]) -> None:
         """Leave in ``words`` those of parties that all who are present find present.
@@ -282,7 +289,7 @@ class Attempt:
         for account in present:
             await self._links.send(account, agreement.absence(absent))
         for account in present:
-            for named in agreement.parse_absence(await self._links.receive(account), account):
+            for named in agreement.parse_absence(await self._receive(account), account):
                 if named in absent:
                     continue
                 if named not in self._links.links or not await self._links.ended(named):
@@ -300,7 +307,7 @@ class Attempt:
         for account in present:
             await self._links.send(account, own)
         for account in present:
-            signatures[account] = await self._links.receive(account)
+            signatures[account] = await self._receive(account)
             agreement.check_signature(result, self._me.chain, account, signatures[account])
         return signatures
 

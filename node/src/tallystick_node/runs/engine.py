@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from tallystick.chain.contract import Event
 from tallystick.protocol import canonical, typed
 from tallystick.protocol.dataset import DatasetDescriptor
 from tallystick.protocol.errors import (
+    ChainUnreachable,
     ContractRefused,
     MalformedDocument,
     PeerFailed,
@@ -35,11 +36,13 @@ from tallystick.protocol.task import Proposal, TaskSpec, proposal_of, tolerated
 from tallystick.signing import Signer
 from tallystick.wire import node_pb2
 
+from tallystick_node.admission.agreements import Agreements
 from tallystick_node.admission.gate import Gate
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.evidence import agreement
 from tallystick_node.peers.links import Peers, RunLinks
 from tallystick_node.runs.attempt import Attempt, Institution
+from tallystick_node.runs.promises import NOBODY, OutOfTime, Promises
 from tallystick_node.runs.warm_up import WarmUp
 from tallystick_node.runs.workers import Workers
 from tallystick_node.settings import Settings
@@ -48,9 +51,7 @@ from tallystick_node.workloads.base import Cost
 from tallystick_node.workloads.registry import workload_named
 
 LOG = structlog.get_logger()
-NOBODY = "0x" + "00" * 20
 STATES = ("None", "Proposed", "Running", "Proved", "Failed", "Cancelled", "Expired")
-ABORT_PATIENCE = 5.0  # seconds before the report of a run that another party ended: its own report says why
 RETRIED = frozenset({Reason.RESTARTED, Reason.PEER_SILENT, Reason.WORKER, Reason.PEER_ABORTED})
 
 
@@ -74,6 +75,8 @@ class Runs:
         self._signer = signer
         self._peers = peers
         self._warming = warming
+        self._agreements = Agreements(chain, store)
+        self._promises = Promises(chain, store, signer, settings.policy, self._agreements)
         self._gate = Gate(signer.address, chain, store, settings.policy, settings.results)
         self._admission = threading.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -147,27 +150,48 @@ class Runs:
         elif event.name == "GrantRevoked":
             grant = canonical.hex32(event["grant"])
             self._end_where(lambda spec: any(part.grant == grant for part in spec.inputs), "a grant was revoked")
+        elif event.name == "Withdrawn":
+            dataset = canonical.hex32(event["dataset"])
+            self._end_where(lambda spec: any(part.dataset == dataset for part in spec.inputs), "a dataset was withdrawn")
         elif "task" in event.arguments:
+            if event.name == "AgreementOpened":
+                await asyncio.to_thread(self._agreements.keep, event)
             run = await asyncio.to_thread(self._store.run, canonical.hex32(event["task"]))
             if run is not None:
                 await self._on_task_event(run, event)
 
     async def _on_task_event(self, run: RunRecord, event: Event) -> None:
         final = {"Cancelled": "cancelled", "Expired": "expired"}.get(event.name)
-        if event.name == "Proposed" and run.state == "received":
+        if event.name in ("Proposed", "BondPosted") and run.state == "received":
             await asyncio.to_thread(self._admit, run)
-        elif event.name == "Started" and run.state == "admitted" and event["attempt"] == run.attempt:
-            await asyncio.to_thread(self._store.advance, run.task, "running", phase="starting")
-            self._tasks[run.task] = asyncio.create_task(self._run(run, event["runBy"], bytes.fromhex(event.block_hash[2:])))
+        elif event.name == "Started":
+            await self._on_started(run, event)
+        elif event.name == "Reported" and event["accused"] == self._signer.address and event["attempt"] == run.attempt:
+            self._stop(run.task)
+            await asyncio.to_thread(self._store.enqueue, self._promises.answer(run, TaskSpec.parse(run.spec)))
         elif event.name == "ResultProved" and run.state in ("running", "proving"):
             if run.state == "running":
                 await asyncio.to_thread(self._store.advance, run.task, "proving")
             await asyncio.to_thread(self._store.advance, run.task, "proved")
         elif event.name == "Failed" and event["attempt"] == run.attempt:
             await self._on_failed(run, event)
-        elif final and run.state not in ("proved", "refused", final):
-            self._stop(run.task)
-            await asyncio.to_thread(self._store.advance, run.task, final)
+        elif final:
+            if final == "expired":
+                await asyncio.to_thread(self._promises.lateness, run, TaskSpec.parse(run.spec))
+            if run.state not in ("proved", "refused", final):
+                self._stop(run.task)
+                await asyncio.to_thread(self._store.advance, run.task, final)
+
+    async def _on_started(self, run: RunRecord, event: Event) -> None:
+        if run.state == "admitted" and event["attempt"] == run.attempt:
+            await asyncio.to_thread(self._store.advance, run.task, "running", phase="starting")
+            self._tasks[run.task] = asyncio.create_task(self._run(run, event["runBy"], bytes.fromhex(event.block_hash[2:])))
+        elif run.state in ("received", "refused", "failed") and event["attempt"] >= run.attempt:
+            # It was accepted in this party's name and not by this node: nobody must wait for it.
+            error = RunFailed("this party's node did not accept the attempt", reason=Reason.AUTHORISATION_ENDED)
+            started = replace(run, attempt=event["attempt"])
+            write, _ = await asyncio.to_thread(self._promises.failure, started, TaskSpec.parse(run.spec), error)
+            await asyncio.to_thread(self._store.enqueue, write)
 
     async def _on_failed(self, run: RunRecord, event: Event) -> None:
         self._stop(run.task)
@@ -187,16 +211,23 @@ class Runs:
                 with contextlib.suppress(IllegalTransition):  # it was cancelled meanwhile
                     await asyncio.to_thread(accept)
                 del self._kept_back[task]
-        now = await asyncio.to_thread(self._chain.now)
+        # A chain may make blocks only for transactions, and its clock stands between them; what comes too early is tried again.
+        now = max(await asyncio.to_thread(self._chain.now), int(time.time()))
         for run in await asyncio.to_thread(self._store.active_runs):
-            spec = TaskSpec.parse(run.spec)
-            late = run.state in ("received", "admitted") and now > spec.accept_by
-            started = float(self._store.recall(run.task, "run_by") or b"inf")
-            if late and self._on_chain(proposal_of(spec)) == "None":
-                await asyncio.to_thread(self._store.advance, run.task, "expired")
-            elif late or (run.state in ("running", "proving") and now > started):
-                proposal = proposal_of(spec).as_tuple()
-                self._store.enqueue(Write(f"expire:{run.task}:{run.attempt}", "TaskLedger", "expire", [proposal]))
+            await asyncio.to_thread(self._meet_deadlines, run, now)
+
+    def _meet_deadlines(self, run: RunRecord, now: int) -> None:
+        spec, soon = TaskSpec.parse(run.spec), now + self._promises.margin
+        late = run.state in ("received", "admitted") and now > spec.accept_by
+        run_by = float(self._store.recall(run.task, "run_by") or b"inf") if run.state in ("running", "proving") else float("inf")
+        if late and self._on_chain(proposal_of(spec)) == "None":
+            self._store.advance(run.task, "expired")
+        elif late or now > run_by:
+            self._store.enqueue(self._promises.expiry(run, spec))
+        elif run.state == "received" and soon > spec.accept_by and self._admissible(spec):
+            self._promises.willing(spec)
+        elif run.state == "proving" and soon > run_by and self._stated(run):
+            self._promises.show_result(run, spec)
 
     async def resume(self) -> None:
         """After a restart: attempts that were running here failed, on record; everything else goes on by events."""
@@ -204,6 +235,8 @@ class Runs:
             spec = TaskSpec.parse(run.spec)
             if run.state == "received":
                 await asyncio.to_thread(self._admit, run)
+            elif self._said_of(run, "reported"):
+                continue  # the attempt waits for another party, or its end
             elif run.state == "running" or (run.state == "proving" and not self._stated(run)):
                 failure = RunFailed("the node was restarted during the run", reason=Reason.RESTARTED)
                 await asyncio.to_thread(self._fail, run, spec, failure)
@@ -216,9 +249,16 @@ class Runs:
 
     def on_refused_write(self, key: str, error: ContractRefused) -> None:
         """Note with its run that the chain refused a write of it."""
-        task = key.split(":")[1]
-        if self._store.run(task) is not None:
-            self._store.note_problem(task, error.problem())
+        kind, task = key.split(":")[:2]
+        run = self._store.run(task)
+        if run is None:
+            return
+        self._store.note_problem(task, error.problem())
+        if kind == "accept" and run.attempt == 1:
+            with contextlib.suppress(ChainUnreachable):
+                self._promises.willing(TaskSpec.parse(run.spec))
+        elif kind == "fail" and error.error == "TooLate":
+            self._store.enqueue(self._promises.expiry(run, TaskSpec.parse(run.spec)))
 
     # -- steps
 
@@ -236,6 +276,9 @@ class Runs:
             self._record_refusal(run.task, spec, refusal)
             return self._store.advance(run.task, "refused", problem={**refusal.problem(), "rule": refusal.rule})
         if self._on_chain(proposal_of(spec)) != "Proposed":
+            return run
+        if waiting := self._promises.waits(spec):
+            self._store.report(run.task, waiting, 0.0)
             return run
         if not self._warming.ready(spec):
             self._kept_back[run.task] = (spec, partial(self._admit, run))
@@ -260,8 +303,7 @@ class Runs:
 
     def _accept(self, run: RunRecord, spec: TaskSpec, attempt: int) -> RunRecord:
         proposal = proposal_of(spec)
-        domain = typed.Domain("TaskLedger", self._chain.deployment.chain_id, self._chain.deployment.contracts["TaskLedger"])
-        digest = typed.acceptance_digest(domain, proposal.id(), proposal.spec, attempt)
+        digest = typed.acceptance_digest(self._chain.domain("TaskLedger"), proposal.id(), proposal.spec, attempt)
         terms = [canonical.unhex32(part.terms) if (part := spec.input_of(party)) else bytes(32) for party in spec.parties]
         index = spec.parties.index(self._signer.address)
         arguments = [proposal.as_tuple(), attempt, [index], [self._signer.sign_digest(digest)], terms]
@@ -279,10 +321,23 @@ class Runs:
         links: RunLinks | None = None
         try:
             log.info("run starts")
-            links = await self._peers.open(
-                run.task, run.attempt, spec.digest(), spec.parties, spec.may_be_absent, tolerated(spec.proof)
-            )
-            await Attempt(self._me, run, spec, links, beacon).prove()
+            left = run_by - await asyncio.to_thread(self._now, run_by - spec.run_seconds) - self._promises.margin
+            attempt: Attempt | None = None
+            try:
+                async with asyncio.timeout(left):
+                    links = await self._peers.open(
+                        run.task, run.attempt, spec.digest(), spec.parties, spec.may_be_absent, tolerated(spec.proof)
+                    )
+                    attempt = Attempt(self._me, run, spec, links, beacon)
+                    await attempt.prove()
+            except TimeoutError:
+                awaited = attempt.awaited if attempt else None
+                raise OutOfTime(
+                    f"the run was not over {self._promises.margin} s before its end, which the report of it takes",
+                    reason=Reason.PEER_SILENT if awaited else Reason.WORKER,
+                    party=awaited,
+                    remedy="give the task more seconds to run",
+                ) from None
             log.info("run computed")
         except asyncio.CancelledError:
             failure = self._stopped.pop(run.task, None)
@@ -321,15 +376,16 @@ class Runs:
         if self._signer.address in spec.may_be_absent and reason in RETRIED:
             self._leave(run, spec, error)
             return
-        aborted = reason == Reason.PEER_ABORTED
-        accused = error.party if error.party in spec.parties and error.party != self._signer.address and not aborted else None
-        evidence = hashlib.sha256(agreement.describe(error).encode()).digest()
-        arguments = [proposal_of(spec).as_tuple(), run.attempt, accused or NOBODY, int(reason), evidence]
-        write = Write(f"fail:{run.task}:{run.attempt}", "TaskLedger", "fail", arguments, ABORT_PATIENCE if aborted else 0.0)
-        try:
-            self._store.advance(run.task, "failed", problem=error.problem(), write=write)
-        except IllegalTransition:  # another party's report, or a deadline, came first
-            self._store.enqueue(write)
+        write, over = self._promises.failure(run, spec, error)
+        if not over:  # the run goes on on chain until who is silent speaks, or is late
+            self._store.remember(run.task, reported=str(run.attempt).encode(), write=write)
+            self._store.note_problem(run.task, error.problem())
+            self._store.report(run.task, "waiting for the party that is silent", 0.0)
+        else:
+            try:
+                self._store.advance(run.task, "failed", problem=error.problem(), write=write)
+            except IllegalTransition:  # another party's report, or a deadline, came first
+                self._store.enqueue(write)
         self._me.note(
             "refusal" if reason == Reason.OUTPUT_POLICY else "run",
             error.message,
@@ -363,7 +419,22 @@ class Runs:
 
     def _stated(self, run: RunRecord) -> bool:
         """Whether the run's present attempt has its statement, signed by all."""
-        return self._store.recall(run.task, "stated") == str(run.attempt).encode()
+        return self._said_of(run, "stated")
+
+    def _said_of(self, run: RunRecord, key: str) -> bool:
+        return self._store.recall(run.task, key) == str(run.attempt).encode()
+
+    def _now(self, started: int) -> int:
+        """The chain's time; without an answer, when the run started."""
+        with contextlib.suppress(ChainUnreachable):
+            return self._chain.now()
+        return started
+
+    def _admissible(self, spec: TaskSpec) -> bool:
+        with contextlib.suppress(Refused):
+            self._gate.check(spec)
+            return True
+        return False
 
     def _on_chain(self, proposal: Proposal) -> str:
         try:

@@ -16,9 +16,10 @@ from tallystick.chain.connection import Chain
 from tallystick.cli import phases
 from tallystick.cli.session import Session, address, hex32, of, read, read_json, read_toml, write
 from tallystick.cli.terminal import Terminal, moment
-from tallystick.client import GrantFile, follow, recurring
+from tallystick.client import GrantFile, follow, recurring, settlement
 from tallystick.client import plan as planning
 from tallystick.client.follow import TaskState
+from tallystick.client.settlement import STAGES
 from tallystick.protocol import canonical
 from tallystick.protocol.dataset import DatasetDescriptor
 from tallystick.protocol.errors import MalformedDocument, NotFound
@@ -150,6 +151,7 @@ def show(context: typer.Context, task: Task) -> None:
             "waiting_for": [each for each in history.parties if each not in accepted] if found.state == "Proposed" else [],
             "accept_by": history.proposal["acceptBy"],
             "attempts": history.proposal["attempts"],
+            "agreement": _agreement(chain, found.task),
             "failures": history.failures,
             "late": history.late,
             "proved_at_block": history.proof["block"] if history.proof else None,
@@ -295,6 +297,19 @@ def _row(found: TaskState) -> dict[str, Any]:
         "started_at": found.started_at,
         "run_by": found.run_by,
     }
+
+
+def _agreement(chain: Chain, task: str) -> dict[str, Any]:
+    """What was agreed about a task and who staked its bond, in short; nothing where no agreement was opened."""
+    try:
+        stage = STAGES[chain.settlement.escrow_of(canonical.unhex32(task))["stage"]]
+    except NotFound:  # a deployment of a release that had no settlement
+        return {}
+    if stage == STAGES[0]:
+        return {}
+    deal = settlement.agreed_deal_of(chain, task)
+    staked = settlement.posted_by(chain, deal)
+    return {"stage": stage, "fee": deal.agreement.fee, "bond": deal.agreement.bond, "staked": ", ".join(staked) or "nobody"}
 
 
 def _brings(each: planning.PartyPlan) -> list[str]:

@@ -12,7 +12,9 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from tallystick.chain.aio import pause
 from tallystick.chain.connection import Chain
@@ -20,7 +22,7 @@ from tallystick.client import follow
 from tallystick.client.client import Client
 from tallystick.client.grant_file import GrantFile
 from tallystick.protocol import canonical
-from tallystick.protocol.errors import Configuration, NotFound
+from tallystick.protocol.errors import ChainUnreachable, Configuration, NotFound
 from tallystick.protocol.fields import Fields
 from tallystick.protocol.task import LIMIT, TaskSpec, proposal_of
 
@@ -28,7 +30,9 @@ TYPE = "tallystick.recurrence/1"
 SCHEDULE = "schedule.json"
 MAX_TIMES, MAX_EVERY, LEAST_ACCEPT = 10_000, 10 * 366 * 86400, 10
 MARGIN = 120  # seconds that an attempt may be late by the chain's clock
+PATIENCE, LONGEST_PAUSE = 6 * 3600.0, 60.0  # seconds: that the chain may not answer, and between two tries
 
+T = TypeVar("T")
 Told = Callable[[int, str, str], None]  # an occurrence's number, its task and its state
 
 
@@ -63,31 +67,68 @@ def repeat(client: Client, recurrence: Recurrence, grants: Iterable[GrantFile], 
     """Ask for every occurrence that is not done yet, when it is due and the one before it is proved; ``told`` hears of each state.
 
     Stops at the first that is refused, fails or expires, and raises what it met: mend that, and repeat the rest into a new folder.
-    Raises Configuration where the folder is of another recurrence.
+    A chain that does not answer is asked again for six hours. Raises Configuration where the folder is of another recurrence.
     """
-    documents, chain = list(grants), client.chain
-    start = _started(recurrence, folder, _now(chain))
+    documents = list(grants)
+    start = _outlast(lambda: _started(recurrence, folder, _now(client.chain)))
     for number in range(1, recurrence.times + 1):
         path = folder / f"{number:05d}.json"
-        while not path.exists() and _now(chain) < start + (number - 1) * recurrence.every:
-            pause(max(0.1, chain.profile.poll_seconds))
+        due = start + (number - 1) * recurrence.every
+        _outlast(partial(_occur, client, recurrence, documents, path, due, _news(number, told)))
+
+
+def _occur(
+    client: Client, recurrence: Recurrence, documents: list[GrantFile], path: Path, due: int, told: Callable[[str, str], None]
+) -> None:
+    """One occurrence, from whatever stands of it in the folder and on the chain."""
+    chain = client.chain
+    while not path.exists() and _now(chain) < due:
+        pause(max(0.1, chain.profile.poll_seconds))
+    spec = _kept(recurrence, path, _now(chain))
+    if _state(client, spec) == "None" and _now(chain) >= spec.accept_by:  # it was never proposed, and cannot be any more
+        path.unlink()
         spec = _kept(recurrence, path, _now(chain))
-        if _state(client, spec) == "None" and _now(chain) >= spec.accept_by:  # it was never proposed, and cannot be any more
-            path.unlink()
-            spec = _kept(recurrence, path, _now(chain))
-        task = canonical.hex32(proposal_of(spec).id())
-        state = _state(client, spec)
-        told(number, task, state)
-        if state in ("None", "Proposed"):
-            client.submit(spec, documents)
-        seconds = max(0, spec.accept_by - _now(chain)) + spec.attempts * (spec.run_seconds + MARGIN)
-        found = follow.wait(chain, task, seconds)
-        if found.state != state:
-            told(number, task, found.state)
-        if found.state != "Proved":
-            problem = follow.history_of(chain, task).problem(found)
-            assert problem is not None  # it is final and not proved
-            raise problem
+    task = canonical.hex32(proposal_of(spec).id())
+    state = _state(client, spec)
+    told(task, state)
+    if state in ("None", "Proposed"):
+        client.submit(spec, documents)
+    seconds = max(0, spec.accept_by - _now(chain)) + spec.attempts * (spec.run_seconds + MARGIN)
+    found = follow.wait(chain, task, seconds)
+    told(task, found.state)
+    if found.state != "Proved":
+        problem = follow.history_of(chain, task).problem(found)
+        assert problem is not None  # it is final and not proved
+        raise problem
+
+
+def _news(number: int, told: Told) -> Callable[[str, str], None]:
+    """Tells each state once."""
+    last = ("", "")
+
+    def tell(task: str, state: str) -> None:
+        nonlocal last
+        if (task, state) != last:
+            last = (task, state)
+            told(number, task, state)
+
+    return tell
+
+
+def _outlast(step: Callable[[], T]) -> T:
+    """Do a step that may be done again, however often the chain does not answer meanwhile. Raises ChainUnreachable in the end."""
+    give_up, wait = time.monotonic() + PATIENCE, 1.0
+    while True:
+        began = time.monotonic()
+        try:
+            return step()
+        except ChainUnreachable:
+            if time.monotonic() > give_up:
+                raise
+        if time.monotonic() - began > LONGEST_PAUSE:  # it answered for a while: another outage
+            give_up, wait = time.monotonic() + PATIENCE, 1.0
+        pause(wait)
+        wait = min(2 * wait, LONGEST_PAUSE)
 
 
 def _now(chain: Chain) -> int:

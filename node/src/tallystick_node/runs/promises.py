@@ -1,0 +1,137 @@
+"""What a node writes on chain so that a party that staked a bond keeps its promise and loses nothing by another's fault.
+
+A bond promises to accept in time and to let no run end in silence (docs/spec/settlement.md). A party that waits for another in vain
+says so on chain (a report) and leaves the run open: it ends when the silent one speaks, or expires and costs that one its bond.
+Where nobody who could be silent staked a bond, a failure ends the attempt at once, so that the next one can begin.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+
+from tallystick.chain.connection import Chain
+from tallystick.protocol import typed
+from tallystick.protocol.agreement import COIN
+from tallystick.protocol.errors import ChainUnreachable, PeerFailed, RunFailed, TallystickError
+from tallystick.protocol.proof.subject import result_of
+from tallystick.protocol.reasons import Reason
+from tallystick.protocol.statement import Envelope, Statement
+from tallystick.protocol.task import TaskSpec, proposal_of
+from tallystick.signing import Signer
+
+from tallystick_node.admission.agreements import Agreements
+from tallystick_node.evidence import agreement
+from tallystick_node.settings import Policy
+from tallystick_node.store.database import RunRecord, Store, Write
+
+NOBODY = COIN
+ABORT_PATIENCE = 5.0  # seconds before the report of a run that another party ended: its own report says why
+STAGGER = 3.0  # seconds between the parties' attempts to show the same lateness
+SILENCE = frozenset({Reason.PEER_SILENT, Reason.PEER_ABORTED})
+
+
+class OutOfTime(RunFailed):
+    """The run was not over when there was just time left to say so on chain."""
+
+
+class Promises:
+    """The chain writes by which one party keeps its promises."""
+
+    def __init__(self, chain: Chain, store: Store, signer: Signer, policy: Policy, agreements: Agreements) -> None:
+        self._chain = chain
+        self._store = store
+        self._signer = signer
+        self._policy = policy
+        self._agreements = agreements
+
+    @property
+    def margin(self) -> int:
+        """Seconds before a deadline at which to speak, by the profile of the chain."""
+        return self._chain.profile.reporting_seconds
+
+    # -- before a run
+
+    def waits(self, spec: TaskSpec) -> str:
+        """What is to be done about bonds before this party accepts, in words; empty when nothing is. Queues the own stake.
+
+        A party that staked is bound to accept. One whose policy lets it stake by itself does so first, and where the policy asks
+        for the bonds of the others, after them.
+        """
+        own, agreed = self._signer.address, self._agreements.of(spec)
+        if agreed is None or agreed.staked(own):
+            return ""
+        if self._policy.bond_of_others and not all(agreed.staked(each) for each in spec.parties if each != own):
+            return "waiting for the bonds of the others"
+        if self._policy.largest_stake is None or agreed.agreement.bond == 0:
+            return ""
+        terms = [proposal_of(spec).as_tuple(), agreed.agreement.as_tuple()]
+        self._store.enqueue(Write(f"stake:{_task(spec)}", "Settlement", "post", terms))
+        return "staking the agreement's bond"
+
+    def willing(self, spec: TaskSpec) -> None:
+        """Queue, where this party staked a bond, the proof that it accepts the first attempt, which the ledger does not take."""
+        agreed = self._agreements.of(spec)
+        if agreed is not None and agreed.staked(self._signer.address):
+            proposal = proposal_of(spec)
+            digest = typed.acceptance_digest(self._chain.domain("TaskLedger"), proposal.id(), proposal.spec, 1)
+            signed = [proposal.as_tuple(), self._signer.address, self._signer.sign_digest(digest)]
+            self._store.enqueue(Write(f"willing:{_task(spec)}", "Disputes", "tenderAcceptance", signed))
+
+    # -- when it stalls
+
+    def failure(self, run: RunRecord, spec: TaskSpec, error: TallystickError) -> tuple[Write, bool]:
+        """What to write of a failure, and whether it ends the attempt: not when a party that staked a bond may be silent.
+
+        Who staked nothing itself has nothing to prove then, and only waits; its write changes nothing before the run has expired.
+        """
+        reason = error.reason if isinstance(error, RunFailed | PeerFailed) else Reason.INTERNAL
+        own, aborted = self._signer.address, reason == Reason.PEER_ABORTED
+        accused = error.party if error.party in spec.parties and error.party != own and not aborted else None
+        evidence = hashlib.sha256(agreement.describe(error).encode()).digest()
+        said = [proposal_of(spec).as_tuple(), run.attempt, accused or NOBODY, int(reason), evidence]
+        agreed = None
+        if reason in SILENCE or isinstance(error, OutOfTime):
+            with contextlib.suppress(ChainUnreachable):  # to end the attempt is always a way to speak
+                agreed = self._agreements.of(spec)
+        if agreed is None or not any(agreed.staked(each) for each in ([accused] if accused else spec.parties) if each != own):
+            delay = ABORT_PATIENCE if aborted else 0.0
+            return Write(f"fail:{run.task}:{run.attempt}", "TaskLedger", "fail", said, delay), True
+        if agreed.staked(own):
+            return Write(f"report:{run.task}:{run.attempt}", "Disputes", "tenderReport", said), False
+        return self.expiry(run, spec), False
+
+    def answer(self, run: RunRecord, spec: TaskSpec) -> Write:
+        """That this party, which another waits for, is there: it ends the attempt, which the others have left."""
+        error = RunFailed("the others gave this party up", reason=Reason.PEER_ABORTED)
+        evidence = hashlib.sha256(agreement.describe(error).encode()).digest()
+        said = [proposal_of(spec).as_tuple(), run.attempt, NOBODY, int(error.reason), evidence]
+        return Write(f"fail:{run.task}:{run.attempt}", "TaskLedger", "fail", said)
+
+    def show_result(self, run: RunRecord, spec: TaskSpec) -> None:
+        """Queue, where this party staked a bond, its signed result: the statement's proof is not on chain and time runs out."""
+        kept, agreed = self._store.recall(run.task, "statement"), self._agreements.of(spec)
+        if kept is None or agreed is None or not agreed.staked(self._signer.address):
+            return
+        envelope = Envelope.parse(kept)
+        signed = result_of(Statement.parse(envelope.payload)).as_tuple(), envelope.signatures[self._signer.address]
+        arguments = [proposal_of(spec).as_tuple(), self._signer.address, signed]
+        self._store.enqueue(Write(f"result:{run.task}:{run.attempt}", "Disputes", "tenderResult", arguments))
+
+    # -- after a deadline
+
+    def expiry(self, run: RunRecord, spec: TaskSpec) -> Write:
+        """Closing what is over time: anyone may, so every party does."""
+        return Write(f"expire:{run.task}:{run.attempt}", "TaskLedger", "expire", [proposal_of(spec).as_tuple()])
+
+    def lateness(self, run: RunRecord, spec: TaskSpec) -> None:
+        """Queue, where anybody staked a bond, the finding of who was late with an expired task."""
+        agreed = self._agreements.of(spec)
+        if agreed is not None and agreed.posted:
+            terms = [proposal_of(spec).as_tuple(), agreed.agreement.as_tuple()]
+            delay = STAGGER * spec.parties.index(self._signer.address)
+            self._store.enqueue(Write(f"late:{run.task}", "Disputes", "proveLateness", terms, delay))
+
+
+def _task(spec: TaskSpec) -> str:
+    return "0x" + proposal_of(spec).id().hex()
