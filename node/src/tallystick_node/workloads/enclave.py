@@ -174,7 +174,9 @@ def _launched(session: Session, parameters: Parameters) -> HostedEnclave:
 
 def named(reason: str) -> TallystickError:
     """What to say where an enclave ended without a result."""
-    kind, message, remedy = _ENDS.get(reason, (InvalidData, f"the enclave ended without a result: {reason}", "see the host's log"))
+    kind, message, remedy = _ENDS.get(
+        reason, (InvalidData, f"the enclave ended without a result: {reason}", "try it with `tally enclave try`")
+    )
     return kind(message, remedy=remedy)
 
 

@@ -64,8 +64,8 @@ def attempt(
 ) -> None:
     """Run code in an enclave on mock data, under the limits of a task, before anybody is asked for approval."""
     session = of(context)
-    tables = [{"name": name, "csv": _text(Path(file))} for name, file in (_pair(each, "FILE.csv") for each in data)]
     request = _request(code, memory_mib, seconds, fuel, output_bytes, minimum_group)
+    tables = [{"name": name, "csv": _text(Path(file))} for name, file in (_pair(each, "FILE.csv") for each in data)]
     found = _answer({**request, "tables": tables})
     content = base64.b64decode(found["output"])
     write(out, content)

@@ -51,8 +51,11 @@ class HostedEnclave:
     def attest(self, nonce: bytes) -> bytes:
         """Evidence, as a document, over the enclave's key and 32 bytes of whoever is to seal an input."""
         self._stream.extend(START)
-        self._stream.send(ATTEST, nonce)
-        return self._expect(EVIDENCE)
+        try:
+            self._stream.send(ATTEST, nonce)
+            return self._expect(EVIDENCE)
+        except StreamBroken as broken:
+            raise EnclaveFailed(broken.reason) from None
 
     def compute(self, inputs: Sequence[bytes], receivers: Sequence[bytes], context: bytes, seconds: float) -> tuple[TaskRun, bytes]:
         """Run once, as :meth:`~tallystick_node.engines.tee.enclave.Enclave.compute`; and the evidence of the run, as a document."""
@@ -86,11 +89,14 @@ def authority_frame(exported: bytes, password: bytes, secret: bytes) -> bytes:
 
 def main(channel: socket.socket, given: bytes) -> None:
     """The process itself: one enclave, until the worker is gone."""
-    value = json.loads(given)
-    authority = ProvisioningAuthority.restore(value["exported"].encode(), value["password"].encode())
-    stream = Stream(channel, FOREVER)
+    value, stream = json.loads(given), Stream(channel, FOREVER)
     head, algorithm = json.loads(_frame(stream, LAUNCH)), _frame(stream, CODE)
     manifest = EnclaveManifest(algorithm, bytes.fromhex(head["publisher"]), head["kind"], limits=Limits(**head["limits"]))
+    try:
+        authority = ProvisioningAuthority.restore(value["exported"].encode(), value["password"].encode())
+    except ValueError as error:
+        stream.send(REFUSED, f"the simulated authority does not open: {error}".encode())
+        return
     try:
         with QuotingProcess(authority, bytes.fromhex(value["secret"])) as quoting, Enclave(manifest, quoting) as enclave:
             stream.send(READY, enclave.public_key)

@@ -1,0 +1,76 @@
+"""How a node comes to an enclave, and when it does not: its settings, its platform's secret, and which authorities it accepts."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tallystick.protocol.errors import Refused, RunFailed
+from tallystick_node.admission.gate import Gate
+from tallystick_node.engines.tee import hosting
+from tallystick_node.engines.tee.enclave import EnclaveRefused
+from tallystick_node.engines.tee.hosting import HostedEnclave
+from tallystick_node.engines.tee.manifest import EnclaveManifest
+from tallystick_node.runs import enclaves
+from tallystick_node.settings import Policy
+from tallystick_node.workloads.enclave import EnclaveTask
+from tallystick_node.workloads.statistics import Statistics
+from unit.workloads.test_enclave_task import NORTH, spec
+
+AUTHORITY = "0x" + "33" * 32  # of the spec
+
+
+def settings(folder: Path, authority: Path | None) -> Any:
+    return SimpleNamespace(home=folder, enclave_authority=authority, enclave_password_file=authority and folder / "word")
+
+
+def test_a_node_without_an_authority_launches_nothing_and_says_what_to_set(tmp_path: Path) -> None:
+    async def launch() -> None:
+        async with enclaves.launcher(settings(tmp_path, None)):
+            pytest.fail("nothing is launched")
+
+    with pytest.raises(RunFailed, match="launches no enclaves") as failed:
+        asyncio.run(launch())
+    assert "enclave_authority" in failed.value.remedy
+
+
+def test_a_platforms_secret_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+    (tmp_path / "authority").write_bytes(b"{}")
+    (tmp_path / "word").write_bytes(b"word\n")
+    given = [enclaves._given(tmp_path / "authority", tmp_path / "word", tmp_path / enclaves.PLATFORM) for _ in range(2)]
+    assert given[0] == given[1]
+    secret = tmp_path / enclaves.PLATFORM
+    assert (len(secret.read_bytes()), secret.stat().st_mode & 0o777) == (32, 0o600)
+
+
+def test_an_authority_that_does_not_open_is_told_to_the_worker() -> None:
+    exported, _ = hosting.throw_away()
+    ours, theirs = socket.socketpair()
+    given = hosting.authority_frame(exported, b"another", bytes(32))
+    served = threading.Thread(target=hosting.main, args=(theirs, given), daemon=True)
+    served.start()
+    with ours, pytest.raises(EnclaveRefused, match="authority does not open"):
+        HostedEnclave(ours, EnclaveManifest(b"SELECT 1", bytes(32), "sql"))
+    served.join(10)
+
+
+def test_evidence_of_a_simulated_authority_is_accepted_only_where_the_policy_names_it(tmp_path: Path) -> None:
+    def admit(*simulations: str) -> None:
+        Gate(NORTH, None, None, Policy(simulations=simulations), tmp_path)._enclave_rule(spec(), EnclaveTask())
+
+    admit("0x" + "44" * 32, AUTHORITY)
+    for named in ((), ("0x" + "44" * 32,)):
+        with pytest.raises(Refused, match=AUTHORITY) as refused:
+            admit(*named)
+        assert refused.value.rule == "security"
+    Gate(NORTH, None, None, Policy(), tmp_path)._enclave_rule(spec(), Statistics())  # no enclave, no rule
+
+
+def test_a_node_runs_no_enclaves_unless_it_says_so() -> None:
+    assert "enclave" not in Policy().workloads
+    assert Policy().simulations == ()
