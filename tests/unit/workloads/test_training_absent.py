@@ -115,8 +115,7 @@ def train(spec: TaskSpec, tmp_path: Path, dying: dict[int, str]) -> list[Outcome
             return error
         finally:
             for channel in inner.channels.values():
-                if index in dying:
-                    channel.send(GONE)
+                channel.send(GONE)
 
     sessions = local_sessions(len(spec.parties), 20)
     with ThreadPoolExecutor(len(sessions)) as pool:
