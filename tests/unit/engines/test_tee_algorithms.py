@@ -142,7 +142,7 @@ STOPPED = {
 }
 
 
-@pytest.mark.parametrize("name", STOPPED)
+@pytest.mark.parametrize("name", ["fuel", pytest.param("memory", marks=pytest.mark.slow)])
 def test_an_enclave_says_by_which_limit_it_was_stopped_and_no_more(quoting: QuotingProcess, name: str) -> None:
     kind, algorithm, limits, reason = STOPPED[name]
     with pytest.raises(EnclaveFailed) as failed:
