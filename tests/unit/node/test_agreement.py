@@ -38,6 +38,7 @@ def word_of(world: World, account: str) -> Word:
             for peer in others
             for one, other in ((account, peer), (peer, account))
         ),
+        signatures=(),
         seconds_ms=1500,
         certificate=world.certificates[account].pem.decode(),
         release=digest("release"),

@@ -199,3 +199,12 @@ def test_who_staked_shows_that_it_accepts_and_who_was_late(store: Store) -> None
     promises(store, agreed(0)).lateness(RUN, WORLD.spec)
     promises(store, agreed(0b100)).lateness(RUN, WORLD.spec)
     assert queued(store)[1:] == [("Disputes", "proveLateness")]
+
+
+def test_contradictions_are_shown_where_a_bond_is_staked(store: Store) -> None:
+    signed = ((TASK, 1, OWN, OTHERS[0], 3, 300, bytes(32)), OWN, bytes(65))
+    for terms in (None, agreed(0)):
+        promises(store, terms).contradict(RUN, WORLD.spec, [(signed, signed)])
+    assert queued(store) == []
+    promises(store, agreed(0b100)).contradict(RUN, WORLD.spec, [(signed, signed), (signed, signed)])
+    assert queued(store) == [("Disputes", "proveTwoDigests")] * 2

@@ -39,17 +39,20 @@ from tallystick.protocol.task import MAX_PARTIES, ZERO32, TaskSpec, proposal_of,
 from tallystick.signing import Signer
 
 LIMIT = 1 << 20
+SIGNATURE = 65  # bytes, of an account's key
 MAX_CONTRIBUTION = 1 << 13  # letters; the longest is an enclave's quote in hex digits
 
 
 @dataclass(frozen=True)
 class Word:
-    """What one party says after its run. ``links``: both directions of each of its links, as it saw them."""
+    """What one party says after its run. ``links``: both directions of each of its links, as it saw them; ``signatures``: its own
+    of each of them (:mod:`signed_links`)."""
 
     commitment: str  # empty without input
     contribution: str  # to the proof, as its kind defines; empty where that takes nothing
     output: str  # digest of the result file; empty when it receives none
     links: tuple[Link, ...]
+    signatures: tuple[bytes, ...]
     seconds_ms: int
     certificate: str
     release: str
@@ -57,7 +60,8 @@ class Word:
     def to_bytes(self) -> bytes:
         """Canonical bytes, for the peers."""
         members = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return canonical.encode({**members, "links": [link.to_json() for link in self.links]})
+        links, signatures = [link.to_json() for link in self.links], ["0x" + each.hex() for each in self.signatures]
+        return canonical.encode({**members, "links": links, "signatures": signatures})
 
     @classmethod
     def parse(cls, data: bytes, account: str) -> Word:
@@ -69,6 +73,7 @@ class Word:
                 contribution=fields.string("contribution", MAX_CONTRIBUTION, empty=True),
                 output=fields.string("output", 256, empty=True),
                 links=fields.items("links", 0, 2 * MAX_PARTIES, Link.from_json),
+                signatures=fields.items("signatures", 0, 2 * MAX_PARTIES, _signature),
                 seconds_ms=fields.integer("seconds_ms", 0, canonical.MAX_INTEGER),
                 certificate=fields.string("certificate", LIMIT),
                 release=fields.digest("release"),
@@ -82,6 +87,10 @@ class Word:
                 f"sent evidence that is not well-formed: {error.message}", party=account, reason=Reason.STATEMENT_MISMATCH
             ) from None
         return word
+
+
+def _signature(value: object, where: str) -> bytes:
+    return Fields({"signature": value}, ("signature",), where).hexbytes("signature", SIGNATURE)
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,9 @@ from tallystick.protocol.task import TaskSpec, proposal_of
 from tallystick.signing import Signer
 
 from tallystick_node.data.attach import require_unchanged
-from tallystick_node.evidence import agreement, earlier
+from tallystick_node.evidence import agreement, earlier, signed_links
 from tallystick_node.evidence.agreement import Known, Registered, Word
+from tallystick_node.evidence.signed_links import SignedLink
 from tallystick_node.peers.links import RunLinks
 from tallystick_node.runs import enclaves, session_key
 from tallystick_node.runs.process import run_worker
@@ -100,6 +101,7 @@ class Attempt:
         self._links = links
         self._beacon = beacon
         self.awaited: str | None = None  # whose evidence this party waits for
+        self.contradictions: list[tuple[SignedLink, SignedLink]] = []  # in what the parties signed of their links
 
     async def prove(self) -> None:
         """Compute, agree and queue the proof. Raises RunFailed and PeerFailed; nothing is claimed on chain then."""
@@ -138,12 +140,17 @@ class Attempt:
         words = await self._exchange_words(self._word(outcome, await asyncio.to_thread(self._write_result, outcome), elapsed))
         if spec.may_be_absent:
             await self._agree_on_absence(words)
+        self.contradictions = signed_links.contradictions(self._id, self._run.attempt, words)
         known = Known(outcome["commitments"], outcome["contributions"])
         agreement.check_commitments(spec, words, known)
         statement, content = agreement.build(spec, self._run.attempt, words, datasets, self._me.chain.deployment.contracts, known)
         self._queue(statement, content, words, await self._exchange_signatures(statement, words))
         without = f" without {', '.join(statement.absent)}" if statement.absent else ""
         self._me.note("statement", f"signed the statement of a {spec.workload} task{without}", task, spec)
+
+    @property
+    def _id(self) -> bytes:
+        return canonical.unhex32(self._run.task)
 
     # -- before the computation
 
@@ -250,11 +257,13 @@ class Attempt:
         own, parties = self._me.account, self._spec.parties
         sent = [Link(own, parties[int(peer)], *summary) for peer, summary in outcome["sent"].items()]
         received = [Link(parties[int(peer)], own, *summary) for peer, summary in outcome["received"].items()]
+        links = (*sent, *received)
         return Word(
             commitment=outcome["commitment"],
             contribution=outcome["contribution"],
             output=output,
-            links=(*sent, *received),
+            links=links,
+            signatures=signed_links.sign(self._me.chain, self._me.signer, self._id, self._run.attempt, links),
             seconds_ms=elapsed,
             certificate=self._me.certificate,
             release=self._me.release,
@@ -268,7 +277,9 @@ class Attempt:
                 await self._links.send(account, own.to_bytes())
         for account in self._links.links:
             with self._links.sparing(account):
-                words[account] = Word.parse(await self._receive(account), account)
+                word = Word.parse(await self._receive(account), account)
+                signed_links.check(self._me.chain, account, self._id, self._run.attempt, word)
+                words[account] = word
         return words
 
     async def _receive(self, account: str) -> bytes:

@@ -319,10 +319,10 @@ class Runs:
         self._store.remember(run.task, run_by=str(run_by).encode())
         log = LOG.bind(task=run.task, attempt=run.attempt)
         links: RunLinks | None = None
+        attempt: Attempt | None = None
         try:
             log.info("run starts")
             left = run_by - await asyncio.to_thread(self._now, run_by - spec.run_seconds) - self._promises.margin
-            attempt: Attempt | None = None
             try:
                 async with asyncio.timeout(left):
                     links = await self._peers.open(
@@ -347,6 +347,8 @@ class Runs:
         except TallystickError as error:
             failed = self._stopped.pop(run.task, error)  # a run that is stopped may fail at the same moment, by the same cause
             log.warning("run failed", problem=failed.message, party=failed.party)
+            if attempt is not None and attempt.contradictions:
+                await asyncio.to_thread(self._contradict, run, spec, attempt)
             await self._end(run, spec, failed, links)
         except Exception as error:  # a defect of ours must not leave the task hanging
             log.exception("run failed by a defect")
@@ -363,6 +365,10 @@ class Runs:
         if links is not None:
             links.abort(node_pb2.Problem(**error.problem()))
         await asyncio.to_thread(self._fail, run, spec, error)
+
+    def _contradict(self, run: RunRecord, spec: TaskSpec, attempt: Attempt) -> None:
+        with contextlib.suppress(ChainUnreachable):  # the report of the failure must not wait for this
+            self._promises.contradict(run, spec, attempt.contradictions)
 
     def _rows(self, spec: TaskSpec) -> dict[str, int]:
         """The inputs' rows as far as this node knows them: its own, which it supposes for the others too."""

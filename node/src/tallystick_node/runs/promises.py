@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Sequence
 
 from tallystick.chain.connection import Chain
 from tallystick.protocol import typed
@@ -22,6 +23,7 @@ from tallystick.signing import Signer
 
 from tallystick_node.admission.agreements import Agreements
 from tallystick_node.evidence import agreement
+from tallystick_node.evidence.signed_links import SignedLink
 from tallystick_node.settings import Policy
 from tallystick_node.store.database import RunRecord, Store, Write
 
@@ -117,6 +119,15 @@ class Promises:
         signed = result_of(Statement.parse(envelope.payload)).as_tuple(), envelope.signatures[self._signer.address]
         arguments = [proposal_of(spec).as_tuple(), self._signer.address, signed]
         self._store.enqueue(Write(f"result:{run.task}:{run.attempt}", "Disputes", "tenderResult", arguments))
+
+    def contradict(self, run: RunRecord, spec: TaskSpec, pairs: Sequence[tuple[SignedLink, SignedLink]]) -> None:
+        """Queue, where anybody staked a bond, signed digests that contradict one another: what they show is for the arbiters."""
+        agreed = self._agreements.of(spec) if pairs else None
+        if agreed is not None and agreed.posted:
+            terms = [proposal_of(spec).as_tuple(), agreed.agreement.as_tuple()]
+            for number, (one, other) in enumerate(pairs):
+                key = f"digests:{run.task}:{run.attempt}:{number}"
+                self._store.enqueue(Write(key, "Disputes", "proveTwoDigests", [*terms, one, other]))
 
     # -- after a deadline
 
