@@ -204,6 +204,13 @@ def test_groups_below_the_minimum_are_left_out_and_a_result_without_sizes_is_non
             query(text)
 
 
+def test_a_column_may_have_the_name_of_a_function_and_a_moment_may_not_be_called_like_a_column() -> None:
+    sql.require_closed("SELECT age, now, north.user FROM north", {"north"})
+    for name in ("current_date", "user", "localtime", '"CURRENT_USER"'):
+        with pytest.raises(AlgorithmRefused, match="something else each time"):
+            sql.require_closed(f"SELECT {name} FROM north", {"north"})
+
+
 def test_limits_and_failures_of_a_query_have_names(query: Callable[..., bytes]) -> None:
     for text, limits, kind in (
         (JOINED.decode(), {"minimum_group": 4}, TooFewRows),

@@ -44,16 +44,13 @@ CLOSED: dict[str, str | bool | int | float | list[str]] = {
     "temp_directory": "",
 }
 _TABLE_FUNCTIONS = frozenset({"range", "generate_series", "unnest"})
-_OF_THE_MOMENT = {"age", "ago", "current_time", "current_timestamp", "localtime", "localtimestamp", "reservoir_quantile"}
-_OF_THE_HOST = {
-    "user",
-    "current_user",
-    "session_user",
-    "current_catalog",
-    "current_role",
-    "pg_conf_load_time",
-    "pg_postmaster_start_time",
-}
+_OF_THE_MOMENT = {"age", "ago", "reservoir_quantile"}
+# what SQL calls without parentheses, where no column has the name
+_CALLED_AS_COLUMNS = {
+    "current_catalog", "current_date", "current_role", "current_schema", "current_time", "current_timestamp", "current_user",
+    "localtime", "localtimestamp", "session_user", "user",
+}  # fmt: skip
+_OF_THE_HOST = {"pg_conf_load_time", "pg_postmaster_start_time"}
 _INCONSISTENT = """SELECT lower(function_name) FROM duckdb_functions() WHERE function_type IN ('scalar', 'aggregate')
     GROUP BY 1 HAVING bool_and(stability <> 'CONSISTENT')"""
 _SQL_TYPES = {"int64": "BIGINT", "date": "DATE", "bool": "BOOLEAN", "string": "VARCHAR"}
@@ -67,7 +64,9 @@ _FROM_NUMBERS = {
 
 connection = duckdb.connect(":memory:", config=CLOSED)
 # what the library loads late, it has to load now
-_REFUSED = frozenset(name for (name,) in connection.execute(_INCONSISTENT).fetchall()) | _OF_THE_MOMENT | _OF_THE_HOST
+_REFUSED = (
+    frozenset(name for (name,) in connection.execute(_INCONSISTENT).fetchall()) | _OF_THE_MOMENT | _OF_THE_HOST | _CALLED_AS_COLUMNS
+)
 connection.execute("SELECT DATE '2000-01-01', 1.50::DECIMAL(18, 2), 1.5::DOUBLE, json_serialize_sql('SELECT 1')").fetchall()
 
 
@@ -141,7 +140,8 @@ def _require_closed(node: dict[str, Any], known: set[str]) -> None:
     elif kind == "SHOW_REF":
         raise AlgorithmRefused("not a SELECT statement")
     elif kind == "COLUMN_REF":
-        name = node["column_names"][-1].lower() if len(node["column_names"]) == 1 else ""
+        column = node["column_names"][-1].lower() if len(node["column_names"]) == 1 else ""
+        name = column if column in _CALLED_AS_COLUMNS else ""
     if name in _REFUSED:
         raise AlgorithmRefused(f"{name!r} gives something else each time or in each place")
     if node.get("sample") is not None:
