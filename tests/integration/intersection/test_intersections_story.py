@@ -45,7 +45,7 @@ class Airlines:
             frame = frame[frame.date < "2013-07-01"]
             frame.to_csv(home.data / "routes.csv", index=False)
             self.frames.append(frame)
-        for engine in ("intersection", "two-party"):
+        for engine in ("intersection", "two-party", "hidden-join"):
             warm(engine)
         network.launch(*homes, link_seconds=60, spare_workers=1)
         self.clients: list[Client] = [network.client(home) for home in homes]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tallystick_node.engines.channel import ProtocolViolation, local_sessions
+from tallystick_node.engines.mpc.beaver import equality
 from tallystick_node.engines.mpc.beaver.lattice import blocks, products
 from tallystick_node.engines.mpc.beaver.lattice.transform import N
 from tallystick_node.engines.mpc.beaver.oblivious import ObliviousAdditive
@@ -67,6 +70,27 @@ def test_no_more_blocks_are_added_up_than_the_noise_hides():
         assert blocks.Blocks.of(*shape).counts[1] <= blocks.DEEPEST
 
 
+@given(st.integers(1, 16), st.integers(1, 200), st.integers(0, 2**32))
+@settings(max_examples=5, deadline=None)
+def test_numbers_that_agree(digits, count, seed):
+    draw = np.random.default_rng(seed)
+    first = draw.integers(0, 2**64, count, np.uint64)
+    second = first ^ (draw.integers(0, 3, count, np.uint64) << draw.integers(0, 63, count, np.uint64))  # two bits, one, or none
+    one, other = between(lambda p: p.agree((first, second)[p.index], 4 * digits).parts[0])
+    low = np.uint64((1 << 4 * digits) - 1)
+    assert np.array_equal(one ^ other, (first & low) == (second & low))
+
+
+def test_numbers_that_agree_in_chunks_and_groups(monkeypatch):
+    monkeypatch.setattr("tallystick_node.engines.mpc.beaver.oblivious.CHUNK", 192)
+    monkeypatch.setattr(equality, "_TOGETHER", 400)
+    first, second = words(500), words(500)
+    second[::2] = first[::2]
+    one, other = between(lambda p: p.agree((first, second)[p.index], 64).parts[0])
+    assert np.array_equal(one ^ other, [1, 0] * 250)
+    assert 200 < one.sum() < 300
+
+
 def test_misuse_and_messages_of_another_length():
     def gate(p):
         return p.gate(Binary((np.zeros(3, np.uint8),)), Shares((np.zeros(4, np.uint64),)))
@@ -74,12 +98,19 @@ def test_misuse_and_messages_of_another_length():
     def inner(p):
         return p.inner(Shares((np.zeros((2, 3), np.uint64),)), Shares((np.zeros((2, 3), np.uint64),)))
 
-    assert all(isinstance(each, ValueError) for step in (gate, inner) for each in between(step))
+    def agree(p):
+        return p.agree(np.zeros(3, np.uint64), 6)
+
+    assert all(isinstance(each, ValueError) for step in (gate, inner, agree) for each in between(step))
 
     def uneven(p):
         size = 4 + p.index
         return p.gate(Binary((np.zeros(size, np.uint8),)), Shares((np.zeros(size, np.uint64),)))
 
-    error = between(uneven, local_sessions(2, seconds=1.0))[1]
-    assert isinstance(error, ProtocolViolation)
-    assert error.peer == 0
+    def uneven_digits(p):
+        return p.agree(np.zeros(64 + 64 * p.index, np.uint64), 8)
+
+    for step in (uneven, uneven_digits):
+        errors = [each for each in between(step, local_sessions(2, seconds=1.0)) if isinstance(each, ProtocolViolation)]
+        assert errors
+        assert all(error.peer in (0, 1) for error in errors)

@@ -193,7 +193,7 @@ def test_another_seed_is_drawn_where_items_do_not_fit(monkeypatch):
 
 def test_the_smaller_set_is_placed_and_tags_are_long_enough():
     assert [placer(sizes) for sizes in ((3, 3), (2, 3), (3, 2))] == [0, 0, 1]
-    assert [tag_bits(bins) for bins in (128, 129, 1 << 20)] == [47, 48, 60]
+    assert [tag_bits(bins) for bins in (256, 257, 1 << 20)] == [48, 52, 60]
     assert tag_bits(number_of_bins(MAX_ITEMS)) <= 64
 
 

@@ -80,7 +80,7 @@ def spec(workload: str, **parameters: Any) -> Any:
 def test_a_task_needs_the_engines_that_it_runs() -> None:
     assert needed(spec("statistics")) == set()
     assert needed(spec("intersection")) == needed(spec("intersection-sum")) == {"intersection"}
-    assert needed(spec("linked-statistics")) == {"intersection", "two-party"}
+    assert needed(spec("linked-statistics")) == {"intersection", "two-party", "hidden-join"}
     assert needed(spec("computation", protocol="two-party")) == {"intersection", "two-party"}
     assert needed(spec("computation", protocol="two-party:0x5598")) == {"intersection", "two-party"}
     assert needed(spec("vertical-regression")) == {"intersection", "two-party"}

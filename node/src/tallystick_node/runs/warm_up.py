@@ -28,11 +28,12 @@ from tallystick.protocol.task import TaskSpec
 from tallystick_node.engines import compiled
 from tallystick_node.engines.channel import Session, local_sessions
 from tallystick_node.engines.mpc import array as sa
+from tallystick_node.engines.mpc.beaver.oblivious import ObliviousAdditive
 from tallystick_node.engines.mpc.models.glm import Newton, fit, predict
 from tallystick_node.engines.mpc.plan.offers import OFFERS
 from tallystick_node.engines.pir.lookup import Offer, ask, serve
 from tallystick_node.engines.pir.table import build
-from tallystick_node.engines.psi.circuit_bins import placed
+from tallystick_node.engines.psi.circuit import join
 from tallystick_node.engines.psi.items import Items
 from tallystick_node.engines.psi.two_party import PROTOCOLS, intersect
 from tallystick_node.runs.workers import environment
@@ -48,7 +49,15 @@ def _intersect() -> None:
         items = numbers.take(numbers.distinct())
         for protocol in PROTOCOLS:
             intersect(session, items, peer=1 - session.index, receivers=[0], mode="ids", protocol=protocol, context=b"")
-        placed(np.array([[0, 1, 2]]), 3)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(party, local_sessions(2, DEADLINE)))
+
+
+def _link() -> None:
+    def party(session: Session) -> None:
+        items, numbers = Items.of([b"a", b"b"]), np.zeros((2, 1), np.uint64)
+        join(ObliviousAdditive(session), items, numbers, widths=(1, 1), context=b"")
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(party, local_sessions(2, DEADLINE)))
@@ -89,6 +98,7 @@ def _compute(protocol: str) -> None:
 #: What runs once, by the name that a task needs it by; in this order.
 ENGINES: dict[str, Callable[[], None]] = {
     "intersection": _intersect,
+    "hidden-join": _link,
     "lookup": _look_up,
     **{name: partial(_compute, name) for name in OFFERS if name != "clear"},
 }

@@ -30,7 +30,7 @@ from tallystick_node.workloads.keys import commit, distinct
 from tallystick_node.workloads.linked_parameters import Parameters
 from tallystick_node.workloads.linked_totals import Totals, crossed_bytes, words_of
 
-BEGIN = 700_000  # bytes that a party sends at most before the join and after the totals: base transfers, a key, first correlations
+BEGIN = 500_000  # bytes that a party sends at most before the join and after the totals: base transfers, a key, first correlations
 
 
 class LinkedStatistics(Workload):
@@ -38,7 +38,7 @@ class LinkedStatistics(Workload):
 
     name = "linked-statistics"
     proofs: tuple[str, ...] = ("signed-by-all",)
-    kernels: tuple[str, ...] = ("intersection", "two-party")
+    kernels: tuple[str, ...] = ("intersection", "two-party", "hidden-join")
 
     def check(self, spec: TaskSpec) -> None:
         """Raise InvalidTask unless the spec joins two owners with receivers among them."""

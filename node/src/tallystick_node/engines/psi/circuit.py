@@ -12,16 +12,16 @@ Pinkas, Schneider, Tkachenko and Yanai, EUROCRYPT 2019, with the oblivious progr
 4. ``circuit/hint``: for each bin the spreader draws a tag and a mask. It sends a store that holds, at each of its items with each
    of the three choices, the bin's tag and the item's row less the bin's mask, all padded by the function. The placer reads it at
    its items. Where the spreader has the item too it finds the bin's tag and a share of the row, elsewhere noise.
-5. Each bin's two tags are compared in shares, bit by bit (AND trees of :mod:`tallystick_node.engines.mpc.beaver`), and rows are
-   kept where they are equal and cleared elsewhere. A bin without an item has a random tag.
+5. Each bin's two tags are compared in shares (digits by transfers, then a tree of ANDs, of many bins at once), and rows are kept
+   where they are equal and cleared elsewhere. A bin without an item has a random tag.
 
 Security: semi-honest, either party, under what :mod:`oprf` and the two-party engine assume. What each sees besides the sizes is
 pseudorandom: messages have lengths that follow from sizes and numbers of columns, whatever the items are. In a run the following
 goes wrong, each with less than 2^-40: a store does not take its keys, and the run ends (two stores); the placer's items do not fit
 their bins, and it draws another seed before anything was sent (what that tells: :mod:`circuit_bins`); two different tags are equal
-and a row counts that should not, for which tags have 40 + log2(bins) bits; an item of the spreader has a value of the function
-that the placer could compute without having put it in, 2^-64 for each item and choice. A party that deviates can change results,
-and can put in items that are not in its data.
+and a row counts that should not, for which tags have 40 + log2(bins) bits at least; an item of the spreader has a value of the
+function that the placer could compute without having put it in, 2^-64 for each item and choice. A party that deviates can change
+results, and can put in items that are not in its data.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tallystick_node.engines.channel import ProtocolViolation, receive_array, receive_block, send_array
-from tallystick_node.engines.mpc.beaver import planes
+from tallystick_node.engines.mpc.beaver import equality
 from tallystick_node.engines.mpc.beaver.oblivious import ObliviousAdditive
 from tallystick_node.engines.mpc.protocol import Binary, Shares
 from tallystick_node.engines.mpc.ring import Ring
@@ -48,6 +48,7 @@ from tallystick_node.engines.psi.oprf import SEMI_HONEST, Hashed
 
 MAX_COLUMNS = 128
 SEED = 32  # bytes
+SEEDS = 200_000  # bytes, about: what the trees of silent correlations grow from
 TRIES = 4  # seeds
 
 _DOMAIN = b"tallystick/v1/psi/circuit\0"
@@ -69,8 +70,8 @@ def placer(sizes: Sequence[int]) -> int:
 
 
 def tag_bits(bins: int) -> int:
-    """Bits of a tag: different ones are equal in any of so many bins with less than 2^-40."""
-    return STATISTICAL_BITS + (bins - 1).bit_length()
+    """Bits of a tag, in whole digits of the comparison: different ones are equal in any of so many bins with less than 2^-40."""
+    return -(-(STATISTICAL_BITS + (bins - 1).bit_length()) // equality.WIDTH) * equality.WIDTH
 
 
 def join(protocol: ObliviousAdditive, items: Items, rows: Ring, *, widths: tuple[int, int], context: bytes) -> Joined:
@@ -102,7 +103,7 @@ def join(protocol: ObliviousAdditive, items: Items, rows: Ring, *, widths: tuple
         tags, others = _spread(run, bins, rows)
         own = np.zeros((bins, widths[first]), np.uint64)
     session.progress("linking", 0.5)
-    equal = _equal(protocol, tags, tag_bits(bins))
+    equal = protocol.agree(tags, tag_bits(bins))
     matched = protocol.to_arithmetic(equal)
     session.progress("linking", 0.7)
     kept = {
@@ -118,9 +119,9 @@ def bytes_sent(sizes: tuple[int, int], widths: tuple[int, int]) -> tuple[int, in
     first = placer(sizes)
     bins, spread = number_of_bins(sizes[first]), widths[1 - first]
     evaluation = oprf.bytes_sent(Shape.of(sizes[first]).total, 1)
-    compared = 2 * 8 * -(-bins // 64) * (tag_bits(bins) - 1)
-    each = BIND_BYTES + compared + bins * (tag_bits(bins) * 10 // 64 + spread * 8 + spread // 8)
-    sent = [each, each]
+    digits, planes = tag_bits(bins) // equality.WIDTH, 8 * -(-bins // 64)
+    each = SEEDS + BIND_BYTES + 2 * planes * (digits - 1) + bins * (digits // 7 + spread * 8 + spread // 8)
+    sent = [each + 15 * planes * digits, each + 4 * planes * digits]
     sent[first] += SEED + evaluation[0] + bins * 8 * widths[first]
     sent[1 - first] += evaluation[1] + 8 * (1 + spread) * Shape.of(CHOICES * sizes[1 - first]).total + bins * widths[first] // 8
     sent[0] += 8 * bins
@@ -203,18 +204,6 @@ def _pads(values: Words, run: Bound, columns: int) -> Words:
     """As many words of the function's value as are padded: two of each of several ideal permutations."""
     pairs = [oprf.scrambled(values, run.salt + b"hint %d" % number) for number in range(1 + columns // 2)]
     return np.concatenate(pairs, axis=1)[:, : 1 + columns]
-
-
-def _equal(protocol: ObliviousAdditive, tags: Ring, width: int) -> Binary:
-    """Whether the parties' tags are equal, of which the low ``width`` bits count: the AND of all bits that agree."""
-    layers = planes.of_numbers(tags)[:width]
-    if protocol.index == 0:
-        layers = ~layers
-    while len(layers) > 1:
-        half = len(layers) // 2
-        left, right = (Binary((part,), 64) for part in (layers[:half], layers[half : 2 * half]))
-        layers = np.concatenate([protocol.and_(left, right).parts[0], layers[2 * half :]])
-    return Binary((planes.to_bits(layers[0], tags.size),))
 
 
 def _repeated(bits: Binary, columns: int) -> Binary:

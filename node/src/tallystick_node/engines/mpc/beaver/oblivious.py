@@ -19,6 +19,7 @@ A silent correlation takes 0.12 to 0.14 bytes where a batch of the largest size 
 | ``negative`` | 16 silent correlations one way, 15 each way | 64.1 + 2 * 44/8 | 6 |
 | ``decompose`` | 256 silent correlations each way | 2 * (16 + 72) | 7 |
 | ``to_arithmetic`` | 1 transfer | 8 | 1 |
+| ``agree`` in 4 d bits | d silent correlations one way, d - 1 each way | (19 d + 4 (d - 1)) / 8 | 2 + log2(d) |
 | ``gate`` | 2 transfers, or 1 of numbers that one party knows | 16, or 8 | 2, or 1 |
 | ``inner`` of (r, n) and (n, c), for n of 2^18 | nothing | 25 (r + c) n + 1.5 r c n | 2 |
 | ``and_`` | 1 silent correlation each way for each bit | 4 for each byte of the words | 1 |
@@ -35,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tallystick_node.engines.channel import Session
-from tallystick_node.engines.mpc.beaver import digits, networks, planes
+from tallystick_node.engines.mpc.beaver import digits, equality, networks, planes
 from tallystick_node.engines.mpc.beaver.additive import CHUNK, Additive
 from tallystick_node.engines.mpc.beaver.columns import joined, parted
 from tallystick_node.engines.mpc.beaver.correlations import Correlations, Fork, Triple
@@ -184,6 +185,24 @@ class ObliviousAdditive(Additive):
                 else:
                     out[block] += self._correlations.receiver.correlated(choices[block])
         return Shares((out.reshape(values.shape),))
+
+    def agree(self, own: Ring, width: int) -> Binary:
+        """Whether the low ``width`` bits, a multiple of 4, of this party's private number are those of the other's: of each digit
+        by a transfer, then all by a tree of ANDs."""
+        if width % equality.WIDTH or not 0 < width <= 64:
+            raise ValueError("numbers are compared by whole digits of 4 bits, at most 16 of them")
+        out = np.empty(own.size, np.uint8)
+        for block in blocks(own.size, CHUNK):
+            given = planes.of_numbers(own[block])[:width]
+            if self.index == 0:
+                same = equality.offer(self.session, 1, self._correlations.digits_offered, self._correlations.pads[0], given)
+            else:
+                same = equality.choose(self.session, 0, self._correlations.digits_chosen, self._correlations.pads[1], given)
+            while len(same) > 1:
+                half = len(same) // 2
+                same = np.concatenate([self._and(same[:half], same[half : 2 * half], "agree"), same[2 * half :]])
+            out[block] = planes.to_bits(same[0], own[block].size)
+        return Binary((out,))
 
     def inner(self, left: Shares, right: Shares) -> Shares:
         """The product of (r, n) and (n, c), in the ring, like :meth:`matmul`: cheaper for few rows and columns and a long n."""
