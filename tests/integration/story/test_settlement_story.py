@@ -29,7 +29,8 @@ def agreed(proposal: Proposal, arbiter: str, window: int) -> Agreement:
 
 
 def settle_at_last(story: Story, deal: settlement.Deal) -> None:
-    """The chain's clock is the network's own: certificates depend on it, so nothing moves it on here."""
+    """The chain's clock is the network's own: certificates depend on it, so nothing moves it on here. Ganache tries a call at
+    the time of the newest block, so one is mined at the time that it is."""
     give_up = time.monotonic() + 60
     while True:
         try:
@@ -38,6 +39,7 @@ def settle_at_last(story: Story, deal: settlement.Deal) -> None:
         except ContractRefused as refusal:
             assert refusal.error == "TooEarly" and time.monotonic() < give_up, refusal
         time.sleep(0.5)
+        story.birch.chain.request("evm_mine")
 
 
 def balance(story: Story, account: str) -> int:
