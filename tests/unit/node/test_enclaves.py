@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tallystick.protocol.errors import Refused, RunFailed
 from tallystick_node.admission.gate import Gate
-from tallystick_node.engines.tee import hosting
+from tallystick_node.engines.tee import hosting, manifest
 from tallystick_node.engines.tee.enclave import EnclaveRefused
 from tallystick_node.engines.tee.hosting import HostedEnclave
 from tallystick_node.engines.tee.manifest import EnclaveManifest
@@ -57,6 +57,20 @@ def test_an_authority_that_does_not_open_is_told_to_the_worker() -> None:
     with ours, pytest.raises(EnclaveRefused, match="authority does not open"):
         HostedEnclave(ours, EnclaveManifest(b"SELECT 1", bytes(32), "sql"))
     served.join(10)
+
+
+def test_a_host_without_the_libraries_of_enclaves_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest, "_OWN_MODULES", ("no_such_module",))
+    manifest.interpreter_digest.cache_clear()
+    exported, password = hosting.throw_away()
+    ours, theirs = socket.socketpair()
+    given = hosting.authority_frame(exported, password, bytes(32))
+    served = threading.Thread(target=hosting.main, args=(theirs, given), daemon=True)
+    served.start()
+    with ours, pytest.raises(EnclaveRefused, match=r"install tallystick-node\[enclave\]"):
+        HostedEnclave(ours, EnclaveManifest(b"SELECT 1", bytes(32), "sql"))
+    served.join(10)
+    manifest.interpreter_digest.cache_clear()
 
 
 def test_evidence_of_a_simulated_authority_is_accepted_only_where_the_policy_names_it(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from subprocess import CalledProcessError
 
 from tallystick.attestation.documents import write_evidence
 from tallystick.attestation.quote import SGX
@@ -103,6 +104,8 @@ def main(channel: socket.socket, given: bytes) -> None:
             _serve(stream, enclave, authority)
     except EnclaveRefused as refused:
         stream.send(REFUSED, str(refused).encode())
+    except CalledProcessError:  # of the interpreter that lists what an enclave loads
+        stream.send(REFUSED, f"the host misses a library that runs {manifest.kind}: install tallystick-node[enclave]".encode())
     except EnclaveFailed as failed:
         stream.send(FAILED, failed.reason.encode())
 
