@@ -61,3 +61,26 @@ def test_every_way_to_send_is_counted_once_by_step() -> None:
     first, second = one.meter.steps["first"], one.meter.steps["second"]
     assert (first.messages, first.bytes, first.rounds) == (4, 32 + 5 + 6, 1)
     assert (second.messages, second.bytes, second.rounds) == (1, 1, 1)
+
+
+def test_what_flows_in_pieces_is_one_round() -> None:
+    """First received, then sent, over and over; the next send after the flow is a round of its own."""
+    one, two = local_sessions(2)
+    for _ in range(3):
+        two.channels[0].send(b"x")
+    with one.meter.flow():
+        for _ in range(3):
+            one.channels[1].receive()
+            one.channels[1].send(b"y")
+    assert one.meter.steps[""].rounds == 1
+    two.channels[0].send(b"x")
+    one.channels[1].receive()
+    one.channels[1].send(b"y")
+    assert one.meter.steps[""].rounds == 2
+    with one.meter.flow():
+        for _ in range(3):
+            one.channels[1].send(b"y")
+            two.channels[0].send(b"x")
+            one.channels[1].receive()
+    one.channels[1].send(b"y")
+    assert (one.meter.steps[""].rounds, one.meter.steps[""].messages) == (3, 8)

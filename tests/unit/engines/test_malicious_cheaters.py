@@ -239,17 +239,24 @@ def test_an_old_message_again_is_found(case) -> None:
 
 
 class Liar(MaliciousReplicated):
-    """Sends other parts than it computed, and keeps them as its own: ``lie(step, array)`` before each resharing."""
+    """Sends other parts than it computed, and keeps them as its own: ``lie(step, array)`` before each resharing, and before each
+    piece of one that flows."""
 
     def __init__(self, session, lie) -> None:
         super().__init__(session)
-        honest = self._seat.reshare
+        seat, honest, sending = self._seat, self._seat.reshare, self._seat.send
 
         def reshare(part):
-            lie(self._seat.step, part)
+            lie(seat.step, part)
             return honest(part)
 
-        self._seat.reshare = reshare
+        def send(to, array):
+            if seat.step == "matmul":
+                assert to == seat.before
+                lie(seat.step, array)
+            sending(to, array)
+
+        seat.reshare, seat.send = reshare, send
 
 
 def betrayed(case, traitor, lie):

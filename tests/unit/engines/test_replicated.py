@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tallystick_node.engines.channel import ProtocolViolation, Session, local_sessions
 from tallystick_node.engines.mpc.protocol import Shares
-from tallystick_node.engines.mpc.prss import Prss
+from tallystick_node.engines.mpc.prss import Prss, Stream
 from tallystick_node.engines.mpc.replicated import Replicated
 from tallystick_node.engines.mpc.ring import MAGNITUDE, FixedPoint, OutOfRange, decode_integers, encode_integers
 from unit.engines.conftest import run_parties
@@ -17,6 +18,18 @@ from unit.engines.three_parties import ring as ring_elements
 
 FIXED = FixedPoint(18)
 EDGES = np.array([0, 1, -1, 2, -2, MAGNITUDE - 1, 1 - MAGNITUDE, 1 << 61, -(1 << 61), (1 << 40) + 1], np.int64)
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_a_stream_is_that_of_the_counter_mode(epoch) -> None:
+    seed = bytes(range(16))
+    stream = Stream(seed)
+    if epoch:
+        stream._left = 0  # 64 GiB later
+        stream._head = b""
+    expected = Cipher(algorithms.AES128(seed), modes.CTR((epoch << 32).to_bytes(16, "big"))).encryptor()
+    for size in (1, 3, 40, 5, 0, 200_001, 7, 131_072):
+        assert stream.elements((size,), np.uint8).tobytes() == expected.update(bytes(size))
 
 
 ring = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=40).map(lambda many: np.array(many, np.uint64))

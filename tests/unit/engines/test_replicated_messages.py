@@ -119,3 +119,32 @@ def test_long_arrays_pass_piece_by_piece(monkeypatch) -> None:
     (value, *_) = answers(lambda protocol: protocol.reveal(STEPS["multiply"](protocol, 1000)))
     numbers = np.linspace(-(2.0**40), 2.0**40, 1000).astype(np.int64)
     assert (value.view(np.int64) == numbers * numbers).all()
+
+
+@pytest.mark.parametrize(("turn", "groups"), [(1 << 20, 1), (1152, 3)])
+@pytest.mark.parametrize("name", ["multiply", "multiply_fixed", "matmul", "matmul_fixed", "truncate"])
+def test_pieces_that_flow_take_the_rounds_of_the_whole(monkeypatch, name, turn, groups) -> None:
+    """Pieces that end within a block of four rows, and a last one that is shorter; each of several turns takes its rounds."""
+    for limit, value in (("_PIECE", 70), ("_ROWS", 6), ("_TURN", turn)):
+        monkeypatch.setattr(seat, limit, value)
+    numbers = np.linspace(-(2.0**28), 2.0**28, 350).astype(np.int64)
+    shift = () if name in ("multiply", "matmul") else (20,)
+
+    def run(protocol: Replicated) -> np.ndarray:
+        x = Shares(protocol.disclose(protocol.public(numbers.view(np.uint64))))  # uniform parts
+        if name == "truncate":
+            return protocol.reveal(protocol.truncate(x, *shift))
+        if name.startswith("matmul"):
+            return protocol.reveal(getattr(protocol, name)(x[:294].reshape(42, 7), x[:63].reshape(7, 9), *shift))
+        return protocol.reveal(getattr(protocol, name)(x, x, *shift))
+
+    messages, sessions = recorded(run)
+    assert len([each for each in messages if (each.sender, each.step) == (2, name)]) >= 5
+    assert max(each.meter.steps[name].rounds for each in sessions) <= groups * TABLE[name][1]
+    exact = {
+        "truncate": numbers,
+        "multiply": numbers * numbers,
+        "matmul": numbers[:294].reshape(42, 7) @ numbers[:63].reshape(7, 9),
+    }
+    expected = exact[name.removesuffix("_fixed")] >> sum(shift)
+    assert np.isin(answers(run)[1].view(np.int64) - expected, (0, -1) if shift else (0,)).all()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import queue
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -85,6 +86,8 @@ class Meter:
         self.steps: dict[str, Step] = {}
         self._step = self.steps.setdefault("", Step())
         self._listened = True
+        self._flowing = False
+        self._sent = False  # since the pieces began to flow
 
     def enter(self, step: str) -> None:
         """What follows belongs to ``step``."""
@@ -94,12 +97,23 @@ class Meter:
         """A message was sent."""
         self._step.messages += 1
         self._step.bytes += size
-        self._step.rounds += self._listened
-        self._listened = False
+        first = not (self._flowing and self._sent)
+        self._step.rounds += self._listened and first
+        self._listened, self._sent = self._listened and not first, True
 
     def received(self) -> None:
         """A message was received."""
         self._listened = True
+
+    @contextmanager
+    def flow(self) -> Iterator[None]:
+        """Arrays pass within, each piece by piece: however often this party receives one piece and sends another, that is one
+        round."""
+        self._flowing, self._sent = True, False
+        try:
+            yield
+        finally:
+            self._flowing = False
 
 
 @dataclass(frozen=True)
@@ -188,11 +202,16 @@ def receive_array(
     """What :func:`send_array` sent, as a writable array of its own, into which the bytes arrive without a copy. Raises
     :class:`ProtocolViolation` naming ``peer`` and ``step`` unless its length is the array's."""
     array = np.empty(shape, kind)
+    receive_into(session, peer, array, step)
+    return array
+
+
+def receive_into(session: Session, peer: int, array: NDArray[Any], step: str) -> None:
+    """Like :func:`receive_array`, into a contiguous array that is there."""
     view, channel = array.reshape(-1).view(np.uint8).data, session.channels[peer]
     for start in range(0, len(view), PART):
         part = view[start : start + PART]
         _require(channel, step, channel.receive_into(part), len(part))
-    return array
 
 
 def _require(channel: Channel, step: str, size: int, due: int) -> None:

@@ -34,7 +34,7 @@ Pair = tuple[Words, Words]
 
 LEAST = 1 << 12  # bits made at a time: fewer would need deep buckets
 BATCH = 1 << 18  # bits made at most at a time: what is compared stays in cache
-_LANES = (8, 4, 2, 1)  # bits that move together
+_LANES = (32, 16, 8, 4, 2, 1)  # bits that move together: the fewer rows, the fewer places that are out of the cache
 
 
 class RandomBits:
@@ -70,9 +70,10 @@ class RandomBits:
         bits, values = self._deal(made * lanes, kind)
         order = permutation(derived(self._agreement.coin(), b"buckets"), made)
         differ, key = self._open(bits, values, order, lanes, depth)
-        self._compare(differ, values, order, lanes, depth, key)
         kept = order[depth : depth + rows]
-        return _rows(bits, kept, lanes), _rows(values, kept, lanes)
+        first = _rows(values, kept, lanes)
+        self._compare(differ, first, values, order, lanes, depth, key)
+        return _rows(bits, kept, lanes), first
 
     def _deal(self, count: int, kind: Unsigned) -> tuple[Pair, Pair]:
         """Unchecked bits: half a message of one element from each party for each bit."""
@@ -105,9 +106,9 @@ class RandomBits:
         size = (order.size - depth) // depth * lanes * (depth - 1)
         own = []
         for part in bits:
-            row = part.view(word_type(8 * lanes))  # a row of bits is one word
-            differ = np.empty(size // lanes, row.dtype)
-            _differ(row, order[depth:], depth, differ)
+            words, width = _words(part, lanes)
+            differ = np.empty(size // lanes * width, words.dtype)
+            _differ(words, order[depth:], depth, width, differ)
             own.append(np.packbits(differ.view(np.uint8)))
         third = self._agreement.open(own[0], own[1])
         key = self._agreement.confirm()
@@ -116,11 +117,10 @@ class RandomBits:
             raise ProtocolViolation(self._seat.after, self._seat.step, "it or the party before made a wrong random bit")
         return np.unpackbits(own[0] ^ own[1] ^ third, count=size), key
 
-    def _compare(self, differ: Bits, values: Pair, order: Order, lanes: int, depth: int, key: bytes) -> None:
+    def _compare(self, differ: Bits, first: Pair, values: Pair, order: Order, lanes: int, depth: int, key: bytes) -> None:
         held, due = np.empty(differ.size, values[0].dtype), np.empty(differ.size, values[0].dtype)
         size = differ.size // (depth - 1)
         rows, public = size // lanes, (int(self._seat.index == 0), int(self._seat.index == 2))
-        first = _rows(values, order[depth : depth + rows], lanes)
         for layer in range(1, depth):
             other = _rows(values, order[depth + layer * rows : depth + (layer + 1) * rows], lanes)
             place = slice((layer - 1) * size, layer * size)
@@ -155,26 +155,36 @@ def _end_to_end(batches: list[tuple[Pair, Pair]]) -> tuple[Pair, Pair]:
 def _rows(pair: Pair, chosen: Order, lanes: int) -> Pair:
     out = tuple(np.empty(chosen.size * lanes, part.dtype) for part in pair)
     for part, rows in zip(pair, out, strict=True):
-        _gather(part, chosen, lanes, rows)
+        words, width = _words(part, lanes)
+        _gather(words, chosen, width, rows.view(words.dtype))
     return out[0], out[1]
 
 
+def _words(part: Words, lanes: int) -> tuple[Words, int]:
+    """Elements as the longest words that fill a row of ``lanes``, and how many do."""
+    size = lanes * part.itemsize
+    word = word_type(min(64, 8 * size))
+    return part.view(word), size // np.dtype(word).itemsize
+
+
 @compiled
-def _gather(part: Words, chosen: Order, lanes: int, out: Words) -> None:
+def _gather(words: Words, chosen: Order, width: int, out: Words) -> None:
     for i in range(chosen.size):
-        start = np.int64(chosen[i]) * lanes
-        for k in range(lanes):
-            out[i * lanes + k] = part[start + k]
+        start = np.int64(chosen[i]) * width
+        for k in range(width):
+            out[i * width + k] = words[start + k]
 
 
 @compiled
-def _differ(rows: Words, order: Order, depth: int, out: Words) -> None:
+def _differ(words: Words, order: Order, depth: int, width: int, out: Words) -> None:
     """Each row of a bucket but the first, XOR the first; bucket i has the rows i, i + n, i + 2 n in order."""
     count = order.size // depth
     for i in range(count):
-        first = rows[order[i]]
+        first = np.int64(order[i]) * width
         for layer in range(1, depth):
-            out[(layer - 1) * count + i] = first ^ rows[order[layer * count + i]]
+            other, place = np.int64(order[layer * count + i]) * width, ((layer - 1) * count + i) * width
+            for k in range(width):
+                out[place + k] = words[first + k] ^ words[other + k]
 
 
 @compiled

@@ -27,7 +27,7 @@ from tallystick_node.engines.mpc.malicious.products import Pair, reshared, settl
 from tallystick_node.engines.mpc.malicious.wide import EXCESS, Wide, add_matrix, inner_product, total
 from tallystick_node.engines.mpc.matrix import add_product
 from tallystick_node.engines.mpc.prss import Stream
-from tallystick_node.engines.mpc.replicated.arithmetic import matrix_product
+from tallystick_node.engines.mpc.replicated.arithmetic import matmul
 from tallystick_node.engines.mpc.replicated.seat import Seat
 from tallystick_node.engines.mpc.ring import Ring
 
@@ -67,11 +67,10 @@ class Matrices:
 
     def multiply(self, left: Pair, right: Pair) -> Pair:
         """(m, k) by (k, n): one round, 8 bytes for each element of the result from each party."""
-        part = matrix_product(self._seat, left, right)
-        z = part, self._seat.reshare(part)
-        if part.size and left[0].size:
+        z = matmul(self._seat, left, right)
+        if z[0].size and left[0].size:
             self._claims.append(Claim(left, right, z))
-            self.waiting += left[0].size + right[0].size + part.size
+            self.waiting += left[0].size + right[0].size + z[0].size
         return z
 
     def check(self) -> None:

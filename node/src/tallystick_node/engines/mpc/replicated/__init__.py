@@ -24,7 +24,8 @@ sigmoid               217.750      13
 
 ``reveal`` is to all three: 8 bytes for each receiver; bits are revealed, and multiplied, in an eighth of a byte. ``and`` and
 ``compose`` are for words of 64 bits; ``compose`` of up to 14 bits takes 8 (width + 3) bytes and two rounds. ``negative`` rounds the
-number of elements up to a multiple of 8. ``sigmoid`` takes its rounds for every 2^18 elements anew. ``accept`` costs 96 bytes and a
+number of elements up to a multiple of 8. ``sigmoid`` takes its rounds for every 2^18 elements anew, products and
+``truncate`` take them for every 64 MiB of the result: in between, it flows in pieces. ``accept`` costs 96 bytes and a
 round, whatever the array's size; linear operations, ``public`` and ``random`` cost nothing.
 """
 

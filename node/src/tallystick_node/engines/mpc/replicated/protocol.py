@@ -19,7 +19,7 @@ import numpy as np
 
 from tallystick_node.engines.channel import ProtocolViolation
 from tallystick_node.engines.mpc.protocol import Binary, Shares, Words
-from tallystick_node.engines.mpc.replicated import arithmetic, boolean, compare, convert, permute, sigmoid
+from tallystick_node.engines.mpc.replicated import arithmetic, boolean, compare, convert, permute, sigmoid, truncation
 from tallystick_node.engines.mpc.replicated.sharing import PARTIES, Sharing, pair, require_matrices, require_shape
 from tallystick_node.engines.mpc.ring import Ring
 from tallystick_node.engines.security import SecurityStatement
@@ -126,36 +126,32 @@ class Replicated(Sharing):
         """Element by element, of one shape. One round, 24 bytes an element over all parties."""
         require_shape(left, right)
         self._seat.enter("multiply")
-        part = arithmetic.product(self._seat, pair(left), pair(right))
-        return Shares((part, self._seat.reshare(part)))
+        return Shares(arithmetic.multiply(self._seat, pair(left), pair(right)))
 
     def matmul(self, left: Shares, right: Shares) -> Shares:
         """The matrix product of (m, k) and (k, n). One round, 24 bytes for each element of the result over all parties."""
         require_matrices(left, right)
         self._seat.enter("matmul")
-        part = arithmetic.matrix_product(self._seat, pair(left), pair(right))
-        return Shares((part, self._seat.reshare(part)))
+        return Shares(arithmetic.matmul(self._seat, pair(left), pair(right)))
 
     def truncate(self, secret: Shares, bits: int) -> Shares:
         """Secrets below 2^62 in magnitude, shifted right by 1 to 31 bits; the error is 0 or -1. Two rounds, 20 bytes an element
         over all parties."""
         self._seat.enter("truncate")
-        return Shares(arithmetic.truncate_shares(self._seat, pair(secret), bits))
+        return Shares(truncation.truncate_shares(self._seat, pair(secret), bits))
 
     def multiply_fixed(self, left: Shares, right: Shares, fraction: int) -> Shares:
         """Fixed-point product: the exact product, below 2^62, shifted right by ``fraction``; the error is 0 or -1 unit in the last
         place. Three rounds, 36 bytes an element over all parties."""
         require_shape(left, right)
         self._seat.enter("multiply_fixed")
-        part = arithmetic.product(self._seat, pair(left), pair(right))
-        return Shares(arithmetic.truncate_parts(self._seat, part, fraction))
+        return Shares(arithmetic.multiply_fixed(self._seat, pair(left), pair(right), fraction))
 
     def matmul_fixed(self, left: Shares, right: Shares, fraction: int) -> Shares:
         """Fixed-point matrix product; one truncation, three rounds, 36 bytes for each element of the result over all parties."""
         require_matrices(left, right)
         self._seat.enter("matmul_fixed")
-        part = arithmetic.matrix_product(self._seat, pair(left), pair(right))
-        return Shares(arithmetic.truncate_parts(self._seat, part, fraction))
+        return Shares(arithmetic.matmul_fixed(self._seat, pair(left), pair(right), fraction))
 
     # -- Boolean
 

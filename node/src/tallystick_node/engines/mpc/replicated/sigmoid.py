@@ -31,10 +31,11 @@ from numpy.typing import NDArray
 
 from tallystick_node.engines.compiled import compiled, inlined
 from tallystick_node.engines.mpc.prss import blocks
-from tallystick_node.engines.mpc.replicated.arithmetic import OFFSET, product
+from tallystick_node.engines.mpc.replicated.arithmetic import product
 from tallystick_node.engines.mpc.replicated.compare import negative
 from tallystick_node.engines.mpc.replicated.convert import rejoin, to_arithmetic
 from tallystick_node.engines.mpc.replicated.seat import Seat
+from tallystick_node.engines.mpc.replicated.truncation import OFFSET
 from tallystick_node.engines.mpc.ring import Ring
 
 HARMONICS = (0.249879, 0.067137, 0.019354, 0.005705, 0.001753)
