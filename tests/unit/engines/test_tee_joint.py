@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from tallystick.attestation import runs
 from tallystick.attestation.documents import read_evidence, write_evidence
 from tallystick.attestation.policy import AppraisalPolicy
@@ -212,6 +213,52 @@ def test_a_host_cannot_pass_off_another_output_or_another_enclave_after_the_run(
     ):
         with pytest.raises(ProtocolViolation, match="report-data"):
             joint._accepted(terms, other, bound, "evidence of the run")
+
+
+CHEATS = {
+    "nothing": "",
+    "another enclave": "is of another enclave",
+    "garbage": "does not open",
+    "another output": "is not the one that the evidence names",
+    "too much": "announces",
+}
+
+
+@pytest.mark.parametrize("cheat", CHEATS)
+def test_a_receiver_gets_the_output_of_the_enclave_that_it_sealed_to(authority: ProvisioningAuthority, cheat: str) -> None:
+    """The host is played message by message, with the enclave's key in its hands."""
+    key, platform = X25519PrivateKey.generate(), Platform(authority)
+    platform.public_key = key.public_key().public_bytes_raw()
+    terms = replace(terms_of(authority, platform.digest), owners=(1,), receivers=(1,), output=100)
+    host, owner = (replace(session, context=CONTEXT) for session in local_sessions(2, 10))
+    code = terms.code(CONTEXT)
+
+    def play() -> None:
+        channel = host.channels[1]
+        receiver = channel.receive()
+        channel.send(platform.public_key + platform.attest(joint.nonce(CONTEXT, 1)))
+        commitment = channel.receive()
+        sealed = joint._receive(host, 1, 10_000, "sealed input")
+        salted = runs.unseal(key, sealed, runs.input_context(code, [receiver], 0))
+        assert salted[32:] == table("b") and runs.commitment(salted[:32], salted[32:]) == commitment
+        output = b"s" * 32 + b"42"
+        digest = hashlib.sha256(output + b"!" * (cheat == "another output")).digest()
+        told = bytes(32) if cheat == "another enclave" else platform.public_key
+        bound = runs.task_digest(CONTEXT, terms.algorithm, [commitment], digest) + hashlib.sha256(platform.public_key).digest()
+        channel.send(told + digest + platform.document(bound))
+        context = runs.output_context(code, [receiver], [bytes(32) if cheat == "garbage" else commitment])
+        joint._send(host, 1, runs.seal(receiver, output, context) + bytes(200 if cheat == "too much" else 0))
+
+    with ThreadPoolExecutor(1) as pool:
+        played = pool.submit(play)
+        if not CHEATS[cheat]:
+            found = joint.run(owner, terms, table("b"), None)
+            assert (found.salt, found.output) == (b"s" * 32, b"42")
+        else:
+            with pytest.raises(ProtocolViolation, match=CHEATS[cheat]) as caught:
+                joint.run(owner, terms, table("b"), None)
+            assert caught.value.peer == HOST
+        played.result(10)
 
 
 @pytest.mark.parametrize("document", [b"", b"{}", b"\xff" * 100])
