@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -242,6 +243,24 @@ def test_a_message_that_is_wrong_names_its_sender_and_step(sender, number, chang
     error = run_parties(local_sessions(2, seconds=1.0), run)[1 - sender]
     assert isinstance(error, ProtocolViolation)
     assert (error.peer, error.step) == (sender, step)
+
+
+def test_more_words_than_memory_takes_are_refused_from_either(monkeypatch):
+    monkeypatch.setattr(circuit, "MAX_WORDS", 40)
+    sets, tables = ([*range(13)], [*range(14)]), (words(13, 2), words(14, 2))
+    _, greedy = linked(sets, tables, local_sessions(2, seconds=1.0))
+    assert isinstance(greedy, ValueError)
+    real = circuit.fits
+    monkeypatch.setattr(circuit, "fits", lambda *given: real(*given) or threading.current_thread().name == "greedy")
+
+    def run(session):
+        if session.index == 1:
+            threading.current_thread().name = "greedy"
+        return join(ObliviousAdditive(session), keys(sets[session.index]), tables[session.index], widths=(2, 2), context=b"t")
+
+    honest, _ = run_parties(local_sessions(2, seconds=1.0), run)
+    assert isinstance(honest, ProtocolViolation)
+    assert (honest.peer, honest.step) == (1, "bind")
 
 
 def test_a_hint_of_another_length_names_its_sender(monkeypatch):

@@ -110,6 +110,7 @@ def test_the_bounds_of_the_joint_tables_are_the_codes():
             f"0 to {linked_parameters.MAX_COLUMNS} of", f"1 to {linked_parameters.MAX_BITS} |",
             f"2 to {linked_parameters.MAX_GROUPS} different", f"2 to {linked_parameters.MAX_MINIMUM:,} |",
             f"at most 2^{circuit_bins.MAX_ITEMS.bit_length() - 1} distinct", f"at most {circuit.MAX_COLUMNS} words",
+            f"at most 2^{circuit.MAX_WORDS.bit_length() - 1} words",
             f"more than {linked_parameters.ROOM},", *(f"`{each}`" for each in statistics_parameters.COMPUTE),
         ),
         "column-statistics": (

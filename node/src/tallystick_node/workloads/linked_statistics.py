@@ -102,7 +102,7 @@ class LinkedStatistics(Workload):
             bytes_sent=BEGIN + max(a + b for a, b in zip(joining, crossing, strict=True)),
             rounds=45,
             seconds=2.5 + 6e-6 * sum(sizes) + bins * (1.5e-5 + 1e-6 * words) + 1.5e-8 * sum(crossing),
-            memory_bytes=200_000_000 + 100 * (1 + words) * (bins + 3 * max(sizes)),
+            memory_bytes=250_000_000 + 120 * (2 + words) * max(sizes),
         )
 
     def run(self, spec: TaskSpec, party: str, table: pa.Table | None, session: Session, scratch: Path) -> Outcome:
@@ -117,6 +117,11 @@ class LinkedStatistics(Workload):
             raise OutputRefused(f"an owner has fewer than {parameters.minimum_group} distinct keys", remedy=remedy)
         if len(items) > MAX_ITEMS:
             raise InvalidData(f"more than {MAX_ITEMS} distinct keys", remedy="use a smaller dataset")
+        if not circuit.fits(len(items), parameters.width(party)):
+            raise InvalidData(
+                f"{len(items)} keys with {parameters.width(party)} words each are too many together",
+                remedy="ask for fewer groups or columns, say fewer bits, or use a smaller dataset",
+            )
         words = words_of(parameters, party, table.take(pa.array(first)))
         commitment, opening = commit(items, words.tobytes())
         (scratch / "opening.json").write_text(json.dumps(opening))

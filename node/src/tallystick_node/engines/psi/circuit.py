@@ -47,6 +47,7 @@ from tallystick_node.engines.psi.items import Items
 from tallystick_node.engines.psi.oprf import SEMI_HONEST, Hashed
 
 MAX_COLUMNS = 128
+MAX_WORDS = 1 << 25  # of all rows of a party, with a tag for each: some 4 GB of memory
 SEED = 32  # bytes
 SEEDS = 200_000  # bytes, about: what the trees of silent correlations grow from
 TRIES = 4  # seeds
@@ -69,6 +70,11 @@ def placer(sizes: Sequence[int]) -> int:
     return int(sizes[1] < sizes[0])
 
 
+def fits(items: int, columns: int) -> bool:
+    """Whether a party may bring so many items with so many columns."""
+    return items * (1 + columns) <= MAX_WORDS
+
+
 def tag_bits(bins: int) -> int:
     """Bits of a tag, in whole digits of the comparison: different ones are equal in any of so many bins with less than 2^-40."""
     return -(-(STATISTICAL_BITS + (bins - 1).bit_length()) // equality.WIDTH) * equality.WIDTH
@@ -84,6 +90,8 @@ def join(protocol: ObliviousAdditive, items: Items, rows: Ring, *, widths: tuple
     session = protocol.session
     if not 1 <= len(items) <= MAX_ITEMS or max(widths) > MAX_COLUMNS or min(widths) < 0:
         raise ValueError(f"a join takes 1 to {MAX_ITEMS} items and at most {MAX_COLUMNS} columns")
+    if not fits(len(items), widths[session.index]):
+        raise ValueError(f"a join takes at most {MAX_WORDS} words of a party, one for each item among them")
     if rows.shape != (len(items), widths[session.index]) or rows.dtype != np.uint64:
         raise ValueError("one row of ring elements for each item")
     if len(items.distinct()) != len(items):
@@ -91,6 +99,8 @@ def join(protocol: ObliviousAdditive, items: Items, rows: Ring, *, widths: tuple
     run = bind(session, 1 - session.index, items, hashlib.sha256(_DOMAIN + context).digest())
     if not 1 <= run.theirs <= MAX_ITEMS:
         raise ProtocolViolation(run.peer, "bind", f"it announces {run.theirs} items: from 1 to {MAX_ITEMS} are joined")
+    if not fits(run.theirs, widths[run.peer]):
+        raise ProtocolViolation(run.peer, "bind", f"with {run.theirs} items it brings more than {MAX_WORDS} words")
     sizes = [len(items), run.theirs] if session.index == 0 else [run.theirs, len(items)]
     first = placer(sizes)
     spread = widths[1 - first]
