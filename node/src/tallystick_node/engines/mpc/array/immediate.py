@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tallystick_node.engines.mpc.plan.document import Step, constant
 from tallystick_node.engines.mpc.plan.engine import Engine
 from tallystick_node.engines.mpc.plan.execute import perform
 from tallystick_node.engines.mpc.plan.kinds import BIT, Kind, Type, encode
 from tallystick_node.engines.mpc.plan.operation import Value
 from tallystick_node.engines.mpc.plan.roles import bits_of
+from tallystick_node.engines.mpc.plan.step import Step, constant
 from tallystick_node.engines.mpc.protocol import Binary, Protocol, Shares
 from tallystick_node.engines.mpc.ring import Ring, decode_integers
 

@@ -9,30 +9,17 @@ Values are numbered in order: first the inputs, then what each step gives. A ste
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NoReturn
 
-import numpy as np
 from tallystick import flat_json
 
-from tallystick_node.engines.mpc.plan.kinds import (
-    BIT,
-    MAX_FRACTION,
-    Kind,
-    Type,
-    check_shape,
-    exact_text,
-    parse_exact,
-    parse_kind,
-)
-from tallystick_node.engines.mpc.plan.table import OPERATIONS
-from tallystick_node.engines.mpc.ring import MAGNITUDE, Ring
+from tallystick_node.engines.mpc.plan.kinds import MAX_FRACTION, Kind, Type, check_shape, parse_kind
+from tallystick_node.engines.mpc.plan.step import Step
 
 TYPE = "tallystick.plan/1"
 LIMIT = 1 << 20  # bytes
@@ -42,8 +29,6 @@ MAX_REVEALS = 256
 MAX_PARTIES = 16
 MAX_COLUMNS = 1024
 MAX_TOTAL = 1 << 32  # elements of all values together
-SHORT = 64  # constants of at most so many elements are written in decimal
-CONSTANT = "constant"
 
 MAX_DEPTH = 8  # of arrays and objects in one another
 
@@ -63,16 +48,6 @@ class Input:
     shape: tuple[int, ...]
     kind: Kind
     columns: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One operation on earlier values; ``constant`` holds the public elements where the operation is that."""
-
-    operation: str
-    operands: tuple[int, ...]
-    attributes: Mapping[str, Any]
-    constant: Ring | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +80,7 @@ class Plan:
         types = [Type(each.shape, each.kind) for each in self.inputs]
         for number, step in enumerate(self.steps):
             try:
-                types += step_types(step, types)
+                types += step.types(types)
             except (ValueError, TypeError) as error:
                 raise InvalidPlan(f"plan.steps[{number}]: {error}") from None
         if sum(each.size for each in types) > MAX_TOTAL:
@@ -118,7 +93,7 @@ class Plan:
         numbers, types = [], [Type(each.shape, each.kind) for each in self.inputs]
         for step in self.steps:
             numbers.append(len(types))
-            types += step_types(step, types)
+            types += step.types(types)
         return tuple(numbers)
 
     @property
@@ -148,7 +123,7 @@ class Plan:
                 }
                 for each in self.inputs
             ],
-            "steps": [_step_json(each) for each in self.steps],
+            "steps": [each.to_json() for each in self.steps],
             "reveals": [{"name": each.name, "value": each.value, "to": list(each.receivers)} for each in self.reveals],
         }
 
@@ -208,72 +183,11 @@ class Plan:
             raise InvalidPlan(f"plan: more than {LIMIT} bytes")
 
 
-def step_types(step: Step, types: Sequence[Type]) -> tuple[Type, ...]:
-    """The types of what a step gives, after values of ``types``. Raises ValueError or TypeError."""
-    if any(type(each) is not int or not 0 <= each < len(types) for each in step.operands):
-        raise ValueError("an operand is not the number of an earlier value")
-    if step.operation == CONSTANT:
-        return (Type(tuple(step.attributes["shape"]), parse_kind(step.attributes["kind"]), public=True),)
-    return OPERATIONS[step.operation].types([types[each] for each in step.operands], step.attributes)
-
-
-def constant(elements: Ring, kind: Kind) -> Step:
-    """A step that gives public values."""
-    return Step(CONSTANT, (), {"shape": list(elements.shape), "kind": str(kind)}, elements)
-
-
-def _step_json(step: Step) -> dict[str, Any]:
-    if step.constant is None:
-        return {"op": step.operation, "in": list(step.operands), **step.attributes}
-    written = step.constant.astype("<u8").ravel()
-    fraction = parse_kind(step.attributes["kind"]).fraction
-    body: dict[str, Any]
-    if len(written) <= SHORT:
-        body = {"numbers": [exact_text(int(each), fraction) for each in written.view(np.int64)]}
-    else:
-        body = {"packed": base64.b64encode(written.tobytes()).decode()}
-    return {"op": CONSTANT, **step.attributes, **body}
-
-
 def _step(value: Any, where: str) -> Step:
     try:
-        name = value.get("op") if isinstance(value, dict) else None
-        if name == CONSTANT:
-            return _constant(value)
-        operation = OPERATIONS.get(name) if isinstance(name, str) else None
-        if operation is None:
-            raise ValueError("no operation of this name")
-        given = {key: each for key, each in value.items() if key not in ("op", "in")}
-        operands = value.get("in")
-        if not isinstance(operands, list) or any(type(each) is not int for each in operands):
-            raise ValueError("`in` must be a list of the numbers of earlier values")
-        return Step(operation.name, tuple(operands), operation.read(given))
+        return Step.from_json(value)
     except (ValueError, TypeError) as error:
         raise InvalidPlan(f"{where}: {error}") from None
-
-
-def _constant(value: dict[str, Any]) -> Step:
-    body = value.keys() - {"op", "shape", "kind"}
-    shape, kind = check_shape(value.get("shape")), parse_kind(value.get("kind"))
-    size = int(np.prod(shape, dtype=np.int64))
-    if body != ({"numbers"} if size <= SHORT else {"packed"}):
-        raise ValueError(f"a constant has shape, kind, and its numbers or, of more than {SHORT}, its packed bytes")
-    if size <= SHORT:
-        numbers = value["numbers"]
-        if not isinstance(numbers, list) or len(numbers) != size:
-            raise ValueError("a constant has as many numbers as its shape says")
-        elements = np.array([parse_exact(each, kind.fraction) for each in numbers], np.int64)
-    else:
-        try:
-            packed = base64.b64decode(value["packed"], validate=True)
-        except (binascii.Error, TypeError):
-            raise ValueError("a constant's packed bytes are written in base64") from None
-        if len(packed) != 8 * size:
-            raise ValueError("a constant has as many numbers as its shape says")
-        elements = np.frombuffer(packed, "<i8").astype(np.int64)
-    if np.any((elements <= -MAGNITUDE) | (elements >= MAGNITUDE)) or (kind == BIT and np.any((elements < 0) | (elements > 1))):
-        raise ValueError("a constant's number is out of range")
-    return constant(elements.view(np.uint64).reshape(shape), kind)
 
 
 def _input(value: Any, parties: Sequence[str], where: str) -> Input:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from tallystick_node.engines.mpc.plan import pieces
-from tallystick_node.engines.mpc.plan.document import Plan, Step
+from tallystick_node.engines.mpc.plan.document import Plan
 from tallystick_node.engines.mpc.plan.kinds import BIT, Type, parse_kind
 from tallystick_node.engines.mpc.plan.operation import Value
+from tallystick_node.engines.mpc.plan.step import Step
 from tallystick_node.engines.mpc.plan.table import OPERATIONS
 from tallystick_node.engines.mpc.protocol import Binary, Protocol, Shares
 from tallystick_node.engines.store import Store

@@ -27,7 +27,7 @@ import numpy as np
 
 from tallystick_node.engines.mpc.functions import moments
 from tallystick_node.engines.mpc.plan import pieces
-from tallystick_node.engines.mpc.plan.document import CONSTANT, Input, Plan, Reveal, Step
+from tallystick_node.engines.mpc.plan.document import Input, Plan, Reveal
 from tallystick_node.engines.mpc.plan.execute import last_uses, perform
 from tallystick_node.engines.mpc.plan.kinds import BIT, Type
 from tallystick_node.engines.mpc.plan.operation import Value, broadcast_shape
@@ -36,6 +36,7 @@ from tallystick_node.engines.mpc.plan.ranges import Overflow, overflows
 from tallystick_node.engines.mpc.plan.rehearse import CLOSING, OPENING
 from tallystick_node.engines.mpc.plan.roles import Cast, Offer
 from tallystick_node.engines.mpc.plan.stage import Stage, staged
+from tallystick_node.engines.mpc.plan.step import CONSTANT, Step
 from tallystick_node.engines.store import MEMORY
 
 SECONDS_ROUND = 5e-4

@@ -8,8 +8,9 @@ from decimal import Decimal
 
 import numpy as np
 
-from tallystick_node.engines.mpc.plan.document import CONSTANT, Plan, Step
+from tallystick_node.engines.mpc.plan.document import Plan
 from tallystick_node.engines.mpc.plan.kinds import Type, parse_kind
+from tallystick_node.engines.mpc.plan.step import CONSTANT, Step
 from tallystick_node.engines.security import SecurityStatement
 
 DEPTH = 5  # nested operations that a sentence still names

@@ -21,9 +21,10 @@ import numpy as np
 from tallystick_node.engines.mpc.functions.exponential import HIGHEST
 from tallystick_node.engines.mpc.functions.moments import ROWS
 from tallystick_node.engines.mpc.plan.arithmetic import product_kind
-from tallystick_node.engines.mpc.plan.document import Plan, Step
+from tallystick_node.engines.mpc.plan.document import Plan
 from tallystick_node.engines.mpc.plan.kinds import BIT, Type, parse_kind
 from tallystick_node.engines.mpc.plan.operation import Attributes
+from tallystick_node.engines.mpc.plan.step import Step
 from tallystick_node.engines.mpc.ring import MAGNITUDE
 
 _SCALED = 44  # bits of what is multiplied by a public factor that is not whole

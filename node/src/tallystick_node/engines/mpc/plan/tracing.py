@@ -10,9 +10,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tallystick_node.engines.mpc.plan.document import Input, InvalidPlan, Plan, Reveal, Step, constant
+from tallystick_node.engines.mpc.plan.document import Input, InvalidPlan, Plan, Reveal
 from tallystick_node.engines.mpc.plan.engine import Engine
 from tallystick_node.engines.mpc.plan.kinds import Kind, Type
+from tallystick_node.engines.mpc.plan.step import Step, constant
 from tallystick_node.engines.mpc.ring import Ring
 
 
