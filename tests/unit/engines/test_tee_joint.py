@@ -51,7 +51,7 @@ def terms_of(authority: ProvisioningAuthority, identity: bytes, algorithm: bytes
     return Terms(HOST, OWNERS, (RECEIVER,), digest, frozenset({identity}), policy, True, 10_000, 30.0)
 
 
-def played(terms: Terms, launch: Callable[[], Any], spoil: Callable[[int, Terms], Terms] = lambda _, terms: terms) -> list[Any]:
+def played(terms: Terms, launch: Callable[[], Any]) -> list[Any]:
     """What each of the four parties ends with: its result, or what it raised."""
     sessions = [replace(session, context=CONTEXT) for session in local_sessions(4, 20)]
 
@@ -59,7 +59,7 @@ def played(terms: Terms, launch: Callable[[], Any], spoil: Callable[[int, Terms]
         me = session.index
         data = table("abc"[me]) if me in OWNERS else None
         try:
-            return joint.run(session, spoil(me, terms), data, launch if me == HOST else None)
+            return joint.run(session, terms, data, launch if me == HOST else None)
         except Exception as error:
             return error
 
