@@ -89,6 +89,7 @@ REMEDIES: Mapping[str, str] = {
     "WrongTask": "submit the result with the proposal of its own task",
     "WrongKind": "prove the result by the kind of proof that its proposal asks for",
     "BadProof": "do not rely on this result: the proof does not show what it claims",
+    "MustBePresent": "have this party sign: the requester, and parties without data, cannot be absent",
     "NotGrowing": "anchor a log that is longer than the one anchored last; a shorter one has lost records",
     "EmptyRoot": "anchor the root of a log with at least one record",
     "AgreementExists": "an agreement stands as it was opened: propose another task for other terms",
