@@ -13,8 +13,9 @@ from typing import Any
 from contracts.conftest import KIND, Actor, Case, World
 from contracts.test_proof_registry import Sum
 from eth_abi import encode as abi_encode
-from tallystick.chain.connection import Receipt
+from tallystick.chain.connection import Chain, Receipt
 from tallystick.chain.deployment import deploy
+from tallystick.chain.profile import PROFILES
 from tallystick.signing import signer_from_uri
 from tallystick.testing.local_chain import LocalChain
 from web3 import HTTPProvider, Web3
@@ -25,8 +26,7 @@ RECORDS = 200
 def run() -> dict[str, Any]:
     """Records per second of one account (waiting for each, and sending ahead), and the gas of every operation."""
     with tempfile.TemporaryDirectory() as folder, LocalChain(Path(folder), kind=KIND) as local:
-        world = World(local.url, deploy(Web3(HTTPProvider(local.url)), signer_from_uri("mnemonic:0")))
-        world.add_authority()
+        world = world_on(local)
         enrolled = [world.enrol(actor).gas_used for actor in (*world.parties, world.requester)]
         rows = [{"operation": "enrol", "gas": max(enrolled)}]
         owner = world.parties[0]
@@ -41,6 +41,16 @@ def run() -> dict[str, Any]:
         ]
     slowest = min(row["records_per_second"] for row in rows if "records_per_second" in row)
     return {"ours": slowest, "unit": "records/s", "chain": KIND, "rows": rows}
+
+
+def world_on(local: LocalChain) -> World:
+    """Contracts deployed on a fresh chain, with one authority; nobody is enrolled."""
+    signers = [signer_from_uri(f"mnemonic:{index}") for index in range(9)]
+    deployment = deploy(Web3(HTTPProvider(local.url)), signers[0])
+    profile = PROFILES["development" if KIND == "anvil" else "ganache"]
+    world = World([Chain(local.url, deployment, signer=signer, profile=profile) for signer in signers])
+    world.add_authority()
+    return world
 
 
 def _timed(operation: str, act: Callable[[int], Receipt]) -> dict[str, Any]:

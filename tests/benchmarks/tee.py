@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from contracts.conftest import KIND, Case, World
+from contracts.conftest import KIND, Case
 from contracts.test_attestation_verifier import Run
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -30,20 +30,16 @@ from tallystick.attestation.simulation.authority import ProvisioningAuthority
 from tallystick.attestation.simulation.platform import DomainIdentity, EnclaveIdentity, SimulatedPlatform
 from tallystick.attestation.snp_report import SnpTcb
 from tallystick.attestation.verifier import Evidence, appraise
-from tallystick.chain.connection import Chain
-from tallystick.chain.deployment import deploy
-from tallystick.chain.profile import PROFILES
 from tallystick.protocol import typed
 from tallystick.protocol.task import ATTESTED_SIMULATED
-from tallystick.signing import signer_from_uri
 from tallystick.testing.local_chain import LocalChain
 from tallystick_node.engines.tee.enclave import Enclave
 from tallystick_node.engines.tee.manifest import EnclaveManifest
 from tallystick_node.engines.tee.quoting import QuotingProcess
 from tallystick_node.engines.tee.worker import python
 from unit.attestation import test_cca, test_csv, test_nitro, test_snp
-from web3 import HTTPProvider, Web3
 
+from benchmarks.chain_records import world_on
 from benchmarks.peers import python_with
 
 PEER = "dcap-qvl==0.7.0"
@@ -213,12 +209,8 @@ def _peer(quote: bytes, collateral: DcapCollateral, authority: ProvisioningAutho
 
 def _gas() -> dict[str, int]:
     """Gas of a registration, and of one three-party result for its quote."""
-    signers = [signer_from_uri(f"mnemonic:{index}") for index in range(9)]
-    profile = PROFILES["development" if KIND == "anvil" else "ganache"]
     with tempfile.TemporaryDirectory() as folder, LocalChain(Path(folder), kind=KIND) as local:
-        deployment = deploy(Web3(HTTPProvider(local.url)), signers[0])
-        world = World([Chain(local.url, deployment, signer=signer, profile=profile) for signer in signers])
-        world.add_authority()
+        world = world_on(local)
         for actor in (*world.parties, world.requester):
             world.enrol(actor)
         grants = [world.grant(world.publish(actor)) for actor in world.parties]
