@@ -6,19 +6,18 @@ import importlib.util
 import random
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
-from tallystick_node.engines.channel import ChannelError, ProtocolViolation, local_sessions
+from tallystick_node.engines.channel import ChannelError, ProtocolViolation, local_sessions, send_array
 from tallystick_node.engines.mpc.beaver.oblivious import ObliviousAdditive
 from tallystick_node.engines.mpc.protocol import Shares
 from tallystick_node.engines.psi.circuit_totals import enough, in_digits
 from tallystick_node.workloads.linked_parameters import Parameters
 from tallystick_node.workloads.linked_statistics import LinkedStatistics
-from tallystick_node.workloads.linked_totals import Totals
+from tallystick_node.workloads.linked_totals import NoTotals, moments_of
 from unit.engines.conftest import run_parties
 from unit.workloads.conftest import ACCOUNTS, make_spec, table_of
 
@@ -131,7 +130,9 @@ def test_receivers_alone_learn_it(run_workload, receivers):
     }
 
 
-def test_counts_alone_of_groups_of_either_owner(run_workload):
+def test_counts_alone_and_of_groups_of_either_owner(run_workload):
+    parameters = parameters_of(columns=[], compute=["count"])
+    assert run(run_workload, parameters).outcomes[0].result["groups"] == [{"count": 30}]
     parameters = parameters_of(
         columns=[], compute=["count"], group_by={"party": LEFT, "column": "city", "values": ["north", "west"]}
     )
@@ -237,21 +238,81 @@ def test_a_spoilt_message_ends_in_a_result_or_names_the_peer(tmp_path, seed):
 
 @pytest.mark.parametrize(
     ("opened", "words"),
+    [([1 << 62, 0, 0], "no totals"), ([31, 0, 0], "of no rows"), ([4, 0, 0], "of no rows"), ([5, 3, 1], "of no rows")],
+)
+def test_totals_of_no_rows_are_none(opened, words):
+    parameters = Parameters.parse(parameters_of(columns=[measure(LEFT, "age")], compute=["std"]))
+    with pytest.raises(NoTotals, match=words):
+        moments_of(parameters, np.array([*opened, 0, 0], np.uint64), 30)
+    assert moments_of(parameters, np.array([30, 3, 1, 0, 0], np.uint64), 30)[0].count == 30
+
+
+def test_a_receiver_without_data(run_workload):
+    """Of any number: it stands before, between or after the owners."""
+    owners = [ACCOUNTS[0], ACCOUNTS[2]]
+    parameters = parameters_of(
+        keys=[{"party": owners[1], "columns": ["id"]}, {"party": owners[0], "columns": ["number"]}],
+        columns=[measure(owners[1], "age"), measure(owners[0], "spent", 2, 30)],
+        compute=["mean", "correlation"],
+        group_by={"party": owners[1], "column": "city", "values": ["north", "west"]},
+    )
+    columns = {0: ["number", "spent"], 2: ["id", "age", "city"]}
+    tables = {0: table_of(SPENDING), 2: table_of(AGES)}
+    ran = run_workload(LinkedStatistics(), make_spec("linked-statistics", parameters, columns, [0, 1, 3]), tables)
+    results = [ran.outcomes[number].result for number in range(4)]
+    assert results[0] == results[1] == results[3] is not None
+    assert results[2] is None
+    assert [each["count"] for each in results[1]["groups"]] == [15, 8]
+    assert ran.outcomes[1].commitment == ""
+    spec = make_spec("linked-statistics", parameters | {"minimum_group": 9}, columns, [1])
+    for outcome in run_workload(LinkedStatistics(), spec, tables).outcomes.values():
+        assert isinstance(outcome, OutputRefused)
+        assert "keys of group 'west' match" in outcome.message
+
+
+@pytest.mark.parametrize(
+    ("answers", "error", "words"),
     [
-        ([1 << 62, 0, 0], "gives no totals"),
-        ([31, 0, 0], "those of no rows"),
-        ([4, 0, 0], "those of no rows"),
-        ([5, 3, 1], "those of no rows"),
+        (([2], [2]), ProtocolViolation, "minimum"),
+        (([1], [0]), ProtocolViolation, "not the other owner's"),
+        (([0], [0]), OutputRefused, "fewer than 5"),
+        (([1], [1]), InvalidData, "of no rows"),
     ],
 )
-def test_totals_of_no_rows_name_the_peer(opened, words):
-    parameters = Parameters.parse(parameters_of(columns=[measure(LEFT, "age")], compute=["std"]))
-    zero = Shares((np.zeros(1, np.uint64),))
-    totals = Totals(zero, zero.reshape(1, 1), Shares((np.zeros((3, 1, 1), np.uint64),)))
-    protocol = SimpleNamespace(index=0, reveal=lambda *_: np.array([*opened, 0, 0], np.uint64))
-    with pytest.raises(ProtocolViolation, match=words) as caught:
-        totals.shown(protocol, parameters, 30, [0])
-    assert caught.value.peer == 1
+def test_what_owners_tell_a_receiver_is_checked(answers, error, words):
+    parameters = parameters_of(columns=[], compute=["count"])
+    spec = make_spec("linked-statistics", parameters, {0: ["id"], 1: ["number"]}, [2])
+
+    def one(session):
+        if session.index == 2:
+            return LinkedStatistics().run(spec, ACCOUNTS[2], None, session, Path())
+        send_array(session, 2, np.array(answers[session.index], np.uint8))
+        return send_array(session, 2, np.zeros(1, np.uint64))
+
+    outcome = run_parties(local_sessions(3, seconds=1.0), one)[2]
+    assert isinstance(outcome, error)
+    assert words in str(outcome)
+
+
+def test_a_receiver_that_is_lost_is_named_itself(tmp_path):
+    spec = make_spec("linked-statistics", parameters_of(columns=[], compute=["count"]), {0: ["id"], 1: ["number"]}, [2])
+
+    class Lost:
+        peer, mark = 2, lambda *_: None
+
+        def send(self, message):
+            raise ChannelError(2, "lost")
+
+    def one(session):
+        if session.index == 2:
+            return None
+        session.channels[2] = Lost()
+        name, cells = (("id", AGES), ("number", SPENDING))[session.index]
+        return LinkedStatistics().run(spec, ACCOUNTS[session.index], table_of({name: cells[name]}), session, tmp_path)
+
+    for outcome in run_parties(local_sessions(3), one)[:2]:
+        assert isinstance(outcome, ChannelError)
+        assert outcome.peer == 2
 
 
 def test_an_owner_with_too_few_keys_sends_nothing(run_workload):
@@ -318,8 +379,7 @@ def test_check_of_owners_receivers_and_columns():
     workload = LinkedStatistics()
     workload.check(spec_of(parameters_of()))
     assert list(workload.columns(spec_of(parameters_of()), LEFT)) == ["id", "age"]
-    with pytest.raises(InvalidTask, match="receivers"):
-        workload.check(spec_of(parameters_of(), [0, 2]))
+    workload.check(spec_of(parameters_of(), [0, 2]))
     with pytest.raises(InvalidTask, match="two owners"):
         workload.check(make_spec("linked-statistics", parameters_of(), {0: ["id", "age"]}, [0]))
     with pytest.raises(InvalidTask, match="an input's columns") as caught:

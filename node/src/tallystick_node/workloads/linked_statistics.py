@@ -12,25 +12,33 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.engines import moments as engine
-from tallystick_node.engines.channel import Session
+from tallystick_node.engines.channel import ProtocolViolation, Session, receive_array, send_array
 from tallystick_node.engines.moments import Moments, SingularMoments
 from tallystick_node.engines.mpc.beaver.oblivious import ObliviousAdditive
+from tallystick_node.engines.mpc.plan.roles import named, subset
+from tallystick_node.engines.mpc.ring import Ring
 from tallystick_node.engines.psi import circuit
 from tallystick_node.engines.psi.circuit_bins import MAX_ITEMS, number_of_bins
 from tallystick_node.engines.psi.circuit_totals import enough
+from tallystick_node.engines.psi.items import Items
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.base import Cost, Outcome, Workload, require_owners_compute
 from tallystick_node.workloads.keys import commit, distinct
 from tallystick_node.workloads.linked_parameters import Parameters
-from tallystick_node.workloads.linked_totals import Totals, crossed_bytes, words_of
+from tallystick_node.workloads.linked_totals import NoTotals, Totals, crossed_bytes, moments_of, totals_length, words_of
 
 BEGIN = 500_000  # bytes that a party sends at most before the join and after the totals: base transfers, a key, first correlations
+
+
+_LARGER = "use a larger dataset, or ask for fewer groups"
 
 
 class LinkedStatistics(Workload):
@@ -41,17 +49,12 @@ class LinkedStatistics(Workload):
     kernels: tuple[str, ...] = ("intersection", "two-party", "hidden-join")
 
     def check(self, spec: TaskSpec) -> None:
-        """Raise InvalidTask unless the spec joins two owners with receivers among them."""
+        """Raise InvalidTask unless the spec joins two owners."""
         parameters = Parameters.parse(spec.parameters)
         require_owners_compute(spec)
         owners = [part.party for part in spec.inputs]
         if len(owners) != 2 or set(parameters.keys) != set(owners):
             raise InvalidTask("a join has two owners, each with its key columns", remedy="name both in keys")
-        if not set(spec.receivers) <= set(owners):
-            raise InvalidTask(
-                "the receivers of a join are among its owners",
-                remedy="let an owner receive; it can pass the result on under its own responsibility",
-            )
         for part in spec.inputs:
             if set(part.columns) != set(parameters.read(part.party)):
                 raise InvalidTask("an input's columns are not those that the parameters read", party=part.party)
@@ -70,7 +73,7 @@ class LinkedStatistics(Workload):
         return SecurityStatement(
             adversary="semi-honest",
             corruptions=1,
-            parties=2,
+            parties=len(spec.parties),
             computational_bits=engine_says.computational_bits,
             statistical_bits=engine_says.statistical_bits,
             trusted=(),
@@ -91,12 +94,12 @@ class LinkedStatistics(Workload):
     def cost(self, spec: TaskSpec, rows: Mapping[str, int]) -> Cost:
         """Of the owner who sends more, if every row has a key of its own."""
         parameters = Parameters.parse(spec.parameters)
-        first, second = spec.parties
+        first, second = _owners(spec)
         sizes = max(1, rows.get(first, 0)), max(1, rows.get(second, 0))
         widths = parameters.width(first), parameters.width(second)
         bins = number_of_bins(min(sizes))
         joining = circuit.bytes_sent(sizes, widths)
-        crossing = crossed_bytes(parameters, spec.parties, bins)
+        crossing = crossed_bytes(parameters, (first, second), bins)
         words = sum(widths)
         return Cost(
             bytes_sent=BEGIN + max(a + b for a, b in zip(joining, crossing, strict=True)),
@@ -106,15 +109,17 @@ class LinkedStatistics(Workload):
         )
 
     def run(self, spec: TaskSpec, party: str, table: pa.Table | None, session: Session, scratch: Path) -> Outcome:
-        """Run one owner's side. Raises OutputRefused when this owner has fewer keys than the minimum, or fewer match."""
-        assert table is not None  # every party of this workload is an owner
+        """Run one party's side. Raises OutputRefused when this owner has fewer keys than the minimum, or fewer match."""
         parameters = Parameters.parse(spec.parameters)
+        owners = [spec.parties.index(owner) for owner in _owners(spec)]
+        unknown = [""] * len(spec.parties)  # each owner's commitment is its own word: the run does not show it to others
+        if table is None:
+            return Outcome(commitment="", all_commitments=unknown, result=_received(parameters, session, owners))
         session.progress("preparing the rows", 0.05)
         table = _complete(table)
         items, first = distinct(parameters.rules, table.select(list(parameters.keys[party])))
-        remedy = "use a larger dataset, or ask for fewer groups"
         if len(items) < parameters.minimum_group:
-            raise OutputRefused(f"an owner has fewer than {parameters.minimum_group} distinct keys", remedy=remedy)
+            raise OutputRefused(f"an owner has fewer than {parameters.minimum_group} distinct keys", remedy=_LARGER)
         if len(items) > MAX_ITEMS:
             raise InvalidData(f"more than {MAX_ITEMS} distinct keys", remedy="use a smaller dataset")
         if not circuit.fits(len(items), parameters.width(party)):
@@ -126,18 +131,73 @@ class LinkedStatistics(Workload):
         commitment, opening = commit(items, words.tobytes())
         (scratch / "opening.json").write_text(json.dumps(opening))
         session.mark("link")
-        widths = parameters.width(spec.parties[0]), parameters.width(spec.parties[1])
-        protocol = ObliviousAdditive(session)
-        joined = circuit.join(protocol, items, words, widths=widths, context=session.context)
-        totals = Totals.of(protocol, parameters, spec.parties, joined)
-        large = enough(protocol, totals.counts, parameters.minimum_group)
-        if not large.all():
-            group = f" of group {parameters.groups[large.argmin()]!r}" if parameters.group_by else ""
-            raise OutputRefused(f"fewer than {parameters.minimum_group} keys{group} match", remedy=remedy)
-        receivers = [spec.parties.index(account) for account in spec.receivers]
-        found = totals.shown(protocol, parameters, min(len(items), joined.peer_items), receivers)
-        values = None if found is None else _described(parameters, found)
-        return Outcome(commitment=commitment, all_commitments=["", ""], result=values)
+        found, most = self._linked(spec, parameters, items, words, session)
+        if found is None:
+            return Outcome(commitment=commitment, all_commitments=unknown)
+        try:
+            moments = moments_of(parameters, found, most)
+        except NoTotals as error:
+            other = next(owner for owner in owners if owner != session.index)
+            raise ProtocolViolation(other, "totals", str(error)) from None
+        return Outcome(commitment=commitment, all_commitments=unknown, result=_described(parameters, moments))
+
+    def _linked(
+        self, spec: TaskSpec, parameters: Parameters, items: Items, words: Ring, session: Session
+    ) -> tuple[Ring | None, int]:
+        """Join and compute, between the owners; the totals where this one receives, and how many keys can match."""
+        owners = _owners(spec)
+        pair = [spec.parties.index(each) for each in owners]
+        outside = [spec.parties.index(each) for each in spec.receivers if each not in owners]
+        widths = parameters.width(owners[0]), parameters.width(owners[1])
+        with named(pair):
+            protocol = ObliviousAdditive(subset(session, pair))
+            joined = circuit.join(protocol, items, words, widths=widths, context=session.context)
+            totals = Totals.of(protocol, parameters, owners, joined)
+            large = enough(protocol, totals.counts, parameters.minimum_group)
+        for receiver in outside:
+            session.channels[receiver].mark("minimum")
+            send_array(session, receiver, large.astype(np.uint8))
+        _require_enough(parameters, large)
+        with named(pair):
+            packed = totals.packed(protocol, parameters)
+            found = protocol.reveal(packed, [owners.index(each) for each in spec.receivers if each in owners])
+        for receiver in outside:
+            session.channels[receiver].mark("totals")
+            send_array(session, receiver, protocol.disclose(packed)[0])
+        return found, min(len(items), joined.peer_items)
+
+
+def _owners(spec: TaskSpec) -> tuple[str, str]:
+    """Both owners, in the order of the task's parties."""
+    first, second = sorted((part.party for part in spec.inputs), key=spec.parties.index)
+    return first, second
+
+
+def _require_enough(parameters: Parameters, large: NDArray[np.bool_]) -> None:
+    if not large.all():
+        group = f" of group {parameters.groups[large.argmin()]!r}" if parameters.group_by else ""
+        raise OutputRefused(f"fewer than {parameters.minimum_group} keys{group} match", remedy=_LARGER)
+
+
+def _received(parameters: Parameters, session: Session, owners: Sequence[int]) -> dict[str, Any]:
+    """What a receiver without data is told by both owners, which must agree on what they both know."""
+    session.mark("link")
+    told, parts = [], []
+    for owner in owners:
+        session.channels[owner].mark("minimum")
+        session.patience(owner)
+        told.append(receive_array(session, owner, (len(parameters.groups),), "minimum", np.uint8))
+        if told[-1].max() > 1 or not np.array_equal(told[-1], told[0]):
+            raise ProtocolViolation(owner, "minimum", "its answer is not one bit for each group, or not the other owner's")
+    _require_enough(parameters, told[0] == 1)
+    for owner in owners:
+        session.channels[owner].mark("totals")
+        session.patience(owner)
+        parts.append((receive_array(session, owner, (totals_length(parameters),), "totals"),))
+    try:
+        return _described(parameters, moments_of(parameters, ObliviousAdditive.combine(parts), MAX_ITEMS))
+    except NoTotals as error:
+        raise InvalidData(str(error), remedy="one of the owners did not follow the protocol: ask for the task again") from None
 
 
 def _complete(table: pa.Table) -> pa.Table:

@@ -11,7 +11,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from tallystick.protocol.errors import InvalidData
 
-from tallystick_node.engines.channel import ProtocolViolation
 from tallystick_node.engines.moments import Moments
 from tallystick_node.engines.mpc.beaver.lattice.products import inner_bytes
 from tallystick_node.engines.mpc.beaver.oblivious import ObliviousAdditive
@@ -60,7 +59,7 @@ class Totals:
         rows, others = joined.rows[marker], joined.rows[1 - marker]
         span, number = parameters.span(own), len(parameters.groups)
         added = rows.sum(axis=0).reshape(number, span)
-        crossed = _crossed(protocol, _reach(parameters, parties, marker), rows.reshape(-1, number, span), others)
+        crossed = _crossed(protocol, _reach(parameters, parties, marker), rows.reshape(rows.shape[0], number, span), others)
         if parameters.group_by is None:
             counts = joined.matched.sum().reshape(1)
             added_others = others.sum(axis=0).reshape(1, parameters.span(other))
@@ -90,37 +89,44 @@ class Totals:
             else stack([zero] * 3).reshape(3, number, 1)[:, :, :0],
         )
 
-    def shown(self, protocol: ObliviousAdditive, parameters: Parameters, most: int, to: Sequence[int]) -> list[Moments] | None:
-        """The moments of each group, at the parties of ``to``; what the task does not need is 0. None elsewhere. ``most`` keys can
-        match. Raises ProtocolViolation for what are no moments."""
+    def packed(self, protocol: ObliviousAdditive, parameters: Parameters) -> Shares:
+        """Shares of what is shown: the counts, the sums, and the sums of products in digits, as :func:`moments_of` takes them."""
         wide = self.products.reshape(3, -1)
         if parameters.pairs and any(parameters.limbs(place) > 1 for place in range(len(parameters.columns))):
             wide = in_digits(protocol, wide)
-        parts = [self.counts, self.sums.reshape(-1), wide.reshape(-1)]
-        opened = protocol.reveal(concatenate(parts), to)
-        if opened is None:
-            return None
-        try:
-            numbers = decode_integers(opened)
-        except OutOfRange:
-            raise ProtocolViolation(1 - protocol.index, "totals", "its part of the totals gives no totals") from None
-        groups, width = self.sums.shape
-        counts, sums, digits = np.split(numbers, [groups, groups + groups * width])
-        sums, digits = sums.reshape(groups, width), digits.reshape(3, groups, -1)
-        found = []
-        for group in range(groups):
-            totals = {
-                pair: sum(int(digits[place, group, at]) << (LIMB * place) for place in range(3))
-                for at, pair in enumerate(parameters.pairs)
-            }
-            upper = [totals.get((i, j), 0) for i in range(width) for j in range(i, width)]
-            found.append(Moments(int(counts[group]), tuple(sums[group].tolist()), tuple(upper)))
-        squares = [place for place in range(width) if (place, place) in parameters.pairs]
-        if any(
-            not parameters.minimum_group <= each.count <= most or any(each.scatter(i, i) < 0 for i in squares) for each in found
-        ):
-            raise ProtocolViolation(1 - protocol.index, "totals", "the totals that it took part in are those of no rows")
-        return found
+        return concatenate([self.counts, self.sums.reshape(-1), wide.reshape(-1)])
+
+
+class NoTotals(ValueError):  # noqa: N818 - a verdict
+    """Numbers that are the totals of no rows."""
+
+
+def totals_length(parameters: Parameters) -> int:
+    """How many numbers are shown."""
+    return len(parameters.groups) * (1 + len(parameters.columns) + 3 * len(parameters.pairs))
+
+
+def moments_of(parameters: Parameters, opened: Ring, most: int) -> list[Moments]:
+    """The moments of each group; what the task does not need is 0. ``most`` keys can match. Raises NoTotals."""
+    try:
+        numbers = decode_integers(opened)
+    except OutOfRange:
+        raise NoTotals("the owners' parts add up to no totals") from None
+    groups, width = len(parameters.groups), len(parameters.columns)
+    counts, sums, digits = np.split(numbers, [groups, groups + groups * width])
+    sums, digits = sums.reshape(groups, width), digits.reshape(3, groups, -1)
+    found = []
+    for group in range(groups):
+        totals = {
+            pair: sum(int(digits[place, group, at]) << (LIMB * place) for place in range(3))
+            for at, pair in enumerate(parameters.pairs)
+        }
+        upper = [totals.get((i, j), 0) for i in range(width) for j in range(i, width)]
+        found.append(Moments(int(counts[group]), tuple(sums[group].tolist()), tuple(upper)))
+    squares = [place for place in range(width) if (place, place) in parameters.pairs]
+    if any(not parameters.minimum_group <= each.count <= most or any(each.scatter(i, i) < 0 for i in squares) for each in found):
+        raise NoTotals("the owners' parts add up to totals of no rows")
+    return found
 
 
 def crossed_bytes(parameters: Parameters, parties: Sequence[str], bins: int) -> tuple[int, int]:
@@ -153,7 +159,7 @@ def _crossed(protocol: ObliviousAdditive, reach: tuple[int, int], rows: Shares, 
     (left, right), groups = reach, rows.shape[1]
     if not left or not right:
         return Shares((np.zeros((groups, left, right), np.uint64),))
-    tall = rows[:, :, :left].reshape(-1, groups * left).map(lambda part: np.ascontiguousarray(part.T))
+    tall = rows[:, :, :left].reshape(rows.shape[0], groups * left).map(lambda part: np.ascontiguousarray(part.T))
     return protocol.inner(tall, others[:, :right]).reshape(groups, left, right)
 
 
