@@ -54,7 +54,7 @@ def parameters(method, **changes):
 def task(method, owners=OWNERS, receivers=(0, 5), **changes):
     spec = spec_of(parameters(method, **changes), receivers, owners)
     inputs = tuple(replace(each, columns=(*NAMES[:FEW], "benign")) for each in spec.inputs)
-    return replace(spec, inputs=inputs, proof=METHODS[method].proof)
+    return replace(spec, inputs=inputs, proof=METHODS[method].proofs[0])
 
 
 def accuracy(outcome, spec):
