@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tallystick_node.engines.channel import ProtocolViolation, local_sessions, send_array
+from tallystick_node.engines.channel import Identity, ProtocolViolation, local_sessions, send_array
 from tallystick_node.engines.fl.aggregation import commitment, quantisation, robust
 from tallystick_node.engines.fl.aggregation.projection import Accused
 from tallystick_node.engines.fl.aggregation.robust import RobustSum
+from unit.fl.test_aggregation_blame import credential, institutions
 
 NAMES = ["median", "trimmed-mean", "krum", "multi-krum"]
 
@@ -125,7 +128,7 @@ class Liar(RobustSum):
 
     def total(self, session, vector, members, round):  # noqa: A002
         self.enter(session, round, self._own(session).announced)
-        shown = robust._Shown(session, self._signers, self._own(session), tuple(members), round, len(vector))
+        shown = robust._Shown(session, self._signers, self._own(session), self._announced, tuple(members), round, len(vector))
         words = [quantisation.encode(vector * sign, len(members)) for sign in (1, -1)]
         if self.signs:
             for peer in (0, 1):
@@ -136,7 +139,7 @@ class Liar(RobustSum):
             shown.tell(words[0])
             false = dict(shown._said)
             false[1] = bytes(32) + false[1][32:]
-            session.broadcast(b"".join(false[member] for member in members))
+            session.broadcast(b"".join(self._announced[member] + false[member] for member in members))
         return vector
 
 
@@ -153,6 +156,36 @@ def test_who_shows_two_vectors_or_reports_a_false_one_is_named(signs, rule) -> N
 
     for fault in everyone(3, part)[:2]:
         assert isinstance(fault, ProtocolViolation) and fault.peer == 2 and rule in str(fault), fault
+
+
+@pytest.mark.parametrize("named", [2, None])
+def test_two_vectors_signed_with_two_keys_name_who_has_them(named) -> None:
+    """Each of two honest parties met one of the keys. Where institutions vouch for keys the member is named; else each party can
+    only say that the other reports a key that it does not know."""
+    made, vouched = institutions(3)
+    keys = [credential(made[2]) for _ in range(2)]
+
+    def part(session):
+        if named is not None:
+            own = Ed25519PrivateKey.generate()
+            voucher = made[session.index].sign(b"session" + own.public_key().public_bytes_raw()) + b"\0"
+            session = replace(session, identity=Identity(own.private_bytes_raw(), voucher, vouched))
+        rule = RobustSum.of("median", 1)
+        if session.index != 2:
+            return rule.total(session, np.full(4, 0.1), [0, 1, 2], 0)
+        for peer in (0, 1):
+            session.channels[peer].send(keys[peer].announced)
+        shown = robust._Shown(session, rule._signers, keys[0], {}, (0, 1, 2), 0, 4)
+        for peer in (0, 1):
+            words = np.full(4, peer, np.uint32)
+            digest = hashlib.sha256(words.data).digest()
+            session.channels[peer].send(digest + keys[peer].sign(shown._statement(2, digest)))
+            send_array(session, peer, words)
+        return None
+
+    for party, fault in enumerate(everyone(3, part)[:2]):
+        assert isinstance(fault, ProtocolViolation) and fault.peer == (1 - party if named is None else named), fault
+        assert ("two keys for one session" in str(fault)) == (named is not None)
 
 
 @pytest.mark.parametrize("digest", [bytes(32), hashlib.sha256(bytes(8)).digest()])

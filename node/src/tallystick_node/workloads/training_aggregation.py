@@ -28,6 +28,7 @@ from tallystick_node.workloads.training_encryption import Ckks, Paillier
 LEAST_ERROR, MOST_ERROR = 1e-12, 0.01  # of gossip
 MAX_ARBITRARY = 7  # of at most 16 owners
 SIGNED = 96  # bytes of a digest and a signature
+VOUCHED = 97  # bytes of a key and its institution's word for it
 COLLUDING = "the sum of the other owners' changes and measures: those of one, where all but one collude"
 RESULT = "the owners are trusted for the model"
 
@@ -186,9 +187,9 @@ class Robust(Choice):
         }
 
     def price(self, spec: TaskSpec, lengths: Sequence[int]) -> Price:
-        """Four bytes for each number to every party, and signed digests of what was shown."""
+        """Four bytes for each number to every party, and of every owner its key and the signed digest of what it showed."""
         owners, peers = len(spec.inputs), len(spec.parties) - 1
-        sent = peers * (97 + sum(4 * length + SIGNED * (owners + 1) for length in lengths))
+        sent = peers * (VOUCHED + sum(4 * length + SIGNED + (VOUCHED + SIGNED) * owners for length in lengths))
         seconds = sum(0.005 * owners + length * owners * (1e-7 + owners * 2e-9) for length in lengths)
         return Price(sent, 1 + 2 * len(lengths), seconds, 24 * owners)
 

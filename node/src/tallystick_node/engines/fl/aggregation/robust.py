@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tallystick_node.engines.channel import ProtocolViolation, Session, receive_array, receive_block, send_array
+from tallystick_node.engines.channel import VOUCHER, ProtocolViolation, Session, receive_array, receive_block, send_array
 from tallystick_node.engines.fl.aggregation import quantisation
 from tallystick_node.engines.fl.aggregation.base import check_summand
-from tallystick_node.engines.fl.aggregation.keys import Credential, Keyed, Signers
+from tallystick_node.engines.fl.aggregation.keys import KEY, Credential, Keyed, Signers
 from tallystick_node.engines.fl.aggregation.quantisation import OutOfRange, Words
 from tallystick_node.engines.security import SecurityStatement
 
@@ -30,6 +30,7 @@ STEP = "robust mean"
 _PIECE = 1 << 15  # entries worked on at a time
 _DIGEST = 32
 _SAID = _DIGEST + 64  # bytes of a digest and its signature
+_REPORT = KEY + VOUCHER + _SAID  # the same after whose key signed it, and the institution's word for that key
 _DOMAIN = b"tallystick/v1/robust-mean/vector\0"
 
 Vectors = NDArray[np.float64]  # of shape (n, k): one vector a row
@@ -77,7 +78,8 @@ class RobustSum(Keyed):
 
     There is nobody to trust for the result: every member shows its vector to every party, each party applies the rule itself, and
     then all compare what they were shown. Vectors are signed with the key of the session, so a member that shows two parties two
-    vectors is named, and so is a party that reports what a member never signed (the echo of Bracha, "Asynchronous Byzantine
+    vectors is named, also where it signs them with two keys that its institution vouched for, and so is a party that reports what a
+    member never signed (the echo of Bracha, "Asynchronous Byzantine
     agreement protocols", 1987, with signatures, ending in an abort instead of agreement). ``arbitrary``: how many members the rule
     is made to stand; a round has at least ``least`` members. The rule is for all entries but the last ``added``, which are summed:
     of those a member can say what it likes within the bound of an entry. Vectors are on the grid of integers of a plain sum.
@@ -94,6 +96,7 @@ class RobustSum(Keyed):
         self.rule, self.arbitrary, self.least, self.added = rule, arbitrary, least, added
         self._signers = Signers({})
         self._credential: Credential | None = None
+        self._announced: dict[int, bytes] = {}  # by party, its key and its institution's word for it
 
     @classmethod
     def of(cls, name: str, arbitrary: int, added: int = 0) -> RobustSum:
@@ -120,7 +123,7 @@ class RobustSum(Keyed):
         if session.index in members:
             check_summand(vector)
         self.enter(session, round, self._own(session).announced)
-        shown = _Shown(session, self._signers, self._own(session), tuple(members), round, len(vector))
+        shown = _Shown(session, self._signers, self._own(session), self._announced, tuple(members), round, len(vector))
         words = shown.tell(quantisation.encode(vector, len(members)) if session.index in members else None)
         shown.compare()
         return self._combined(words, members)
@@ -149,12 +152,13 @@ class RobustSum(Keyed):
     def take(self, session: Session, peer: int, announced: bytes) -> None:
         """See :meth:`Keyed.take`."""
         self._signers.meet(peer, announced)
+        self._announced[peer] = announced
 
     def _own(self, session: Session) -> Credential:
         if self._credential is None:
             self._credential = Credential.of(session)
             self._signers = Signers({}, None if session.identity is None else session.identity.check)
-            self._signers.meet(session.index, self._credential.announced)
+            self.take(session, session.index, self._credential.announced)
         return self._credential
 
     def _combined(self, words: Sequence[Words], members: Sequence[int]) -> NDArray[np.float64]:
@@ -174,9 +178,17 @@ class _Shown:
     """What the members of one round show, and the comparison of it."""
 
     def __init__(
-        self, session: Session, signers: Signers, own: Credential, members: tuple[int, ...], round_: int, length: int
+        self,
+        session: Session,
+        signers: Signers,
+        own: Credential,
+        announced: Mapping[int, bytes],
+        members: tuple[int, ...],
+        round_: int,
+        length: int,
     ) -> None:
         self._session, self._signers, self._credential, self._members, self._length = session, signers, own, members, length
+        self._announced = announced
         listed = struct.pack(f"<3Q{len(members)}I", round_, length, len(members), *members)
         self._place = _DOMAIN + hashlib.sha256(session.context).digest() + hashlib.sha256(listed).digest()
         self._said: dict[int, bytes] = {}  # by member, digest and signature
@@ -206,18 +218,21 @@ class _Shown:
         return found
 
     def compare(self) -> None:
-        """Raise ProtocolViolation naming a member that signed two vectors, or a party that reports one that a member never
-        signed."""
+        """Raise ProtocolViolation naming a member that signed two vectors, with one key or with two, or a party that reports one
+        that a member never signed. Keys are compared where vectors differ: else a member with two keys would have honest parties
+        accuse each other."""
         self._session.mark(f"{STEP}/compare")
-        mine = b"".join(self._said[member] for member in self._members)
+        mine = b"".join(self._announced[member] + self._said[member] for member in self._members)
         self._session.broadcast(mine)
         for peer, channel in sorted(self._session.channels.items()):
             self._session.patience(peer)
             theirs = receive_block(channel, len(mine), STEP)
             for place, member in enumerate(self._members):
-                said = theirs[place * _SAID : (place + 1) * _SAID]
+                report = theirs[place * _REPORT : (place + 1) * _REPORT]
+                announced, said = report[:-_SAID], report[-_SAID:]
                 if said[:_DIGEST] == self._said[member][:_DIGEST]:
                     continue
+                self._signers.check_announced(peer, member, announced)
                 if self._signed(member, said):
                     raise ProtocolViolation(member, STEP, "showed two parties two vectors in one round, and signed both")
                 raise ProtocolViolation(peer, STEP, f"reports a vector of party {member} that this one never signed")
