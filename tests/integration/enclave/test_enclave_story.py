@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from integration.processes import anchor, patiently
-from tallystick.attestation.documents import read_evidence
+from tallystick.attestation.policy import AppraisalPolicy
 from tallystick.attestation.simulation.authority import ProvisioningAuthority
 from tallystick.chain.enclaves import key_words, register_platform
 from tallystick.client import Client, GrantFile
@@ -21,6 +21,7 @@ from tallystick.protocol import canonical
 from tallystick.protocol.bundle import Bundle
 from tallystick.protocol.dataset import Column
 from tallystick.protocol.errors import NotFound, Refused, TallystickError
+from tallystick.protocol.proof.attested import Appraisal
 from tallystick.protocol.verify import verify_bundle
 from tallystick.testing.network import Network
 from tallystick_node.workloads.enclave_trial import answer, chain_of
@@ -121,13 +122,16 @@ def test_three_banks_sum_over_common_people_and_only_the_receiver_reads(banks: B
     assert (values["evidence"], values["status"]) == ("attested, simulated", "contraindicated")
     salted = canonical.unhex32(values["salt"]) + paths["result.csv"].read_bytes()
     assert values["output"] == canonical.text(hashlib.sha256(salted).digest())
-    assert read_evidence(paths["evidence.json"].read_bytes()).raw
+    document = paths["evidence.json"].read_bytes()
     for bank in (east, south):
         with pytest.raises(NotFound):
             bank.result(task, tmp_path / "none")
     bundle = Bundle.read(patiently(lambda: south.bundle(task, south.account, tmp_path / "bundle")))
     blocks, contracts = [anchor(banks.network, task)], banks.network.deployment.contracts
-    verify_bundle(bundle, trusted_blocks=blocks, contracts=contracts, result_file=content).require(complete=True)
+    policy = AppraisalPolicy("auditor", simulations=frozenset({canonical.unhex32(banks.fingerprint)}))
+    given = {"trusted_blocks": blocks, "contracts": contracts, "result_file": content}
+    verify_bundle(bundle, **given, appraisal=Appraisal(document, policy)).require(complete=True)
+    assert verify_bundle(bundle, **given, appraisal=Appraisal(document, AppraisalPolicy("hardware only"))).failed == (16,)
     with pytest.raises(TallystickError):  # the grants' only use
         banks.submit(grants, QUERY)
 
