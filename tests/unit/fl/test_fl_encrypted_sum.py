@@ -74,7 +74,7 @@ def spoiled(bad, cheat_as, size=2, members=(0, 1, 2)):
             faults[session.index] = error
 
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(party, local_sessions(3, seconds=1)))
+        list(pool.map(party, local_sessions(3, seconds=3)))
     return faults
 
 
@@ -86,6 +86,19 @@ def test_a_holder_without_a_key_is_named() -> None:
         faults = spoiled(no_key(data), 0)
         for party in (1, 2):
             assert isinstance(faults[party], ProtocolViolation) and faults[party].peer == 0 and rule in str(faults[party])
+
+
+def test_a_holder_with_a_shorter_key_than_agreed_is_named() -> None:
+    """Short vectors would fit under it, and nothing else would show it."""
+
+    def party(session):
+        return PaillierSum(0, 1, 2048 if session.index == 0 else 3072).total(session, np.full(2, 0.5), [1, 2], 0)
+
+    with ThreadPoolExecutor(3) as pool:
+        ran = [pool.submit(party, session) for session in local_sessions(3, seconds=3)]
+        for honest in ran[1:]:
+            with pytest.raises(ProtocolViolation, match="party 0: .*a key of 2048 bits where 3072 were agreed"):
+                honest.result()
 
 
 @pytest.mark.parametrize(
@@ -176,6 +189,6 @@ def test_a_member_without_a_ckks_ciphertext_is_named() -> None:
             scheme.total(session, np.zeros(3), [0, 2], 0)
 
     with ThreadPoolExecutor(3) as pool:
-        _, adder, _ = [pool.submit(party, session) for session in local_sessions(3, seconds=1)]
+        _, adder, _ = [pool.submit(party, session) for session in local_sessions(3, seconds=3)]
         with pytest.raises(ProtocolViolation, match="party 2: encrypted sum: sent no encrypted vector"):
             adder.result()

@@ -53,7 +53,8 @@ def test_a_modulus_of_another_form_is_refused(n):
 
 def test_public_key_bytes(private):
     assert PublicKey.from_bytes(private.public.to_bytes()) == private.public
-    for data in (b"", private.public.to_bytes()[1:], private.public.to_bytes() + b"\0", bytes(256)):
+    padded = bytes(384 - 256) + private.public.to_bytes()[-256:]  # of 2048 bits, in the bytes of 3072
+    for data in (b"", private.public.to_bytes()[1:], private.public.to_bytes() + b"\0", bytes(256), padded):
         with pytest.raises(InvalidKey):
             PublicKey.from_bytes(data)
 

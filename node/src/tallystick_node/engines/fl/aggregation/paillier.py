@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tallystick_node.engines.fl.aggregation.encrypted import EncryptedSum, roles
+from tallystick_node.engines.he.errors import InvalidKey
 from tallystick_node.engines.he.paillier.ciphertexts import Ciphertexts, Encryptor
 from tallystick_node.engines.he.paillier.keys import PrivateKey, PublicKey, generate, security
 from tallystick_node.engines.he.paillier.vectors import VectorCode
@@ -49,8 +50,12 @@ class PaillierSum(EncryptedSum):
         return self._private.public.to_bytes()
 
     def read_key(self, data: bytes) -> None:
-        """See :class:`EncryptedSum`."""
-        self._encryptor = Encryptor(PublicKey.from_bytes(data))
+        """See :class:`EncryptedSum`. A key of another length than agreed is none: under a shorter one vectors are
+        less secret."""
+        key = PublicKey.from_bytes(data)
+        if key.bits != self._key_bits:
+            raise InvalidKey(f"a key of {key.bits} bits where {self._key_bits} were agreed")
+        self._encryptor = Encryptor(key)
 
     def encrypt(self, vector: NDArray[np.float64], terms: int) -> bytes:
         """See :class:`EncryptedSum`."""

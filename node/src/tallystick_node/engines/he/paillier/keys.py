@@ -63,10 +63,14 @@ class PublicKey:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> PublicKey:
-        """The key of :meth:`to_bytes`. Raises :class:`InvalidKey` for anything else."""
+        """The key of :meth:`to_bytes`. Raises :class:`InvalidKey` for anything else, a shorter key with zeros before it too: who
+        takes so many bytes gets a key of so many."""
         if len(data) * 8 not in STRENGTH:
             raise InvalidKey(f"a public key of {len(data)} bytes; it has {' or '.join(str(bits // 8) for bits in STRENGTH)}")
-        return cls(int.from_bytes(data, "big"))
+        key = cls(int.from_bytes(data, "big"))
+        if key.bits != len(data) * 8:
+            raise InvalidKey(f"a key of {key.bits} bits in {len(data)} bytes: it is shorter than agreed")
+        return key
 
     def check(self, ciphertexts: Sequence[int]) -> None:
         """Raises :class:`InvalidCiphertext` unless each is in (0, n^2) and coprime to n: a unit, so that every operation, inversion
