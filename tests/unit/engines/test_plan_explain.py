@@ -177,12 +177,15 @@ def test_what_is_made_in_advance_is_counted_once(name, rows, off) -> None:
     assert foretold.rounds == pytest.approx(rounds, rel=0.35)
 
 
-def test_sorting_with_what_is_made_in_advance_is_estimated() -> None:
-    plan, data, cast = setting(BY_CHANCE["sort"], 400, "two")
+@pytest.mark.parametrize(("rows", "off"), [(400, 0.1), (1000, 0.3)])
+def test_sorting_with_what_is_made_in_advance_is_estimated(rows, off) -> None:
+    """Most comparisons come after the first few, on which what is made in advance is rehearsed at first. Above 512 rows, how many
+    there are depends on the permutation."""
+    plan, data, cast = setting(BY_CHANCE["sort"], rows, "two")
     foretold = explain(plan, TWO, cast)
     sent, rounds = measured(plan, data, cast, TWO)
-    assert sum(sent) / 2 < foretold.bytes_all < 2 * sum(sent)
-    assert rounds / 2 < foretold.rounds < 2 * rounds
+    assert foretold.bytes_all == pytest.approx(sum(sent), rel=off)
+    assert rounds / 1.5 < foretold.rounds < 1.5 * rounds
 
 
 def test_a_second_operation_of_a_kind_costs_no_second_set_up() -> None:

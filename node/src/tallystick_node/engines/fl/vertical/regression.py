@@ -43,7 +43,7 @@ from tallystick_node.engines.mpc.beaver.oblivious import ObliviousAdditive
 from tallystick_node.engines.mpc.functions.sigmoid import sigmoid
 from tallystick_node.engines.mpc.plan.offers import OFFERS
 from tallystick_node.engines.mpc.plan.predict import Ledger, Predictor
-from tallystick_node.engines.mpc.plan.stage import staged
+from tallystick_node.engines.mpc.plan.stage import Want, staged
 from tallystick_node.engines.mpc.protocol import Protocol, Shares
 from tallystick_node.engines.mpc.ring import FixedPoint, Ring
 from tallystick_node.engines.security import SecurityStatement
@@ -247,7 +247,7 @@ def between_holders(settings: Settings, rows: int, weights: int) -> tuple[int, i
         assert stage is not None  # it makes randomness in advance
         once = Ledger(2)
         once.note(*stage.opening)
-        sent, rounds = np.zeros(2, np.int64), 0
+        sent, rounds, wanted = np.zeros(2, np.int64), 0, Counter[Want]()
         for count, times in Counter(each.stop - each.start for each in settings.batches(rows)).items():
             predictor = Predictor(offer, 2, stage)
             pair = _Pair(predictor, 1)
@@ -255,7 +255,9 @@ def between_holders(settings: Settings, rows: int, weights: int) -> tuple[int, i
             pair.step(np.zeros(weights, np.uint64), np.zeros(weights, np.uint64), settings.rate, count)
             sent += settings.epochs * times * np.array(predictor.ledger.bytes_sent)
             rounds += settings.epochs * times * predictor.ledger.rounds
-        for stock in stage.stocks:
+            for want, elements in predictor.ledger.wanted.items():
+                wanted[want] += settings.epochs * times * elements
+        for stock in stage.stocks(wanted):
             once.note(*stock)
     return int(max(sent + once.bytes_sent)), rounds + once.rounds
 

@@ -217,7 +217,7 @@ class _Rehearsal:
             for value in range(first, after):
                 self._show(value, shown)
         if self._stage is not None:
-            for stock in self._stage.stocks:
+            for stock in self._stage.stocks(self.ledger.wanted):
                 self.ledger.note(*stock)
         if self._offer.deal is not None:  # the others have nobody to take leave of
             self.ledger.append(self._rehearsed(lambda predictor: predictor.pay(CLOSING, 1)))

@@ -7,6 +7,7 @@ permutation, the rehearsal draws its own: what it foretells is then one such cou
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from tallystick_node.engines.channel import local_sessions
 from tallystick_node.engines.mpc.clear import Clear
 from tallystick_node.engines.mpc.plan.rehearse import matrix_price, price
 from tallystick_node.engines.mpc.plan.roles import Offer
-from tallystick_node.engines.mpc.plan.stage import Stage
+from tallystick_node.engines.mpc.plan.stage import Stage, Want
 from tallystick_node.engines.mpc.protocol import Binary, Shares, Words
 from tallystick_node.engines.mpc.ring import Ring
 
@@ -28,6 +29,7 @@ class Ledger:
         self.bytes_sent = [0] * parties
         self.patterns = [""] * parties
         self.multiplications = 0  # at one party: their cost is not in messages
+        self.wanted: Counter[Want] = Counter()  # elements of each primitive, under a protocol that makes randomness in advance
 
     def note(self, sent: Sequence[int], patterns: Sequence[str]) -> None:
         """Add bytes and an order of sending and receiving, of each party."""
@@ -38,6 +40,7 @@ class Ledger:
         """What comes next."""
         self.note(other.bytes_sent, other.patterns)
         self.multiplications += other.multiplications
+        self.wanted += other.wanted
 
     @property
     def rounds(self) -> int:
@@ -53,7 +56,7 @@ class Ledger:
             [round(sum(party) / len(samples)) for party in zip(*(each.bytes_sent for each in samples), strict=True)],
             middle.patterns,
         )
-        found.multiplications = middle.multiplications
+        found.multiplications, found.wanted = middle.multiplications, middle.wanted
         return found
 
 
@@ -81,6 +84,7 @@ class Predictor(Clear):
                 due = price(self._offer, self._count, primitive, width, places)
             else:
                 due = self._stage.price(primitive, width, places, count)
+                self.ledger.wanted[primitive, width, places] += count
             self.ledger.note(due.bytes_sent(count), due.pattern)
 
     def hear_outside(self) -> None:

@@ -2,13 +2,14 @@
 
 Each primitive is done once, in the order of the plan and on as many elements as there, up to a bound, so that what the parties
 then make for the first time is seen, and counted, once for the whole plan. What is seen afterwards are the primitive's own
-messages: they are its price, which stays known. What is made later, but for products, is not foretold: silent correlations take
-few bytes once many are made.
+messages: they are its price, which stays known. At the end it is done on as many more as the whole plan has, up to another bound,
+for batches of silent correlations grow with those before. What is made beyond, but for products, is not foretold: it takes few
+bytes for each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,12 +24,14 @@ from tallystick_node.engines.mpc.plan.watch import Seen
 from tallystick_node.engines.mpc.protocol import Protocol
 
 Step = Callable[[Protocol, int], Callable[[], Any]]
+Want = tuple[str, int, tuple[int, ...] | None]  # a primitive, its words' width, and the owner or the receivers
 Observed = tuple[list[int], list[str]]  # each party's bytes, and the order of its sending and receiving
 
 _TRIES = 4  # of which the cheapest counts: in others something may be made in advance
 _PRODUCTS = frozenset({"multiply", "multiply_fixed"})
 _WORD = 8
 _MOST = 2048  # elements that a primitive is done on at first, as many as the plan has for it if they are fewer
+_ALL = 1 << 14  # and at most in all
 
 _prices: dict[tuple[Any, ...], Price] = {}
 _tiles: dict[tuple[Any, ...], Observed] = {}
@@ -41,11 +44,11 @@ class Stage:
         self._offer, self._parties = offer, parties
         self._threads = [ThreadPoolExecutor(1) for _ in range(parties)]
         self._seen = [Seen(dealer=parties) for _ in range(parties)]
-        self._used: set[tuple[Any, ...]] = set()
+        self._done: dict[Want, int] = {}
         sessions = local_sessions(parties, SECONDS)
         self._protocols = self._together(lambda seat: offer.open(self._seen[seat].watching(sessions[seat])))
         self.opening: Observed = self._sent()
-        self.stocks: list[Observed] = []  # what each primitive made in advance when it was done first
+        self._stocks: list[Observed] = []  # what each primitive made in advance when it was done first
 
     def close(self) -> None:
         """Let the parties go, without waiting for one that another left alone."""
@@ -55,19 +58,29 @@ class Stage:
     def price(self, primitive: str, width: int, seats: tuple[int, ...] | None, count: int) -> Price:
         """The price of a primitive: see :func:`~tallystick_node.engines.mpc.plan.rehearse.price`. The plan has it for ``count``
         elements at first."""
-        key = (self._offer, self._parties, primitive, width, seats)
-        if key in self._used:
+        key, want = (self._offer, self._parties, primitive, width, seats), (primitive, width, seats)
+        if want in self._done:
             return _prices[key]
-        self._used.add(key)
-        step, count = step_of(primitive, width, seats), min(count, _MOST)
-        sent, patterns = self._observe(step, count)
+        step, self._done[want] = step_of(primitive, width, seats), min(count, _MOST)
+        seen = self._observe(step, self._done[want])
         if key not in _prices:
             _prices[key] = self._learnt(step, primitive)
-        due = _prices[key]
-        stock = [max(0, size - usual) for size, usual in zip(sent, due.bytes_sent(count), strict=True)]
-        before = [pattern.removesuffix(own) for pattern, own in zip(patterns, due.pattern, strict=True)]
-        self.stocks.append((stock, before))
-        return due
+        self._stock(seen, _prices[key], self._done[want])
+        return _prices[key]
+
+    def stocks(self, wanted: Mapping[Want, int]) -> list[Observed]:
+        """What is made in advance for a plan that has each primitive for so many elements, of those that were priced."""
+        for want, count in wanted.items():
+            rest = min(count, _ALL) - self._done[want]
+            if rest > 0 and want[0] not in _PRODUCTS:  # whose price has it
+                self._stock(self._observe(step_of(*want), rest), _prices[self._offer, self._parties, *want], rest)
+                self._done[want] += rest
+        return self._stocks
+
+    def _stock(self, seen: Observed, due: Price, count: int) -> None:
+        stock = [max(0, size - usual) for size, usual in zip(seen[0], due.bytes_sent(count), strict=True)]
+        before = [pattern.removesuffix(own) for pattern, own in zip(seen[1], due.pattern, strict=True)]
+        self._stocks.append((stock, before))
 
     def matrix(self, primitive: str, rows: int, inner: int, columns: int) -> Observed:
         """What each party sends, and in which order, for the product of (rows, inner) and (inner, columns): tile by tile, but the
