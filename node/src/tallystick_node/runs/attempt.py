@@ -23,7 +23,7 @@ from tallystick.attestation.standing import Standing
 from tallystick.chain.connection import Chain
 from tallystick.chain.enclaves import VERIFIERS, standing
 from tallystick.protocol import canonical
-from tallystick.protocol.errors import ChainUnreachable, InvalidData, RunFailed
+from tallystick.protocol.errors import ChainUnreachable, InvalidData, PeerFailed, RunFailed
 from tallystick.protocol.proof.subject import context_of, result_of
 from tallystick.protocol.reasons import Reason
 from tallystick.protocol.result import NAME, Opening, ResultFile, file_digest
@@ -284,7 +284,11 @@ class Attempt:
 
     async def _receive(self, account: str) -> bytes:
         self.awaited = account
-        message = await self._links.receive(account)
+        try:
+            message = await self._links.receive(account)
+        except PeerFailed:  # it is gone: where the run can spare it, nobody waits for it any more
+            self.awaited = None
+            raise
         self.awaited = None
         return message
 

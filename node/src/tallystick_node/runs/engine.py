@@ -173,6 +173,8 @@ class Runs:
             if run.state == "running":
                 await asyncio.to_thread(self._store.advance, run.task, "proving")
             await asyncio.to_thread(self._store.advance, run.task, "proved")
+        elif event.name == "PartiesAbsent" and self._signer.address in event["parties"]:
+            await asyncio.to_thread(self._note_absence, run)
         elif event.name == "Failed" and event["attempt"] == run.attempt:
             await self._on_failed(run, event)
         elif final:
@@ -408,6 +410,12 @@ class Runs:
         self._me.note("run", f"left attempt {run.attempt}: {error.message}", run.task, spec)
 
     # -- records
+
+    def _note_absence(self, run: RunRecord) -> None:
+        """Keep, once, that the others proved a task without this party: who finds that wrong challenges it in time."""
+        if self._store.recall(run.task, "absent") is None:
+            self._store.remember(run.task, absent=str(run.attempt).encode())
+            self._me.note("run", f"the others proved attempt {run.attempt} without this party", run.task, TaskSpec.parse(run.spec))
 
     def _record_refusal(self, task: str, spec: TaskSpec, refusal: Refused) -> None:
         self._me.note("refusal", refusal.message, task, spec, rule=refusal.rule)
