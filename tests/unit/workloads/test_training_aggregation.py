@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import replace
 
@@ -186,6 +187,21 @@ def test_a_statement_says_who_sees_what_and_who_is_believed() -> None:
     assert any(ACCOUNTS[0] in role and ACCOUNTS[1] in role for role in found["ckks"].learns)
     assert "the rule stands 2 of them" in found["median"].learns["owner that deviates"]
     assert "the rule stands 1 of them" in found["krum"].learns["owner that deviates"]
+
+
+def test_who_adds_ciphertexts_is_trusted_and_what_ckks_promises_falls_with_the_numbers_it_tells() -> None:
+    """The bits are what t numbers, each apart by 2^-(2 x 22 + 1) at most, leave: sqrt(t) 2^-23."""
+    for method in ("paillier", "ckks"):
+        said = Training().security(task(method)).learns["holder or adder that deviates"]
+        assert "all parties learn it" in said and "the adder for the changes" in said
+    bits = {}
+    for rounds in (3, 300):
+        spec = task("ckks", schedule__rounds=rounds)
+        bits[rounds] = Training().security(spec).statistical_bits
+        told = Parameters.parse(spec.parameters).federation.packing.length * (rounds + 2)
+        assert math.sqrt(told) * 2.0**-23 <= 2.0 ** -bits[rounds]
+        assert math.sqrt(told) * 2.0**-23 > 2.0 ** -(bits[rounds] + 2)
+    assert bits[300] <= bits[3] - 2
 
 
 def test_a_grant_for_trainings_allows_the_secure_sum_alone() -> None:

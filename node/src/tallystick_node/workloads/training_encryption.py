@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -17,8 +17,9 @@ from tallystick_node.engines.fl.aggregation.journal import Journal
 from tallystick_node.engines.fl.aggregation.paillier import PaillierSum
 from tallystick_node.engines.fl.aggregation.record import Record
 from tallystick_node.engines.fl.federation import Federation
-from tallystick_node.engines.he.ckks import SUMS
+from tallystick_node.engines.he.ckks import SUMS, released_bits
 from tallystick_node.engines.he.paillier.vectors import VectorCode
+from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.training_choice import Choice, Price
 from tallystick_node.workloads.vertical_parameters import DECRYPTION, ENCRYPTION, KEY_BITS, PRODUCT
 
@@ -74,8 +75,9 @@ class Encrypted(Choice):
             " measures in every round: the two must not collude; each alone learns the sum, as all do",
             "owner that deviates": "nothing more; it can give a change that is larger than its bound, up to where no such sum can"
             " be: then the training ends and nobody is named. Whoever sends no ciphertext is named",
-            "holder or adder that deviates": "an adder may drop or add changes, and the holder may tell another sum: the two are"
-            " trusted for the model",
+            "holder or adder that deviates": "an adder may have the change of a single owner decrypted in the place of the sum, so"
+            " that all parties learn it; it may drop or add changes, and the holder may tell another sum: the two are trusted for"
+            " the model, and the adder for the changes",
         }
 
     def price(self, spec: TaskSpec, lengths: Sequence[int]) -> Price:
@@ -124,6 +126,12 @@ class Ckks(Encrypted):
     def make(self, spec: TaskSpec, federation: Federation, journal: Journal | Record | None) -> CkksSum:
         """See :class:`Choice`."""
         return CkksSum(*self.places(spec))
+
+    def promised(self, spec: TaskSpec, federation: Federation) -> SecurityStatement:
+        """See :class:`Choice`. Every number that the holder tells costs some of what hides its key: those of all rounds, and of the
+        measures at the end, which are taken at most twice."""
+        told = federation.packing.length * (federation.schedule.rounds + 2)
+        return replace(super().promised(spec, federation), statistical_bits=released_bits(told))
 
     def encrypted(self, length: int, owners: int) -> tuple[int, float]:
         """See :class:`Encrypted`."""

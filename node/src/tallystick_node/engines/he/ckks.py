@@ -217,7 +217,7 @@ class PrivateContext(PublicContext):
 
         Noise flooding (Li, Micciancio, Schultz and Sorrell, CRYPTO 2022): each number released moves the views with one key and
         another apart by at most 2^-(2 ``FLOOD_BITS`` + 1) in divergence, so that after t numbers an advantage is at most about
-        sqrt(t) 2^-(``FLOOD_BITS`` + 1). Renew the key before t is large.
+        sqrt(t) 2^-(``FLOOD_BITS`` + 1): see :func:`released_bits`. Renew the key before t is large.
         """
         steps = np.rint(self.decrypt(vector) / error)
         if not (np.abs(steps) < 2.0**52).all():
@@ -226,8 +226,15 @@ class PrivateContext(PublicContext):
         return noisy.astype(np.float64) * error
 
 
+def released_bits(numbers: int) -> int:
+    """Statistical bits that are left after so many numbers were released under one key (:meth:`PrivateContext.release`): half a bit
+    less each time that they double."""
+    return max(0, FLOOD_BITS + 1 - (max(numbers - 1, 0).bit_length() + 1) // 2)
+
+
 def security() -> SecurityStatement:
-    """What the encryption promises: the basis that protocols add their roles to."""
+    """What the encryption promises for a single number released: the basis that protocols add their roles to, and from which they
+    take what more numbers cost."""
     return SecurityStatement(
         adversary="semi-honest",
         corruptions=1,

@@ -17,7 +17,8 @@ class CkksSum(EncryptedSum):
     """An encrypted sum under CKKS with the parameters ``SUMS``, in blocks of 4096 numbers.
 
     The holder adds noise before it tells the sum, since an exact decryption shows of its key (``PrivateContext.release``): each
-    entry is off by noise of a standard deviation of about 1.3e-4 x members. Choose :class:`PaillierSum` where exactness counts.
+    entry is off by noise of a standard deviation of about 1.3e-4 x members. The noise hides the key less, the more numbers are told
+    (:func:`~tallystick_node.engines.he.ckks.released_bits`). Choose :class:`PaillierSum` where exactness counts.
     """
 
     def __init__(self, holder: int, adder: int) -> None:

@@ -23,8 +23,9 @@ class EncryptedSum(Aggregation):
     vectors to the ``adder``, which adds them and sends the holder one encrypted sum; the holder decrypts it and tells every party.
 
     Both are parties of the session and not the same; either may be a member too. Make one object for each party and session: it
-    keeps the key. Adversary: semi-honest. The holder could read every vector if the adder gave them to it, and the adder could have
-    a single vector decrypted: they must not collude, and the others trust the sum that the two make.
+    keeps the key. Adversary: semi-honest. The holder could read every vector if the adder gave them to it: they must not collude.
+    An adder that deviates needs nobody to have a single vector decrypted in the place of the sum, which all parties are then told.
+    And the others trust the sum that the two make.
     """
 
     def __init__(self, holder: int, adder: int) -> None:
@@ -133,7 +134,7 @@ def roles(statement: SecurityStatement, parties: int) -> SecurityStatement:
         parties=parties,
         learns={
             "holder of the private key": "nothing but the sum, as long as the adder shows it nothing else",
-            "adder": "nothing but the sum, as long as the holder decrypts nothing else for it",
+            "adder": "nothing but the sum, as long as it sends the holder nothing else: what it sends is decrypted and told to all",
             "holder and adder together": "the vector of every member: they must not collude",
             "party": "the sum of the members' vectors of every round",
         },
