@@ -29,6 +29,7 @@ from tallystick_node.engines import compiled
 from tallystick_node.engines.channel import Session, local_sessions
 from tallystick_node.engines.mpc import array as sa
 from tallystick_node.engines.mpc.beaver.oblivious import ObliviousAdditive
+from tallystick_node.engines.mpc.matrix import add_product
 from tallystick_node.engines.mpc.models.glm import Newton, fit, predict
 from tallystick_node.engines.mpc.plan.offers import OFFERS
 from tallystick_node.engines.pir.lookup import Offer, ask, serve
@@ -86,6 +87,7 @@ def _compute(protocol: str) -> None:
         sa.reveal(coefficients, to=["A"])
         sa.reveal((sa.rank(predict(x, coefficients, "logistic")) * y).sum(), to=["A"])
 
+    add_product(*(np.zeros(shape, np.uint64) for shape in ((8, 9), (8, 8), (8, 9))))  # wider than the regression's
     kind = "fixed:20"
     for rows in (64, 100):
         plan = sa.plan_of(
