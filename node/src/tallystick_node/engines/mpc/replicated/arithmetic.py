@@ -5,6 +5,7 @@ party waits for a whole array of another. Every message is masked by bytes of a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,12 @@ from tallystick_node.engines.mpc.ring import Ring
 
 Pair = tuple[Ring, Ring]
 Part = NDArray[Any]  # of uint64 or uint32
+Fill = Callable[[slice, Part], None]  # writes a party's masked part of some rows, flat
 
 
 def multiply(seat: Seat, left: Pair, right: Pair) -> Pair:
     """Element by element: 24 bytes an element over all parties, one round."""
-    return _shaped(_reshared(seat, (left[0].size, 1), _products(left, right)), left[0].shape)
+    return _shaped(_reshared(seat, (left[0].size, 1), _masked_products(seat, left, right)), left[0].shape)
 
 
 def multiply_fixed(seat: Seat, left: Pair, right: Pair, bits: int) -> Pair:
@@ -34,7 +36,7 @@ def multiply_fixed(seat: Seat, left: Pair, right: Pair, bits: int) -> Pair:
 def matmul(seat: Seat, left: Pair, right: Pair) -> Pair:
     """The matrix product: 24 bytes for each element of it over all parties, one round."""
     shape = left[0].shape[0], right[0].shape[1]
-    return _shaped(_reshared(seat, shape, _matrix_products(seat, left, right)), shape)
+    return _shaped(_reshared(seat, shape, _masked(seat, _matrix_products(seat, left, right))), shape)
 
 
 def matmul_fixed(seat: Seat, left: Pair, right: Pair, bits: int) -> Pair:
@@ -45,15 +47,34 @@ def matmul_fixed(seat: Seat, left: Pair, right: Pair, bits: int) -> Pair:
 
 def product(seat: Seat, left: tuple[Part, Part], right: tuple[Part, Part]) -> Part:
     """This party's masked part of the element-wise product, modulo 2^64 or 2^32: the three parts add up to it."""
-    (x, x_next), (y, y_next) = _flat(left), _flat(right)
-    kind = left[0].dtype.type
-    out = np.empty(left[0].shape, kind)
-    flat = out.reshape(-1)
-    for block in blocks(flat.size):
-        count = block.stop - block.start
-        masks = seat.prss.own.passing(count, kind), seat.prss.after.passing(count, kind)
-        _product(x[block], x_next[block], y[block], y_next[block], *masks, flat[block])
+    out = np.empty(left[0].shape, left[0].dtype)
+    _masked_products(seat, left, right)(slice(0, out.size), out.reshape(-1))
     return out
+
+
+def _masked_products(seat: Seat, left: tuple[Part, Part], right: tuple[Part, Part]) -> Fill:
+    (x, x_next), (y, y_next) = _flat(left), _flat(right)
+    own, after, kind = seat.prss.own, seat.prss.after, left[0].dtype.type
+
+    def fill(piece: slice, out: Part) -> None:
+        for block in blocks(out.size):
+            count, place = block.stop - block.start, slice(piece.start + block.start, piece.start + block.stop)
+            masks = own.passing(count, kind), after.passing(count, kind)
+            _product(x[place], x_next[place], y[place], y_next[place], *masks, out[block])
+
+    return fill
+
+
+def _masked(seat: Seat, terms: Terms) -> Fill:
+    own, after = seat.prss.own, seat.prss.after
+
+    def fill(piece: slice, out: Part) -> None:
+        made = terms(piece)
+        for block in blocks(out.size):
+            count = block.stop - block.start
+            _mask(made[block], own.passing(count), after.passing(count), out[block])
+
+    return fill
 
 
 def _products(left: Pair, right: Pair) -> Terms:
@@ -103,17 +124,14 @@ def _matrix_products(seat: Seat, left: Pair, right: Pair) -> Terms:
     return terms
 
 
-def _reshared(seat: Seat, extent: Extent, terms: Terms) -> Pair:
-    """A sharing of what all parties' terms add up to."""
+def _reshared(seat: Seat, extent: Extent, fill: Fill) -> Pair:
+    """A sharing of what all parties' masked parts add up to."""
     size, width = extent[0] * extent[1], extent[1]
-    own, after = seat.prss.own, seat.prss.after
     first, second = np.empty(size, np.uint64), np.empty(size, np.uint64)
     for group in turns(extent):
         for piece in group:
-            out, made = first[piece.start * width : piece.stop * width], terms(piece)
-            for block in blocks(out.size):
-                count = block.stop - block.start
-                _mask(made[block], own.passing(count), after.passing(count), out[block])
+            out = first[piece.start * width : piece.stop * width]
+            fill(piece, out)
             seat.send(seat.before, out)
         for piece in group:
             seat.receive_into(seat.after, second[piece.start * width : piece.stop * width])
