@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tallystick_node.engines.channel import local_sessions
+from tallystick_node.engines.channel import local_sessions, send_array
+from tallystick_node.engines.fl.aggregation import quantisation, ring
 from tallystick_node.engines.fl.aggregation.plain import PlainSum
 from tallystick_node.engines.fl.aggregation.ring import RingSum
 from tallystick_node.engines.fl.aggregation.secure import SecureSum
@@ -388,11 +389,46 @@ def test_all_parties_hear_who_objects_also_against_one_that_denies_it(denied, mo
         return total(self, more, length, members, round_)
 
     monkeypatch.setattr(Network, "total", tampered)
-    found = settle_across(training, people, RingSum, lambda follower: None)
+    found = settle_across(training, people, lambda: SecureSum(dropped=0), lambda follower: None)
     assert {str(each) for each in found} == {
         "client 1 objects: its claim was changed in the sum, since another party wrote into its place"
     }
     assert all(isinstance(each, Unsettled) for each in found)
+
+
+def test_where_a_party_may_say_its_part_last_it_moves_value_to_itself_and_takes_the_objection_back(monkeypatch) -> None:
+    """Client 0 hears the words of the others before it sends its own, which the ring allows. So tasks do not settle by it."""
+    training, people = federation(rounds=1)
+    exchange, sums = ring._exchange, []
+
+    def last(session, words, members):
+        if session.index != 0:
+            return exchange(session, words, members)
+        whole = words + sum(ring._receive(session, member, len(words)) for member in members[1:])
+        sums.append(quantisation.decode(whole[:-1], len(members), len(members)))
+        if len(sums) == 3:  # after the round and the evaluation: the claims
+            claims = attribution._read(sums[-1])
+            claims[0], claims[1] = claims[0] + (1 << 26), claims[1] - (1 << 26)
+            wanted = sum(attribution._placed(claim, number, len(claims)) for number, claim in enumerate(claims))
+        elif len(sums) == 4:  # the objections
+            wanted = np.zeros(len(members))
+        else:
+            wanted = sums[-1]
+        due = np.rint(wanted * quantisation.levels(len(members))).astype(np.int64).astype(np.uint32)
+        words[:-1] += due - whole[:-1]
+        for peer in sorted(session.channels):
+            send_array(session, peer, words)
+        words[:] = whole
+        words[:-1] = due
+        return None
+
+    honest = settle_across(training, people, RingSum)[2]
+    training, people = federation(rounds=1)
+    monkeypatch.setattr(ring, "_exchange", last)
+    found = settle_across(training, people, RingSum)
+    assert isinstance(found[1], Unsettled) and "client 1 objects" in str(found[1])
+    for other in (found[2], found[3], found[5]):
+        assert other[0] - honest[0] > 0.015 and honest[1] - other[1] > 0.015 and abs(other[2] - honest[2]) < 1e-6
 
 
 @given(st.lists(st.integers(-(1 << 47), (1 << 47) - 1), min_size=1, max_size=5))

@@ -152,7 +152,10 @@ def test_a_proof_kind_that_does_not_fit_is_refused() -> None:
         (CHOICES["median"], {"strategy": {**UNIFORM, "weighting": "examples"}}, "take weighting uniform"),
         (CHOICES["median"], {"strategy": {**UNIFORM, "name": "scaffold"}}, "but scaffold"),
         (CHOICES["median"], {"schedule__stop": {"metric": "auc", "patience": 2, "improvement": "0"}}, "set stop to null"),
-        (CHOICES["gossip"], {"contribution": {"floor": "1", "rows": [["1"] * FEW + ["1"]] * 10}}, "secure or ring"),
+        *(
+            (CHOICES[each], {"contribution": {"floor": "1", "rows": [["1"] * FEW + ["1"]] * 10}}, "before it hears of the others'")
+            for each in ("gossip", "ring")
+        ),
         (
             CHOICES["ring"],
             {"privacy": {"epsilon": "3", "delta": "0.00001", "norm": "1"}, "held_out": 0, "schedule__epochs": 1,

@@ -57,7 +57,7 @@ def _arbitrary(value: Any, where: str) -> int:
 class Secure(Choice):
     """Masked sums through coordinators in turns, committed to and proved by projections."""
 
-    name, proofs, settles = "secure", (PROJECTION_VERIFIED, *PROJECTION_ABSENT), True
+    name, proofs = "secure", (PROJECTION_VERIFIED, *PROJECTION_ABSENT)
 
     def make(self, spec: TaskSpec, federation: Federation, journal: Journal | Record | None) -> SecureSum:
         """As many may drop out as the kind of proof tolerates: who is not named absent signs the statement, so a round without more
@@ -85,7 +85,7 @@ class Secure(Choice):
 class Ring(Choice):
     """Masked sums that go round a ring: no coordinator."""
 
-    name, settles = "ring", True
+    name = "ring"
 
     def make(self, spec: TaskSpec, federation: Federation, journal: Journal | Record | None) -> RingSum:
         """See :class:`Choice`."""

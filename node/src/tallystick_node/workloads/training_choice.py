@@ -34,7 +34,6 @@ class Choice(ABC):
     reads: ClassVar[Mapping[str, Callable[[Any, str], Any]]] = {}  # what the parameter holds besides the method, and how it is read
     proofs: ClassVar[tuple[str, ...]] = (SIGNED_BY_ALL,)
     hides: ClassVar[bool] = True  # whether no single party sees an owner's vector
-    settles: ClassVar[bool] = False  # whether contributions can be measured: sums are exact on the grid that claims are held to
 
     @abstractmethod
     def make(self, spec: TaskSpec, federation: Federation, journal: Journal | Record | None) -> Aggregation:

@@ -90,9 +90,10 @@ def _read(document: bytes) -> Parameters:
         federation = Federation(learner, strategy, schedule, privacy=privacy)
         aggregation.require(federation, held_out)
         measure = _measure(value["contribution"], features, target, federation)
-        if measure is not None and not aggregation.settles:
+        if measure is not None and not aggregation.proves:
             raise ValueError(
-                "contributions are settled on exact sums that no one owner can change: take the aggregation secure or ring"
+                "contributions are settled on sums to which every owner gives its part before it hears of the others':"
+                " take the aggregation secure"
             )
     except ValueError as error:
         raise MalformedDocument(f"parameters: {error}") from None

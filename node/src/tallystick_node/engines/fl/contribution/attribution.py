@@ -24,6 +24,10 @@ named: a party can veto payment so, but not gain by it. A member that writes int
 other, which tells all in a second sum, so that either all parties settle or none does. Nobody can take its word back there: the
 number by which it objects is drawn at random, and what is not 0 counts.
 
+All this takes a sum to which every member is bound before it hears of the others' parts, such as a verified
+:class:`..aggregation.secure.SecureSum`, whose members commit first. By a ring or plain sum whoever speaks last can move value from
+another to itself, and take the other's objection back: those are for honest parties, and for simulations.
+
 What it does not catch, as these are updates, not claims: a client that trains on the public rows, which are the measure: keep
 them for this and change them from task to task; one that states more rows than it has (weight clients uniformly); one that repeats
 another's data, for which both are paid. A client whose update leads uphill gets a negative value. A free rider that sends nothing
