@@ -106,18 +106,19 @@ def everyone(parties, part, seconds=3.0):
 
 
 def test_members_and_others_get_the_same_robust_mean_round_after_round() -> None:
-    """The last two entries are added up; a round may have no others."""
+    """The two entries before the last are added up; a round may have but one other."""
     vectors = np.vstack([honest(4, 9, 1), np.full((1, 9), -1.0), np.zeros((1, 9))])
 
     def part(session):
         rule = RobustSum.of("median", 2, 2)
-        return [rule.total(session, vectors[session.index][:size], [0, 1, 2, 3, 4], round_) for round_, size in ((1, 9), (2, 2))]
+        return [rule.total(session, vectors[session.index][:size], [0, 1, 2, 3, 4], round_) for round_, size in ((1, 9), (2, 3))]
 
     found = everyone(6, part)
     assert all(np.array_equal(each[r], found[0][r]) for each in found for r in range(2))
-    due = np.concatenate([np.median(vectors[:5, :7], axis=0) * 5, vectors[:5, 7:].sum(axis=0)])
+    medians, sums = np.median(vectors[:5], axis=0) * 5, vectors[:5].sum(axis=0)
+    due = np.concatenate([medians[:6], sums[6:8], medians[8:]])
     assert np.abs(found[0][0] - due).max() <= 5 * quantisation.error(5)
-    assert np.abs(found[0][1] - vectors[:5, :2].sum(axis=0)).max() <= quantisation.error(5)
+    assert np.abs(found[0][1] - np.append(sums[:2], medians[2])).max() <= 5 * quantisation.error(5)
     assert found[0][0][0] > 5 * 0.25  # the mean, drawn away by party 4, is below
 
 
@@ -204,7 +205,7 @@ def test_a_vector_under_another_digest_or_signature_names_its_member(digest) -> 
         assert isinstance(fault, ProtocolViolation) and fault.peer == 2 and "did not sign" in str(fault)
 
 
-@pytest.mark.parametrize("added", [0, 2])
+@pytest.mark.parametrize("added", [0, 1])
 @pytest.mark.parametrize("steps", [quantisation.levels(3) + 1, 1 << 31])
 def test_an_update_that_is_not_within_the_bound_names_its_member(steps: int, added: int, monkeypatch) -> None:
     encode = quantisation.encode

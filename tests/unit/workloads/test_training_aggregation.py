@@ -12,6 +12,7 @@ import pytest
 from tallystick.protocol.errors import InvalidTask
 from tallystick.protocol.task import PROJECTION_VERIFIED, SIGNED_BY_ALL
 from tallystick_node.engines.channel import ChannelError
+from tallystick_node.engines.fl.network import Network
 from tallystick_node.engines.fl.parameters import Parameters as Model
 from tallystick_node.engines.fl.simulation import Simulation
 from tallystick_node.workloads.model_card import CARD, SUMS
@@ -119,6 +120,27 @@ def test_one_owner_of_lies_cannot_spoil_a_robust_mean(run_workload, tmp_path, me
         found[each] = accuracy(ran.outcomes[0], task(each))
         forget(tmp_path)
     assert found[method] > 0.88 > found["ring"] + 0.1, found
+
+
+@pytest.mark.parametrize("method", ["median", "trimmed-mean"])
+def test_owners_cannot_scale_a_robust_mean_by_their_weights(run_workload, tmp_path, monkeypatch, method) -> None:
+    """As many as the rule stands say that they weigh less than nothing: of five owners two would have the model go five times as
+    far."""
+    spec, total = task(method, schedule__rounds=2, held_out=0), Network.total
+    honest = run_workload(Training(), spec, TABLES).outcomes[0].result["model"]["digest"]
+    forget(tmp_path)
+    stands = 2 if method == "median" else 1
+
+    def lying(self, say, length, members, round_):
+        def said(client):
+            vector = say(client)
+            vector[-1] *= -1 if client.number < stands else 1
+            return vector
+
+        return total(self, said, length, members, round_)
+
+    monkeypatch.setattr(Network, "total", lying)
+    assert run_workload(Training(), spec, TABLES).outcomes[0].result["model"]["digest"] == honest
 
 
 def test_a_proof_kind_that_does_not_fit_is_refused() -> None:

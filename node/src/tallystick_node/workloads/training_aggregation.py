@@ -143,7 +143,8 @@ class Gossip(Choice):
 
 
 class Robust(Choice):
-    """A mean that a few owners' updates cannot move far. Of quality and losses the sums are taken."""
+    """A mean that a few owners' updates cannot move far, nor their weights, which scale it. Of quality and losses, which stand
+    between the two in a vector, the sums are taken."""
 
     hides = False
 
@@ -154,7 +155,7 @@ class Robust(Choice):
     def make(self, spec: TaskSpec, federation: Federation, journal: Journal | Record | None) -> RobustSum:
         """See :class:`Choice`."""
         packing = federation.packing
-        return RobustSum.of(self.name, self.stands(len(spec.inputs)), packing.length - packing.size)
+        return RobustSum.of(self.name, self.stands(len(spec.inputs)), packing.length - packing.size - 1)
 
     def require(self, federation: Federation, held_out: int) -> None:
         """See :class:`Choice`."""

@@ -78,11 +78,11 @@ class RobustSum(Keyed):
 
     There is nobody to trust for the result: every member shows its vector to every party, each party applies the rule itself, and
     then all compare what they were shown. Vectors are signed with the key of the session, so a member that shows two parties two
-    vectors is named, also where it signs them with two keys that its institution vouched for, and so is a party that reports what a
-    member never signed (the echo of Bracha, "Asynchronous Byzantine
-    agreement protocols", 1987, with signatures, ending in an abort instead of agreement). ``arbitrary``: how many members the rule
-    is made to stand; a round has at least ``least`` members. The rule is for all entries but the last ``added``, which are summed:
-    of those a member can say what it likes within the bound of an entry. Vectors are on the grid of integers of a plain sum.
+    vectors is named, also where it signs them with two keys that its institution vouched for, and so is a party that reports what
+    a member never signed (the echo of Bracha, "Asynchronous Byzantine agreement protocols", 1987, with signatures, ending in an
+    abort instead of agreement). ``arbitrary``: how many members the rule is made to stand; a round has at least ``least``
+    members. The rule is for all entries but ``added``, those before the last one, which are summed: of those a member can say
+    what it likes within the bound of an entry. Vectors are on the grid of integers of a plain sum.
 
     Adversary. *Privacy*: none, every party sees every vector. *Correctness*: any number of parties may deviate; they are named, or
     give vectors of their own choice, of which the rule stands ``arbitrary``. A party that is lost ends the round. Keys are told as
@@ -113,13 +113,14 @@ class RobustSum(Keyed):
         return cls(rules[name][0], arbitrary, rules[name][1], added)
 
     def total(self, session: Session, vector: NDArray[np.float64], members: Sequence[int], round: int) -> NDArray[np.float64]:  # noqa: A002
-        """See :meth:`Aggregation.total`. Raises ValueError for fewer than ``least`` members, or a vector shorter than ``added``."""
+        """See :meth:`Aggregation.total`. Raises ValueError for fewer than ``least`` members, or a vector of ``added`` entries or
+        fewer."""
         if len(members) < self.least:
             raise ValueError(
                 f"this robust mean stands {self.arbitrary} arbitrary vectors among {self.least} or more, not {len(members)}"
             )
-        if len(vector) < self.added:
-            raise ValueError(f"the last {self.added} entries are added up, and a vector has {len(vector)}")
+        if self.added and len(vector) <= self.added:
+            raise ValueError(f"{self.added} entries before the last are added up, and a vector has {len(vector)}")
         if session.index in members:
             check_summand(vector)
         self.enter(session, round, self._own(session).announced)
@@ -162,16 +163,20 @@ class RobustSum(Keyed):
         return self._credential
 
     def _combined(self, words: Sequence[Words], members: Sequence[int]) -> NDArray[np.float64]:
-        count, ruled = len(members), len(words[0]) - self.added
-        rows, total = np.empty((count, ruled)), np.zeros(self.added, np.uint32)
+        count, length = len(members), len(words[0])
+        added, ruled = slice(length - 1 - self.added, length - 1), np.ones(length, np.bool_)
+        ruled[added] = False
+        rows, total = np.empty((count, np.count_nonzero(ruled))), np.zeros(self.added, np.uint32)
         for row, member, each in zip(rows, members, words, strict=True):
             try:
-                row[:] = quantisation.decode(each[:ruled], count, 1)
-                quantisation.add(total, each[ruled:], count)
+                row[:] = quantisation.decode(each[ruled], count, 1)
+                quantisation.add(total, each[added], count)
             except OutOfRange as error:
                 raise ProtocolViolation(member, STEP, f"sent what is no summand: {error}") from None
-        mean = np.clip(self.rule(rows), -1, 1) if ruled else np.empty(0)
-        return np.concatenate([mean * count, quantisation.decode(total, count, count)])
+        out = np.empty(length)
+        out[ruled] = np.clip(self.rule(rows), -1, 1) * count
+        out[added] = quantisation.decode(total, count, count)
+        return out
 
 
 class _Shown:
