@@ -1,5 +1,5 @@
 """The demonstration behind ``make demo``: a whole network on this machine, three audited computations over real data, the proofs,
-the provenance, and six attempts to cheat. Everything lies below ``.tallystick/demo`` afterwards.
+the provenance, bonds and payments, and six attempts to cheat. Everything lies below ``.tallystick/demo`` afterwards.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import time
 from pathlib import Path
 
 import data
+import money
 from cryptography.hazmat.primitives.asymmetric import ec
 from rich.console import Console
 from rich.table import Table
-from tallystick.client import Client, GrantFile, Nodes
+from tallystick.client import Client, GrantFile, Nodes, disputes
 from tallystick.client.nodes import server_name
+from tallystick.client.settlement import Deal
 from tallystick.protocol.audit import AuditRecord
 from tallystick.protocol.errors import ContractRefused, PeerFailed, Refused, TallystickError
 from tallystick.protocol.identity import issue_authority, issue_certificate
@@ -86,7 +88,7 @@ class Demonstration:
         for who in [*self.hospitals, self.regulator]:
             say(f"{who.name:10} {who.account}  certificate checked on chain; roles: {', '.join(who.certificate.roles)}")
         data.deal([who.data for who in self.hospitals])
-        self.network.launch(*self.hospitals)
+        self.network.launch(*self.hospitals, policy={"largest_stake": money.BOND})
         say("three node processes serve over mutual TLS, each with its own keys, database and data")
         self.clients = [self.network.client(who) for who in self.hospitals]
         self.alder, self.birch, self.cedar = self.clients
@@ -114,7 +116,7 @@ class Demonstration:
                 algorithms=["statistics", "training"],
                 columns=names,
                 receivers=[receiver],
-                uses=3,
+                uses=5,
             )
             for client in self.clients
         }
@@ -146,7 +148,7 @@ class Demonstration:
             table.add_row(group["group"], str(group["count"]), *(f"{float(m):.6f}" for m in means), "equal" if same else "DIFFERS")
         SCREEN.print(table)
 
-    def statistics_spec(self, purpose: str, minimum: int = 10) -> TaskSpec:
+    def statistics_spec(self, purpose: str, minimum: int = 10, **options: int) -> TaskSpec:
         """The statistic's spec."""
         scales = {column.name: column.scale for column in data.CLINICAL}
         parameters = {
@@ -170,6 +172,7 @@ class Demonstration:
             purpose=purpose,
             proof="sum-verified",
             corruptions=2,
+            **options,
         )
 
     def intersection(self) -> None:
@@ -208,6 +211,19 @@ class Demonstration:
     def training(self) -> None:
         """Act 5: federated learning."""
         chapter("5  Train: one model of malignancy, each hospital on its own rows; only masked sums leave them")
+        self.run(self.training_spec(), list(self.grants.values()), "training")
+        folder = HOME / "results" / "training"
+        card = json.loads((folder / "result.json").read_text())["values"]
+        quality = {name: f"{float(value):.3f}" for name, value in card["validation"].items()}
+        say(f"{card['rounds']} rounds; on rows that the hospitals held out: accuracy {quality['accuracy']}, AUC {quality['auc']}")
+        say(f"the model: {shown(folder / 'model.safetensors')}; that its updates were added up honestly, the chain has checked:")
+        bundle, result, sums = HOME / "bundles" / "training.zip", folder / "result.json", folder / "aggregate.bin"
+        tally(
+            "verify", str(bundle), "--result", str(result), "--aggregate", str(sums), *self.online(), show=("16", "19", "verified")
+        )
+
+    def training_spec(self, contribution: dict[str, object] | None = None) -> TaskSpec:
+        """The training's spec, with what contributions are measured by."""
         scaled = zip(ANALYSED, ("14.1", "19.3", "0.096"), ("3.5", "4.3", "0.014"), strict=True)
         parameters = {
             "features": [{"column": name, "center": center, "scale": scale} for name, center, scale in scaled],
@@ -222,10 +238,10 @@ class Demonstration:
             "privacy": None,
             "held_out": 20,
             "minimum_group": 30,
-            "contribution": None,
+            "contribution": contribution,
         }  # fmt: skip
         columns = {account: [*ANALYSED, "diagnosis"] for account in self.grants}
-        spec = self.alder.draft(
+        return self.alder.draft(
             "training",
             parameters,
             self.grants,
@@ -234,16 +250,6 @@ class Demonstration:
             purpose=PURPOSE,
             proof="projection-verified",
             corruptions=2,
-        )
-        self.run(spec, list(self.grants.values()), "training")
-        folder = HOME / "results" / "training"
-        card = json.loads((folder / "result.json").read_text())["values"]
-        quality = {name: f"{float(value):.3f}" for name, value in card["validation"].items()}
-        say(f"{card['rounds']} rounds; on rows that the hospitals held out: accuracy {quality['accuracy']}, AUC {quality['auc']}")
-        say(f"the model: {shown(folder / 'model.safetensors')}; that its updates were added up honestly, the chain has checked:")
-        bundle, result, sums = HOME / "bundles" / "training.zip", folder / "result.json", folder / "aggregate.bin"
-        tally(
-            "verify", str(bundle), "--result", str(result), "--aggregate", str(sums), *self.online(), show=("16", "19", "verified")
         )
 
     def run(self, spec: TaskSpec, grants: list[GrantFile], name: str) -> str:
@@ -298,9 +304,52 @@ class Demonstration:
             sys.exit(done.stderr)
         path.write_text(done.stdout)
 
+    def pay(self) -> None:
+        """Act 7: a missed deadline, a measured contribution, a dispute."""
+        chapter("7  Pay: who hangs loses its bond; the others are paid by what they contributed, and liable for what they gave")
+        names = {who.account: who.name for who in self.hospitals}
+        cedar, arbiter = self.hospitals[2], self.network.client(self.regulator)
+        terms = f"a fee of {money.ether(money.FEE)}, a bond of {money.ether(money.BOND)} from everybody, the regulator as arbiter"
+        say(f"Alder opens an agreement: {terms} (amounts in ether)")
+        spec = self.statistics_spec(PURPOSE, accept_seconds=30, run_seconds=money.RUN_SECONDS, attempts=1)
+        deal = money.agree(self.alder, spec, self.regulator.account)
+        with money.going_on(cedar):
+            self.alder.submit(spec, self.grants.values())
+            money.hang_after_accepting(self.alder, deal, cedar)
+            say(f"every node stakes by its own policy and accepts; then Cedar's node hangs, in a run of {money.RUN_SECONDS} s")
+            late = money.late(self.alder, deal)
+        say(
+            f"the others say so on chain in time; after the run the contract finds late: [bold]{', '.join(map(names.get, late))}[/]"
+        )
+
+        say("the same terms again, for a training that measures what each hospital contributes, on rows that are public:")
+        spec = self.training_spec({"floor": "1", "rows": money.public_rows(ANALYSED, "diagnosis")})
+        agreed = money.agree(self.alder, spec, self.regulator.account)
+        self.run(spec, list(self.grants.values()), "paid training")
+        card = json.loads((HOME / "results" / "paid training" / "result.json").read_text())["values"]
+        money.sign_and_measure(self.clients, agreed, card["contribution"]["shares"])
+        evidence = HOME / "evidence.txt"
+        evidence.write_text("Birch's rows are those of the year before last.\n")
+        dispute = money.challenge(self.alder, agreed, self.birch.account, evidence)
+        disputes.judge(arbiter.chain, agreed, dispute, uphold=True, reasons=bytes(32))
+        say("all sign the measured shares. Alder challenges Birch over old rows; the regulator upholds: share and bond are lost")
+        shares = dict(
+            zip(agreed.proposal.accounts, (f"{each / 100:.2f} %" for each in card["contribution"]["shares"]), strict=True)
+        )
+        columns = {
+            "run that stalled: owed": {account: money.ether(owed) for account, owed in self.settle(deal)},
+            "contributed": shares,
+        }
+        paid = {account: money.ether(owed) for account, owed in self.settle(agreed)}
+        SCREEN.print(money.account_table(names, {**columns, "training: owed": paid}))
+
+    def settle(self, deal: Deal) -> list[tuple[str, int]]:
+        """Settle when nothing can be disputed any more."""
+        return list(money.settle(self.alder, deal).items())
+
     def cheat(self) -> None:
-        """Act 7: attempts to cheat."""
-        chapter("7  Cheat: each attempt is refused, and what a node refused is on its record")
+        """Act 8: attempts to cheat."""
+        chapter("8  Cheat: each attempt is refused, and what a node refused is on its record")
         self.refused("an ungranted purpose (marketing)", self.marketing)
         self.refused("a grant that is used up", lambda: self.alder.submit(self.intersection_spec(), self.route_grants.values()))
         self.refused("a stranger who proposes a task", self.stranger_on_chain)
@@ -439,6 +488,7 @@ def main() -> None:
         demonstration.intersection()
         demonstration.training()
         demonstration.prove()
+        demonstration.pay()
         demonstration.cheat()
         demonstration.end()
     except TallystickError as error:
