@@ -148,3 +148,29 @@ def test_a_folder_that_cannot_be_removed_is_logged_and_the_next_one_goes(
     monkeypatch.setattr(Path, "rename", rename)
     assert sweep(store, tmp_path)["lookup-1"] == "a folder cannot be removed"
     assert [path.name for path in (tmp_path / "kept").iterdir()] == ["lookup-1"]
+
+
+def test_a_folder_that_cannot_be_read_is_logged_and_the_next_one_goes(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, late = (fill(tmp_path / "kept" / name, days=40) for name in ("closed", "late"))
+    readable = Path.rglob
+
+    def rglob(path: Path, pattern: str) -> Any:
+        if path == closed:
+            raise PermissionError(13, "Permission denied")
+        return readable(path, pattern)
+
+    monkeypatch.setattr(Path, "rglob", rglob)
+    assert sweep(store, tmp_path) == {"closed": "a folder cannot be read", "late": "not used for 30 days"}
+    assert closed.exists() and not late.exists()
+
+
+def test_where_a_stored_task_cannot_be_read_everything_stays(store: Store, tmp_path: Path) -> None:
+    store.create_run("0x" + "01" * 32, b"of another release")
+    late = fill(tmp_path / "kept" / "late", days=40)
+    settings: Any = SimpleNamespace(home=tmp_path, runs_days=30, runs_bytes=1 << 40, kept_days=30, kept_bytes=1 << 40)
+    with capture_logs() as logs:
+        Retention(settings, store).sweep()
+    assert [line["event"] for line in logs] == ["folders are left as they are, since a stored task cannot be read"]
+    assert late.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -215,7 +216,14 @@ def test_a_worker_that_cannot_be_started_is_a_failed_run(monkeypatch: pytest.Mon
             return worker
 
         monkeypatch.setattr(Worker, "start", dead)
-        with pytest.raises(RunFailed, match="cannot be started"):
+        with pytest.raises(RunFailed, match="died as it started"):
+            await answer(workers)
+
+        async def none() -> Worker:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+        monkeypatch.setattr(Worker, "start", none)
+        with pytest.raises(RunFailed, match="cannot be started: Cannot allocate memory"):
             await answer(workers)
 
     with_spares(0, test)

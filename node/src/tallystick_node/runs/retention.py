@@ -12,11 +12,11 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
+from tallystick.protocol.errors import InvalidTask, MalformedDocument
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.settings import Settings
@@ -46,10 +46,14 @@ class Retention:
         self._store = store
 
     def sweep(self) -> None:
-        """Remove what need not be kept, and log each. What cannot be removed is logged and left."""
+        """Remove what need not be kept, and log each. What cannot be read or removed is logged and left, and so is everything where a
+        stored task cannot be read: what it uses is not known."""
         settings = self._settings
-        _bound(settings.home / "kept", settings.kept_days, settings.kept_bytes, self._tables, _remove)
-        _bound(settings.home / "runs", settings.runs_days, settings.runs_bytes, self._running, _strip)
+        try:
+            _bound(settings.home / "kept", settings.kept_days, settings.kept_bytes, self._tables, _remove)
+            _bound(settings.home / "runs", settings.runs_days, settings.runs_bytes, self._running, _strip)
+        except (InvalidTask, MalformedDocument) as error:
+            LOG.warning("folders are left as they are, since a stored task cannot be read", problem=str(error))
 
     def _tables(self) -> frozenset[str]:
         """The names of tables that unfinished tasks use."""
@@ -96,11 +100,15 @@ def _entries(folder: Path) -> Iterator[Entry]:
     if not folder.is_dir():
         return
     for path in folder.iterdir():
-        if path.name.endswith(GOING):  # a node that was ended as it removed it
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.is_dir() and not path.is_symlink():
-            with suppress(FileNotFoundError):  # a run moves its files as this looks at them
+        try:
+            if path.name.endswith(GOING):  # a node that was ended as it removed it
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.is_dir() and not path.is_symlink():
                 yield _entry(path)
+        except FileNotFoundError:  # a run moves its files as this looks at them
+            continue
+        except OSError as error:
+            LOG.warning("a folder cannot be read", folder=str(path), problem=error.strerror)
 
 
 def _entry(path: Path) -> Entry:

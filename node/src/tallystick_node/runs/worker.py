@@ -180,8 +180,6 @@ def main() -> None:
         pipe.send(Kind.OUTCOME, run(job, pipe))
     except BaseException as error:
         pipe.send(Kind.ERROR, problem_of(error))
-        if os.environ.get("TALLYSTICK_WORKER_TRACE"):
-            raise
     sys.stdout.flush()
     os._exit(0)
 

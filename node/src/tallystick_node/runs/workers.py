@@ -69,8 +69,10 @@ class Worker:
         """Kill it, whatever it does."""
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
-        await self.process.wait()
-        self.endpoint.close()
+        try:
+            await self.process.wait()
+        finally:
+            self.endpoint.close()
 
 
 class Workers:
@@ -136,12 +138,15 @@ class Workers:
                 await spare.end()
             else:
                 return spare
-        worker = await Worker.start()
+        try:
+            worker = await Worker.start()
+        except OSError as error:
+            raise RunFailed(f"a worker process cannot be started: {error.strerror}", reason=Reason.WORKER) from None
         try:
             worker.announce(size, descriptors)
         except OSError:
             await worker.end()
-            raise RunFailed("a worker process cannot be started", reason=Reason.WORKER) from None
+            raise RunFailed("a worker process died as it started", reason=Reason.WORKER) from None
         return worker
 
     async def _watch(self, worker: Worker) -> None:
