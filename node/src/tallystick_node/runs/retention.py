@@ -46,8 +46,8 @@ class Retention:
         self._store = store
 
     def sweep(self) -> None:
-        """Remove what need not be kept, and log each. What cannot be read or removed is logged and left, and so is everything where a
-        stored task cannot be read: what it uses is not known."""
+        """Remove what need not be kept, and log each. What cannot be read or removed is logged and left, and so is
+        everything where a stored task cannot be read: what it uses is not known."""
         settings = self._settings
         try:
             _bound(settings.home / "kept", settings.kept_days, settings.kept_bytes, self._tables, _remove)

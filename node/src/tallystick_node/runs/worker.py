@@ -178,7 +178,7 @@ def main() -> None:
         if unconfined is not None:
             raise unconfined
         pipe.send(Kind.OUTCOME, run(job, pipe))
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - whatever ended it, the node is told
         pipe.send(Kind.ERROR, problem_of(error))
     sys.stdout.flush()
     os._exit(0)
