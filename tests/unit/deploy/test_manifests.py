@@ -1,10 +1,12 @@
 """The container file and the manifests agree with the node's settings, probes and commands. They are JSON, which is YAML."""
 
 import json
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
 
+from tallystick.signing import require_private
 from tallystick_node.server import health
 from tallystick_node.settings import Settings
 
@@ -79,3 +81,22 @@ def test_container_file_installs_by_hash_and_runs_the_nodes_command() -> None:
     assert f'ENTRYPOINT ["{command}"]' in text
     sources = [line.split()[1:-1] for line in text.splitlines() if line.startswith("COPY ") and "--from" not in line]
     assert sources == [["requirements.lock"], ["sdk"], ["node"]]  # nothing else, so no key, reaches a layer
+
+
+def test_secrets_are_private_after_the_first_container(tmp_path: Path) -> None:
+    """Its script, run with other folders, makes files that the node accepts; and a restart does not open the volume's files."""
+    folders = {
+        name: tmp_path / name.rpartition("/")[2] for name in ("/var/lib/tallystick", "/run/tallystick", "/settings", "/secrets")
+    }
+    private = folders["/run/tallystick"] = tmp_path / "private"
+    script = pod()["initContainers"][0]["command"][2]
+    for path, folder in folders.items():
+        folder.mkdir()
+        script = script.replace(path, str(folder))
+    (folders["/settings"] / "node.toml").write_text("")
+    (folders["/secrets"] / "password").write_text("secret")
+    (folders["/secrets"] / "password").chmod(0o640)
+    subprocess.run(["sh", "-ec", script], check=True, timeout=10)
+    require_private(private / "password")
+    assert (folders["/var/lib/tallystick"] / "node.toml").is_file()
+    assert pod()["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
