@@ -121,7 +121,8 @@ class Node:
         return [words for failed, words in found if failed]
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT."""
+        """Serve until SIGTERM or SIGINT. Raises Configuration when another process serves with this database."""
+        self.store.claim()
         server = grpc.aio.server(options=SERVER_OPTIONS)
         door = Door(self.chain, self._record_refusal)
         service = NodeService(

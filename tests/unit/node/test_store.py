@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -92,6 +94,36 @@ def test_a_database_that_cannot_be_used_shows_no_password() -> None:
     with pytest.raises(Configuration) as caught:
         Store("postgresql+psycopg://node:hunter22@127.0.0.1:1/x")
     assert "hunter22" not in str(caught.value) + str(caught.value.party)
+
+
+def test_a_database_has_one_node(url: str) -> None:
+    store, other = Store(url), Store(url)
+    store.claim()
+    with pytest.raises(Configuration, match="another process works as a node"):
+        other.claim()
+    store.close()
+    other.claim()
+    other.close()
+
+
+def test_the_claim_of_a_killed_node_ends_with_it(url: str) -> None:
+    store = Store(url)
+    lines = (
+        "import time",
+        "from tallystick_node.store.database import Store",
+        f"store = Store({url!r})",
+        "store.claim()",
+        "print(flush=True)",
+        "time.sleep(60)",
+    )
+    with subprocess.Popen([sys.executable, "-c", "\n".join(lines)], stdout=subprocess.PIPE) as node:
+        assert node.stdout is not None
+        node.stdout.readline()
+        with pytest.raises(Configuration):
+            store.claim()
+        node.kill()
+    store.claim()
+    store.close()
 
 
 # -- runs

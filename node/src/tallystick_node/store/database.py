@@ -5,11 +5,13 @@ One process owns a store. Its writers take turns, so that what a transaction rea
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +47,7 @@ TRANSITIONS: Mapping[str, frozenset[str]] = {
     "expired": frozenset(),
     "cancelled": frozenset(),
 }
+NODE = 0x74616C6C79  # what a node's claim is called among a PostgreSQL database's advisory locks
 ACTIVE = ("received", "admitted", "running", "proving")
 
 
@@ -86,12 +89,40 @@ class Store:
     def __init__(self, url: str) -> None:
         self._engine: Engine = open_engine(url)
         self._lock = threading.Lock()
+        self._claim = ExitStack()
         self.changes = 0  # grows with every transaction that writes: who would read again sees whether there can be news
         migrate.require_current(self._engine)
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, and let another process claim the database."""
+        self._claim.close()
         self._engine.dispose()
+
+    def claim(self) -> None:
+        """Be the only process that works as a node on this database, until the store is closed or the process ends: two would send
+        the same writes twice. Raises Configuration when another has it.
+
+        On PostgreSQL the claim is as good as one connection: where that is lost, another process can claim the database.
+        """
+        if self._engine.dialect.name == "postgresql":
+            connection = self._claim.enter_context(self._engine.connect())
+            claimed = bool(connection.scalar(select(func.pg_try_advisory_lock(NODE))))
+            connection.commit()  # the lock is the session's: no transaction stays open with it
+        else:
+            held = os.open(f"{self._engine.url.database}.node", os.O_RDWR | os.O_CREAT, 0o600)
+            self._claim.callback(os.close, held)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                claimed = False
+            else:
+                claimed = True
+        if not claimed:
+            self._claim.close()
+            raise Configuration(
+                "another process works as a node on this database",
+                remedy="end it first: a database has one node process",
+            )
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:
