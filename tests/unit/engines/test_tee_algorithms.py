@@ -181,6 +181,12 @@ REFUSED = {
     "ATTACH 'x'": "not a SELECT",
     "INSTALL httpfs": "not a SELECT",
     "DESCRIBE north": "not a SELECT",
+    "WITH x AS (INSERT INTO north SELECT * FROM south RETURNING person) SELECT 9 AS group_size FROM x": "not a SELECT",
+    "WITH x AS (UPDATE north SET amount = 0 RETURNING person) SELECT 9 AS group_size FROM x": "not a SELECT",
+    "WITH x AS (DELETE FROM north RETURNING person) SELECT 9 AS group_size FROM x": "not a SELECT",
+    "WITH x AS (COPY north TO 'x') SELECT 9 AS group_size": "not a SELECT",
+    "SELECT (WITH duckdb_tables AS (SELECT 1) SELECT 9) AS group_size, sql FROM duckdb_tables": "is no input",
+    "SELECT 9 AS group_size, pg_sleep(0)": "something else each time",
     "SELECT FROM": "not a SELECT",
 }
 
@@ -209,6 +215,21 @@ def test_a_column_may_have_the_name_of_a_function_and_a_moment_may_not_be_called
     for name in ("current_date", "user", "localtime", '"CURRENT_USER"'):
         with pytest.raises(AlgorithmRefused, match="something else each time"):
             sql.require_closed(f"SELECT {name} FROM north", {"north"})
+
+
+def test_queries_in_parts_are_queries_too(query: Callable[..., bytes]) -> None:
+    text = """WITH RECURSIVE steps AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM steps WHERE n < 3),
+        parts AS MATERIALIZED (SELECT n FROM steps INTERSECT (VALUES (2), (3)))
+        SELECT 9 AS group_size, n FROM (FROM parts) WHERE EXISTS (SELECT 1 FROM north) ORDER BY n"""
+    assert query(text) == b"group_size,n\n9,2\n9,3\n"
+
+
+def test_a_query_reads_no_time_zone_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    with duckdb.connect(":memory:", config=sql.CLOSED) as connection:
+        connection.execute("SET TimeZone = 'Asia/Tokyo'")
+        monkeypatch.setattr(sql, "connection", connection)
+        found = sql.run(b"SELECT 9 AS group_size, to_timestamp(0)::VARCHAR AS at", [NORTH], vars(LIMITS))
+    assert found == b"group_size,at\n9,1970-01-01 00:00:00+00\n"
 
 
 def test_limits_and_failures_of_a_query_have_names(query: Callable[..., bytes]) -> None:
