@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba.core.registry import cpu_target
-from tallystick_node.engines.mpc.matrix import add_product
+from tallystick_node.engines.mpc.matrix import Right, add_product
 from tallystick_node.engines.mpc.protocol import Shares
 from unit.engines.three_parties import ring, together
 
@@ -23,6 +23,26 @@ def test_the_product_is_added(rows, inner, columns, turned) -> None:
     expected = out + left @ right
     add_product(out, left, right)
     assert (out == expected).all()
+
+
+@pytest.mark.parametrize("columns", [1, 8, 9, 600])
+@pytest.mark.parametrize("cuts", [(256, 257), (3, 20, 21), (8, 9, 17, 18)])
+def test_a_right_factor_stays_what_it_is_for_few_rows_after_many(columns, cuts) -> None:
+    left, factor = ring(4, cuts[-1], 97), ring(5, 97, columns)
+    right, out = Right(factor), np.zeros((cuts[-1], columns), np.uint64)
+    for start, stop in zip((0, *cuts), cuts, strict=False):
+        right.add(out[start:stop], left[start:stop])
+    assert (out == left @ factor).all()
+
+
+def test_the_last_rows_of_a_long_matrix_may_be_few() -> None:
+    left, right = ring(6, 257, 3), ring(7, 3, 600)
+
+    def engine(protocol, x, y):
+        return protocol.reveal(protocol.matmul(Shares(protocol.disclose(x)), Shares(protocol.disclose(y))))
+
+    for found in together(engine, left, right):
+        assert (found == left @ right).all()
 
 
 @pytest.mark.parametrize("empty", [(), (0,), (1,), (2,), (0, 1), (1, 2), (0, 2)])

@@ -35,7 +35,7 @@ class Right:
             _add_row(out.reshape(-1), np.ascontiguousarray(right).reshape(-1), left.T)
         elif right.shape[1] < _WIDE:
             _add_columns(out, np.ascontiguousarray(left), np.ascontiguousarray(right.T))
-        elif left.shape[0] < _FEW:
+        elif left.shape[0] < _FEW and self._pairs is None:  # what is ready lies in blocks
             self._matrix = np.ascontiguousarray(right)
             for row, factors in enumerate(left):
                 _add_row(out[row], np.ascontiguousarray(factors), self._matrix)
