@@ -160,6 +160,23 @@ def test_a_peer_that_is_too_far_ahead_waits_and_is_not_kept(monkeypatch: pytest.
     assert 1 << 20 <= kept <= (1 << 20) + module.PIECE
 
 
+def test_who_sends_goes_on_when_the_peer_gets_too_far_ahead_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AHEAD", 1 << 20)
+    one, two = pair(seconds=2.0)
+    large, ahead = os.urandom(24 << 20), os.urandom((1 << 20) + (256 << 10))
+
+    def slow() -> bytes:
+        one.send(large)
+        return one.receive()
+
+    def fast() -> bytes:
+        time.sleep(0.3)  # until the other can send no more
+        two.send(ahead)
+        return two.receive()
+
+    assert together(slow, fast) == [ahead, large]
+
+
 def threadless_pause(channel: SocketChannel, seconds: float) -> None:
     channel._sockets.wait(seconds)
 

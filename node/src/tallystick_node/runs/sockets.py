@@ -122,6 +122,7 @@ class SocketChannel:
         self._backlog: deque[bytearray] = deque()  # all full but the last
         self._filled = 0  # bytes in the last
         self._ended = False
+        self._blocked = False  # something encrypted waits for room in the kernel
         self._plain = memoryview(bytearray(2 * RECORD))  # decrypted and not yet asked for: plain[start:end]
         self._start = self._end = 0
         connection.setblocking(False)
@@ -217,14 +218,16 @@ class SocketChannel:
         if done == len(data):
             return
         rest = memoryview(data)[done:]
-        self._watch(select.POLLOUT)
+        self._blocked = True
+        self._watch()
         try:
             while rest:
                 if self._descriptor not in self._until(f"took nothing for {self._sockets.seconds:g} s", writing=True):
                     raise self._lost()
                 rest = rest[self._put(rest) :]
         finally:
-            self._watch(0)
+            self._blocked = False
+            self._watch()
 
     def _put(self, data: Buffer) -> int:
         try:
@@ -252,7 +255,7 @@ class SocketChannel:
             self._ended = True
             self._sockets.drop(self._descriptor)
         elif self._held >= AHEAD:
-            self._watch(0)
+            self._watch()
 
     @property
     def _held(self) -> int:
@@ -316,7 +319,7 @@ class SocketChannel:
         self._incoming.write(memoryview(buffer)[:size])
         self._sockets.free(buffer)
         if full:
-            self._watch(0)
+            self._watch()
 
     # -- waiting
 
@@ -331,9 +334,11 @@ class SocketChannel:
             left = give_up - time.monotonic()
         raise ChannelError(self.peer, silence)
 
-    def _watch(self, events: int) -> None:
+    def _watch(self) -> None:
+        """Be told of room where something waits for it, and of what arrives unless enough is kept."""
         if not self._ended:
-            self._sockets.watch(self._descriptor, events | (select.POLLIN if self._held < AHEAD else 0))
+            events = (select.POLLOUT if self._blocked else 0) | (select.POLLIN if self._held < AHEAD else 0)
+            self._sockets.watch(self._descriptor, events)
 
     def _lost(self) -> ChannelError:
         return ChannelError(self.peer, "closed the link")
