@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from typing import Any
 
 from tallystick_node.engines.channel import Meter, Session
@@ -23,7 +24,7 @@ from tallystick_node.peers.direct import Credential, tune
 from tallystick_node.runs.sockets import SocketChannel, Sockets, Terms, shake_hands
 
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-SECONDS = 600.0  # that a party may be silent
+SECONDS = 600.0  # that a party may be silent, or late at the barrier
 
 Setup = Callable[[Session], Any]
 Work = Callable[[Session, Any], Any]
@@ -82,7 +83,7 @@ def measure(parties: int, setup: Setup, work: Work, repeats: int, check: Check |
             answers.append(ours)
             processes.append(process)
     try:
-        found = [_answer(index, each) for index, each in enumerate(answers)]
+        found = _answers(answers, barrier)
     finally:
         for process in processes:
             process.kill()
@@ -91,6 +92,18 @@ def measure(parties: int, setup: Setup, work: Work, repeats: int, check: Check |
     if failures:  # the others' too: they say only that a link was closed, and may come first
         raise RuntimeError("\n".join(failures))
     return _together(found)
+
+
+def _answers(pipes: list[Any], barrier: Any) -> list[dict[str, Any]]:
+    """What every party says last. One that dies cannot tell those who wait for it at the barrier."""
+    found: dict[int, dict[str, Any]] = {}
+    while len(found) < len(pipes):
+        for pipe in wait([each for index, each in enumerate(pipes) if index not in found]):
+            index = pipes.index(pipe)
+            found[index] = _answer(index, pipe)
+            if "failure" in found[index]:
+                barrier.abort()
+    return [found[index] for index in range(len(pipes))]
 
 
 def _answer(index: int, pipe: Any) -> dict[str, Any]:
@@ -125,7 +138,7 @@ def _party(
         state, result, runs = setup(session), None, []
         for _ in range(repeats + 1):
             before = _counts(meter)
-            barrier.wait()
+            barrier.wait(SECONDS)
             begin, cpu = time.perf_counter(), time.process_time()
             result = work(session, state)
             end, cpu = time.perf_counter(), time.process_time() - cpu
