@@ -405,6 +405,7 @@ class Runs:
     def _leave(self, run: RunRecord, spec: TaskSpec, error: TallystickError) -> None:
         """Drop out of a run that may go on without this party, for a reason that says nothing against another: the task stays as it
         is, until the chain says how it ended."""
+        self._promises.leaving(run, spec)
         self._store.report(run.task, "left the run, which may end without this party", 0.0)
         self._store.note_problem(run.task, error.problem())
         self._me.note("run", f"left attempt {run.attempt}: {error.message}", run.task, spec)

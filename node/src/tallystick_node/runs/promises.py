@@ -103,6 +103,18 @@ class Promises:
             return Write(f"report:{run.task}:{run.attempt}", "Disputes", "tenderReport", said), False
         return self.expiry(run, spec), False
 
+    def leaving(self, run: RunRecord, spec: TaskSpec) -> None:
+        """Queue, where this party may have staked a bond, a report that accuses nobody: it leaves a run that may end without it,
+        and that costs its bond when the others do not end it either. Nobody is asked to answer, so the run goes on."""
+        with contextlib.suppress(ChainUnreachable):  # a report that was not needed costs nothing but gas
+            agreed = self._agreements.of(spec)
+            if agreed is None or not agreed.staked(self._signer.address):
+                return
+        error = RunFailed("this party left the run", reason=Reason.PEER_ABORTED)
+        evidence = hashlib.sha256(agreement.describe(error).encode()).digest()
+        said = [proposal_of(spec).as_tuple(), run.attempt, NOBODY, int(error.reason), evidence]
+        self._store.enqueue(Write(f"report:{run.task}:{run.attempt}", "Disputes", "tenderReport", said))
+
     def answer(self, run: RunRecord, spec: TaskSpec) -> Write:
         """That this party, which another waits for, is there: it ends the attempt, which the others have left."""
         error = RunFailed("the others gave this party up", reason=Reason.PEER_ABORTED)
