@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tallystick.commitments import projection
 from tallystick.commitments.projection import MODULUS, Projection
+from tallystick_node.engines.fl.aggregation.base import OtherSurvivors
 from tallystick_node.engines.fl.aggregation.record import Record
 
 PARTIES = 4
@@ -78,6 +79,23 @@ def test_it_goes_on_where_it_was_and_back(tmp_path: Path) -> None:
     assert again.roots() == roots
     with pytest.raises(ValueError, match="cannot go back"):
         again.rewind(4)
+
+
+def test_a_round_that_is_repeated_has_the_survivors_that_were_confirmed(tmp_path: Path) -> None:
+    record = Record(tmp_path, PARTIES)
+    for members in ((0, 1, 2, 3), (0, 1, 3), (0, 1, 3)):
+        record.bind(members)
+        given = said(*members)
+        record.append(given, total(given))
+    record.rewind(1)
+    again = Record(tmp_path, PARTIES)  # in a later attempt
+    with pytest.raises(OtherSurvivors, match="round 2"):
+        again.bind((0, 1, 2, 3))
+    again.bind((0, 1, 3))
+    given = said(0, 1, 3)
+    again.append(given, total(given))
+    with pytest.raises(OtherSurvivors, match="round 3"):
+        again.bind((0, 1))
 
 
 def test_a_receivers_file_opens_the_aggregate(tmp_path: Path) -> None:

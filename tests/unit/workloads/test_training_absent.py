@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from tallystick.protocol import canonical
-from tallystick.protocol.errors import InvalidTask, MalformedDocument
+from tallystick.protocol.errors import InvalidTask, MalformedDocument, OutputRefused
 from tallystick.protocol.proof.kinds import KINDS
 from tallystick.protocol.proof.projection_verified import Contribution
 from tallystick.protocol.proof.subject import Subject
@@ -108,7 +108,7 @@ def train(spec: TaskSpec, tmp_path: Path, dying: dict[int, str]) -> list[Outcome
         channels: dict[int, Any] = {peer: Closing(channel) for peer, channel in inner.channels.items()}
         session = Session(index, channels, progress, context=b"task", beacon=b"b" * 32)
         scratch = tmp_path / str(index)
-        scratch.mkdir()
+        scratch.mkdir(exist_ok=True)
         try:
             return workload.run(spec, spec.parties[index], table(index), session, scratch)
         except Exception as error:
@@ -179,6 +179,20 @@ def test_what_an_absent_owner_gave_ends_where_it_left(tmp_path: Path) -> None:
     vector, rounds = 96, len(said) // (96 * 5)
     parts = [said[at * 5 * vector + victim * vector :][:vector] for at in range(rounds)]
     assert rounds == ROUNDS + 1 and all(any(part) for part in parts[:2]) and not any(any(part) for part in parts[2:])
+
+
+def test_a_later_attempt_does_not_sum_a_round_with_one_more_owner(tmp_path: Path) -> None:
+    """The sums of one round over the same model, with and without an owner, would differ by its change."""
+    victim = coordinating(4)
+    receiver = next(each for each in range(4) if each != victim)
+    spec = replace(spec_of(receivers=(receiver,)), requester=ACCOUNTS[receiver])
+    failed = train(spec, tmp_path, {victim: "round 2 of", receiver: "round 3 of"})
+    assert not any(isinstance(each, Outcome) for each in failed)
+    entries = [(tmp_path / str(each) / "rounds" / "said").stat().st_size // (96 * 5) for each in range(4)]
+    assert entries[victim] == 2 and min(entries[each] for each in range(4) if each != victim) >= 3
+    again = train(spec, tmp_path, {})  # all are back: the third round would be repeated with all
+    assert isinstance(again[receiver], OutputRefused) and "other survivors" in str(again[receiver])
+    assert not any(isinstance(each, Outcome) for each in again)
 
 
 def test_a_receiver_that_drops_out_ends_the_training(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from tallystick.protocol.proof.projection_verified import Contribution
 from tallystick.protocol.task import PROJECTION_ABSENT, PROJECTION_VERIFIED, SIGNED_BY_ALL, TaskSpec, proposal_of, tolerated
 
 from tallystick_node.engines.channel import ProtocolViolation, Session
-from tallystick_node.engines.fl.aggregation.base import Disagreement, coordinators
+from tallystick_node.engines.fl.aggregation.base import Disagreement, OtherSurvivors, coordinators
 from tallystick_node.engines.fl.aggregation.journal import Journal
 from tallystick_node.engines.fl.aggregation.record import Record as Vouched
 from tallystick_node.engines.fl.client import Client
@@ -169,6 +169,10 @@ class Training(Workload):
                 measured = measure.words(followed, owners, len(spec.parties))
         except Disagreement as error:
             raise InvalidData(str(error), remedy="ask again with the aggregation secure, which names who deviates") from None
+        except OtherSurvivors as error:
+            raise OutputRefused(
+                f"{error}: both would show an owner's change", remedy="ask for a new task, on which owners decide"
+            ) from None
         except ValueError as error:
             raise InvalidData(str(error), remedy="lower the rate, scale the columns, or raise the bounds") from None
         absent = absent_of(spec, adding.gone.union(trained.silent))

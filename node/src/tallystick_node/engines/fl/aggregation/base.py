@@ -21,6 +21,10 @@ class Disagreement(ValueError):  # noqa: N818 - a verdict on a round
     """What the members sent adds up to no sum, and nobody can say whose fault it is."""
 
 
+class OtherSurvivors(ValueError):  # noqa: N818 - a verdict on a round
+    """A round is repeated with other survivors than before: the difference of the two sums would show what some of them said."""
+
+
 def check_summand(vector: NDArray[np.float64]) -> None:
     """Raise ValueError unless a party's own vector is flat and finite, with every entry within [-1, 1]."""
     if vector.ndim != 1 or not quantisation.within(vector):

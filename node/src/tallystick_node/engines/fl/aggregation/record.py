@@ -10,18 +10,23 @@ party used. Every party computes the roots and projections of all.
 What that rests on: each round's own check, which every party made, with an error of at most (9 d / 2^64)^4 for a sum of d entries.
 A false sum whose projections do not add up in some round is not covered up by the task's proof, but with the same probability for
 d = 12 times the rounds. Whoever opens what it sent in a round is held to the root.
+
+A later attempt of the task may repeat rounds, from the same model: with other survivors the difference of the two sums would be
+what one owner said. So a party stays bound, over all attempts, to the survivors that it confirms (:meth:`Record.bind`). As in one
+round (:mod:`.turn`), of two sums only one has enough confirmations, whoever of the others forgets or deviates.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from tallystick.commitments import projection
 from tallystick.commitments.projection import ENTRY_BYTES, MODULUS, POINTS, Projection
 
+from tallystick_node.engines.fl.aggregation.base import OtherSurvivors
 from tallystick_node.engines.fl.aggregation.journal import keep_names
 
 Said = tuple[bytes, Projection]  # a root of 32 bytes, and the projections of the vector
@@ -36,9 +41,10 @@ class Record:
 
     def __init__(self, folder: Path, parties: int) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._path, self._parties = folder / "said", parties
+        self._path, self._bound, self._parties = folder / "said", folder / "bound", parties
         self._size = _VECTOR * (parties + 1)  # of one round: the parties' parts, and the aggregate's
-        os.close(os.open(self._path, os.O_CREAT | os.O_WRONLY, 0o600))
+        for path in (self._path, self._bound):
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
         keep_names(folder)
         self.rewind(self.entries)
 
@@ -54,6 +60,21 @@ class Record:
         with self._path.open("r+b") as file:
             file.truncate(self._size * entries)
             os.fsync(file.fileno())
+
+    def bind(self, survivors: Collection[int]) -> None:
+        """Before this party confirms who survives the next round: what is rewound does not change it, nor a power failure. Raises
+        OtherSurvivors when it confirmed others for this round."""
+        now = bytes(party in survivors for party in range(self._parties))
+        with self._bound.open("r+b") as file:
+            file.seek(self._parties * self.entries)
+            before = file.read(self._parties)
+            if len(before) < self._parties:
+                file.seek(self._parties * self.entries)
+                file.write(now)
+                file.flush()
+                os.fsync(file.fileno())
+            elif before != now:
+                raise OtherSurvivors(f"round {self.entries + 1} was summed in an earlier attempt with other survivors")
 
     def append(self, said: Mapping[int, Said], aggregate: Projection) -> None:
         """One round: what each member vouched for whose vector went into the sum, and the projections of the sum that this party

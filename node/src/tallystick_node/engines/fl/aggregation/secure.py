@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,8 @@ class SecureSum(Keyed):
     ``verified``: every member commits to its masked vector before it can know what the coordinator makes of it, takes the masks off
     itself, and accepts the sum only if it is that of what was committed (:mod:`.projection`). Without it the coordinator is trusted
     for the sum, not for privacy. ``journal`` keeps what a proof of the whole task needs to which every member adds its own part,
-    ``record`` what one needs to which the others add the part of who dropped out. ``patient``: whether a member that is at work is
+    ``record`` what one needs to which the others add the part of who dropped out; with it a round that an earlier attempt summed
+    has the same survivors, or :class:`.OtherSurvivors` is raised. ``patient``: whether a member that is at work is
     waited for, however long it trains, and only who is gone drops out, then for good; by default so where nobody may drop out.
     After :meth:`total`, ``survivors`` are the members whose vectors went into the sum and ``coordinator`` who added them.
     """
@@ -104,7 +105,7 @@ class SecureSum(Keyed):
         order = [member for member in coordinators(session, members, round) if member not in self._gone][: plan_.dropped + 1]
         for number, coordinator in enumerate(order):
             round_ = Round(session.context, round, tuple(members), plan_, len(vector), self._verified, number)
-            turn = Turn(links, round_, coordinator, self._signers, self._own(session), self._keep)
+            turn = Turn(links, round_, coordinator, self._signers, self._own(session), self._bind, self._keep)
             try:
                 total = turn.total(vector)
             except ProtocolViolation:
@@ -156,6 +157,10 @@ class SecureSum(Keyed):
             self._signers = Signers({}, None if session.identity is None else session.identity.check)
             self._signers.meet(session.index, self._credential.announced)
         return self._credential
+
+    def _bind(self, survivors: Collection[int]) -> None:
+        if self._record is not None:
+            self._record.bind(survivors)
 
     def _keep(self, run: Observer, sent: Words | None, whole: Whole) -> None:
         if self._journal is not None:

@@ -28,6 +28,7 @@ from tallystick_node.engines.fl.aggregation.whole import Whole
 Given = ParamSpec("Given")
 Got = TypeVar("Got")
 Keep = Callable[[Observer, Words | None, Whole], None]  # the round, what this party sent of the sum, and the sum
+Bind = Callable[[Collection[int]], None]  # the survivors that this party is about to confirm; raises when it must not
 
 PHASES = ("advertise", "share", "mask", "confirm", "unmask", "projection")
 _TURN = struct.Struct("<QI")  # a round's number and the turn
@@ -69,13 +70,16 @@ class Links:
 
 
 class Turn:
-    """One party's side. ``keep`` is called with the round and the aggregate once that is accepted. After :meth:`total`,
+    """One party's side. ``bind`` is called with the survivors before this party confirms them, ``keep`` with the round and the
+    aggregate once that is accepted. After :meth:`total`,
     ``survivors`` are the members whose vectors went into the sum, and at the coordinator ``liars`` those that revealed other shares
     than they got, or shared a secret wrongly."""
 
-    def __init__(self, links: Links, round_: Round, coordinator: int, signers: Signers, credential: Credential, keep: Keep) -> None:
+    def __init__(
+        self, links: Links, round_: Round, coordinator: int, signers: Signers, credential: Credential, bind: Bind, keep: Keep
+    ) -> None:
         self._links, self._session, self._round, self._coordinator = links, links.session, round_, coordinator
-        self._signers, self._credential, self._keep = signers, credential, keep
+        self._signers, self._credential, self._bind, self._keep = signers, credential, bind, keep
         self._opening = _TURN.pack(round_.number, round_.turn)
         self._entered = 0
         self.bound = False  # whether this party confirmed who survived, after which it begins no other turn
@@ -127,6 +131,7 @@ class Turn:
         self._enter("confirm")
         announcement = run.announce()
         self.survivors = run.survivors
+        self._bind(run.survivors)
         links.tell(session.channels, announcement)
         self.bound = True
         certificate = run.certify({me: member.confirm(announcement), **links.receive(run.survivors)})
@@ -210,6 +215,7 @@ class Turn:
         self._enter("confirm")
         announcement = self._next()
         confirmation = run.confirm(announcement)
+        self._bind(run.survivors)
         self.survivors, self.bound = run.survivors, True
         channel.send(confirmation)
         certificate = self._next()
