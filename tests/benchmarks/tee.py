@@ -100,6 +100,8 @@ def run_task() -> dict[str, Any]:
     manifest = EnclaveManifest(ALGORITHM, hashlib.sha256(b"publisher").digest())
     receiver, context, salt = X25519PrivateKey.generate(), secrets.token_bytes(32), secrets.token_bytes(32)
     receivers, code = [receiver.public_key().public_bytes_raw()], context + hashlib.sha256(ALGORITHM).digest()
+    commitments = [runs.commitment(salt, lines)]
+    content = salt + runs.inputs_digest(commitments) + lines
     starts, ours, plain = [], [], []
     with QuotingProcess(ProvisioningAuthority(WINDOW)) as quoting:
         for number in range(REPEATS + 1):
@@ -107,14 +109,14 @@ def run_task() -> dict[str, Any]:
             with Enclave(manifest, quoting) as enclave:
                 enclave.attest(bytes(32))
                 starts.append(1000 * (time.perf_counter() - began))
-                sealed = runs.seal(enclave.public_key, salt + lines, runs.input_context(code, receivers, 0))
+                sealed = runs.seal(enclave.public_key, content, runs.input_context(code, receivers, 0))
                 began = time.perf_counter()
                 done = enclave.compute([sealed], receivers, context)
                 ours.append(1000 * (time.perf_counter() - began))
             began = time.perf_counter()
             expected = python(ALGORITHM)([lines])
             plain.append(1000 * (time.perf_counter() - began))
-            opening = runs.output_context(code, receivers, [runs.commitment(salt, lines)])
+            opening = runs.output_context(code, receivers, commitments)
             if runs.unseal(receiver, done.outputs[0], opening)[32:] != expected:
                 sys.exit("the enclave found another result")
             sys.stderr.write(f"run {number}: start {starts[-1]:.0f}, enclave {ours[-1]:.0f}, plain {plain[-1]:.0f} ms\n")

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 from tallystick.attestation.quote import SgxReport
-from tallystick.attestation.runs import commitment, task_digest
+from tallystick.attestation.runs import commitment, inputs_digest, task_digest
 from tallystick.attestation.simulation.platform import EnclaveIdentity, sgx_report
 
 PAGE = (Path(__file__).parents[3] / "docs" / "spec" / "attested-task.md").read_text()
@@ -18,7 +18,8 @@ WORDS = st.binary(min_size=32, max_size=32)
 def test_the_pages_vectors() -> None:
     one, two, three, four, five, six, eight = (bytes([number]) * 32 for number in (1, 2, 3, 4, 5, 6, 8))
     report = SgxReport.read(sgx_report(EnclaveIdentity(six, one, config_id=eight * 2), bytes(64)))
-    for value in (commitment(one, b"input"), task_digest(one, two, [three, four], five), report.identity):
+    digests = commitment(one, b"input"), inputs_digest([three, four]), task_digest(one, two, [three, four], five)
+    for value in (*digests, report.identity):
         assert f"`{value.hex()}`" in PAGE
 
 

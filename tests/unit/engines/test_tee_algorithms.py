@@ -17,7 +17,7 @@ from tallystick.attestation.quote import SGX
 from tallystick.attestation.references import ReferenceValues, SgxEnclave
 from tallystick.attestation.simulation.authority import ProvisioningAuthority
 from tallystick.attestation.verifier import Evidence, appraise
-from tallystick_node.engines.tee import sql, wasm
+from tallystick_node.engines.tee import sql, wasm, worker
 from tallystick_node.engines.tee.enclave import Enclave, EnclaveFailed, EnclaveRefused, TaskRun
 from tallystick_node.engines.tee.manifest import EnclaveManifest, Limits
 from tallystick_node.engines.tee.quoting import QuotingProcess
@@ -25,6 +25,7 @@ from tallystick_node.engines.tee.reasons import (
     AlgorithmFailed,
     AlgorithmRefused,
     NoGroupSize,
+    NoResult,
     OutOfFuel,
     OutOfHeap,
     OutputTooLarge,
@@ -89,9 +90,10 @@ def commitments_of(*tables: bytes) -> list[bytes]:
 def computed(quoting: QuotingProcess, asked: EnclaveManifest, *tables: bytes) -> tuple[bytes, Enclave, TaskRun]:
     receiver = X25519PrivateKey.generate()
     receivers, code = [receiver.public_key().public_bytes_raw()], CONTEXT + hashlib.sha256(asked.algorithm).digest()
+    together = runs.inputs_digest(commitments_of(*tables))
     with Enclave(asked, quoting) as started:
         inputs = [
-            runs.seal(started.public_key, bytes([place]) * 32 + each, runs.input_context(code, receivers, place))
+            runs.seal(started.public_key, bytes([place]) * 32 + together + each, runs.input_context(code, receivers, place))
             for place, each in enumerate(tables)
         ]
         run = started.compute(inputs, receivers, CONTEXT, 30)
@@ -134,6 +136,33 @@ def test_a_reviewed_python_function_gets_the_tables(quoting: QuotingProcess) -> 
     with pytest.raises(EnclaveFailed) as failed:
         computed(quoting, of("python", REVIEWED, minimum_group=4), NORTH, SOUTH)
     assert failed.value.reason == "TooFewRows"
+
+
+def test_an_input_is_used_with_those_that_its_owner_was_told_of_and_with_no_others() -> None:
+    """The host has the sealed inputs, and can seal others as well as anybody."""
+    key, receiver, algorithm = X25519PrivateKey.generate(), X25519PrivateKey.generate(), b"def run(inputs): return b''.join(inputs)"
+    public, receivers = key.public_key().public_bytes_raw(), [receiver.public_key().public_bytes_raw()]
+    code, salts = CONTEXT + hashlib.sha256(algorithm).digest(), [bytes([each]) * 32 for each in range(3)]
+    settings = {"kind": "python", "minimum_group": 0, "output": 1 << 20, "frame": 1 << 20}
+
+    def sealed(place: int, salt: bytes, data: bytes, told: list[bytes]) -> bytes:
+        return runs.seal(public, salt + runs.inputs_digest(told) + data, runs.input_context(code, receivers, place))
+
+    def used(*inputs: bytes) -> bytes:
+        given = {worker.RECEIVER: receivers, worker.INPUT: list(inputs)}
+        return worker.task(key, algorithm, given, CONTEXT, settings)[0]
+
+    told = [runs.commitment(salts[0], NORTH), runs.commitment(salts[1], SOUTH)]
+    north, south = sealed(0, salts[0], NORTH, told), sealed(1, salts[1], SOUTH, told)
+    evidence = used(north, south)
+    assert evidence[:32] == runs.task_digest(CONTEXT, code[32:], told, evidence[64:])
+    mine = runs.commitment(salts[2], SOUTH)
+    for others in ([], [sealed(1, salts[2], SOUTH, told)], [sealed(1, salts[2], SOUTH, [told[0], mine])]):
+        with pytest.raises(NoResult) as refused:
+            used(north, *others)
+        assert worker.reason(refused.value) == "OtherInputs"
+    with pytest.raises(ValueError, match="no salt"):
+        used(runs.seal(public, salts[0], runs.input_context(code, receivers, 0)))
 
 
 STOPPED = {

@@ -240,7 +240,8 @@ def test_a_receiver_gets_the_output_of_the_enclave_that_it_sealed_to(authority: 
         commitment = channel.receive()
         sealed = joint._receive(host, 1, 10_000, "sealed input")
         salted = runs.unseal(key, sealed, runs.input_context(code, [receiver], 0))
-        assert salted[32:] == table("b") and runs.commitment(salted[:32], salted[32:]) == commitment
+        assert salted[64:] == table("b") and runs.commitment(salted[:32], salted[64:]) == commitment
+        assert salted[32:64] == runs.inputs_digest([commitment])
         output = b"s" * 32 + b"42"
         digest = hashlib.sha256(output + b"!" * (cheat == "another output")).digest()
         told = bytes(32) if cheat == "another enclave" else platform.public_key

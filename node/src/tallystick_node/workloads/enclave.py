@@ -43,6 +43,7 @@ _ENDS: dict[str, tuple[type[InvalidData | OutputRefused], str, str]] = {
     "OutputTooLarge": (OutputRefused, "the output is longer than limits.output_bytes", "allow more, or give less"),
     "TooFewRows": (OutputRefused, "an input has fewer rows than minimum_group", "use a larger dataset"),
     "NoGroupSize": (OutputRefused, "the result has no column group_size of whole numbers", "count the rows behind each row"),
+    "OtherInputs": (InvalidData, "the inputs are not those that the owners told one another of", "ask the host and the owners"),
     "SIGXCPU": (InvalidData, "the enclave computed longer than limits.seconds", "allow more seconds"),
     "SIGKILL": (InvalidData, "the enclave was ended, as it computed longer than limits.seconds", "allow more seconds"),
 }

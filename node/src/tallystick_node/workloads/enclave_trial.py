@@ -111,10 +111,10 @@ def _inspect(kind: str, code: bytes, names: Sequence[str]) -> None:
 def _computed(enclave: Enclave, code: bytes, tables: Sequence[bytes], seconds: float) -> bytes:
     receiver = X25519PrivateKey.generate()
     receivers, name = [receiver.public_key().public_bytes_raw()], CONTEXT + hashlib.sha256(code).digest()
-    salted = [bytes(32) + each for each in tables]
+    commitments = [runs.commitment(bytes(32), each) for each in tables]
+    salted = [bytes(32) + runs.inputs_digest(commitments) + each for each in tables]
     sealed = [runs.seal(enclave.public_key, each, runs.input_context(name, receivers, place)) for place, each in enumerate(salted)]
     run = enclave.compute(sealed, receivers, CONTEXT, seconds + 60)
-    commitments = [runs.commitment(bytes(32), each) for each in tables]
     return runs.unseal(receiver, run.outputs[0], runs.output_context(name, receivers, commitments))[32:]
 
 

@@ -6,7 +6,7 @@ Report data are 64 bytes: one of the digests here, then 32 bytes of a nonce that
 (RFC 9180) in base mode with X25519, HKDF-SHA256 and AES-256-GCM, to a key that exists once, in one enclave. A sealed input is for
 its context: this code, output to these keys, this place. Whoever starts the enclave can drop an input or withhold an output; it
 cannot read them, exchange places, run other code on them, or add itself to the receivers. It can choose inputs of its own:
-:func:`run_digest` names all that were used.
+:func:`run_digest` names all that were used. In a task it can neither drop one nor choose others: :func:`inputs_digest`.
 
 An enclave that keeps a state seals it (AES-256-GCM) under a key that its platform derives for its measurement. A launcher can give
 an old state; evidence names the state before and the state after, so whoever records the last one, as a chain does, sees it.
@@ -76,6 +76,15 @@ def run_digest(
 def commitment(salt: bytes, data: bytes) -> bytes:
     """What stands for a task's input in its statement: salted with 32 random bytes, and computed inside the enclave."""
     return hashlib.sha256(_DOMAIN % b"commitment" + salt + data).digest()
+
+
+def inputs_digest(commitments: Sequence[bytes]) -> bytes:
+    """What each sealed input of a task says of all of them: it is used together with these, and with no others.
+
+    Sealing says nothing of who sealed. Without this, a host that has a receiver on its side could run the code on one owner's input
+    and others of its own choice, and learn from the output, which nobody would sign, more than from that of the task.
+    """
+    return _digest(b"inputs", commitments)
 
 
 def task_digest(context: bytes, algorithm: bytes, commitments: Sequence[bytes], output: bytes) -> bytes:

@@ -7,15 +7,16 @@ are authenticated: nobody but the host passes on what is sealed.
 2. The host launches the enclave and gives every owner evidence over the enclave's key and the owner's nonce, which names the
    attempt and the owner. The owner appraises it by the task's policy, and goes no further unless it is accepted and of an enclave
    that the task names.
-3. The owner seals its input, with a salt, to the enclave's key: for this attempt, this algorithm, these receivers and its place.
-   It sends it to the host, and its commitment to all.
+3. The owner tells all parties its commitment to its input and a salt. It seals both to the enclave's key: for this attempt, this
+   algorithm, these receivers, its place, and all owners' commitments. The sealed input goes to the host.
 4. The host runs the enclave. All parties get evidence of the run, which names attempt, algorithm, commitments and output; each
    checks it with the commitments that it was told and, an owner, with the key that it sealed to.
 5. Each receiver opens its output and compares it with the evidence.
 
 Security: whoever reads the memory of the host's machine reads all inputs where the platform is simulated; nothing protects them
 but the host's honesty. On a platform that protects its memory, inputs and outputs are secret from the host too, which can withhold
-a result, and cannot change it. An owner that tells parties different commitments makes the run fail.
+a result, cannot change it, and cannot have the enclave use an input with others than its owner was told of. An owner that tells
+parties different commitments makes the run fail.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ from tallystick.attestation.verifier import appraise
 
 from tallystick_node.engines.channel import ProtocolViolation, Session, receive_block, send_block
 from tallystick_node.engines.tee.hosting import HostedEnclave
+from tallystick_node.engines.tee.worker import HEAD, SALT
 
-SALT = 32
 MAX_INPUT = 32 << 20  # bytes of one table
 MAX_DOCUMENT = 1 << 20
 _NONCE = b"tallystick/tee/nonce/v1"
@@ -117,19 +118,19 @@ def run(session: Session, terms: Terms, data: bytes | None, launch: Callable[[],
         _accepted(terms, document, expected, "evidence of the enclave")
 
     session.mark("inputs")
-    sealed, commitment = b"", None
-    if data is not None:
-        salt = os.urandom(SALT)
-        place = list(terms.owners).index(me)
-        sealed = runs.seal(key, salt + data, runs.input_context(terms.code(session.context), keys, place))
-        commitment = runs.commitment(salt, data)
-    told = _shared(session, terms.owners, commitment, "commitment", patient=True)
+    salt = os.urandom(SALT)
+    told = _shared(session, terms.owners, None if data is None else runs.commitment(salt, data), "commitment", patient=True)
     commitments = tuple(told[owner] for owner in terms.owners)
-    if data is not None and enclave is None:
-        _send(session, terms.host, sealed)
+    sealed = b""
+    if data is not None:
+        place = list(terms.owners).index(me)
+        context = runs.input_context(terms.code(session.context), keys, place)
+        sealed = runs.seal(key, salt + runs.inputs_digest(commitments) + data, context)
+        if enclave is None:
+            _send(session, terms.host, sealed)
     inputs = []
     if enclave is not None:
-        limit = MAX_INPUT + SALT + runs.OVERHEAD
+        limit = MAX_INPUT + HEAD + runs.OVERHEAD
         inputs = [sealed if owner == me else _receive(session, owner, limit, "sealed input") for owner in terms.owners]
 
     session.mark("run")

@@ -42,5 +42,9 @@ class MalformedInput(NoResult):
     """What was sealed for a place is no table."""
 
 
+class OtherInputs(NoResult):
+    """The inputs are not, together, those that their owners sealed them for."""
+
+
 NAMES = {kind.__name__: kind for kind in NoResult.__subclasses__()}
 """Every one by its name."""

@@ -12,7 +12,7 @@ is, with the inputs and with what goes over the socket; both are measured and re
 
 The evidence of a run is about what was sealed and a nonce, or, for a *task*, about the task's attempt, commitments of the inputs
 that are computed here, and the digest of the output (docs/spec/attested-task.md). For a task each input begins with 32 bytes of
-salt, and so does the output.
+salt, and so does the output; an input goes on with the 32 bytes that name all inputs that it may be used with.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from tallystick.attestation.runs import (
     OVERHEAD,
     commitment,
     input_context,
+    inputs_digest,
     key_context,
     output_context,
     run_digest,
@@ -46,6 +47,7 @@ from tallystick_node.engines.tee.tables import decode
 READY, ALGORITHM, KEY, STATE, RECEIVER, INPUT, START, TASK = b"R", b"A", b"K", b"T", b"V", b"I", b"S", b"W"
 EVIDENCE, OUTPUT, FAILED = b"Q", b"O", b"X"
 SALT = 32
+HEAD = SALT + 32  # of an input
 
 _BUILT_IN = {name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)}
 REASONS = frozenset(_BUILT_IN | {"InvalidTag", *NAMES})
@@ -153,10 +155,12 @@ def task(
     digest = hashlib.sha256(algorithm).digest()
     code, receivers, inputs = context + digest, given[RECEIVER], given[INPUT]
     opened = [unseal(key, item, input_context(code, receivers, place)) for place, item in enumerate(inputs)]
-    if any(len(item) < SALT for item in opened):
+    if any(len(item) < HEAD for item in opened):
         raise ValueError("an input has no salt")
-    commitments = [commitment(item[:SALT], item[SALT:]) for item in opened]
-    output = os.urandom(SALT) + checked(computed(algorithm, [item[SALT:] for item in opened], settings), settings)
+    commitments = [commitment(item[:SALT], item[HEAD:]) for item in opened]
+    if any(item[SALT:HEAD] != inputs_digest(commitments) for item in opened):
+        raise NAMES["OtherInputs"]
+    output = os.urandom(SALT) + checked(computed(algorithm, [item[HEAD:] for item in opened], settings), settings)
     sealing = output_context(code, receivers, commitments)
     outputs = [seal(receiver, output, sealing) for receiver in receivers]
     name = hashlib.sha256(output).digest()
