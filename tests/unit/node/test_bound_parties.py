@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tallystick.protocol.errors import ChainUnreachable, PeerFailed
+from tallystick.chain.contract import Event
+from tallystick.protocol.errors import ChainUnreachable, PeerFailed, Refused
 from tallystick.protocol.reasons import Reason
 from tallystick.protocol.task import PROJECTION_ABSENT, TaskSpec
 from tallystick_node.admission.agreements import Agreed
@@ -56,3 +58,53 @@ def test_who_leaves_a_run_that_may_end_without_it_is_not_silent(store: Store, te
     runs._fail(RUN, SPARING, SILENT)
     runs._fail(RUN, SPARING, SILENT)  # again, after a restart
     assert queued(store) == [("Disputes", "tenderReport")] * reports
+
+
+class Closed:
+    """A gate that a requester closed after this party had staked."""
+
+    def check(self, spec: TaskSpec) -> None:
+        raise Refused("the grant is used up", rule="grant-state", party=spec.requester, remedy="ask for a grant")
+
+
+class Opened:
+    def check(self, spec: TaskSpec) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("posted", "tendered"), [(0b001, 1), (0b110, 0)])
+def test_who_staked_and_cannot_accept_any_more_shows_that_it_was_bound(store: Store, posted: int, tendered: int) -> None:
+    runs = runs_of(store, agreed(posted))
+    runs._gate = Closed()
+    assert runs._admit(store.run(RUN.task)).state == "refused"
+    assert queued(store) == [("Disputes", "tenderAcceptance")] * tendered
+
+
+def test_a_stake_that_arrives_after_the_refusal_binds_too(store: Store) -> None:
+    runs = runs_of(store, agreed(), agreed(0b001))
+    runs._gate = Closed()
+    runs._admit(store.run(RUN.task))
+    assert queued(store) == []
+    posted = Event("Settlement", "BondPosted", {"task": bytes.fromhex(RUN.task[2:])}, 4, "", "", 0)
+    asyncio.run(runs.on_event(posted))
+    assert queued(store) == [("Disputes", "tenderAcceptance")]
+
+
+def test_near_its_deadline_a_bound_party_tenders_though_it_could_not_accept(store: Store) -> None:
+    runs = runs_of(store, agreed(0b001))
+    runs._gate = Closed()
+    runs._meet_deadlines(store.run(RUN.task), WORLD.spec.accept_by - 1)
+    assert queued(store) == [("Disputes", "tenderAcceptance")]
+
+
+@pytest.mark.parametrize("change", [{"bond": 51}, {"token": "0x" + "ab" * 20}])
+def test_no_more_is_staked_than_the_policy_says_where_terms_appear_after_admission(store: Store, change: Any) -> None:
+    runs = runs_of(store, agreed(**change), largest_stake=50)
+    runs._gate = Opened()  # it saw no agreement yet
+    runs._on_chain = lambda proposal: "Proposed"
+    run = runs._admit(store.run(RUN.task))
+    assert (run.state, run.problem["rule"], queued(store)) == ("refused", "agreement", [])
+
+
+def test_an_account_that_is_no_party_staked_nothing() -> None:
+    assert not agreed(0b111).staked("0x" + "cd" * 20)

@@ -29,8 +29,8 @@ class Agreed:
     parties: tuple[str, ...]
 
     def staked(self, account: str) -> bool:
-        """Whether a party staked the bond, and so undertook the agreement."""
-        return bool(self.posted >> self.parties.index(account) & 1)
+        """Whether an account is a party that staked the bond, and so undertook the agreement."""
+        return account in self.parties and bool(self.posted >> self.parties.index(account) & 1)
 
 
 class Agreements:

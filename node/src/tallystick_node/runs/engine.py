@@ -164,6 +164,8 @@ class Runs:
         final = {"Cancelled": "cancelled", "Expired": "expired"}.get(event.name)
         if event.name in ("Proposed", "BondPosted") and run.state == "received":
             await asyncio.to_thread(self._admit, run)
+        elif event.name == "BondPosted" and run.state == "refused":
+            await asyncio.to_thread(self._promises.willing, TaskSpec.parse(run.spec))
         elif event.name == "Started":
             await self._on_started(run, event)
         elif event.name == "Reported" and event["accused"] == self._signer.address and event["attempt"] == run.attempt:
@@ -226,7 +228,7 @@ class Runs:
             self._store.advance(run.task, "expired")
         elif late or now > run_by:
             self._store.enqueue(self._promises.expiry(run, spec))
-        elif run.state == "received" and soon > spec.accept_by and self._admissible(spec):
+        elif run.state == "received" and soon > spec.accept_by:
             self._promises.willing(spec)
         elif run.state == "proving" and soon > run_by and self._stated(run):
             self._promises.show_result(run, spec)
@@ -274,12 +276,14 @@ class Runs:
         spec = TaskSpec.parse(run.spec)
         try:
             self._gate.check(spec)
+            if self._on_chain(proposal_of(spec)) != "Proposed":
+                return run
+            waiting = self._promises.waits(spec)
         except Refused as refusal:
+            self._promises.willing(spec)  # who staked is bound to accept, also where another used up the grant meanwhile
             self._record_refusal(run.task, spec, refusal)
             return self._store.advance(run.task, "refused", problem={**refusal.problem(), "rule": refusal.rule})
-        if self._on_chain(proposal_of(spec)) != "Proposed":
-            return run
-        if waiting := self._promises.waits(spec):
+        if waiting:
             self._store.report(run.task, waiting, 0.0)
             return run
         if not self._warming.ready(spec):
@@ -444,12 +448,6 @@ class Runs:
         with contextlib.suppress(ChainUnreachable):
             return self._chain.now()
         return started
-
-    def _admissible(self, spec: TaskSpec) -> bool:
-        with contextlib.suppress(Refused):
-            self._gate.check(spec)
-            return True
-        return False
 
     def _on_chain(self, proposal: Proposal) -> str:
         try:

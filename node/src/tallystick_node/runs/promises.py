@@ -21,7 +21,7 @@ from tallystick.protocol.statement import Envelope, Statement
 from tallystick.protocol.task import TaskSpec, proposal_of
 from tallystick.signing import Signer
 
-from tallystick_node.admission.agreements import Agreements
+from tallystick_node.admission.agreements import Agreements, require_terms
 from tallystick_node.evidence import agreement
 from tallystick_node.evidence.signed_links import SignedLink
 from tallystick_node.settings import Policy
@@ -58,11 +58,13 @@ class Promises:
         """What is to be done about bonds before this party accepts, in words; empty when nothing is. Queues the own stake.
 
         A party that staked is bound to accept. One whose policy lets it stake by itself does so first, and where the policy asks
-        for the bonds of the others, after them.
+        for the bonds of the others, after them. Raises Refused where the policy does not take the terms: an agreement may have
+        been opened after admission looked for one.
         """
         own, agreed = self._signer.address, self._agreements.of(spec)
         if agreed is None or agreed.staked(own):
             return ""
+        require_terms(agreed, spec, own, self._policy)
         if self._policy.bond_of_others and not all(agreed.staked(each) for each in spec.parties if each != own):
             return "waiting for the bonds of the others"
         if self._policy.largest_stake is None or agreed.agreement.bond == 0:
@@ -72,7 +74,8 @@ class Promises:
         return "staking the agreement's bond"
 
     def willing(self, spec: TaskSpec) -> None:
-        """Queue, where this party staked a bond, the proof that it accepts the first attempt, which the ledger does not take."""
+        """Queue, where this party staked a bond, the proof that it accepts the first attempt, which the ledger does not take, or its
+        node does not: a run that somebody starts with it is ended by the report of a failure, before data is read."""
         agreed = self._agreements.of(spec)
         if agreed is not None and agreed.staked(self._signer.address):
             proposal = proposal_of(spec)
