@@ -248,6 +248,24 @@ def test_the_last_model_is_kept_when_it_is_the_best_and_no_longer_when_not() -> 
     assert end.rounds == int(np.argmin(losses)) < 6 and end.validation["loss"] == pytest.approx(min(losses))
 
 
+@pytest.mark.parametrize("cohort", [None, 2])
+def test_no_model_is_evaluated_twice_by_all(cohort: int | None) -> None:
+    """Who dropped out between the two would be told apart by the difference."""
+
+    class Counting(Simulation):
+        def total(self, say, length, members, round):  # noqa: A002
+            asked.append(round)
+            return super().total(say, length, members, round)
+
+    asked: list[int] = []
+    schedule = Schedule(200, 64, Instructions(epochs=5, batch=None, rate=2.0), cohort=cohort, stopping=Stopping("loss", 4))
+    end = Federation(LEARNER, FedAvg(), schedule).run(Counting(people()))
+    assert end.rounds < len(end.history) - 1 < 199
+    assert asked == [*range(len(end.history)), *([] if cohort is None else [201])]
+    if cohort is None:
+        assert end.validation == end.history[end.rounds].validation
+
+
 def test_both_sides_evaluate() -> None:
     held = people()
     public = small(30, seed=9)

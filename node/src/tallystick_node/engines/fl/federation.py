@@ -1,8 +1,8 @@
 """The loop of rounds, written once: the same for a simulation in one process, a local network and a real one.
 
 In a round the members evaluate the global model on their held-out rows, train it on theirs, and say both in one vector; whoever
-gets the sum takes the strategy's step. At the end all clients evaluate the model that is kept. In private training they say one
-noisy step instead, and nothing is evaluated.
+gets the sum takes the strategy's step. At the end all clients evaluate the model that is kept, if not all did before. In
+private training they say one noisy step instead, and nothing is evaluated.
 """
 
 from __future__ import annotations
@@ -180,7 +180,8 @@ class Federation:
         return replace(progress, stale=progress.stale + 1, stopped=progress.stale + 1 >= stopping.patience)
 
     def _finish(self, carrier: Carrier, progress: Progress) -> Outcome:
-        """The model that is kept: the best where there is a rule to stop by, else the last; evaluated by all clients."""
+        """The model that is kept: the best where there is a rule to stop by, else the last; evaluated by all clients, once. Where
+        clients may drop out, the sums of two evaluations would differ by what was measured at those that did in between."""
         layout, best, state = self.learner.layout, progress.best, progress.state
         model, rounds = state.model, state.round
         validation = None
@@ -189,7 +190,9 @@ class Federation:
             judged = Record(rounds, (), "", 0, 0, 0, None, validation, self._public(layout.unflatten(model)))
             best = self._judge(progress, model, judged).best
         if best is not None and best.round != rounds:
-            model, rounds, validation = best.model, best.round, None
+            model, rounds = best.model, best.round
+            begun = progress.history[best.round]
+            validation = begun.validation if len(begun.members) == carrier.clients else None
         parameters = layout.unflatten(model)
         if self.privacy is not None:
             validation = {}
