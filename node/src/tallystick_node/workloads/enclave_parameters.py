@@ -13,6 +13,7 @@ from tallystick.attestation.policy import AppraisalPolicy
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import InvalidTask, MalformedDocument
 from tallystick.protocol.fields import Fields
+from tallystick.protocol.proof.attested import EnclaveTerms
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.engines.tee.joint import MAX_INPUT
@@ -47,13 +48,9 @@ class Parameters(TaskParameters):
         algorithm = Fields(fields.object("algorithm"), ("kind", "content"), "parameters.algorithm")
         kind = algorithm.choice("kind", KINDS)
         code = _code(kind, algorithm.string("content", MAX_TEXT))
-        enclave = Fields(fields.object("enclave"), ("algorithm", "identities"), "parameters.enclave")
-        digest = canonical.untext(enclave.digest("algorithm"))
-        if digest != hashlib.sha256(code).digest():
+        enclave = EnclaveTerms.of(value)
+        if enclave.algorithm != hashlib.sha256(code).digest():
             raise MalformedDocument("parameters.enclave.algorithm: is not the SHA-256 of the algorithm's content")
-        identities = enclave.items("identities", 1, 16, _digest)
-        if list(identities) != sorted(set(identities)):
-            raise MalformedDocument("parameters.enclave.identities: must be strictly ascending")
         attestation = Fields(fields.object("attestation"), ("family", "authority"), "parameters.attestation")
         attestation.constant("family", SIMULATED)
         listed = fields.items("tables", 1, 16, _table)
@@ -62,7 +59,7 @@ class Parameters(TaskParameters):
             raise MalformedDocument("parameters.tables: one for each owner, each of another name")
         authority = canonical.unhex32(attestation.hex32("authority"))
         limits = read_limits(fields.object("limits"), kind, fields.integer("minimum_group", 2, 1000))
-        return cls(kind, code, digest, frozenset(identities), authority, tables, limits)
+        return cls(kind, code, enclave.algorithm, frozenset(enclave.identities), authority, tables, limits)
 
     def check(self, spec: TaskSpec) -> None:
         """Raise InvalidTask unless the spec has one host, and tables for its owners."""
@@ -112,10 +109,6 @@ def _code(kind: str, content: str) -> bytes:
     if base64.b64encode(code).decode() != content or not code.startswith(b"\0asm"):
         raise MalformedDocument("parameters.algorithm.content: of kind wasm, a module as base64 without line breaks")
     return code
-
-
-def _digest(value: Any, where: str) -> bytes:
-    return canonical.untext(Fields({"it": value}, ("it",), where).digest("it"))
 
 
 def _table(value: Any, where: str) -> tuple[str, str]:

@@ -58,7 +58,7 @@ class EnclaveTerms:
         identities = fields.items("identities", 1, MAX_IDENTITIES, lambda item, _: canonical.untext(item))
         if list(identities) != sorted(set(identities)):
             raise MalformedDocument(f"{where}.identities: not ascending, each once")
-        return cls(canonical.untext(fields.string("algorithm", 80)), identities)
+        return cls(canonical.untext(fields.digest("algorithm")), identities)
 
 
 @dataclass(frozen=True)
