@@ -100,8 +100,14 @@ def run_two() -> dict[str, Any]:
 def _beside(
     name: str, size: int, peers: Sequence[str], *, repeats: int, ours: Sequence[str] = ("semi-honest", "malicious")
 ) -> dict[str, Any]:
-    found = {protocol: _ours(protocol, name, size, repeats).row() for protocol in ours}
-    answers = {peer: _spu(peer, name, size, repeats) for peer in peers}
+    found: dict[str, Any] = {}
+    answers: dict[str, Any] = {}
+    for protocol in ours:
+        found[protocol] = _ours(protocol, name, size, repeats).row()
+        sys.stderr.write(f"{name} {size}: {protocol} {_words(found[protocol])}\n")
+    for peer in peers:
+        answers[peer] = _spu(peer, name, size, repeats)
+        sys.stderr.write(f"{name} {size}: SPU {peer} {_words(answers[peer])}\n")
     best = min(answers, key=lambda peer: answers[peer]["seconds"])
     row: dict[str, Any] = {"what": name, "size": size, "peer": best, "peer_seconds": answers[best]["seconds"], "spu": answers}
     for protocol in ours:
@@ -110,9 +116,6 @@ def _beside(
         row[f"ratio{kind}"] = found[protocol]["seconds"] / answers[best]["seconds"]
         row[f"ratio_cpu{kind}"] = found[protocol]["cpu"] / answers[best]["cpu"]  # steadier where other work shares the machine
         row[f"ratio_bytes{kind}"] = found[protocol]["bytes"] / answers[best]["bytes"]
-        sys.stderr.write(f"{name} {size}: {protocol} {_words(found[protocol])}\n")
-    for peer, answer in answers.items():
-        sys.stderr.write(f"{name} {size}: SPU {peer} {_words(answer)}\n")
     return row
 
 

@@ -157,8 +157,7 @@ def main() -> None:
             subprocess.Popen([*command, str(rank), str(folder), *ports], stdout=logs[rank], stderr=subprocess.STDOUT)
             for rank in range(parties)
         ]
-        for side in sides:
-            side.wait(SECONDS)
+        _wait(sides)
         texts = []
         for log in logs:
             log.seek(0)
@@ -172,6 +171,18 @@ def main() -> None:
             outputs.append(share)
     error = np.max(np.abs(shared.reconstruct(outputs).astype(float) - np.asarray(reference(*inputs)).astype(float)))
     sys.stdout.write(json.dumps({**_summary(texts, repeats), "error": float(error)}) + "\n")
+
+
+def _wait(sides: list[subprocess.Popen[bytes]]) -> None:
+    """Return when all sides are done, or one has failed: the others would wait for it."""
+    give_up = time.monotonic() + SECONDS
+    states = [side.poll() for side in sides]
+    while None in states and not any(states) and time.monotonic() < give_up:
+        time.sleep(0.05)
+        states = [side.poll() for side in sides]
+    for side in sides:
+        side.kill()
+        side.wait()
 
 
 def _summary(texts: list[str], repeats: int) -> dict[str, Any]:
