@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -108,3 +109,37 @@ def test_no_more_is_staked_than_the_policy_says_where_terms_appear_after_admissi
 
 def test_an_account_that_is_no_party_staked_nothing() -> None:
     assert not agreed(0b111).staked("0x" + "cd" * 20)
+
+
+# -- in a run
+
+
+def heard(name: str, **told: Any) -> Event:
+    return Event("TaskLedger", name, {"task": bytes.fromhex(RUN.task[2:]), "attempt": 1, **told}, 5, "0x" + "00" * 32, "", 0)
+
+
+@pytest.mark.parametrize(("stated", "answers"), [(b"", 1), (b"1", 0)])
+def test_who_is_accused_of_silence_answers_unless_its_proof_is_on_its_way(store: Store, stated: bytes, answers: int) -> None:
+    runs = runs_of(store, agreed(0b111))
+    store.advance(RUN.task, "admitted", attempt=1)
+    store.advance(RUN.task, "running")
+    store.advance(RUN.task, "proving")
+    store.remember(RUN.task, stated=stated)
+    asyncio.run(runs.on_event(heard("Reported", accused=OWN)))
+    assert queued(store) == [("TaskLedger", "fail")] * answers
+
+
+@pytest.mark.parametrize("state", ["received", "refused", "expired"])
+def test_a_run_that_starts_without_this_node_is_failed(store: Store, state: str) -> None:
+    runs = runs_of(store, agreed(0b001))
+    if state != "received":
+        store.advance(RUN.task, state)
+    asyncio.run(runs.on_event(heard("Started", runBy=10**10)))
+    assert queued(store) == [("TaskLedger", "fail")]
+
+
+def test_a_chain_that_lags_does_not_make_a_report_late(store: Store) -> None:
+    runs, now = runs_of(store, agreed()), int(time.time())
+    for said in (now - 1000, now + 1000):
+        runs._chain.now = lambda said=said: said
+        assert abs(runs._now(0) - max(said, now)) < 100

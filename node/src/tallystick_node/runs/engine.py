@@ -169,6 +169,8 @@ class Runs:
         elif event.name == "Started":
             await self._on_started(run, event)
         elif event.name == "Reported" and event["accused"] == self._signer.address and event["attempt"] == run.attempt:
+            if self._stated(run):  # all have signed: the proof that is on its way answers, and a failure must not overtake it
+                return
             self._stop(run.task)
             await asyncio.to_thread(self._store.enqueue, self._promises.answer(run, TaskSpec.parse(run.spec)))
         elif event.name == "ResultProved" and run.state in ("running", "proving"):
@@ -190,8 +192,8 @@ class Runs:
         if run.state == "admitted" and event["attempt"] == run.attempt:
             await asyncio.to_thread(self._store.advance, run.task, "running", phase="starting")
             self._tasks[run.task] = asyncio.create_task(self._run(run, event["runBy"], bytes.fromhex(event.block_hash[2:])))
-        elif run.state in ("received", "refused", "failed") and event["attempt"] >= run.attempt:
-            # It was accepted in this party's name and not by this node: nobody must wait for it.
+        elif run.state in ("received", "refused", "failed", "expired") and event["attempt"] >= run.attempt:
+            # It was accepted in this party's name and not by this node, or later than this node's clock allows: nobody must wait.
             error = RunFailed("this party's node did not accept the attempt", reason=Reason.AUTHORISATION_ENDED)
             started = replace(run, attempt=event["attempt"])
             write, _ = await asyncio.to_thread(self._promises.failure, started, TaskSpec.parse(run.spec), error)
@@ -444,10 +446,11 @@ class Runs:
         return self._store.recall(run.task, key) == str(run.attempt).encode()
 
     def _now(self, started: int) -> int:
-        """The chain's time; without an answer, when the run started."""
+        """The chain's time, or this machine's where that is later: a chain that lags must not make a report late. The chain's
+        counts as ``started`` where it does not answer."""
         with contextlib.suppress(ChainUnreachable):
-            return self._chain.now()
-        return started
+            started = self._chain.now()
+        return max(started, int(time.time()))
 
     def _on_chain(self, proposal: Proposal) -> str:
         try:

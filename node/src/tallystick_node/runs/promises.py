@@ -74,8 +74,8 @@ class Promises:
         return "staking the agreement's bond"
 
     def willing(self, spec: TaskSpec) -> None:
-        """Queue, where this party staked a bond, the proof that it accepts the first attempt, which the ledger does not take, or its
-        node does not: a run that somebody starts with it is ended by the report of a failure, before data is read."""
+        """Queue, where this party staked a bond, the proof that it accepts the first attempt, which the ledger does not take, or
+        its node does not: a run that somebody starts with it is ended by the report of a failure, before data is read."""
         agreed = self._agreements.of(spec)
         if agreed is not None and agreed.staked(self._signer.address):
             proposal = proposal_of(spec)
