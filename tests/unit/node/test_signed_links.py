@@ -99,6 +99,13 @@ def test_a_party_that_signs_twice_in_one_word_contradicts_itself() -> None:
     assert [(one[1], other[1]) for one, other in signed_links.contradictions(TASK, 1, {A: word})] == [(A, A)]
 
 
+def test_who_says_one_direction_often_makes_nobody_show_more_than_one_pair() -> None:
+    often = [said(A, **{f"{A}{B}": {"bytes": size}}) for size in range(8)]
+    links, signatures = ([each for word in often for each in getattr(word, name)[:1]] for name in ("links", "signatures"))
+    words = {B: said(B), A: replace(BLAND, links=tuple(links), signatures=tuple(signatures))}
+    assert [(one[1], other[1]) for one, other in signed_links.contradictions(TASK, 1, words)] == [(A, A)]
+
+
 def test_other_numbers_of_messages_prove_nothing() -> None:
     words = {A: said(A), B: said(B, **{f"{A}{B}": {"messages": 2}})}
     assert signed_links.contradictions(TASK, 1, words) == []

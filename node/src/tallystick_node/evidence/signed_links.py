@@ -40,13 +40,15 @@ def check(chain: Chain, account: str, task: bytes, attempt: int, word: Word) -> 
 
 
 def contradictions(task: bytes, attempt: int, words: Mapping[str, Word]) -> list[tuple[SignedLink, SignedLink]]:
-    """Every two signed digests of the same messages that differ, as the contract takes them."""
+    """Two signed digests of the same messages that differ, as the contract takes them, for each direction where there are any: of
+    one signer, if it contradicts itself. A word may hold one direction many times, and each pair that is shown costs gas."""
     said: dict[tuple[str, str, int], list[SignedLink]] = {}
     for account, word in words.items():
         for link, signature in zip(word.links, word.signatures, strict=False):  # none are signed where nothing could take them
             signed = _struct(task, attempt, link).as_tuple(), account, signature
             said.setdefault((link.sender, link.recipient, link.messages), []).append(signed)
-    return [pair for each in said.values() for pair in itertools.combinations(each, 2) if pair[0][0] != pair[1][0]]
+    found = ([pair for pair in itertools.combinations(each, 2) if pair[0][0] != pair[1][0]] for each in said.values())
+    return [min(pairs, key=lambda pair: pair[0][1] != pair[1][1]) for pairs in found if pairs]
 
 
 def _digests(chain: Chain, task: bytes, attempt: int, links: Sequence[Link]) -> list[bytes]:
