@@ -91,7 +91,8 @@ class EnclaveTask(Workload):
                 _TRUSTED[Parameters.parse(spec.parameters).kind],
             ),
             learns={
-                "host": f"{STRENGTH}: of what it passes on, which is sealed, how long it is; and see trusted",
+                "host": f"{STRENGTH}: of what it passes on, which is sealed, how long it is; how long the code computes, and "
+                "by which limit or kind of error it ends without a result, which can depend on the inputs; and see trusted",
                 "owner": "that the run ended",
                 "receiver": "the output, of at most limits.output_bytes",
                 "public": "the spec and who took part",
