@@ -237,3 +237,10 @@ def test_who_may_be_absent_is_neither_requester_nor_receiver() -> None:
 def test_fewer_may_collude_where_more_may_be_absent() -> None:
     corruptions = [Training().security(spec_of(proof=proof)).corruptions for proof in (PROJECTION_VERIFIED, ONE)]
     assert corruptions == [3, 1]
+
+
+def test_the_promise_says_what_two_sums_tell_of_who_drops_out() -> None:
+    said = [
+        any("drops out" in who for who in Training().security(spec_of(proof=proof)).learns) for proof in (PROJECTION_VERIFIED, ONE)
+    ]
+    assert said == [False, True]

@@ -30,6 +30,10 @@ MAX_ARBITRARY = 7  # of at most 16 owners
 SIGNED = 96  # bytes of a digest and a signature
 VOUCHED = 97  # bytes of a key and its institution's word for it
 COLLUDING = "the sum of the other owners' changes and measures: those of one, where all but one collude"
+LEFT = (
+    "about its last change, where the model moves little: the sum of the round after lacks it, and the others' changes are nearly"
+    " the same in both"
+)
 RESULT = "the owners are trusted for the model"
 
 
@@ -69,7 +73,9 @@ class Secure(Choice):
 
     def learns(self, spec: TaskSpec) -> Mapping[str, str]:
         """See :class:`Choice`."""
-        return {"owners that collude": COLLUDING}
+        return {"owners that collude": COLLUDING} | (
+            {"everybody, of an owner that drops out": LEFT} if tolerated(spec.proof) else {}
+        )
 
     def price(self, spec: TaskSpec, lengths: Sequence[int]) -> Price:
         """Four bytes for each number to the coordinator of a round, six to each party when a party coordinates itself."""
