@@ -143,3 +143,11 @@ def test_a_chain_that_lags_does_not_make_a_report_late(store: Store) -> None:
     for said in (now - 1000, now + 1000):
         runs._chain.now = lambda said=said: said
         assert abs(runs._now(0) - max(said, now)) < 100
+
+
+def test_a_task_of_others_that_was_handed_to_this_node_does_not_stop_it_reading_the_chain(store: Store) -> None:
+    runs = runs_of(store, agreed(0b111))
+    runs._signer.address = "0x" + "cd" * 20
+    store.advance(RUN.task, "refused")
+    asyncio.run(runs.on_event(heard("Expired")))
+    assert queued(store) == []

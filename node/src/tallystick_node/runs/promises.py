@@ -151,9 +151,10 @@ class Promises:
         return Write(f"expire:{run.task}:{run.attempt}", "TaskLedger", "expire", [proposal_of(spec).as_tuple()])
 
     def lateness(self, run: RunRecord, spec: TaskSpec) -> None:
-        """Queue, where anybody staked a bond, the finding of who was late with an expired task."""
+        """Queue, where anybody staked a bond, the finding of who was late with an expired task. A task that somebody handed to this
+        node though it is no party of it is not its business."""
         agreed = self._agreements.of(spec)
-        if agreed is not None and agreed.posted:
+        if agreed is not None and agreed.posted and self._signer.address in spec.parties:
             terms = [proposal_of(spec).as_tuple(), agreed.agreement.as_tuple()]
             delay = STAGGER * spec.parties.index(self._signer.address)
             self._store.enqueue(Write(f"late:{run.task}", "Disputes", "proveLateness", terms, delay))
