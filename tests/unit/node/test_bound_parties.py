@@ -151,3 +151,17 @@ def test_a_task_of_others_that_was_handed_to_this_node_does_not_stop_it_reading_
     store.advance(RUN.task, "refused")
     asyncio.run(runs.on_event(heard("Expired")))
     assert queued(store) == []
+
+
+def test_a_task_that_is_refused_while_its_deadline_passes_does_not_stop_the_node(store: Store) -> None:
+    runs = runs_of(store, agreed())
+    runs._chain.now = lambda: WORLD.spec.accept_by + 1
+
+    def refused_meanwhile(proposal: Any) -> str:
+        store.advance(RUN.task, "refused")
+        return "None"
+
+    runs._on_chain = refused_meanwhile
+    asyncio.run(runs.tick())
+    found = store.run(RUN.task)
+    assert found is not None and found.state == "refused"

@@ -220,7 +220,8 @@ class Runs:
         # A chain may make blocks only for transactions, and its clock stands between them; what comes too early is tried again.
         now = max(await asyncio.to_thread(self._chain.now), int(time.time()))
         for run in await asyncio.to_thread(self._store.active_runs):
-            await asyncio.to_thread(self._meet_deadlines, run, now)
+            with contextlib.suppress(IllegalTransition):  # it was refused, or ended, since it was read
+                await asyncio.to_thread(self._meet_deadlines, run, now)
 
     def _meet_deadlines(self, run: RunRecord, now: int) -> None:
         spec, soon = TaskSpec.parse(run.spec), now + self._promises.margin
