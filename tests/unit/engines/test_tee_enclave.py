@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -64,6 +65,15 @@ def in_force(quoting: QuotingProcess) -> tuple[str, ...]:
 
 def of(algorithm: bytes, **changes: Any) -> EnclaveManifest:
     return EnclaveManifest(algorithm, PUBLISHER, **changes)
+
+
+def test_a_launcher_that_is_killed_leaves_no_directory_behind(
+    quoting: QuotingProcess, in_force: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Enclave(of(SUM), quoting) as started:
+        assert started.in_force == in_force
+        assert not list(tmp_path.iterdir())
 
 
 class Receiver:

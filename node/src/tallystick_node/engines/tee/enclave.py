@@ -80,9 +80,8 @@ class Enclave:
         ours, theirs = socket.socketpair()
         with theirs, contextlib.ExitStack() as undo:
             undo.enter_context(ours)
-            root = undo.enter_context(tempfile.TemporaryDirectory(prefix="enclave-"))
-            Path(root).chmod(0o755)
-            self._process = _start(manifest, theirs.fileno(), root)
+            # Where its root is mounted, which only its own namespace sees: a directory made for it would outlive a killed launcher.
+            self._process = _start(manifest, theirs.fileno(), tempfile.gettempdir())
             undo.callback(_end, self._process)
             theirs.close()
             self._stream = Stream(ours, _START_UP)
