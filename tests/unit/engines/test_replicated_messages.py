@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from tallystick_node.engines.channel import ProtocolViolation
+from tallystick_node.engines.channel import PART, ProtocolViolation
 from tallystick_node.engines.mpc import replicated
 from tallystick_node.engines.mpc.protocol import Shares
 from tallystick_node.engines.mpc.replicated import Replicated, seat
@@ -148,3 +148,16 @@ def test_pieces_that_flow_take_the_rounds_of_the_whole(monkeypatch, name, turn, 
     }
     expected = exact[name.removesuffix("_fixed")] >> sum(shift)
     assert np.isin(answers(run)[1].view(np.int64) - expected, (0, -1) if shift else (0,)).all()
+
+
+@pytest.mark.parametrize("rows", [1, 255, 256, 257, 1000])
+@pytest.mark.parametrize("width", [0, 1, 2, 600, 1 << 13, 1 << 17, (1 << 18) + 1, 1 << 23])
+def test_no_party_gets_further_ahead_than_links_hold(rows, width) -> None:
+    """Of a wide matrix too, whose rows fill a link before many of them are under way."""
+    groups, at = list(seat.turns((rows, width))), 0
+    for group in groups:
+        assert 8 * width * sum(piece.stop - piece.start for piece in group) <= 2 * PART
+        for piece in group:
+            assert piece.start == at < piece.stop
+            at = piece.stop
+    assert at == rows

@@ -76,11 +76,11 @@ class Seat:
 
 def turns(extent: Extent) -> Iterator[list[slice]]:
     """The rows of an array of 64-bit elements, cut into pieces that follow one another on a link, in groups: a group is sent, and
-    received, before the next begins."""
+    received, before the next begins. A group has at most ``_TURN`` bytes, unless one row has more."""
     rows, width = extent[0], max(1, extent[1])
     length = max(1, min(_PIECE, _TURN // 8) // width)
     if width > 1:
-        length = max(_ROWS, length)
+        length = max(1, min(max(_ROWS, length), _TURN // (8 * width)))
     pieces = [slice(start, min(start + length, rows)) for start in range(0, rows, length)]
     group = max(1, _TURN // (8 * width * length))
     for start in range(0, len(pieces), group):
