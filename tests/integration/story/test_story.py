@@ -107,7 +107,7 @@ def test_a_workload_outside_the_grant_is_refused(story: Story) -> None:
 def test_a_used_up_grant_is_refused(story: Story) -> None:
     grants = story.grants(uses=1)
     assert story.run(story.spec(grants), grants)[1] == "Proved"
-    with pytest.raises(Refused, match="used up"):
+    with pytest.raises(Refused, match="0 left of 1"):
         story.alder.submit(story.spec(grants), grants.values())
 
 

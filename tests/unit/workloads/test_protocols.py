@@ -17,7 +17,7 @@ from tallystick_node.workloads.ranking import Ranking
 from tallystick_node.workloads.regression import Regression
 from unit.workloads.conftest import ACCOUNTS, make_spec, table_of
 
-A, B, C, D = ACCOUNTS
+A, B, C, D = ACCOUNTS[:4]
 ROWS = 40
 DRAW = np.random.default_rng(12)
 X, Y = DRAW.integers(-300, 300, (2, ROWS)), DRAW.integers(0, 2, (2, ROWS))

@@ -14,7 +14,7 @@ from tallystick_node.engines.channel import local_sessions, send_array
 from tallystick_node.workloads.ranking import Parameters, Ranking
 from unit.workloads.conftest import ACCOUNTS, COMPUTING, Watched, frame_table, join_of, make_spec
 
-A, B, _, _ = ACCOUNTS
+A, B = ACCOUNTS[:2]
 AMOUNT, DURATION, AGE = "credit_amount", "duration_in_month", "age_in_years"
 WEIGHTS = {AMOUNT: "0.25", DURATION: "-1.5", AGE: "2"}
 
