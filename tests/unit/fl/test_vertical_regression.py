@@ -340,5 +340,5 @@ def test_what_the_engine_between_the_holders_takes_is_foretold(family, batch) ->
     with ThreadPoolExecutor(2) as pool:
         sent, rounds = zip(*pool.map(one, local_sessions(2)), strict=True)
     foretold = regression.between_holders(asked, rows, weights)
-    assert foretold[0] == pytest.approx(max(sent), rel=0.15)
+    assert foretold[0] == pytest.approx(max(sent), rel=0.2)
     assert foretold[1] == pytest.approx(max(rounds), rel=0.2)
