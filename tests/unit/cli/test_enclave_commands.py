@@ -76,6 +76,15 @@ def test_parameters_are_written_for_a_draft(asked: list[dict[str, Any]], query: 
     assert json.loads(made.stdout)["grant"] == "enclave:sha256:aa"
 
 
+def test_code_that_is_no_text_is_named(asked: list[dict[str, Any]], tmp_path: Path) -> None:
+    (tmp_path / "latin.sql").write_bytes("SELECT 'é'".encode("latin-1"))
+    made = tally(
+        "enclave", "describe", tmp_path / "latin.sql", "--authority", "0x" + "11" * 32, "--table", f"north={ACCOUNT}",
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert made.exit_code and "latin.sql" in made.output and "not UTF-8" in made.output
+
+
 def test_what_cannot_be_tried_is_said_before_anything_runs(asked: list[dict[str, Any]], query: Path, tmp_path: Path) -> None:
     (tmp_path / "q.txt").write_text("SELECT 1")
     for arguments, words in (

@@ -99,7 +99,7 @@ def describe(
     request = _request(code, memory_mib, seconds, fuel, output_bytes, minimum_group)
     found = _answer(request)
     parameters = {
-        "algorithm": {"kind": request["kind"], "content": request["code"] if request["kind"] == "wasm" else read(code).decode()},
+        "algorithm": {"kind": request["kind"], "content": request["code"] if request["kind"] == "wasm" else _text(code, "utf-8")},
         "enclave": {"algorithm": found["algorithm"], "identities": [found["identity"]]},
         "attestation": {"family": "simulated", "authority": canonical.hex32(hex32(authority))},
         "tables": [{"party": address(party), "name": name} for name, party in (_pair(each, "ACCOUNT") for each in table)],
@@ -176,8 +176,8 @@ def _pair(text: str, second: str) -> tuple[str, str]:
     return name, value
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, encoding: str = "utf-8-sig") -> str:
     try:
-        return read(path).decode("utf-8-sig")
+        return read(path).decode(encoding)
     except UnicodeDecodeError:
-        raise MalformedDocument("the mock data are not UTF-8", party=str(path)) from None
+        raise MalformedDocument("the file is not UTF-8", party=str(path), remedy="save it as UTF-8") from None
