@@ -79,7 +79,8 @@ class Policy(BaseModel):
         default=None,
         ge=0,
         lt=2**128,
-        description="largest bond that this node stakes by itself, in the chain's own coin; it refuses a task whose agreement asks "
+        description="largest bond that this node stakes by itself for one task, in the chain's own coin; it refuses a task whose "
+        "agreement asks "
         "for more, unless its operator has staked. Without this setting it leaves staking to its operator",
     )
     compute: tuple[str, ...] = Field(

@@ -12,8 +12,9 @@ _LARGEST = 32 << 20  # bytes: the most that glibc takes
 
 @cache
 def keep_freed() -> None:
-    """Let arrays of up to 32 MiB use memory again that others gave back, up to 256 MiB of it, for the life of the process: the
-    kernel would hand it out in pages, each cleared first. On other C libraries nothing changes."""
+    """Let arrays of up to 32 MiB use memory again that others gave back, for the life of the process: the kernel would
+    hand it out in pages, each cleared first. Of what is free at the top of the heap 256 MiB stay, below it all of it. On other C
+    libraries nothing changes."""
     try:
         set_option = ctypes.CDLL(None).mallopt
     except AttributeError:

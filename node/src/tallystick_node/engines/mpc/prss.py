@@ -4,7 +4,7 @@ Seed K_i is known to parties i and i - 1 (mod 3): each party draws one seed and 
 seed draw the same bytes in the same order, so that they share randomness, and all three share zero, without a message.
 
 Security: what one party draws from the seed it does not hold is indistinguishable from random under AES as a pseudo-random
-permutation; 2^64 blocks of one seed are the limit, which no session reaches.
+permutation; one seed may give far fewer than 2^64 blocks, where nothing would be left of that; no session comes near.
 """
 
 from __future__ import annotations
