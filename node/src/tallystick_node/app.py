@@ -35,8 +35,8 @@ from tallystick.wire import node_pb2_grpc
 from tallystick_node import logs
 from tallystick_node.anchoring.outbox import Outbox
 from tallystick_node.indexer import Indexer
+from tallystick_node.peers.exchange import Peers
 from tallystick_node.peers.identity import SERVER_OPTIONS, require_enrolled, server_credentials
-from tallystick_node.peers.links import Peers
 from tallystick_node.runs.engine import Runs
 from tallystick_node.runs.retention import Retention
 from tallystick_node.runs.warm_up import ENGINES, WarmUp, warm

@@ -22,8 +22,9 @@ from tallystick.testing.local_chain import free_port
 from tallystick.testing.network import Institution, Network
 from tallystick.wire import node_pb2, node_pb2_grpc
 from tallystick_node.peers import direct
+from tallystick_node.peers.exchange import MAX_MESSAGE, Peers
 from tallystick_node.peers.identity import MESSAGE_LIMIT, SERVER_OPTIONS, channel, server_credentials
-from tallystick_node.peers.links import MAX_MESSAGE, PROTOCOL_VERSION, QUEUE, Link, Peers, RunLinks
+from tallystick_node.peers.links import PROTOCOL_VERSION, QUEUE, Link, RunLinks
 from tallystick_node.runs import process
 from tallystick_node.server.door import Door
 from tallystick_node.server.services import PeerService

@@ -40,7 +40,8 @@ from tallystick_node.admission.agreements import Agreements
 from tallystick_node.admission.gate import Gate
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.evidence import agreement
-from tallystick_node.peers.links import Peers, RunLinks
+from tallystick_node.peers.exchange import Peers
+from tallystick_node.peers.links import RunLinks
 from tallystick_node.runs.attempt import Attempt, Institution
 from tallystick_node.runs.promises import NOBODY, OutOfTime, Promises
 from tallystick_node.runs.warm_up import WarmUp

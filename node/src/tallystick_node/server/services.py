@@ -23,8 +23,9 @@ from tallystick.wire import node_pb2, node_pb2_grpc
 
 from tallystick_node.data.attach import attach
 from tallystick_node.evidence.bundling import build_bundle
+from tallystick_node.peers.exchange import Peers, outgoing, receive_into
 from tallystick_node.peers.identity import certificate_of
-from tallystick_node.peers.links import PROTOCOL_VERSION, Peers, outgoing, receive_into
+from tallystick_node.peers.links import PROTOCOL_VERSION
 from tallystick_node.runs.attempt import result_folder
 from tallystick_node.runs.engine import Runs
 from tallystick_node.server.door import Door
