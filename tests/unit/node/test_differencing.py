@@ -88,6 +88,30 @@ def test_what_does_not_count(store: Store, tmp_path: Path, monkeypatch: pytest.M
     assert not refused(store, tmp_path)  # two still run
 
 
+def test_a_task_that_expired_counts_by_the_attempts_that_ran(store: Store, tmp_path: Path) -> None:
+    """Else proposals that nobody starts would use up the day, or what ran until its time was over would be forgotten."""
+    for number in range(LIMIT + 1):
+        ran(store, number, states=("expired",) if number % 2 else ("admitted", "expired"))
+    assert not refused(store, tmp_path)
+    ran(store, 10, states=("admitted", "running", "expired"))
+    ran(store, 11, states=("admitted", "running", "proving", "expired"))
+    assert not refused(store, tmp_path)
+    ran(store, 12, states=("admitted", "running", "failed"))
+    store.advance(f"0x{12:064x}", "admitted", attempt=2)
+    assert refused(store, tmp_path)
+    store.advance(f"0x{12:064x}", "expired")  # its second attempt was not started
+    assert refused(store, tmp_path)
+    assert [store.begun(f"0x{number:064x}") for number in (0, 1, 10, 11, 12)] == [0, 0, 1, 1, 1]
+
+
+def test_an_attempt_that_may_start_at_any_moment_counts_until_it_expires(store: Store, tmp_path: Path) -> None:
+    for number in range(LIMIT):
+        ran(store, number, states=("admitted",))
+    assert refused(store, tmp_path)
+    store.advance(f"0x{0:064x}", "expired")
+    assert not refused(store, tmp_path)
+
+
 def test_of_three_owners_each_pair_counts(store: Store, tmp_path: Path) -> None:
     for number in range(LIMIT):
         ran(store, number)

@@ -44,7 +44,7 @@ from tallystick_node.admission.agreements import Agreements, require_terms
 from tallystick_node.data.attach import require_unchanged
 from tallystick_node.evidence.earlier import require_result
 from tallystick_node.settings import Policy
-from tallystick_node.store.database import Store
+from tallystick_node.store.database import RunRecord, Store
 from tallystick_node.workloads.base import Workload
 from tallystick_node.workloads.registry import workload_named
 
@@ -305,8 +305,12 @@ class Gate:
 
     def _begun(self) -> list[tuple[int, TaskSpec]]:
         """The tasks that moved within a day or still run, each with the number of its attempts that may have read data."""
-        runs = self._store.runs_since(time.time() - DAY)
-        return [(run.attempt - (run.state in NOT_BEGUN), TaskSpec.parse(run.spec)) for run in runs]
+        return [(self._attempts(run), TaskSpec.parse(run.spec)) for run in self._store.runs_since(time.time() - DAY)]
+
+    def _attempts(self, run: RunRecord) -> int:
+        if run.state == "expired":  # of a task that none started, or of one that ran: only what was kept tells
+            return self._store.begun(run.task)
+        return run.attempt - (run.state in NOT_BEGUN)
 
     def _time_rule(self, spec: TaskSpec) -> None:
         margin = self._chain.profile.reporting_seconds

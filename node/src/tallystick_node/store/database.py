@@ -47,6 +47,7 @@ TRANSITIONS: Mapping[str, frozenset[str]] = {
     "expired": frozenset(),
     "cancelled": frozenset(),
 }
+BEGUN = "begun"  # the result of a run that is its last attempt that ran here
 NODE = 0x74616C6C79  # what a node's claim is called among a PostgreSQL database's advisory locks
 ACTIVE = ("received", "admitted", "running", "proving")
 
@@ -201,6 +202,8 @@ class Store:
             row.state, row.phase, row.updated, row.progress = state, phase, time.time(), 0.0
             row.problem = json.dumps(dict(problem)) if problem else ""
             row.attempt = attempt or row.attempt
+            if state == "running":
+                session.merge(BlobRow(task=task, key=BEGUN, content=str(row.attempt).encode()))
             if write is not None:
                 _queue(session, write)
             return _record(row)
@@ -229,6 +232,10 @@ class Store:
         with Session(self._engine) as session:
             row = session.get(BlobRow, (task, key))
             return row.content if row else None
+
+    def begun(self, task: str) -> int:
+        """The number of the last attempt of a run that ran here, whatever became of it since; 0 where none did."""
+        return int(self.recall(task, BEGUN) or b"0")
 
     # -- audit log
 
