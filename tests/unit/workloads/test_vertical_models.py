@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tallystick_node.engines.channel import local_sessions
 from tallystick_node.engines.fl.split import training
 from tallystick_node.engines.fl.split.network import fit
 from tallystick_node.engines.fl.vertical.scoring import mean
+from tallystick_node.workloads import split_training
 from tallystick_node.workloads.model_card import CARD
 from tallystick_node.workloads.model_kinds import KINDS, LINEAR, NETWORK
 from tallystick_node.workloads.registry import workloads
@@ -157,8 +159,8 @@ def test_a_number_of_three_owners(run_workload, people) -> None:
     )
 
 
-def exact_between_owners(shares, labels, settings, keys):
-    """A network that the engine trains between two owners with exact gradients."""
+def between_owners(shares, labels, settings, keys):
+    """A network that the engine trains between two owners."""
     names = [[f"c{number}" for number in range(each.shape[1])] for each in shares]
 
     def one(session):
@@ -170,8 +172,13 @@ def exact_between_owners(shares, labels, settings, keys):
         return list(pool.map(one, local_sessions(2)))
 
 
-def test_a_network_with_protected_labels(run_workload, people) -> None:
-    """With exact gradients it is the pooled network; the noise that protects labels costs something of the area under the curve."""
+def test_a_network_with_protected_labels(run_workload, people, monkeypatch) -> None:
+    """With exact gradients it is the pooled network; noised as the task asks it is the engine's for the same keys, and has learned.
+
+    The keys are fixed: fresh noise moves the area under the curve by 0.02 (standard deviation) from run to run.
+    """
+    keys = [b"\1" * 32] * 2
+    monkeypatch.setattr(split_training, "secrets", SimpleNamespace(token_bytes=lambda size: b"\1" * size))
     parameters = network(people)
     spec = spec_of("split-training", parameters)
     ran = run_workload(SplitTraining(), spec, tables(people))
@@ -182,14 +189,19 @@ def test_a_network_with_protected_labels(run_workload, people) -> None:
     train, test = drawn()
     labels = (people["outcome"] == "bad").to_numpy()
     shares = [encoded(people, names) for names in (BANK, PERSON)]
-    exact = replace(SplitTraining().parameters(spec).settings, divergence=float("inf"))
+    settings = SplitTraining().parameters(spec).settings
+    assert settings.divergence == 0.25
+    expected = between_owners([each[train] for each in shares], labels[train], settings, keys)
+    for part, due in zip(parts, expected, strict=True):
+        np.testing.assert_allclose(part.bottom.run(shares[part.owner]), due.bottom.run(shares[part.owner]), atol=1e-6)
+    exact = replace(settings, divergence=float("inf"))
     keys = [bytes(32), b"\1" * 32]
     pooled = fit([each[train] for each in shares], labels[train], exact, keys)([each[test] for each in shares])
-    one, other = exact_between_owners([each[train] for each in shares], labels[train], exact, keys)
+    one, other = between_owners([each[train] for each in shares], labels[train], exact, keys)
     given = np.concatenate([one.bottom.run(shares[0][test]), other.bottom.run(shares[1][test])], axis=1)
     np.testing.assert_allclose(one.top.run(given)[:, 0], pooled, rtol=1e-9, atol=1e-9)
     auc = roc_auc_score(labels[test], pooled)
-    assert float(bank.result["validation"]["auc"]) > auc - 0.06 and auc > 0.7
+    assert float(bank.result["validation"]["auc"]) > 0.66 and auc > 0.7
     assert [each["epoch"] for each in bank.result["history"]] == list(range(1, 13)) and "history" not in person.result
     promised = SplitTraining().security(spec)
     assert "area" in promised.learns["other owner"] and "bottom gives" in promised.learns["owner of the label"]
