@@ -12,9 +12,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eth_utils.address import to_checksum_address
-from eth_utils.crypto import keccak
-
 from tallystick.chain.contract import Contract, Event, decode_error, decode_log
 from tallystick.chain.contracts import (
     AuditLog,
@@ -31,6 +28,7 @@ from tallystick.chain.contracts import (
 from tallystick.chain.deployment import Deployment
 from tallystick.chain.profile import PROFILES, ChainProfile
 from tallystick.chain.transport import SECONDS, Transport, message_of, unhex
+from tallystick.ethereum import keccak, to_checksum_address
 from tallystick.protocol import typed
 from tallystick.protocol.errors import ChainUnreachable, ContractRefused, Deadline, NotFound, SignerLocked
 from tallystick.signing import Signer

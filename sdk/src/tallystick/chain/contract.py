@@ -10,10 +10,9 @@ from typing import Any
 from eth_abi.abi import decode as abi_decode
 from eth_abi.abi import encode as abi_encode
 from eth_abi.exceptions import DecodingError
-from eth_utils.address import to_checksum_address
-from eth_utils.crypto import keccak
 
 from tallystick.chain import artifacts
+from tallystick.ethereum import keccak, to_checksum_address
 from tallystick.protocol.errors import ContractRefused
 
 #: What a person can do about a contract's refusal.
@@ -221,7 +220,7 @@ def decode_error(contract: str, data: bytes) -> ContractRefused:
 @cache
 def _events(contract: str) -> dict[str, dict[str, Any]]:
     entries = [entry for entry in artifacts.load(contract).abi if entry["type"] == "event"]
-    return {"0x" + keccak(text=signature_of(entry)).hex(): entry for entry in entries}
+    return {"0x" + keccak(signature_of(entry).encode()).hex(): entry for entry in entries}
 
 
 @cache
@@ -240,7 +239,7 @@ def signature_of(entry: Mapping[str, Any]) -> str:
 
 
 def _selector(entry: Mapping[str, Any]) -> bytes:
-    return keccak(text=signature_of(entry))[:4]
+    return keccak(signature_of(entry).encode())[:4]
 
 
 def _type_of(member: Mapping[str, Any]) -> str:

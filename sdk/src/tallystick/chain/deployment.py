@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rlp
-from eth_utils.address import to_checksum_address
-from eth_utils.crypto import keccak
 
 from tallystick import flat_json
 from tallystick.chain import artifacts
 from tallystick.chain.transport import MAX_DEPTH, Transport
+from tallystick.ethereum import keccak, to_checksum_address
 from tallystick.protocol.errors import Configuration, Deadline, NotFound, WrongChain
 from tallystick.signing import DEVELOPMENT_CHAINS, Signer
 
@@ -51,8 +50,8 @@ class Deployment:
             raw = flat_json.parse(path.read_bytes(), MAX_DEPTH)
             later = (*artifacts.ENFORCEMENT, *artifacts.VERIFIERS)
             present = (*artifacts.LEDGERS, *(name for name in later if name in raw["contracts"]))
-            contracts = {name: str(to_checksum_address(raw["contracts"][name])) for name in present}
-            people = [str(to_checksum_address(raw[name])) for name in ("deployer", "governor")]
+            contracts = {name: to_checksum_address(raw["contracts"][name]) for name in present}
+            people = [to_checksum_address(raw[name]) for name in ("deployer", "governor")]
             return cls(int(raw["chainId"]), contracts, int(raw["block"]), *people)
         except FileNotFoundError:
             raise NotFound("there is no deployment file", party=str(path), remedy="run `tally chain deploy`") from None
@@ -175,7 +174,7 @@ def _complete(web3: Web3, signer: Signer, deployment: Deployment) -> Deployment:
     whole.verify(chain)
     if deployment.governor == signer.address:
         at = deployment.contracts["ProofRegistry"]
-        registry = web3.eth.contract(to_checksum_address(at), abi=artifacts.load("ProofRegistry").abi)
+        registry = web3.eth.contract(web3.to_checksum_address(at), abi=artifacts.load("ProofRegistry").abi)
         for address in added.values():
             call = registry.encode_abi("addVerifier", [address])
             _send(chain, signer, chain_id, _next_nonce(chain, signer), {"to": at, "data": call})
@@ -207,7 +206,7 @@ def _create(
     data = web3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode).constructor(*arguments)
     receipt = _send(chain, signer, chain_id, nonce, {"data": data.data_in_transaction})
     with chain.understood("eth_getTransactionReceipt"):
-        return str(to_checksum_address(receipt["contractAddress"])), int(receipt["blockNumber"], 16)
+        return to_checksum_address(receipt["contractAddress"]), int(receipt["blockNumber"], 16)
 
 
 def _next_nonce(chain: Transport, signer: Signer) -> int:
@@ -216,7 +215,7 @@ def _next_nonce(chain: Transport, signer: Signer) -> int:
 
 def _create_address(sender: str, nonce: int) -> str:
     """The address of a contract that ``sender`` creates with ``nonce`` (yellow paper, section 7)."""
-    return str(to_checksum_address(keccak(rlp.encode([bytes.fromhex(sender[2:]), nonce]))[12:]))
+    return to_checksum_address(keccak(rlp.encode([bytes.fromhex(sender[2:]), nonce]))[12:])
 
 
 def _send(chain: Transport, signer: Signer, chain_id: int, nonce: int, fields: dict[str, Any]) -> dict[str, Any]:

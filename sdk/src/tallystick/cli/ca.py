@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from eth_utils.crypto import keccak
 
 from tallystick.cli.session import address, of, read, write
 from tallystick.client.nodes import server_name
+from tallystick.ethereum import keccak
 from tallystick.protocol import canonical, typed
 from tallystick.protocol.errors import MalformedDocument, SignerLocked
 from tallystick.protocol.identity import Certificate, issue_authority, issue_certificate, sign_p256
@@ -96,7 +96,7 @@ def revoke(
     session = of(context)
     revoked = Certificate.parse(read(certificate))
     key = private_key(folder / "authority.key", session.password)
-    chain, digest = session.chain(signing=True), keccak(text=reason)
+    chain, digest = session.chain(signing=True), keccak(reason.encode())
     wanted = certificate_revocation_digest(chain.domain("ParticipantRegistry"), revoked.account, revoked.fingerprint, digest)
     sent = chain.participants.revoke_certificate(
         authority_number, revoked.account, revoked.fingerprint, digest, sign_p256(key, wanted)

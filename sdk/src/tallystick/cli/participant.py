@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from eth_utils.crypto import keccak
 
 from tallystick.chain.connection import Chain
 from tallystick.cli.ca import encrypted, enrolment_of, plain, private_key
 from tallystick.cli.session import address, hex32, of, read, read_json, write
+from tallystick.ethereum import keccak
 from tallystick.protocol import typed
 from tallystick.protocol.errors import Configuration, MalformedDocument, NotFound
 from tallystick.protocol.identity import Certificate, role_names, sign_p256
@@ -97,7 +97,7 @@ def listing(context: typer.Context) -> None:
 @app.command("suspend")
 def suspend(context: typer.Context, account: Account, reason: Reason) -> None:
     """Suspend a participant (governor)."""
-    _write(context, "suspend", address(account), keccak(text=reason))
+    _write(context, "suspend", address(account), keccak(reason.encode()))
 
 
 @app.command("reinstate")
@@ -109,13 +109,13 @@ def reinstate(context: typer.Context, account: Account) -> None:
 @app.command("revoke")
 def revoke(context: typer.Context, account: Account, reason: Reason) -> None:
     """Revoke a participant for good (governor, or the participant itself)."""
-    _write(context, "revoke", address(account), keccak(text=reason))
+    _write(context, "revoke", address(account), keccak(reason.encode()))
 
 
 @app.command("move")
 def move(context: typer.Context, account: Account, reason: Reason) -> None:
     """Move to suspend a participant (regulator). It takes effect after two days, when somebody carries it out."""
-    _write(context, "moveSuspension", address(account), keccak(text=reason))
+    _write(context, "moveSuspension", address(account), keccak(reason.encode()))
 
 
 @app.command("carry")
@@ -127,7 +127,7 @@ def carry(context: typer.Context, account: Account) -> None:
 @app.command("drop")
 def drop(context: typer.Context, account: Account, reason: Reason) -> None:
     """Drop a motion to suspend (governor, or the regulator that moved it)."""
-    _write(context, "dropSuspension", address(account), keccak(text=reason))
+    _write(context, "dropSuspension", address(account), keccak(reason.encode()))
 
 
 def _registered(chain: Chain, account: str) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from eth_utils.crypto import keccak
 
 from tallystick.attestation.rules import EvidenceRefused
 from tallystick.chain import enclaves
 from tallystick.cli.session import hex32, of, read
+from tallystick.ethereum import keccak
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.task import ATTESTED_HARDWARE, ATTESTED_SIMULATED
@@ -72,7 +72,7 @@ def revoke(
     simulated: Simulated = False,
 ) -> None:
     """Revoke a platform for good, registered or not (governor)."""
-    _govern(context, simulated, "revokePlatform", hex32(platform), keccak(text=reason))
+    _govern(context, simulated, "revokePlatform", hex32(platform), keccak(reason.encode()))
 
 
 @app.command("allow")
@@ -84,7 +84,7 @@ def allow(context: typer.Context, identity: Identity, simulated: Simulated = Fal
 @app.command("disallow")
 def disallow(context: typer.Context, identity: Identity, reason: Reason, simulated: Simulated = False) -> None:
     """End the use of an enclave at once (governor)."""
-    _govern(context, simulated, "disallow", canonical.untext(identity), keccak(text=reason))
+    _govern(context, simulated, "disallow", canonical.untext(identity), keccak(reason.encode()))
 
 
 @app.command("name")
