@@ -48,7 +48,17 @@ def table(name: str) -> bytes:
 def terms_of(authority: ProvisioningAuthority, identity: bytes, algorithm: bytes = QUERY) -> Terms:
     policy = AppraisalPolicy("task", simulations=frozenset({authority.fingerprint}))
     digest = hashlib.sha256(algorithm).digest()
-    return Terms(HOST, OWNERS, (RECEIVER,), digest, frozenset({identity}), policy, True, 10_000, 30.0)
+    return Terms(
+        host=HOST,
+        owners=OWNERS,
+        receivers=(RECEIVER,),
+        algorithm=digest,
+        identities=frozenset({identity}),
+        policy=policy,
+        simulated=True,
+        output=10_000,
+        seconds=30.0,
+    )
 
 
 def played(terms: Terms, launch: Callable[[], Any]) -> list[Any]:
@@ -140,7 +150,7 @@ def test_an_owner_accepts_the_evidence_that_the_task_asks_for(authority: Provisi
     platform = Platform(authority)
     document = platform.attest(joint.nonce(CONTEXT, 1))
     expected = runs.key_digest(platform.public_key) + joint.nonce(CONTEXT, 1)
-    assert joint.appraised(terms_of(authority, platform.digest), document, expected).simulated
+    assert terms_of(authority, platform.digest).appraise(document, expected).simulated
 
 
 def test_an_owner_refuses_other_evidence_and_says_by_which_rule(authority: ProvisioningAuthority) -> None:
@@ -167,7 +177,7 @@ def test_an_owner_refuses_other_evidence_and_says_by_which_rule(authority: Provi
     document = good.attest(joint.nonce(CONTEXT, 1))
     expected = runs.key_digest(good.public_key) + joint.nonce(CONTEXT, 1)
     allowed = Standing.from_json(json.loads(json.dumps(Standing(terms.identities, known).to_json())))
-    assert joint.appraised(replace(terms, standing=allowed), document, expected).simulated
+    assert replace(terms, standing=allowed).appraise(document, expected).simulated
 
 
 def test_no_owner_seals_anything_to_a_host_whose_evidence_it_refuses(authority: ProvisioningAuthority) -> None:

@@ -7,9 +7,12 @@ import socket
 import time
 from collections.abc import Iterator
 
+_MESSAGE = b"M"
+
 
 class StreamBroken(Exception):  # noqa: N818 - a verdict
-    """The other end is gone, too slow, or sent too much; ``reason`` is ``Ended``, ``Deadline`` or ``FrameTooLarge``."""
+    """The other end is gone, too slow, or sent too much; ``reason`` is ``Ended``, ``Deadline``, ``FrameTooLarge`` or
+    ``UnexpectedFrame``."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -74,3 +77,23 @@ class Stream:
                 raise self._broken("Ended")
             parts += part
         return bytes(parts)
+
+
+class Messages:
+    """Messages of at most ``limit`` bytes over a connection, as frames of one kind: each within ``seconds``."""
+
+    def __init__(self, connection: socket.socket, seconds: float, limit: int) -> None:
+        self._stream, self._seconds, self._limit = Stream(connection, seconds), seconds, limit
+
+    def send(self, message: bytes) -> None:
+        """Send one message. Raises :class:`StreamBroken`."""
+        self._stream.extend(self._seconds)
+        self._stream.send(_MESSAGE, message)
+
+    def receive(self) -> bytes:
+        """The next one. Raises :class:`StreamBroken`."""
+        self._stream.extend(self._seconds)
+        kind, message = self._stream.receive(self._limit)
+        if kind != _MESSAGE:
+            raise StreamBroken("UnexpectedFrame")
+        return message

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -32,15 +31,11 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from tallystick.attestation import runs
 from tallystick.attestation.documents import read_evidence
-from tallystick.attestation.policy import AppraisalPolicy
-from tallystick.attestation.quote import SgxReport, read_quote
-from tallystick.attestation.references import ReferenceValues, SgxEnclave
 from tallystick.attestation.result import AttestationResult
-from tallystick.attestation.rules import EvidenceRefused, Rule
-from tallystick.attestation.standing import Standing
-from tallystick.attestation.verifier import appraise
+from tallystick.attestation.rules import EvidenceRefused
 
 from tallystick_node.engines.channel import ProtocolViolation, Session, receive_block, send_block
+from tallystick_node.engines.tee.appraisal import Accepted
 from tallystick_node.engines.tee.hosting import HostedEnclave
 from tallystick_node.engines.tee.worker import HEAD, SALT
 
@@ -49,22 +44,17 @@ MAX_DOCUMENT = 1 << 20
 _NONCE = b"tallystick/tee/nonce/v1"
 
 
-@dataclass(frozen=True)
-class Terms:
-    """What the task fixes. Parties by their index in the session. ``algorithm``: its SHA-256; ``identities``: the enclaves that are
-    accepted; ``simulated``: what their evidence has to be; ``output``: most bytes of it; ``seconds`` that the run may take;
-    ``standing``: which platforms and enclaves count on chain, where the chain is to check the evidence."""
+@dataclass(frozen=True, kw_only=True)
+class Terms(Accepted):
+    """What the task fixes, beside the enclaves that it accepts. Parties by their index in the session. ``algorithm``: its SHA-256;
+    ``output``: most bytes of it; ``seconds`` that the run may take."""
 
     host: int
     owners: Sequence[int]
     receivers: Sequence[int]
     algorithm: bytes
-    identities: frozenset[bytes]
-    policy: AppraisalPolicy
-    simulated: bool
     output: int
     seconds: float
-    standing: Standing | None = None
 
     def code(self, context: bytes) -> bytes:
         """What inputs and outputs are sealed for: the attempt and the algorithm."""
@@ -108,7 +98,7 @@ def run(session: Session, terms: Terms, data: bytes | None, launch: Callable[[],
         for owner in terms.owners:
             document = enclave.attest(nonce(session.context, owner))
             if owner == me:
-                appraised(terms, document, runs.key_digest(key) + nonce(session.context, me))
+                terms.appraise(document, runs.key_digest(key) + nonce(session.context, me))
             else:
                 session.channels[owner].send(key + document)
     elif me in terms.owners:
@@ -159,25 +149,9 @@ def run(session: Session, terms: Terms, data: bytes | None, launch: Callable[[],
     return Finished(commitments, digest, document, finished.quote, result, salt, output)
 
 
-def appraised(terms: Terms, document: bytes, report_data: bytes) -> AttestationResult:
-    """The appraisal of evidence of one of the task's enclaves. Raises :class:`EvidenceRefused`."""
-    evidence = read_evidence(document)
-    body = read_quote(evidence.raw).body
-    if not isinstance(body, SgxReport) or body.identity not in terms.identities:
-        raise EvidenceRefused(Rule.MEASUREMENT, "the enclave is none of those that the task names")
-    references = ReferenceValues((SgxEnclave(body.mrenclave, 0, body.config_id),))
-    now = int(time.time())
-    result = appraise(evidence, references, terms.policy, report_data, now)
-    if result.simulated != terms.simulated:
-        raise EvidenceRefused(Rule.AUTHORITY, f"the evidence is {result.strength}, of another family than the task's")
-    if terms.standing is not None:
-        terms.standing.require(evidence.raw, now)
-    return result
-
-
 def _accepted(terms: Terms, document: bytes, report_data: bytes, step: str) -> AttestationResult:
     try:
-        return appraised(terms, document, report_data)
+        return terms.appraise(document, report_data)
     except EvidenceRefused as refused:
         _refuse(terms.host, step, refused)
 
