@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -78,7 +79,7 @@ class Consortium:
 
 @pytest.fixture(scope="module")
 def consortium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
-    with Network(tmp_path_factory.mktemp("consortium")) as network:
+    with Network(tmp_path_factory.mktemp("consortium"), kind=os.environ.get("CHAIN", "anvil")) as network:
         homes = [network.join(name) for name in ("Alder", "Birch", "Cedar")]
         outsider = network.join("Outsider", ["regulator"])
         data.deal([home.data for home in homes])

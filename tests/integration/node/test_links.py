@@ -221,7 +221,7 @@ def test_who_is_no_party_is_refused(stage: Stage) -> None:
         ([hello(task="0x" + "cd" * 32)], "runs no such attempt"),
         ([hello(attempt=2)], "runs no such attempt"),
         ([hello(spec=b"\6" * 32)], "another spec"),
-        ([hello(protocol_version=99)], "protocol version 99"),
+        ([hello(protocol_version=99)], f"protocol version 99, this node {PROTOCOL_VERSION}"),
         ([hello(certificate=b"")], "no P-256 certificate"),
         ([hello(certificate=b"\x30\x82" * 99)], "no P-256 certificate"),
         ([hello(certificate=2 * direct.Credential.make().certificate)], "no P-256 certificate"),
