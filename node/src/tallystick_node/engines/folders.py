@@ -17,6 +17,7 @@ from pathlib import Path
 CURRENT = "current"
 
 _FRESH = "fresh-"
+_DRAFT = "draft"
 
 
 @contextmanager
@@ -42,3 +43,24 @@ def replacing(current: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
     shutil.rmtree(current, ignore_errors=True)  # files that are mapped stay readable
     fresh.rename(current)
+
+
+def put(path: Path, content: bytes) -> None:
+    """Write a file of this user's alone, whole or not at all, also through a power failure."""
+    draft = path.with_name(_DRAFT)
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    keep_names(path.parent)
+
+
+def keep_names(folder: Path) -> None:
+    """Make the names in a folder last through a power failure, as they stand."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

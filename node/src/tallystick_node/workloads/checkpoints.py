@@ -7,14 +7,13 @@ is forgotten, with its part of the journal.
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from tallystick_node.engines import folders
 from tallystick_node.engines.channel import ProtocolViolation, Session
-from tallystick_node.engines.fl.aggregation.journal import keep_names
 
 _NAME = re.compile(r"([0-9]{1,6})-([0-9]{1,15})")
 _KEPT = 2
@@ -44,14 +43,7 @@ class Checkpoints:
 
     def keep(self, mark: Mark, content: bytes) -> None:
         """Keep a checkpoint, whole or not at all, also through a power failure, and forget all but the last two."""
-        draft = self._folder / "draft"
-        draft.unlink(missing_ok=True)
-        with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._path(mark))
-        keep_names(self._folder)
+        folders.put(self._path(mark), content)
         for old in self.marks[:-_KEPT]:
             self._path(old).unlink()
 

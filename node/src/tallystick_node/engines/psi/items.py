@@ -59,12 +59,20 @@ class Items(Sequence[bytes]):
 
     def take(self, places: NDArray[np.int64]) -> Items:
         """The items at these places, in this order."""
-        lengths = np.diff(self._offsets)[places]
+        lengths = self._offsets[places + 1] - self._offsets[places]
         offsets = np.zeros(len(places) + 1, np.int64)
         np.cumsum(lengths, out=offsets[1:])
         content = np.empty(int(offsets[-1]), np.uint8)
         _copy(self._offsets, self._content, places, offsets, content)
         return Items(offsets, content)
+
+    def filled(self, size: int) -> Items:
+        """These items and, up to ``size``, random strings of 32 bytes, which nobody else has."""
+        more = size - len(self)
+        first, last = self._offsets[0], self._offsets[-1]
+        offsets = np.concatenate([self._offsets - first, (last - first) + 32 * np.arange(1, more + 1)])
+        noise = np.frombuffer(secrets.token_bytes(32 * more), np.uint8)
+        return Items(offsets, np.concatenate([self._content[first:last], noise]))
 
     def commitment(self, prefix: bytes) -> bytes:
         """SHA-256 of ``prefix``, the number of items, where each ends (8 bytes each, little-endian) and their bytes."""

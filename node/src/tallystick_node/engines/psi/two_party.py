@@ -2,18 +2,20 @@
 
 ``rr22`` (:mod:`rr22`) for all but small sets, and ``rr22-malicious``, its variant against parties that deviate; ``ecdh``
 (:mod:`ecdh`) for small sets, for cardinalities, which the other cannot give without more, and for more than 2^24 items.
-``automatic`` chooses between ``rr22`` and ``ecdh`` by the sizes that the handshake tells both.
+``automatic`` chooses between ``rr22`` and ``ecdh`` by the sizes that the handshake tells both. What is large runs in parts
+(:mod:`parts`).
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from tallystick_node.engines.channel import ProtocolViolation, Session
 from tallystick_node.engines.okvs.shape import Shape
-from tallystick_node.engines.psi import ecdh, oprf, rr22, tags
+from tallystick_node.engines.psi import ecdh, oprf, parts, rr22, tags
 from tallystick_node.engines.psi.curve25519 import POINT
 from tallystick_node.engines.psi.ecdh import Mode
 from tallystick_node.engines.psi.handshake import BIND_BYTES, Intersection, Prediction, bind, tag_bytes
@@ -37,9 +39,10 @@ def intersect(
     mode: Mode,
     protocol: Protocol,
     context: bytes,
+    folder: Path | None = None,
 ) -> Intersection:
     """Intersect distinct ``items`` with those of ``peer``; both pass the same receivers, mode, protocol and context (the task and
-    attempt).
+    attempt). ``folder`` is this party's own, of the task: a large intersection goes on from what an earlier attempt left there.
 
     Raises ``ValueError`` for duplicates and other local misuse, :class:`ProtocolViolation` naming the peer and the step,
     ``ChannelError`` for a lost peer.
@@ -57,6 +60,8 @@ def intersect(
         return ecdh.exchange(run, receivers, mode)
     if run.theirs > rr22.MAX_ITEMS:
         raise ProtocolViolation(peer, "bind", f"it announces more than {rr22.MAX_ITEMS} items")
+    if max(len(items), run.theirs) > parts.UNCUT:
+        return parts.exchange(run, receivers, VARIANTS[runs], folder)
     return rr22.exchange(run, receivers, VARIANTS[runs])
 
 
@@ -71,16 +76,25 @@ def predict(protocol: Protocol, mode: Mode, sizes: tuple[int, int], receivers: S
     """What a run of parties 0 and 1 with so many items will cost. Bytes are exact for ``ecdh``, and within about one per cent, or
     100 kB, for ``rr22``. Seconds are of two cores that both parties share."""
     total = sum(sizes)
-    tag = tag_bytes(*sizes)
     runs = chosen(protocol, mode, *sizes)
     if runs == "ecdh":
+        tag = tag_bytes(*sizes)
         sent = [BIND_BYTES + POINT * own + (total - own) * tag * (1 - party in receivers) for party, own in enumerate(sizes)]
         return Prediction(tuple(sent), 4, 2.5e-5 * 2 * max(sizes), 300 * total)
-    first = rr22.encoder(receivers, dict(enumerate(sizes)))
-    slots, others, words = Shape.of(sizes[first]).total, sizes[1 - first], VARIANTS[runs].words
+    if max(sizes) <= parts.UNCUT:
+        return _predict_rr22(VARIANTS[runs], sizes, receivers)
+    cut = parts.Cut.of(*sizes)
+    one = _predict_rr22(VARIANTS[runs], (cut.own, cut.theirs), receivers)
+    sent = [BIND_BYTES + parts.HELLO_BYTES + cut.parts * each for each in one.bytes_sent]
+    return Prediction(tuple(sent), 3 + cut.parts * one.rounds, cut.parts * one.seconds, one.memory_bytes + 30 * max(sizes))
+
+
+def _predict_rr22(variant: oprf.Variant, sizes: tuple[int, int], receivers: Sequence[int]) -> Prediction:
+    tag, first = tag_bytes(*sizes), rr22.encoder(receivers, dict(enumerate(sizes)))
+    slots, others, words = Shape.of(sizes[first]).total, sizes[1 - first], variant.words
     evaluation = oprf.bytes_sent(slots, words)
     encoder = BIND_BYTES + evaluation[0] + (-(-others // 8) + 32) * (len(receivers) == 2)
     sender = BIND_BYTES + evaluation[1] + others * (tags.width(tag) if words == 1 else 16)
     pair = (encoder, sender) if first == 0 else (sender, encoder)
     seconds = 0.4 + (1.1e-6 if words == 1 else 1.7e-6) * (sizes[first] + others)
-    return Prediction(pair, (6 if words == 1 else 9) + (len(receivers) == 2), seconds, 250 * slots + 120 * total)
+    return Prediction(pair, (6 if words == 1 else 9) + (len(receivers) == 2), seconds, 250 * slots + 120 * sum(sizes))

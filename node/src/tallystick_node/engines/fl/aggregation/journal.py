@@ -19,17 +19,9 @@ from tallystick.commitments.projection import Projection, root
 from tallystick_node.engines.fl.aggregation.projection import Projector
 from tallystick_node.engines.fl.aggregation.quantisation import Words
 from tallystick_node.engines.fl.aggregation.whole import Whole
+from tallystick_node.engines.folders import keep_names
 
 _PIECE = 1 << 18  # entries read at a time
-
-
-def keep_names(folder: Path) -> None:
-    """Make the names in a folder last through a power failure, as they stand."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class Journal:

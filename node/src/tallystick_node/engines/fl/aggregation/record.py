@@ -27,7 +27,7 @@ from tallystick.commitments import projection
 from tallystick.commitments.projection import ENTRY_BYTES, MODULUS, POINTS, Projection
 
 from tallystick_node.engines.fl.aggregation.base import OtherSurvivors
-from tallystick_node.engines.fl.aggregation.journal import keep_names
+from tallystick_node.engines.folders import keep_names
 
 Said = tuple[bytes, Projection]  # a root of 32 bytes, and the projections of the vector
 _WORDS = 8
