@@ -209,7 +209,7 @@ def test_the_key_holder_sees_uniform_noise_whatever_it_was_multiplied_by(y) -> N
     limit = 2.0**125 * 2.0**64 / Q
     assert np.abs(noise).max() <= limit * 1.001
     assert abs(noise.std() - limit / 3**0.5) < 0.02 * limit
-    assert abs(noise.mean()) < 0.03 * limit
+    assert abs(noise.mean()) < 0.05 * limit  # nearly 8 standard deviations
 
 
 @pytest.fixture(scope="module")

@@ -135,11 +135,13 @@ def test_a_shuffle_moves_whole_rows_and_differs_each_time() -> None:
 def test_shuffles_reach_every_order_about_equally_often() -> None:
     def engine(protocol):
         row = given_by(protocol, 0, np.arange(3, dtype=np.uint64))
-        return [tuple(protocol.reveal(protocol.shuffle([row])[0]).tolist()) for _ in range(60)]
+        return [tuple(protocol.reveal(protocol.shuffle([row])[0]).tolist()) for _ in range(150)]
 
     seen = together(engine)[0]
     assert len(set(seen)) == 6
-    assert max(seen.count(order) for order in set(seen)) < 30  # 10 are expected; 30 come by chance once in 10^9
+    assert (
+        max(seen.count(order) for order in set(seen)) < 65
+    )  # 25 are expected; 65 come by chance, or an order is missing, once in 10^11
 
 
 def test_outside_parties() -> None:

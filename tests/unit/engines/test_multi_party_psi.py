@@ -113,9 +113,9 @@ def test_shares_of_items_that_some_lack_are_random(parties, monkeypatch):
     found = np.stack([total[:, 0] for total in totals])
     assert (found == 0).sum() == 6 * len(BOTH)
     rest = np.unpackbits(found[found != 0].view(np.uint8)).mean()
-    assert abs(rest - 0.5) < 6 * 0.5 / (64 * 6 * 30) ** 0.5
+    assert abs(rest - 0.5) < 8 * 0.5 / (64 * 6 * 30) ** 0.5
     bits = np.unpackbits(np.concatenate([store.reshape(-1) for store in stores]).view(np.uint8))
-    assert abs(bits.mean() - 0.5) < 6 * 0.5 / len(bits) ** 0.5
+    assert abs(bits.mean() - 0.5) < 8 * 0.5 / len(bits) ** 0.5
 
 
 @pytest.mark.parametrize(

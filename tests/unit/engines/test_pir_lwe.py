@@ -70,4 +70,4 @@ def test_the_bound_on_failures():
     exact = (queries.astype(np.int64) @ matrix.astype(np.int64).T).astype(np.uint32)
     left = exact - (hidden.astype(np.uint64) @ lwe.hint(matrix, SEED).astype(np.uint64).T).astype(np.uint32)
     left -= (matrix[:, 0].astype(np.int64) << 24).astype(np.uint32)
-    assert left.view(np.int32).std() == pytest.approx(lwe.SIGMA * 64 * 73.9, rel=0.2)
+    assert left.view(np.int32).std() == pytest.approx(lwe.SIGMA * 64 * 73.9, rel=0.4)  # 8 standard deviations

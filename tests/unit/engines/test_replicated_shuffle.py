@@ -25,7 +25,7 @@ def test_rows_move_together(length) -> None:
         order = np.argsort(keys)[np.argsort(np.argsort(found))]
         assert (found == keys[order]).all()
         assert (rows == records[order]).all()
-        assert length < 1000 or (found == keys).mean() < 0.01
+        assert length < 1000 or (found == keys).mean() < 0.02  # one row stays on average, and 20 never
 
 
 def test_each_shuffle_has_its_own_order() -> None:

@@ -104,7 +104,7 @@ def test_what_the_encoder_sends_has_fair_bits(parties, monkeypatch):
         parties(2, engine((0,)))
     stores = np.stack([array.reshape(-1) for _, array in sent if len(array) == Shape.of(30).total])
     means = np.unpackbits(stores.view(np.uint8), axis=1).reshape(8, -1, 64).mean(axis=(0, 2))
-    assert abs(means - 0.5).max() < 6 * 0.5 / (8 * 64) ** 0.5
+    assert abs(means - 0.5).max() < 8 * 0.5 / (8 * 64) ** 0.5
 
 
 def flip(message):

@@ -115,7 +115,7 @@ def test_random_elements_are_shared_uniform_and_fresh() -> None:
     drawn = np.stack([reconstructed([part[i] for part in parts], committee) for i in range(2)])
     assert drawn.shape == (2, 500, 3)
     assert len(np.unique(drawn)) == drawn.size
-    assert abs(drawn.astype(float).mean() / ORDER - 0.5) < 0.03
+    assert abs(drawn.astype(float).mean() / ORDER - 0.5) < 0.045  # 8 standard deviations
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_what_the_helpers_send_says_nothing_of_their_shares() -> None:
     assert all(together(3, engine))
     first, second = (np.frombuffer(message, np.uint64) for message in seen)
     assert len(np.unique(np.concatenate([first, second]))) == 4000
-    assert abs(first.astype(float).mean() / ORDER - 0.5) < 0.03
+    assert abs(first.astype(float).mean() / ORDER - 0.5) < 0.05  # nearly 8 standard deviations
 
 
 def test_a_wrong_share_in_a_recovery_is_named() -> None:
