@@ -149,7 +149,7 @@ def test_an_input_is_used_with_those_that_its_owner_was_told_of_and_with_no_othe
         return runs.seal(public, salt + runs.inputs_digest(told) + data, runs.input_context(code, receivers, place))
 
     def used(*inputs: bytes) -> bytes:
-        given = {worker.RECEIVER: receivers, worker.INPUT: list(inputs)}
+        given = {worker.RECEIVER: receivers, worker.INPUT: list(inputs), worker.RELEASED: []}
         return worker.task(key, algorithm, given, CONTEXT, settings)[0]
 
     told = [runs.commitment(salts[0], NORTH), runs.commitment(salts[1], SOUTH)]

@@ -16,10 +16,10 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from tallystick.attestation import runs
@@ -132,13 +132,25 @@ class Enclave:
         except StreamBroken as broken:
             raise EnclaveFailed(_reason(self._process, broken.reason)) from None
 
-    def compute(self, inputs: Sequence[bytes], receivers: Sequence[bytes], context: bytes, seconds: float = 60.0) -> TaskRun:
+    def compute(
+        self,
+        inputs: Sequence[bytes],
+        receivers: Sequence[bytes],
+        context: bytes,
+        seconds: float = 60.0,
+        released: Mapping[int, tuple[str, bytes]] = MappingProxyType({}),
+    ) -> TaskRun:
         """Run once for the attempt of a task that ``context`` (32 bytes) names; else like :meth:`run`. The code that inputs and
-        outputs are sealed for is named by ``context`` and the SHA-256 of the algorithm; outputs are of the inputs' commitments."""
+        outputs are sealed for is named by ``context`` and the SHA-256 of the algorithm; outputs are of the inputs' commitments.
+
+        ``released``: by place, of inputs that are locked and not sealed, the name of the key and what its service released."""
         _nonce(context)
         self._stream.extend(seconds)
         try:
             self._give(receivers, inputs)
+            for place, (name, sealed) in released.items():
+                named = name.encode()
+                self._stream.send(worker.RELEASED, place.to_bytes(4, "big") + bytes([len(named)]) + named + sealed)
             self._stream.send(worker.TASK, context)
             said = _expect(self._stream, worker.EVIDENCE, 96)
             outputs = tuple(_expect(self._stream, worker.OUTPUT, self._manifest.limits.frame) for _ in receivers)

@@ -50,6 +50,7 @@ MODULES = (
     "math", "operator", "re", "statistics", "string", "struct", "tallystick_node.engines.tee.tables", "typing",
 )  # fmt: skip
 _OWN_MODULES = (
+    "tallystick_node.engines.tee.locked",
     "tallystick_node.engines.tee.reasons",
     "tallystick_node.engines.tee.tables",
     "collections.abc", "contextlib", "ctypes", "importlib", "json", "os", "resource", "select", "struct", "sys", "typing",

@@ -12,7 +12,8 @@ is, with the inputs and with what goes over the socket; both are measured and re
 
 The evidence of a run is about what was sealed and a nonce, or, for a *task*, about the task's attempt, commitments of the inputs
 that are computed here, and the digest of the output (docs/spec/attested-task.md). For a task each input begins with 32 bytes of
-salt, and so does the output; an input goes on with the 32 bytes that name all inputs that it may be used with.
+salt, and so does the output; an input goes on with the 32 bytes that name all inputs that it may be used with. An input of a task
+can be *locked* instead (:mod:`locked`): then its key comes with it, sealed to this enclave by whoever keeps it.
 """
 
 from __future__ import annotations
@@ -41,10 +42,11 @@ from tallystick.attestation.runs import (
     unseal_state,
 )
 
+from tallystick_node.engines.tee import locked
 from tallystick_node.engines.tee.reasons import NAMES
 from tallystick_node.engines.tee.tables import decode
 
-READY, ALGORITHM, KEY, STATE, RECEIVER, INPUT, START, TASK = b"R", b"A", b"K", b"T", b"V", b"I", b"S", b"W"
+READY, ALGORITHM, KEY, STATE, RECEIVER, INPUT, RELEASED, START, TASK = b"R", b"A", b"K", b"T", b"V", b"I", b"L", b"S", b"W"
 EVIDENCE, OUTPUT, FAILED = b"Q", b"O", b"X"
 SALT = 32
 HEAD = SALT + 32  # of an input
@@ -111,7 +113,7 @@ def serve(channel: int, key: X25519PrivateKey, settings: dict[str, Any]) -> None
     kind, algorithm = receive(channel, frame)
     if kind != ALGORITHM:
         raise ValueError("an algorithm is expected")
-    given: dict[bytes, list[bytes]] = {KEY: [], STATE: [], RECEIVER: [], INPUT: []}
+    given: dict[bytes, list[bytes]] = {KEY: [], STATE: [], RECEIVER: [], INPUT: [], RELEASED: []}
     while True:
         kind, payload = receive(channel, frame)
         if kind in (START, TASK):
@@ -154,7 +156,13 @@ def task(
     """Evidence about the attempt that ``context`` names, inputs and output, followed by the output's digest; the sealed outputs."""
     digest = hashlib.sha256(algorithm).digest()
     code, receivers, inputs = context + digest, given[RECEIVER], given[INPUT]
-    opened = [unseal(key, item, input_context(code, receivers, place)) for place, item in enumerate(inputs)]
+    keys = {int.from_bytes(item[:4], "big"): item[4:] for item in given[RELEASED]}
+    opened = [
+        unlocked(key, keys[place], item, code, receivers, place)
+        if place in keys
+        else unseal(key, item, input_context(code, receivers, place))
+        for place, item in enumerate(inputs)
+    ]
     if any(len(item) < HEAD for item in opened):
         raise ValueError("an input has no salt")
     commitments = [commitment(item[:SALT], item[HEAD:]) for item in opened]
@@ -166,6 +174,15 @@ def task(
     name = hashlib.sha256(output).digest()
     public_key = hashlib.sha256(key.public_key().public_bytes_raw()).digest()
     return task_digest(context, digest, commitments, name) + public_key + name, outputs, []
+
+
+def unlocked(key: X25519PrivateKey, released: bytes, item: bytes, code: bytes, receivers: list[bytes], place: int) -> bytes:
+    """A locked input as it would have been sealed: salt, the inputs that it is for, data. ``released``: how long the name of its
+    key is (one byte), the name, and the sealed key."""
+    name, sealed = released[1 : 1 + released[0]].decode(), released[1 + released[0] :]
+    data_key, promised = locked.opened(key, sealed, locked.released_for(name, code, receivers, place))
+    content = locked.unlock(data_key, name, item)
+    return content[:SALT] + promised + content[SALT:]
 
 
 def computed(algorithm: bytes, opened: list[bytes], settings: dict[str, Any]) -> object:
