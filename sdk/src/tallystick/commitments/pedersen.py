@@ -28,7 +28,12 @@ def generators(n: int) -> tuple[list[Point], Point]:
     """The first ``n`` value generators G_0..G_{n-1}, and the blinding generator H."""
     if n < 0:
         raise ValueError("a number of generators is not negative")
-    return [_generator(b"G" + index.to_bytes(8, "big")) for index in range(n)], _generator(b"H")
+    return [generator(b"G", index) for index in range(n)], _generator(b"H")
+
+
+def generator(family: bytes, index: int) -> Point:
+    """Generator number ``index`` of a family: ``b"G"`` for values; range proofs have one for digits."""
+    return _generator(family + index.to_bytes(8, "big"))
 
 
 def commit(values: Sequence[int], blinding: int) -> Point:
