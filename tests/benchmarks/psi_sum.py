@@ -75,7 +75,7 @@ def _asked(folder: Path, session: Session) -> Items | unbalanced.Prepared:
 
 def _ask(folder: Path, session: Session, state: Any) -> int:
     if session.index:
-        return len(unbalanced.ask(session, 0, state, VERSION, folder / "held")[0])
+        return len(unbalanced.ask(session, 0, state, VERSION, folder / "held").places)
     return unbalanced.serve(session, 1, state)
 
 

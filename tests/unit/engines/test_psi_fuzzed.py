@@ -10,6 +10,8 @@ from tallystick_node.engines.channel import ChannelError, local_sessions
 from tallystick_node.engines.he.paillier import keys
 from tallystick_node.engines.psi import join_sum
 from tallystick_node.engines.psi.items import Items
+from tallystick_node.engines.psi.labelled import intersect_labelled
+from tallystick_node.engines.psi.labels import Labels
 from tallystick_node.engines.psi.multi_party import intersect_all
 from tallystick_node.engines.psi.two_party import intersect
 from tallystick_node.engines.psi.unbalanced import ask, prepare, serve
@@ -20,7 +22,8 @@ SETS = [
     Items.of(b"%d" % i for i in range(20, 60)),
     Items.of(b"%d" % i for i in range(25, 50)),
 ]
-PREPARED = prepare(SETS[0], bytes(32))
+LABELS = Labels(20, np.zeros((len(SETS[0]), 20), np.uint8))
+PREPARED = prepare(SETS[0], bytes(32), labelled=LABELS)
 KEY = keys.generate(join_sum.KEY_BITS)
 
 
@@ -46,11 +49,17 @@ def prepared(session):
     if session.index == 0:
         return serve(session, 1, PREPARED)
     with tempfile.TemporaryDirectory() as folder:
-        return ask(session, 0, SETS[1], bytes(32), Path(folder))
+        return ask(session, 0, SETS[1], bytes(32), Path(folder), 20)
+
+
+def labelled(session):
+    terms = {"receiver": 1, "protocol": "rr22", "context": b"t"}
+    given = LABELS if session.index == 0 else Labels(20)
+    return intersect_labelled(session, SETS[session.index], given, peer=1 - session.index, **terms)
 
 
 RUNS = {"rr22": (2, two("rr22")), "rr22-malicious": (2, two("rr22-malicious")), "ecdh": (2, two("ecdh")), "many": (3, many)}
-RUNS |= {"sums": (2, sums), "prepared": (2, prepared)}
+RUNS |= {"sums": (2, sums), "prepared": (2, prepared), "labelled": (2, labelled)}
 
 
 def spoilt(message, draw):

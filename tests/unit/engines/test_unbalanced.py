@@ -37,8 +37,8 @@ def test_a_second_question_needs_no_tags(tmp_path):
     totals, predicted = [], predict((100, 21), 1).bytes_sent
     for _ in range(2):
         sessions = local_sessions(2)
-        asked, (places, number) = run_parties(sessions, engine(tmp_path))
-        assert (asked, places.tolist(), number) == (21, list(range(10)), 100)
+        asked, found = run_parties(sessions, engine(tmp_path))
+        assert (asked, found.places.tolist(), found.number) == (21, list(range(10)), 100)
         totals.append(sent_by(sessions[0]))
         assert sent_by(sessions[1]) == predicted[1]
     assert totals == [predicted[0], predicted[0] - 1100]
@@ -48,15 +48,15 @@ def test_a_second_question_needs_no_tags(tmp_path):
 @given(st.sets(st.binary(max_size=2), max_size=20), st.sets(st.binary(max_size=2), max_size=20))
 def test_intersections_are_those_of_sets(tmp_path_factory, held, asked):
     prepared, listed = prepare(Items.of(held), VERSION), sorted(asked)
-    _, (places, number) = run_parties(local_sessions(2), engine(tmp_path_factory.mktemp("kept"), prepared, listed))
-    assert {listed[place] for place in places} == held & asked
-    assert number == len(held)
+    _, found = run_parties(local_sessions(2), engine(tmp_path_factory.mktemp("kept"), prepared, listed))
+    assert {listed[place] for place in found.places} == held & asked
+    assert found.number == len(held)
 
 
 def test_batches_do_not_show(parties, monkeypatch, tmp_path):
     monkeypatch.setattr(unbalanced, "BATCH", 7)
-    _, (places, _) = parties(2, engine(tmp_path, prepare(Items.of(HELD), VERSION)))
-    assert places.tolist() == list(range(10))
+    found = parties(2, engine(tmp_path, prepare(Items.of(HELD), VERSION)))[1]
+    assert found.places.tolist() == list(range(10))
 
 
 def test_a_new_version_has_new_tags(parties, tmp_path):
@@ -73,21 +73,21 @@ def test_a_new_version_has_new_tags(parties, tmp_path):
     second = kept(tmp_path / "holder", b"w" * 32, items)
     assert len(made) == 2
     assert second.scalar != first.scalar
-    assert not np.isin(second.tags[:, 0], first.tags[:, 0]).any()
+    assert not np.isin(second.table.tags[:, 0], first.table.tags[:, 0]).any()
     for prepared in (first, second):
         version = prepared.version
-        assert parties(2, engine(tmp_path / "asker", prepared, version=version))[1][0].tolist() == list(range(10))
+        assert parties(2, engine(tmp_path / "asker", prepared, version=version))[1].places.tolist() == list(range(10))
     assert (tmp_path / "holder" / "current").stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize("damaged", [lambda _: b"short", lambda content: content[:-1]])
 def test_what_cannot_be_read_is_made_again(parties, tmp_path, damaged):
     prepared = kept(tmp_path / "holder", VERSION, lambda: Items.of(HELD))
-    assert parties(2, engine(tmp_path / "asker"))[1][1] == 100
+    assert parties(2, engine(tmp_path / "asker"))[1].number == 100
     for path in (tmp_path / "holder" / "current" / "tags", tmp_path / "asker" / "current" / "tags"):
         path.write_bytes(damaged(path.read_bytes()))
     assert kept(tmp_path / "holder", VERSION, lambda: Items.of(HELD)).scalar != prepared.scalar
-    assert parties(2, engine(tmp_path / "asker"))[1][0].tolist() == list(range(10))
+    assert parties(2, engine(tmp_path / "asker"))[1].places.tolist() == list(range(10))
 
 
 def test_tags_of_another_length_are_made_anew(monkeypatch, tmp_path):

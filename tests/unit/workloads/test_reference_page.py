@@ -13,7 +13,7 @@ from tallystick_node.engines.mpc.additive import MAX_LENGTH
 from tallystick_node.engines.mpc.models import group_tests
 from tallystick_node.engines.mpc.models.answers import LINKS, OUTPUTS
 from tallystick_node.engines.mpc.models.trees import RULES
-from tallystick_node.engines.psi import circuit, circuit_bins
+from tallystick_node.engines.psi import circuit, circuit_bins, labels
 from tallystick_node.engines.tee.joint import MAX_INPUT
 from tallystick_node.workloads import (
     aggregation,
@@ -25,6 +25,7 @@ from tallystick_node.workloads import (
     computation,
     enclave_parameters,
     features,
+    intersection_labels,
     intersection_parameters,
     intersection_sum,
     joint_prediction_parameters,
@@ -102,6 +103,10 @@ def test_the_bounds_are_the_codes():
         assert text in page, text
     for text in (*keys.TYPES, *intersection_parameters.MODES, *keys.DUPLICATES, *intersection_parameters.FORMATS):
         assert f"`{text}`" in section("intersection"), text
+    for text in (
+        f"1 to {intersection_labels.MAX_COLUMNS} columns", f"`bytes`, 1 to {intersection_labels.MAX_TEXT},", f"most {labels.MAX_WIDTH} bytes",
+    ):  # fmt: skip
+        assert text in section("intersection"), text
 
 
 def test_the_bounds_of_the_joint_tables_are_the_codes():

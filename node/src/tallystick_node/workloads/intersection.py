@@ -1,4 +1,4 @@
-"""`intersection`: which keys two to eight owners have in common, or, of two, only how many.
+"""`intersection`: which keys two to eight owners have in common, or, of two, only how many; and what one of two has beside them.
 
 Keys are typed and composite. The output goes to the designated receivers, which are among the owners: with these protocols
 the party that learns the matches learns them from its own rows.
@@ -26,14 +26,18 @@ from tallystick_node.engines.psi import multi_party, unbalanced
 from tallystick_node.engines.psi.handshake import Intersection as Found
 from tallystick_node.engines.psi.handshake import Prediction
 from tallystick_node.engines.psi.items import Items
+from tallystick_node.engines.psi.labelled import Labelled, intersect_labelled, predict_labelled
+from tallystick_node.engines.psi.labels import Bytes, Labels
 from tallystick_node.engines.psi.two_party import chosen, intersect, predict
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.base import Cost, Outcome, Workload, require_owners_compute
+from tallystick_node.workloads.intersection_labels import LabelTerms
 from tallystick_node.workloads.intersection_parameters import ASSUMES, MALICIOUS, MANY, UNBALANCED, Parameters
 from tallystick_node.workloads.keys import commit, distinct
 
 RESULT = "matches"  # the file's name, before its format
 BATCH = 1 << 16  # matches that are written at a time
+PARTS = "parts"  # the folder of what a large intersection has found, from one attempt to the next
 START = 1.0  # seconds that the worker processes take to begin
 
 
@@ -62,17 +66,27 @@ class Intersection(Workload):
                 remedy="name one receiver, or ask for two tasks",
             )
         for part in spec.inputs:
-            if set(part.columns) != set(parameters.keys[part.party]):
-                raise InvalidTask("an input's columns are not its key columns", party=part.party)
+            if set(part.columns) != set(self.columns(spec, part.party)):
+                raise InvalidTask("an input's columns are not its key columns, and those of labels", party=part.party)
+        if parameters.labels is not None and (len(spec.receivers) != 1 or parameters.labels.party in spec.receivers):
+            raise InvalidTask(
+                "labels are for one receiver, who is the other owner",
+                remedy="let the owner that labels does not name receive, alone",
+            )
 
     def columns(self, spec: TaskSpec, party: str) -> Sequence[str]:
-        """The party's key columns."""
-        return Parameters.parse(spec.parameters).keys[party]
+        """The party's key columns, and the columns of its labels."""
+        parameters = Parameters.parse(spec.parameters)
+        given = parameters.labels
+        return (*parameters.keys[party], *(given.names if given is not None and given.party == party else ()))
 
     def security(self, spec: TaskSpec) -> SecurityStatement:
         """Against one owner, or all but one of many, who follow the protocol unless that is for others."""
         parameters = Parameters.parse(spec.parameters)
         owners = len(parameters.keys)
+        receives = "which of its own keys match" if parameters.mode == "ids" else "how many keys match"
+        if parameters.labels is not None:
+            receives += f", and with each the other owner's cells in {', '.join(parameters.labels.names)}"
         colluding = {"colluding owners": "which keys of their receiver those who do not collude all have"} if owners > 2 else {}
         return SecurityStatement(
             adversary="malicious-with-abort" if parameters.protocol == MALICIOUS else "semi-honest",
@@ -83,7 +97,7 @@ class Intersection(Workload):
             trusted=(),
             learns={
                 "owner": "how many distinct keys the other owner has" if owners == 2 else "how many distinct keys each owner has",
-                "receiver": "which of its own keys match" if parameters.mode == "ids" else "how many keys match",
+                "receiver": receives,
                 "public": "the spec and who took part",
                 **colluding,
             },
@@ -124,10 +138,12 @@ class Intersection(Workload):
                 f"an owner has fewer than {parameters.minimum_group} distinct keys",
                 remedy="use a larger dataset",
             )
-        commitment, opening = commit(items)
+        given = parameters.labels
+        labels = given.encode(table.select(list(given.names)).take(pa.array(rows))) if given and given.party == party else None
+        commitment, opening = commit(items, b"" if labels is None else labels.tobytes())
         (scratch / "opening.json").write_text(json.dumps(opening))
         session.mark("intersect")
-        found, ran = _intersect(spec, parameters, items, session, scratch)
+        found, ran = _intersect(spec, parameters, items, labels, session, scratch)
         nobody = [""] * len(spec.parties)
         if found.cardinality is None:
             return Outcome(commitment=commitment, all_commitments=nobody)
@@ -135,17 +151,25 @@ class Intersection(Workload):
         files = {}
         if found.positions is not None:
             path = scratch / f"{RESULT}.{parameters.format}"
-            _write(path, keys, rows[found.positions])
+            unreadable = _write(path, keys, rows[found.positions], given, found.labels)
+            if given is not None:
+                values["labels"] = {"columns": list(given.names), "unreadable": unreadable}
             values["file"] = {"name": path.name, "sha256": _file_digest(path), "rows": found.cardinality}
             files[path.name] = path
         return Outcome(commitment=commitment, all_commitments=nobody, result=values, files=files)
 
 
-def _intersect(spec: TaskSpec, parameters: Parameters, items: Items, session: Session, scratch: Path) -> tuple[Found, str]:
-    """What was found, and by which protocol."""
+def _intersect(
+    spec: TaskSpec, parameters: Parameters, items: Items, labels: Bytes | None, session: Session, scratch: Path
+) -> tuple[Found, str]:
+    """What was found, and by which protocol. ``labels``: the rows beside the items, at the owner that gives them."""
     receivers = [spec.parties.index(account) for account in spec.receivers]
     if parameters.protocol == UNBALANCED:
-        return _ask_or_hold(spec, items, session, scratch), UNBALANCED
+        return _ask_or_hold(spec, parameters, items, labels, session, scratch), UNBALANCED
+    if parameters.labels is not None:
+        protocol, beside = _labelled(parameters), Labels(parameters.labels.width, labels)
+        terms: dict[str, Any] = {"peer": 1 - session.index, "receiver": receivers[0], "context": session.context}
+        return intersect_labelled(session, items, beside, protocol=protocol, **terms), protocol
     if len(parameters.keys) > 2:
         parties, context = range(session.parties), session.context
         return multi_party.intersect_all(session, items, parties=parties, receivers=receivers, context=context), MANY
@@ -157,23 +181,36 @@ def _intersect(spec: TaskSpec, parameters: Parameters, items: Items, session: Se
         mode=parameters.mode,
         protocol=parameters.protocol,
         context=session.context,
+        folder=scratch / PARTS,
     )
     return found, chosen(parameters.protocol, parameters.mode, len(items), found.peer_items)
 
 
-def _ask_or_hold(spec: TaskSpec, items: Items, session: Session, scratch: Path) -> Found:
+def _labelled(parameters: Parameters) -> Labelled:
+    return "rr22-malicious" if parameters.protocol == MALICIOUS else "rr22"
+
+
+def _ask_or_hold(
+    spec: TaskSpec, parameters: Parameters, items: Items, labels: Bytes | None, session: Session, scratch: Path
+) -> Found:
     """The receiver asks, the other holds; each keeps its side of the holder's tags in a folder that outlives the run."""
     asker = spec.parties.index(spec.receivers[0])
     (name,) = Intersection().kept(spec)
     folder = (session.kept or scratch) / name
     version = hashlib.sha256(name.encode() + session.versions[1 - asker]).digest()
+    width = 0 if parameters.labels is None else parameters.labels.width
     if session.index == asker:
         if len(items) > unbalanced.MAX_ASKED:
             raise InvalidData(f"more than {unbalanced.MAX_ASKED} keys are asked for", remedy="use another protocol")
-        places, number = unbalanced.ask(session, 1 - asker, items, version, folder / "held")
-        return Found(number, places, len(places))
+        found = unbalanced.ask(session, 1 - asker, items, version, folder / "held", width)
+        return Found(found.number, found.places, len(found.places), found.labels if width else None)
     prepared = unbalanced.kept(
-        folder / "tags", version, lambda: items, lambda fraction: session.progress("preparing the tags", fraction)
+        folder / "tags",
+        version,
+        lambda: items,
+        lambda fraction: session.progress("preparing the tags", fraction),
+        width,
+        None if labels is None else lambda: labels,
     )
     return Found(unbalanced.serve(session, asker, prepared), None, None)
 
@@ -183,19 +220,30 @@ def _predict(spec: TaskSpec, parameters: Parameters, rows: Mapping[str, int]) ->
     receivers = [spec.parties.index(account) for account in spec.receivers]
     if len(sizes) > 2:
         return multi_party.predict(sizes, receivers)
+    width = 0 if parameters.labels is None else parameters.labels.width
     if parameters.protocol == UNBALANCED:
-        return unbalanced.predict((sizes[0], sizes[1]), receivers[0])
+        return unbalanced.predict((sizes[0], sizes[1]), receivers[0], width)
+    if width:
+        return predict_labelled(_labelled(parameters), (sizes[0], sizes[1]), receivers[0], width)
     return predict(parameters.protocol, parameters.mode, (sizes[0], sizes[1]), receivers)
 
 
-def _write(path: Path, table: pa.Table, places: NDArray[np.int64]) -> None:
-    """The rows at ascending places, some at a time, so that memory holds few of them; with the columns' types in Parquet."""
+def _write(path: Path, table: pa.Table, places: NDArray[np.int64], given: LabelTerms | None, labels: Bytes | None) -> int:
+    """The rows at ascending places, and the labels beside them, some at a time, so that memory holds few of them; with the columns'
+    types in Parquet. Returns how many cells of labels could not be read."""
     kind = pa.parquet.ParquetWriter if path.suffix == ".parquet" else pa.csv.CSVWriter
-    with kind(path, table.schema) as writer:
+    schema = table.schema if given is None else pa.schema([*table.schema, *given.fields])
+    unreadable = 0
+    with kind(path, schema) as writer:
         for start in range(0, len(places), BATCH):
             part = places[start : start + BATCH]
             near = table.slice(part[0], part[-1] - part[0] + 1)  # taking from the whole table looks into all of it
-            writer.write_table(near.take(pa.array(part - part[0])))
+            columns = near.take(pa.array(part - part[0])).columns
+            if given is not None and labels is not None:
+                more, wrong = given.decode(labels[start : start + BATCH])
+                columns, unreadable = [*columns, *more], unreadable + wrong
+            writer.write_table(pa.table(columns, schema=schema))
+    return unreadable
 
 
 def _file_digest(path: Path) -> str:

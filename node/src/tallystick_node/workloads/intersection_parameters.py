@@ -13,6 +13,7 @@ from tallystick.protocol.fields import Fields
 
 from tallystick_node.engines.psi import multi_party
 from tallystick_node.engines.psi.two_party import PROTOCOLS, VARIANTS, Protocol
+from tallystick_node.workloads.intersection_labels import LabelTerms
 from tallystick_node.workloads.keys import KeyRules, key_columns
 from tallystick_node.workloads.reading import TaskParameters
 
@@ -21,6 +22,7 @@ FORMATS = ("csv", "parquet")
 MALICIOUS = "rr22-malicious"
 UNBALANCED = "unbalanced"
 MANY = "kmprt17"
+LABELLED = ("rr22", MALICIOUS, UNBALANCED)  # that can give labels
 
 #: What each protocol rests on, and where it is from.
 ASSUMES = {
@@ -50,7 +52,8 @@ ASSUMES = {
 
 @dataclass(frozen=True)
 class Parameters(TaskParameters):
-    """``keys``: for each owner its key columns, in the order of the rules' types. ``format``: of the file of matches."""
+    """``keys``: for each owner its key columns, in the order of the rules' types. ``format``: of the file of matches. ``labels``:
+    what one owner gives beside its keys that match; None where it is nothing."""
 
     keys: Mapping[str, tuple[str, ...]]
     rules: KeyRules
@@ -58,11 +61,12 @@ class Parameters(TaskParameters):
     protocol: Protocol  # or UNBALANCED or MANY
     minimum_group: int
     format: Literal["csv", "parquet"]
+    labels: LabelTerms | None
 
     @classmethod
     def _read(cls, value: Mapping[str, Any]) -> Parameters:
         names = ("keys", "types", "fold", "duplicates", "mode", "protocol", "minimum_group")
-        fields = Fields(dict(value), names, "parameters", optional=("format",))
+        fields = Fields(dict(value), names, "parameters", optional=("format", "labels"))
         listed = fields.items("keys", 2, multi_party.MOST, key_columns)
         keys = dict(listed)
         rules = KeyRules.read(fields, value["types"], "parameters")
@@ -83,17 +87,34 @@ class Parameters(TaskParameters):
         file: Any = fields.choice("format", FORMATS) if fields.has("format") else FORMATS[0]
         if fields.has("format") and mode != "ids":
             raise MalformedDocument("parameters.format: only mode ids has a file of matches")
-        return cls(keys, rules, mode, protocol, fields.integer("minimum_group", 2, 1000), file)
+        labels = LabelTerms.read(value["labels"], "parameters.labels") if fields.has("labels") else None
+        made = cls(keys, rules, mode, protocol, fields.integer("minimum_group", 2, 1000), file, labels)
+        made._require_labels_fit()
+        return made
+
+    def _require_labels_fit(self) -> None:
+        if self.labels is None:
+            return
+        if self.labels.party not in self.keys or len(self.keys) != 2 or self.mode != "ids":
+            raise MalformedDocument("parameters.labels: one of two owners gives them, in mode ids")
+        if self.protocol not in ("automatic", *LABELLED):
+            raise MalformedDocument(f"parameters.labels: given by {', '.join(LABELLED)}, or automatic, which is rr22 then")
+        for columns in self.keys.values():
+            if set(columns) & set(self.labels.names):
+                raise MalformedDocument("parameters.labels: no key column of either owner, beside which they stand in the result")
 
     def may_run(self, protocol: str) -> bool:
         """Whether a task of these parameters can run by this protocol."""
         if len(self.keys) > 2:
             return protocol == MANY
         named = self.protocol if self.mode == "ids" else "ecdh"
+        if self.labels is not None and named == "automatic":
+            return protocol == "rr22"
         return named == protocol or (named == "automatic" and protocol in ("rr22", "ecdh"))
 
     def table_name(self, dataset: str, holder: str) -> str:
         """Names what is kept of a holder's keys: a dataset, read in one way."""
         rules = [list(self.rules.types), self.rules.fold, self.rules.duplicates]
-        content = canonical.encode([dataset, list(self.keys[holder]), rules])
+        labels = [] if self.labels is None else [[each.name, each.type, each.scale, each.bytes] for each in self.labels.columns]
+        content = canonical.encode([dataset, list(self.keys[holder]), rules, labels])
         return "intersection-" + hashlib.sha256(content).hexdigest()[:32]

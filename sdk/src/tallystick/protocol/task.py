@@ -22,14 +22,18 @@ MAX_ATTEMPTS = 16
 MAX_COLUMNS = 4096
 SIGNED_BY_ALL = "signed-by-all"
 SUM_VERIFIED = "sum-verified"
+SUM_IN_RANGE = "sum-in-range"
 PROJECTION_VERIFIED = "projection-verified"
 ATTESTED_HARDWARE = "attested-hardware"
 ATTESTED_SIMULATED = "attested-simulated"
+ATTESTED_QUORUM = "attested-hardware-quorum"
 ENCLAVE = "enclave"  # the object in an attested task's parameters that names its algorithm and the enclaves that count
 SECURE = "secure"  # the method of an aggregation that shows nothing but sums, and proves them
 PROJECTION_ABSENT = ("projection-verified-absent-1", "projection-verified-absent-2", "projection-verified-absent-3")
 """The kinds for tasks that end without some of their parties: place k has the kind for at most k + 1 of them."""
-PROOFS = (SIGNED_BY_ALL, SUM_VERIFIED, PROJECTION_VERIFIED, *PROJECTION_ABSENT, ATTESTED_HARDWARE, ATTESTED_SIMULATED)
+ATTESTED = (ATTESTED_HARDWARE, ATTESTED_SIMULATED, ATTESTED_QUORUM)
+"""The kinds for tasks that an enclave computes."""
+PROOFS = (SIGNED_BY_ALL, SUM_VERIFIED, SUM_IN_RANGE, PROJECTION_VERIFIED, *PROJECTION_ABSENT, *ATTESTED)
 ADVERSARIES = ("semi-honest", "malicious-with-abort", "malicious-with-identifiable-abort")
 ZERO32 = bytes(32)
 EPSILON = re.compile(r"(0|[1-9][0-9]{0,12})(\.[0-9]{1,15})?")
@@ -189,7 +193,10 @@ class TaskSpec:
         ``privacy``, so that the task is debited, ``<workload>:private``; where they hold the ``model`` of an earlier ``task``,
         ``<workload>:<that task>``, which allows this model alone; where they hold a ``plan``,
         ``<workload>:sha256:<digest of the plan>``, which allows this plan alone; and where they hold an ``enclave``,
-        ``<workload>:<its algorithm>``, which allows the code with this digest alone."""
+        ``<workload>:<its algorithm>``, which allows the code with this digest alone. A task whose parameters hold ``labels``, which
+        are single rows of an owner, is allowed by ``<workload>:labels`` alone."""
+        if self.parameters.get("labels") is not None:
+            return (f"{self.workload}:labels",)
         plan, model, method = self.parameters.get("plan"), self.parameters.get("model"), self.aggregation
         names = [self.workload if method in ("", SECURE) else f"{self.workload}:{method}"]
         enclave = self.parameters.get("enclave")

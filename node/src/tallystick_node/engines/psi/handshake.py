@@ -41,6 +41,7 @@ class Intersection:
     peer_items: int
     positions: NDArray[np.int64] | None  # of own matched items, ascending; None when not a receiver of them
     cardinality: int | None  # None when not a receiver
+    labels: NDArray[np.uint8] | None = None  # the peer's, of matched items, row by row as positions; None without labels
 
 
 @dataclass(frozen=True)

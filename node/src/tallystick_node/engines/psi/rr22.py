@@ -9,6 +9,8 @@ with least communication: values in K = GF(2^64), evaluations in K^2. With the e
    among its x; another y's it would have to guess.
 4. ``psi/matches``, where the sender is a receiver, too: the encoder says which of the tags it has, by one bit for each in their
    sorted order, and proves it by a hash of all their values.
+5. ``psi/labels``, where the sender gives :mod:`labels` of its items to one receiver: after the tags and in their order, each masked
+   by a pad, which is another hash of the value that the tag is a hash of.
 
 The encoder is the receiver, or of two receivers the one with fewer items.
 
@@ -23,6 +25,13 @@ evaluations in GF(2^128), the evaluation checked (:mod:`tallystick_node.engines.
 a random oracle, makes of a value and its item under a pad that both contribute to, the sender by a commitment before the
 evaluation. It has one receiver: an encoder that told the other of matches could leave some out. An encoder can still put in up
 to m = 1.23 n items, which is what the proof extracts; a sender can make one tag stand for two items by 2^64 hashes.
+
+Labels. Tag and pad together are one longer output of the function: in ``SEMI_HONEST`` hashes under different ideal permutations, in
+``MALICIOUS`` BLAKE2s under different keys. So what is said of tags holds for labels: at an item that the encoder did not put in,
+tag and pad are pseudo-random together, and the masked label with them. For the simulation against an encoder that deviates: its
+items are extracted from the store before tags are sent, and the functionality gives the labels of those that match. Against such a
+sender: the queries to the oracle that made a tag name value and item, hence the pad and the label that it put there. An encoder
+that deviates gets labels of all items that it put in, 1.23 times as many as it announced. A false match gives a label of noise.
 """
 
 from __future__ import annotations
@@ -39,31 +48,34 @@ from numpy.typing import NDArray
 from tallystick_node.engines.channel import ProtocolViolation, receive_block
 from tallystick_node.engines.okvs.shape import Shape
 from tallystick_node.engines.okvs.store import Words
-from tallystick_node.engines.psi import blake2s, oprf, tags
+from tallystick_node.engines.psi import blake2s, labels, oprf, tags
 from tallystick_node.engines.psi.handshake import Bound, Intersection, tag_bytes
+from tallystick_node.engines.psi.labels import Bytes, Labels
 from tallystick_node.engines.psi.oprf import MALICIOUS, SEMI_HONEST, Hashed, Variant
 
 MAX_ITEMS = 1 << 24  # of either
 PAD = 32  # bytes
 
 
-def exchange(run: Bound, receivers: Sequence[int], variant: Variant = SEMI_HONEST) -> Intersection:
-    """What follows the handshake; both pass the same receivers (one, for ``MALICIOUS``) and variant.
+def exchange(run: Bound, receivers: Sequence[int], variant: Variant = SEMI_HONEST, labelled: Labels | None = None) -> Intersection:
+    """What follows the handshake; both pass the same receivers (one, for ``MALICIOUS`` and with labels), variant and width of
+    labels.
 
     Raises ``ValueError`` for duplicates, :class:`ProtocolViolation` naming the peer and the step, ``ChannelError`` for a lost peer.
     """
     me, both = run.session.index, len(receivers) == 2
-    if both and variant is MALICIOUS:
-        raise ValueError("the malicious variant has one receiver")
-    if not run.items or not run.theirs:
-        own = np.empty(0, np.int64)
-    elif me == encoder(receivers, {me: len(run.items), run.peer: run.theirs}):
-        own = _encode(run, variant, tells=both)
-    else:
-        own = _answer(run, variant, hears=both)
+    if both and (variant is MALICIOUS or labelled is not None):
+        raise ValueError("the malicious variant, and labels, have one receiver")
+    own, rows = np.empty(0, np.int64), None if labelled is None else np.empty((0, labelled.width), np.uint8)
+    if run.items and run.theirs:
+        if me == encoder(receivers, {me: len(run.items), run.peer: run.theirs}):
+            own, rows = _encode(run, variant, labelled, tells=both)
+        else:
+            own = _answer(run, variant, labelled, hears=both)
     if me not in receivers:
         return Intersection(run.theirs, None, None)
-    return Intersection(run.theirs, np.sort(own), len(own))
+    order = np.argsort(own)
+    return Intersection(run.theirs, own[order], len(own), None if rows is None else rows[order])
 
 
 def encoder(receivers: Sequence[int], sizes: dict[int, int]) -> int:
@@ -71,7 +83,7 @@ def encoder(receivers: Sequence[int], sizes: dict[int, int]) -> int:
     return min(receivers, key=lambda party: (sizes[party], party))
 
 
-def _encode(run: Bound, variant: Variant, *, tells: bool) -> NDArray[np.int64]:
+def _encode(run: Bound, variant: Variant, labelled: Labels | None, *, tells: bool) -> tuple[NDArray[np.int64], Bytes | None]:
     session, peer, salt = run.session, run.peer, run.salt
     channel, shape = session.channels[peer], Shape.of(len(run.items))
     session.progress("psi", 0.1)
@@ -90,10 +102,14 @@ def _encode(run: Bound, variant: Variant, *, tells: bool) -> NDArray[np.int64]:
     if tells:
         channel.mark("psi/matches")
         channel.send(np.packbits(found >= 0).tobytes() + _proof(values[matched], salt))
-    return matched
+    if labelled is None:
+        return matched, None
+    channel.mark("psi/labels")
+    pads = partial(_pads, values, hashed, salt, variant, labelled.width)
+    return matched, labels.receive(session, peer, found, labelled.width, pads)
 
 
-def _answer(run: Bound, variant: Variant, *, hears: bool) -> NDArray[np.int64]:
+def _answer(run: Bound, variant: Variant, labelled: Labels | None, *, hears: bool) -> NDArray[np.int64]:
     session, peer, items, salt = run.session, run.peer, run.items, run.salt
     channel, half = session.channels[peer], secrets.token_bytes(PAD)
     session.progress("psi", 0.1)
@@ -105,6 +121,10 @@ def _answer(run: Bound, variant: Variant, *, hears: bool) -> NDArray[np.int64]:
     session.progress("psi", 0.5)
     channel.mark("psi/tags")
     order = tags.send_sorted(session, peer, _tags(values, hashed, salt, variant), _size(run, variant))
+    if labelled is not None:
+        channel.mark("psi/labels")
+        pads = partial(_pads, values, hashed, salt, variant, labelled.width)
+        labels.send(session, peer, labelled.beside(len(items)), order, pads)
     if not hears:
         return np.empty(0, np.int64)
     channel.mark("psi/matches")
@@ -123,9 +143,26 @@ def _size(run: Bound, variant: Variant) -> int:
 
 def _tags(values: Words, hashed: Hashed, salt: bytes, variant: Variant) -> Words:
     if variant is MALICIOUS:
-        content = np.concatenate([values, hashed.places, hashed.images], axis=1)
-        return blake2s.keyed(salt, np.arange(len(values) + 1) * 48, content.reshape(-1).view(np.uint8))[0]
+        return _oracle(salt, values, hashed.places, hashed.images)[0]
     return oprf.scrambled(values, salt)
+
+
+def _pads(values: Words, hashed: Hashed, salt: bytes, variant: Variant, width: int, places: NDArray[np.int64]) -> Bytes:
+    """What masks the labels of the items at these places, and is independent of their tags."""
+    some = values[places]
+    size = 32 if variant is MALICIOUS else 16  # bytes of a hash
+    names = [salt + b"label" + number.to_bytes(4, "big") for number in range(-(-width // size))]
+    if variant is MALICIOUS:
+        images = hashed.places[places], hashed.images[places]
+        parts = [half for name in names for half in _oracle(hashlib.sha256(name).digest(), some, *images)]
+    else:
+        parts = [oprf.scrambled(some, name) for name in names]
+    return np.ascontiguousarray(np.concatenate(parts, axis=1)).view(np.uint8)[:, :width]
+
+
+def _oracle(key: bytes, values: Words, places: Words, images: Words) -> tuple[Words, Words]:
+    content = np.concatenate([values, places, images], axis=1)
+    return blake2s.keyed(key, np.arange(len(values) + 1) * 48, content.reshape(-1).view(np.uint8))
 
 
 def _sealed(half: bytes, salt: bytes) -> bytes:
