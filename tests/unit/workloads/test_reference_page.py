@@ -104,7 +104,8 @@ def test_the_bounds_are_the_codes():
     for text in (*keys.TYPES, *intersection_parameters.MODES, *keys.DUPLICATES, *intersection_parameters.FORMATS):
         assert f"`{text}`" in section("intersection"), text
     for text in (
-        f"1 to {intersection_labels.MAX_COLUMNS} columns", f"`bytes`, 1 to {intersection_labels.MAX_TEXT},", f"most {labels.MAX_WIDTH} bytes",
+        f"1 to {intersection_labels.MAX_COLUMNS} columns", f"`bytes`, 1 to {intersection_labels.MAX_TEXT},",
+        f"most {labels.MAX_WIDTH} bytes",
     ):  # fmt: skip
         assert text in section("intersection"), text
 
