@@ -37,6 +37,7 @@ CONTRACTS = (
     "ProjectionVerifier",
     "HardwareVerifier",
     "SimulationVerifier",
+    "QuorumVerifier",
     "ProjectionAbsent1Verifier",
     "ProjectionAbsent2Verifier",
     "ProjectionAbsent3Verifier",

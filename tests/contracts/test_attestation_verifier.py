@@ -18,7 +18,15 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from eth_utils import keccak
 from tallystick.attestation.quote import SGX, TDX, read_quote
 from tallystick.attestation.runs import task_digest
-from tallystick.attestation.simulation.authority import PCK, TOP, ProvisioningAuthority, Subject, certificate, new_key
+from tallystick.attestation.simulation.authority import (
+    PCK,
+    TOP,
+    ProvisioningAuthority,
+    Subject,
+    certificate,
+    new_key,
+    sgx_extension,
+)
 from tallystick.attestation.simulation.platform import (
     DomainIdentity,
     EnclaveIdentity,
@@ -173,6 +181,9 @@ def test_a_quote_about_the_task_is_verified_once(run: Run) -> None:
     proof = run.proof()
     run.try_out(run.proof(run.of(run.platform.quote_domain(DOMAIN, run.about()))))
     run.try_out(run.proof(run.of(run.platform.quote(4, SGX, sgx_report(ENCLAVE, run.about())))))
+    run.try_out(run.proof(run.of(run.platform.quote_enclave(ENCLAVE, run.about(), 5))))
+    for extended in (False, True):
+        run.try_out(run.proof(run.of(run.platform.quote_domain(DOMAIN, run.about(), 5, extended=extended))))
     receipt = run.prove(proof)
     assert run.world.state(run.proposal) == "Proved"
     assert receipt.event("ResultProved")["kind"] == typed.proof_kind(ATTESTED_SIMULATED)
@@ -183,7 +194,10 @@ def test_a_quote_about_the_task_is_verified_once(run: Run) -> None:
 @with_precompile
 def test_contract_and_python_agree_on_what_a_quote_says(network: Network) -> None:
     data = secrets.token_bytes(64)
-    for quote in (network.platform.quote_enclave(ENCLAVE, data), network.platform.quote_domain(DOMAIN, data)):
+    made = network.platform
+    quotes = [made.quote_enclave(ENCLAVE, data, version) for version in (3, 4, 5)]
+    quotes += [made.quote_domain(DOMAIN, data, version) for version in (4, 5)]
+    for quote in (*quotes, made.quote_domain(DOMAIN, data, 5, extended=True)):
         cut = TaskQuote.cut(quote)
         assert network.appraise(cut) == {"identity": cut.report.identity, "reportData": data[:32], "reportDataRest": data[32:]}
 
@@ -243,6 +257,31 @@ def test_one_bit_of_any_part_is_refused(run: Run) -> None:
             run.try_out(flip(proof, at))
     with bad("report data"):
         run.try_out(flip(proof, 95))  # a party without input has one
+
+
+@with_precompile
+def test_a_body_is_of_the_type_and_size_that_its_header_describes(network: Network) -> None:
+    """Versions from 5 on; before that, version and TEE say it."""
+    data = bytes(64)
+    domain = TaskQuote.cut(network.platform.quote_domain(DOMAIN, data, 5, extended=True))
+    for at in (48, 50, 51, 53):
+        with bad("unknown version"):
+            network.appraise(replace(domain, signed=flip(domain.signed, at)))
+    for other, rule in (
+        (domain.signed[:-64], "another size"),
+        (domain.signed + bytes(1), "another size"),
+        (domain.signed[:53], "unknown version"),
+        (flip(domain.signed, 0), "unknown version|another size"),
+        (domain.signed[:48] + domain.signed[54:], "unknown version"),
+    ):
+        with bad(rule):
+            network.appraise(replace(domain, signed=other))
+    served = replace(DOMAIN, mr_service_td=bytes(47) + b"\1")
+    with bad("a service domain"):
+        network.appraise(TaskQuote.cut(network.platform.quote_domain(served, data, 5, extended=True)))
+    debugged = replace(DOMAIN, td_attributes=(1 << 28 | 1).to_bytes(8, "little"))
+    with bad("can be debugged"):
+        network.appraise(TaskQuote.cut(network.platform.quote_domain(debugged, data, 5, extended=True)))
 
 
 @with_precompile
@@ -403,6 +442,29 @@ def test_a_platform_is_registered_once(network: Network) -> None:
         network.govern("revokePlatform", keccak(x + y), bytes(32))
 
 
+def test_a_platforms_certificate_is_replaced_by_one_that_ends_later(network: Network) -> None:
+    authority, key = network.authority, network.platform.pck.public_key()
+    start, end = authority.window
+
+    def reissued(window: tuple[int, int]) -> Receipt:
+        again = ProvisioningAuthority(window, (new_key(), authority.pck_key, new_key()))
+        return network.register(again.certify(key, sgx_extension(bytes(16), TOP, 1)), again)
+
+    for window in ((start, end), (start, end - 1), (start - DAY, end)):
+        with refused("PlatformExists"):
+            reissued(window)
+    receipt = reissued((start + 1, end + DAY))
+    platform = keccak(b"".join(words(key)))
+    assert receipt.event("PlatformRegistered")["platform"] == platform
+    found = network.world.call(SIMULATION, "platformAt", platform)
+    assert (found["notBefore"], found["notAfter"]) == (start + 1, end + DAY)
+    with refused("PlatformExists"):
+        network.register(network.platform.pck)
+    network.govern("revokePlatform", platform, bytes(32))
+    with refused("PlatformIsRevoked"):
+        reissued((start + 1, end + 2 * DAY))
+
+
 @with_precompile
 def test_an_authority_that_looks_alike_certifies_nobody(network: Network) -> None:
     alike = ProvisioningAuthority(network.authority.window)
@@ -493,6 +555,9 @@ GENUINE = (
     ("dcap/automata/rust/quotev3.hex", None),
     ("dcap/automata/rust/quotev4.hex", None),
     ("dcap/automata/solana/quote_sgx.bin", "can be debugged"),
+    ("dcap/phala/tdx_quote_outdated", None),
+    ("dcap/automata/evm/quotes/tdx_quote_5.dat", "a service domain"),
+    ("dcap/automata/rust/quotev5.dat", "a service domain"),
 )
 
 

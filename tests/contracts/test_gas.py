@@ -17,10 +17,11 @@ from contracts.conftest import KIND, Case
 from contracts.test_attestation_verifier import Run
 from contracts.test_projection_verifier import Training
 from contracts.test_proof_registry import Sum
+from contracts.test_quorum_verifier import Vouched
 from eth_abi import encode as abi_encode
 from tallystick.attestation.simulation.platform import SimulatedPlatform
 from tallystick.protocol import typed
-from tallystick.protocol.task import ATTESTED_SIMULATED
+from tallystick.protocol.task import ATTESTED_QUORUM, ATTESTED_SIMULATED
 
 SNAPSHOT = Path(__file__).parents[2] / "contracts" / "snapshots" / "gas.json"
 RECORD_LIMIT = 120_000
@@ -43,6 +44,22 @@ def attestation(case: Case) -> dict[str, int]:
         "allow an enclave": run.govern("allow", secrets.token_bytes(32)).gas_used,
         "revoke a platform": run.govern("revokePlatform", secrets.token_bytes(32), bytes(32)).gas_used,
         "prove (attested, 3 parties)": run.prove(run.proof()).gas_used,
+    }
+
+
+def quorum(case: Case) -> dict[str, int]:
+    """Of a result for whose evidence two of three verifiers vouch."""
+    world = case.world
+    grants = [world.grant(world.publish(actor)) for actor in world.parties]
+    for actor, grant in zip(world.parties, grants, strict=True):
+        world.issue(actor, grant)
+    proposal = world.proposal(grants, proof_kind=typed.proof_kind(ATTESTED_QUORUM))
+    Case(world, grants, proposal).start()
+    vouched = Vouched(world, proposal)
+    return {
+        "name a verifier": vouched.govern("nameVerifier", world.requester.address).gas_used,
+        "set how many verifiers have to vouch": vouched.govern("setThreshold", 2).gas_used,
+        "prove (attested by 2 of 3 verifiers, 3 parties)": vouched.prove(vouched.proof()).gas_used,
     }
 
 
@@ -104,6 +121,7 @@ def test_gas_stays_within_the_limits_and_the_snapshot(case: Case) -> None:
     world.accept(training.proposal, case.grants)
     used["prove (projection-verified, 3 parties)"] = training.prove(training.proof()).gas_used
     used |= attestation(case)
+    used |= quorum(case)
     used |= enforcement(Bargain.of(Case(world, case.grants, world.proposal(case.grants))))
     task = sum(value for name, value in used.items() if name.startswith(("propose", "accept", "prove (sum")))
     used["whole three-party task"] = task

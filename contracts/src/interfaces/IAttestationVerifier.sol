@@ -2,11 +2,12 @@
 pragma solidity ^0.8.20;
 
 import {P256Signature} from "../types/Types.sol";
+import {IEnclaveVerifier} from "./IEnclaveVerifier.sol";
 
 /// @title Which platforms and enclaves count, and results that one of them computed. `docs/spec/attested-task.md` has the bytes.
 /// @dev Nothing here reads TCB levels or revocation lists: who gives data checks those off chain first, and the governor
 /// revokes a platform, or ends the use of an enclave, that has lost its good standing.
-interface IAttestationVerifier {
+interface IAttestationVerifier is IEnclaveVerifier {
     /// @notice A platform whose certificate was checked. Its id is keccak256(x || y) of the certificate's key.
     struct Platform {
         uint40 notBefore; // seconds since 1970, inclusive, as in its certificate
@@ -31,19 +32,16 @@ interface IAttestationVerifier {
         uint40 notAfter
     );
     event PlatformRevoked(bytes32 indexed platform, bytes32 reason);
-    event EnclaveAllowed(bytes32 indexed identity);
-    event EnclaveDisallowed(bytes32 indexed identity, bytes32 reason);
 
-    error OnlyGovernor(address caller);
     error UnknownIssuer(bytes32 x, bytes32 y);
     error BadCertificate(string rule);
     error BadCertificateSignature();
     error CertificateOutsideValidity(uint40 notBefore, uint40 notAfter);
     error PlatformExists(bytes32 platform);
     error PlatformIsRevoked(bytes32 platform);
-    error AlreadySo(bytes32 subject);
 
-    /// @notice Registers a platform by its PCK certificate. Anyone: the issuer's signature decides.
+    /// @notice Registers a platform by its PCK certificate. Anyone: the issuer's signature decides. A platform that has another
+    /// certificate for the same key is registered anew with the one that ends later; never with one that ends earlier.
     /// @param tbs the signed part of the certificate in DER
     /// @param signature by the issuer; `s` of either half
     /// @param issuerX the issuer's P-256 key, which must be one that counts here
@@ -55,14 +53,8 @@ interface IAttestationVerifier {
     /// @notice Ends a platform's use for good, registered or not. Governor only.
     function revokePlatform(bytes32 platform, bytes32 reason) external;
 
-    /// @notice Lets results come from an enclave. Governor only; a task names those that its parties accept besides.
-    function allow(bytes32 identity) external;
-
-    /// @notice Ends the use of an enclave at once. Governor only.
-    function disallow(bytes32 identity, bytes32 reason) external;
-
     /// @notice Reverts unless the quote is of an enclave, not a debug one, on a platform that counts now.
-    /// @param signed header and report body
+    /// @param signed header and report body, of version 5 with the body's type and size between them
     /// @param endorsement signature, attestation key, report of the quoting enclave, its signature, authentication data
     function appraise(bytes32 x, bytes32 y, bytes calldata signed, bytes calldata endorsement)
         external
@@ -71,5 +63,4 @@ interface IAttestationVerifier {
 
     function isIssuer(bytes32 x, bytes32 y) external view returns (bool);
     function platformAt(bytes32 platform) external view returns (Platform memory);
-    function allowed(bytes32 identity) external view returns (bool);
 }

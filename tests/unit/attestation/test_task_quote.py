@@ -91,6 +91,10 @@ def test_quotes_of_each_kind_pass() -> None:
     assert HONEST.verify(SIMULATED).report_data == DATA
     assert TaskQuote.cut(PLATFORM.quote(4, SGX, sgx_report(ENCLAVE, DATA))).verify(SIMULATED).report_data == DATA
     assert domain().verify(SIMULATED).report_data == DATA
+    assert TaskQuote.cut(PLATFORM.quote_enclave(ENCLAVE, DATA, 5)).verify(SIMULATED).report_data == DATA
+    for extended in (False, True):
+        quote = PLATFORM.quote_domain(DOMAIN, DATA, 5, extended=extended)
+        assert TaskQuote.cut(quote).verify(SIMULATED).report_data == DATA
     assert quoted_by(QUOTING).verify(SIMULATED)
 
 
@@ -108,11 +112,23 @@ def test_a_simulation_is_never_hardware() -> None:
     assert caught.value.rule is Rule.DCAP_QE_IDENTITY
 
 
-def test_quotes_that_the_chain_does_not_read_are_not_cut() -> None:
-    for quote in (PLATFORM.quote_enclave(ENCLAVE, DATA, 5), PLATFORM.quote_domain(DOMAIN, DATA, 5, extended=True)):
+def test_a_body_is_of_the_type_and_size_that_its_header_describes() -> None:
+    cut = TaskQuote.cut(PLATFORM.quote_domain(DOMAIN, DATA, 5, extended=True))
+    for at in (0, 4, 48, 50, 51, 53):
+        other = cut.signed[:at] + bytes([cut.signed[at] ^ 1]) + cut.signed[at + 1 :]
         with pytest.raises(EvidenceRefused) as caught:
-            TaskQuote.cut(quote)
-        assert caught.value.rule is Rule.VERSION
+            replace(cut, signed=other).verify(SIMULATED)
+        assert caught.value.rule in (Rule.VERSION, Rule.LENGTH)
+    with pytest.raises(EvidenceRefused) as caught:
+        replace(cut, signed=cut.signed[:-64]).verify(SIMULATED)
+    assert caught.value.rule is Rule.LENGTH
+
+
+def test_a_domain_that_a_service_domain_can_change_is_refused() -> None:
+    served = replace(DOMAIN, mr_service_td=bytes([1]) + bytes(47))
+    with pytest.raises(EvidenceRefused) as caught:
+        TaskQuote.cut(PLATFORM.quote_domain(served, DATA, 5, extended=True)).verify(SIMULATED)
+    assert caught.value.rule is Rule.SERVICE_TD
 
 
 @given(st.binary(max_size=700), st.binary(max_size=700), st.binary(max_size=70))
@@ -125,7 +141,14 @@ def test_hostile_bytes_are_refused_and_nothing_else(signed: bytes, endorsement: 
 
 @vectors.needs_vectors
 @pytest.mark.parametrize(
-    "file", ["dcap/phala/sgx_quote", "dcap/phala/tdx_quote", "dcap/automata/rust/quotev3.hex", "dcap/automata/rust/quotev4.hex"]
+    "file",
+    [
+        "dcap/phala/sgx_quote",
+        "dcap/phala/tdx_quote",
+        "dcap/phala/tdx_quote_outdated",
+        "dcap/automata/rust/quotev3.hex",
+        "dcap/automata/rust/quotev4.hex",
+    ],
 )
 def test_genuine_quotes_pass_as_hardware_alone(file: str) -> None:
     raw = vectors.read(file)

@@ -89,7 +89,7 @@ CHANGES: dict[str, Callable[[AttestedRun], AttestedRun]] = {
     "body": lambda run: replace(run, quote=replace(run.quote, signed=run.quote.signed[:-1] + b"\7")),
     "signature": lambda run: replace(run, quote=replace(run.quote, endorsement=OTHER + run.quote.endorsement[32:])),
     "authentication": lambda run: replace(run, quote=replace(run.quote, endorsement=run.quote.endorsement + b"\0")),
-    "version": lambda run: replace(run, quote=replace(run.quote, signed=b"\5" + run.quote.signed[1:])),
+    "version": lambda run: replace(run, quote=replace(run.quote, signed=b"\4" + run.quote.signed[1:])),
     "point": lambda run: replace(run, quote=replace(run.quote, platform=bytes(64))),
 }
 

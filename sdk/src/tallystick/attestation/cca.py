@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from tallystick.attestation.cbor import Tagged, decode
 from tallystick.attestation.cose import Sign1, point, read_key, read_sign1
+from tallystick.attestation.identity import CCA, identity, sized
 from tallystick.attestation.reading import MAX_EVIDENCE, bounded
 from tallystick.attestation.roots import SIMULATION_MARK, Authority, authority
 from tallystick.attestation.rules import EvidenceRefused, Rule, refusing, require
@@ -62,6 +63,20 @@ class CcaFacts:
     extensible: tuple[bytes, ...]
     report_data: bytes
     signed: bytes
+
+    @property
+    def identity(self) -> bytes:
+        """What runs, as one digest: the realm's registers and personalisation, the platform's implementation, configuration and
+        firmware."""
+        registers = [sized(each) for each in (self.initial, *self.extensible)]
+        firmware = [sized(signer) + sized(measured) for signer, measured in sorted(self.components)]
+        platform = self.implementation + sized(self.configuration)
+        return identity(CCA, *registers, self.personalisation, platform, *firmware)
+
+    @property
+    def platform(self) -> bytes:
+        """A digest of the instance id: one machine, one value."""
+        return hashlib.sha256(b"tallystick/attestation/platform/v1" + self.instance).digest()
 
 
 def verify_cca(

@@ -46,6 +46,11 @@ class DcapFacts:
     expires: int
 
     @property
+    def identity(self) -> bytes:
+        """What runs, as one digest."""
+        return self.report.identity
+
+    @property
     def report_data(self) -> bytes:
         """The 64 bytes that the attested code chose."""
         return self.report.report_data

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.hashes import SM3
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from tallystick.attestation import sm2
+from tallystick.attestation.identity import CSV, identity
 from tallystick.attestation.reading import Reader, bounded
 from tallystick.attestation.roots import HYGON_ROOT, Authority, authority
 from tallystick.attestation.rules import EvidenceRefused, Rule, require
@@ -62,6 +63,11 @@ class CsvFacts:
     policy: int
     platform: bytes
     signed: bytes
+
+    @property
+    def identity(self) -> bytes:
+        """What runs, as one digest: measurement, the VM's id and version, the digest of its owner's key."""
+        return identity(CSV, self.measurement, self.vm_id, self.vm_version, self.user_public_key_digest)
 
     @property
     def debug(self) -> bool:

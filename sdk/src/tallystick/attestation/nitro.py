@@ -26,6 +26,7 @@ from tallystick.attestation.certificates import (
     load_certificate,
 )
 from tallystick.attestation.cose import ES384, read_sign1
+from tallystick.attestation.identity import NITRO, identity
 from tallystick.attestation.reading import MAX_EVIDENCE, bounded
 from tallystick.attestation.roots import AWS_NITRO_ROOT, Authority, authority
 from tallystick.attestation.rules import EvidenceRefused, Rule, require
@@ -59,6 +60,16 @@ class NitroFacts:
     public_key: bytes
     signed: bytes
     expires: int
+
+    @property
+    def identity(self) -> bytes:
+        """What runs, as one digest: PCR 0 to 2."""
+        return identity(NITRO, *(self.pcrs.get(index, bytes(_PCR_SIZE)) for index in range(3)))
+
+    @property
+    def platform(self) -> bytes:
+        """A digest of the module's id: AWS names the instance and its enclave, not the machine."""
+        return hashlib.sha256(b"tallystick/attestation/platform/v1" + self.module.encode()).digest()
 
     @property
     def report_data(self) -> bytes:

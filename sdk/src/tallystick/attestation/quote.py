@@ -6,10 +6,10 @@ Integers are little-endian. Only ECDSA-256-with-P-256 quotes with an embedded PC
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tallystick.attestation.identity import identity
 from tallystick.attestation.reading import MAX_EVIDENCE, Reader, bounded
 from tallystick.attestation.rules import Rule, require
 
@@ -25,8 +25,9 @@ INTEL_QE_VENDOR = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
 PCK_CHAIN = 5
 QE_REPORT_DATA = 6
 
-_IDENTITY = b"tallystick/tee/identity/v1"
-_BODIES = {1: (SGX, SGX_REPORT_SIZE), 2: (TDX, TD_REPORT_SIZE), 3: (TDX, TD_REPORT_15_SIZE)}  # body types of version 5
+BODIES = {1: (SGX, SGX_REPORT_SIZE), 2: (TDX, TD_REPORT_SIZE), 3: (TDX, TD_REPORT_15_SIZE)}
+"""TEE and size of the body by its type, which versions from 5 on name behind the header."""
+DESCRIPTION_SIZE = 6
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class SgxReport:
     @property
     def identity(self) -> bytes:
         """What runs, as one digest for lists of enclaves: the measurement, and the configuration, which can change it."""
-        return hashlib.sha256(_IDENTITY + bytes([SGX]) + self.mrenclave + self.config_id).digest()
+        return identity(SGX, self.mrenclave, self.config_id)
 
     @property
     def debug(self) -> bool:
@@ -98,7 +99,7 @@ class TdReport:
     @property
     def identity(self) -> bytes:
         """What runs, as one digest for lists of enclaves: attributes, XFAM, and all registers from MRTD to RTMR 3."""
-        return hashlib.sha256(_IDENTITY + bytes([TDX]) + self.raw[120:520]).digest()
+        return identity(TDX, self.raw[120:520])
 
     @property
     def debug(self) -> bool:
@@ -147,8 +148,8 @@ def read_quote(data: bytes) -> Quote:
     require(header.take(16) == INTEL_QE_VENDOR, Rule.DCAP_HEADER, "the quoting enclave is not Intel's")
     if version == 5:
         kind, size = reader.integer(2), reader.integer(4)
-        require(_BODIES.get(kind) == (tee, size), Rule.DCAP_HEADER, "body type, body size and TEE type do not agree")
-        prefix = HEADER_SIZE + 6
+        require(BODIES.get(kind) == (tee, size), Rule.DCAP_HEADER, "body type, body size and TEE type do not agree")
+        prefix = HEADER_SIZE + DESCRIPTION_SIZE
     else:
         size, prefix = (TD_REPORT_SIZE if tee == TDX else SGX_REPORT_SIZE), HEADER_SIZE
     raw = reader.take(size)

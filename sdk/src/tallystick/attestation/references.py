@@ -87,13 +87,13 @@ class TrustDomain:
 
 @dataclass(frozen=True)
 class Identified:
-    """One SGX enclave or trust domain by its identity: the digest by which chains and task specs name it."""
+    """One environment of any family by its identity: the digest by which chains and task specs name it."""
 
     identity: bytes
 
     def matches(self, facts: object) -> bool:
         """Whether ``facts`` are of this environment."""
-        return isinstance(facts, DcapFacts) and facts.report.identity == self.identity
+        return isinstance(facts, DcapFacts | SnpFacts | NitroFacts | CsvFacts | CcaFacts) and facts.identity == self.identity
 
 
 @dataclass(frozen=True)

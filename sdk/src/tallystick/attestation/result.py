@@ -63,7 +63,8 @@ ENCRYPTED_MEMORY, VISIBLE_MEMORY = 2, 96
 
 @dataclass(frozen=True)
 class AttestationResult:
-    """What an appraisal found. ``claims`` are the evidence's own, by neutral names, as text or numbers.
+    """What an appraisal found. ``claims`` are the evidence's own, by neutral names, as text or numbers. ``identity`` is what runs,
+    as one digest. ``platform`` is a digest that is the same for everything on one machine, and so nothing for a public place.
 
     ``evidence`` is SHA-256 of the bytes that the hardware signed: evidence can be padded and re-encoded, so a digest of the whole
     is no identity. Single use is a matter of the report data. ``expires``: the first time at which certificates, lists, TCB
@@ -75,6 +76,8 @@ class AttestationResult:
     vector: TrustVector
     report_data: bytes
     measurement: bytes
+    identity: bytes
+    platform: bytes
     evidence: bytes
     endorsements: bytes
     policy: str

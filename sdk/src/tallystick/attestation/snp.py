@@ -29,6 +29,7 @@ from tallystick.attestation.certificates import (
     load_chain,
     load_revocation_list,
 )
+from tallystick.attestation.identity import SNP, identity
 from tallystick.attestation.reading import der_integer, der_items
 from tallystick.attestation.roots import AMD, Authority, authority
 from tallystick.attestation.rules import EvidenceRefused, Rule, refusing, require
@@ -69,6 +70,13 @@ class SnpFacts:
     platform: bytes
     revocation_checked: bool
     expires: int
+
+    @property
+    def identity(self) -> bytes:
+        """What runs, as one digest: family and image id, measurement, host data, digests of the identity and author keys."""
+        report = self.report
+        names, keys = report.family_id + report.image_id, report.id_key_digest + report.author_key_digest
+        return identity(SNP, names, report.measurement, report.host_data, keys)
 
     @property
     def report_data(self) -> bytes:

@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from tallystick.attestation.certificates import elliptic_key, load_chain
 from tallystick.attestation.collateral import check_signature
 from tallystick.attestation.quote import (
+    BODIES,
+    DESCRIPTION_SIZE,
     ECDSA_P256,
     HEADER_SIZE,
     INTEL_QE_VENDOR,
@@ -35,8 +37,7 @@ from tallystick.attestation.simulation.authority import QE_PRODUCTS, QE_SIGNER
 KEY = 64
 ENDORSEMENT = 64 + KEY + SGX_REPORT_SIZE + 64  # before the authentication data
 MAX_AUTHENTICATION = 64
-SIGNED = {SGX: HEADER_SIZE + SGX_REPORT_SIZE, TDX: HEADER_SIZE + TD_REPORT_SIZE}
-_VERSIONS = {(3, SGX), (4, SGX), (4, TDX)}
+_BODIES = {(3, SGX): SGX_REPORT_SIZE, (4, SGX): SGX_REPORT_SIZE, (4, TDX): TD_REPORT_SIZE}  # from version 5 on it is described
 _QE_MASK, _QE_FLAGS = ~0x04, 0x11  # MODE64BIT either way; INIT and PROVISION_KEY
 
 HARDWARE: Mapping[int, bytes] = INTEL_QE_SIGNERS
@@ -57,7 +58,6 @@ class TaskQuote:
     def cut(cls, quote: bytes) -> TaskQuote:
         """The parts of a whole quote, of a kind that the chain reads. Raises :class:`EvidenceRefused`; verifies nothing."""
         found = read_quote(quote)
-        require((found.version, found.tee) in _VERSIONS, Rule.VERSION, "the chain reads quotes of versions 3 and 4")
         require(len(found.qe_authentication) <= MAX_AUTHENTICATION, Rule.SIZE, "the authentication data are too long for the chain")
         numbers = elliptic_key(load_chain(found.pck_chain, 3)[0], "secp256r1").public_numbers()
         endorsement = found.signature + found.attestation_key + found.qe_report.raw + found.qe_report_signature
@@ -66,7 +66,7 @@ class TaskQuote:
 
     def verify(self, signers: Mapping[int, bytes]) -> SgxReport | TdReport:
         """The report, once the quote shows that a quoting enclave by one of ``signers`` on this platform vouches for it, and that
-        it is no debug enclave: rules 102 to 104, 108, 201, 217 to 219, 223 to 225, 702. Raises :class:`EvidenceRefused`."""
+        it is no debug enclave: rules 102 to 104, 108, 201, 217 to 219, 223 to 225, 702, 711. Raises :class:`EvidenceRefused`."""
         tee = _tee(self.signed)
         spare = len(self.endorsement) - ENDORSEMENT
         require(0 <= spare <= MAX_AUTHENTICATION, Rule.LENGTH, "the endorsement is of another size")
@@ -89,24 +89,43 @@ class TaskQuote:
         if isinstance(body, TdReport):
             module = any(body.mr_signer_seam) or any(body.seam_attributes)
             require(not module, Rule.DCAP_MODULE, "the TDX module is not the vendor's")
+            require(not any(body.mr_service_td or b""), Rule.SERVICE_TD, "a service TD is bound")
         require(not body.debug, Rule.DEBUG, "the environment can be debugged")
         return body
 
     @property
     def report(self) -> SgxReport | TdReport:
         """What the quote is about. Raises :class:`EvidenceRefused`; verifies nothing."""
-        body = self.signed[HEADER_SIZE:]
-        return TdReport.read(body) if _tee(self.signed) == TDX else SgxReport.read(body)
+        tee, (start, _) = _tee(self.signed), _layout(self.signed)
+        body = self.signed[start:]
+        return TdReport.read(body) if tee == TDX else SgxReport.read(body)
+
+
+def signed_size(quote: bytes) -> int:
+    """How many bytes at the beginning of a quote its attestation key signs. Raises :class:`EvidenceRefused`."""
+    start, size = _layout(quote)
+    return start + size
+
+
+def _layout(quote: bytes) -> tuple[int, int]:
+    """Where the body starts, and its size."""
+    version, tee = int.from_bytes(quote[:2], "little"), int.from_bytes(quote[4:8], "little")
+    start, size = HEADER_SIZE, _BODIES.get((version, tee))
+    if version == 5:
+        start = HEADER_SIZE + DESCRIPTION_SIZE
+        kind, said = (int.from_bytes(quote[a:b], "little") for a, b in ((HEADER_SIZE, HEADER_SIZE + 2), (HEADER_SIZE + 2, start)))
+        size = said if BODIES.get(kind) == (tee, said) else None
+    require(size is not None, Rule.VERSION, "the quote is of an unknown version or type")
+    assert size is not None
+    return start, size
 
 
 def _tee(signed: bytes) -> int:
     """The TEE of header and body, whose header is one that the chain reads."""
-    version, key_type, tee = (int.from_bytes(signed[a:b], "little") for a, b in ((0, 2), (2, 4), (4, 8)))
-    require((version, tee) in _VERSIONS, Rule.VERSION, "the quote is of an unknown version or type")
-    require(len(signed) == SIGNED[tee], Rule.LENGTH, "the quote's body is of another size")
-    known = key_type == ECDSA_P256 and signed[12:28] == INTEL_QE_VENDOR
+    require(len(signed) == signed_size(signed), Rule.LENGTH, "the quote's body is of another size")
+    known = int.from_bytes(signed[2:4], "little") == ECDSA_P256 and signed[12:28] == INTEL_QE_VENDOR
     require(known, Rule.DCAP_HEADER, "the quote is not by Intel's quoting enclave with ECDSA on P-256")
-    return tee
+    return int.from_bytes(signed[4:8], "little")
 
 
 def _point(raw: bytes) -> EllipticCurvePublicKey:

@@ -80,6 +80,8 @@ def appraise(
         vector=vector,
         report_data=facts.report_data,
         measurement=reading.measurement,
+        identity=facts.identity,
+        platform=facts.platform,
         evidence=ear.digest(facts.signed),
         endorsements=evidence.endorsements.digest,
         policy=policy.name,

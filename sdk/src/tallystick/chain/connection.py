@@ -21,6 +21,7 @@ from tallystick.chain.contracts import (
     HardwareVerifier,
     ParticipantRegistry,
     ProofRegistry,
+    QuorumVerifier,
     Settlement,
     SimulationVerifier,
     TaskLedger,
@@ -93,6 +94,7 @@ class Chain:
         self.disputes = Disputes(self)
         self.hardware = HardwareVerifier(self)
         self.simulation = SimulationVerifier(self)
+        self.quorum = QuorumVerifier(self)
         self._by_address = {contract.address.lower(): name for name, contract in self.contracts.items()}
         deployment.verify(self._transport)
 

@@ -756,7 +756,8 @@ class HardwareVerifier:
         return cast("PlatformFacts", self._chain.call("HardwareVerifier", "platformAt", platform, block=block))
 
     def register_platform(self, tbs: bytes, signature: Struct | tuple[Any, ...], issuer_x: bytes, issuer_y: bytes) -> Receipt:
-        """Registers a platform by its PCK certificate. Anyone: the issuer's signature decides."""
+        """Registers a platform by its PCK certificate. Anyone: the issuer's signature decides. A platform that has another
+        certificate for the same key is registered anew with the one that ends later; never with one that ends earlier."""
         return self._chain.send("HardwareVerifier", "registerPlatform", tbs, _plain(signature), issuer_x, issuer_y)
 
     def revoke_platform(self, platform: bytes, reason: bytes) -> Receipt:
@@ -807,12 +808,57 @@ class SimulationVerifier:
         return cast("PlatformFacts", self._chain.call("SimulationVerifier", "platformAt", platform, block=block))
 
     def register_platform(self, tbs: bytes, signature: Struct | tuple[Any, ...], issuer_x: bytes, issuer_y: bytes) -> Receipt:
-        """Registers a platform by its PCK certificate. Anyone: the issuer's signature decides."""
+        """Registers a platform by its PCK certificate. Anyone: the issuer's signature decides. A platform that has another
+        certificate for the same key is registered anew with the one that ends later; never with one that ends earlier."""
         return self._chain.send("SimulationVerifier", "registerPlatform", tbs, _plain(signature), issuer_x, issuer_y)
 
     def revoke_platform(self, platform: bytes, reason: bytes) -> Receipt:
         """Ends a platform's use for good, registered or not. Governor only."""
         return self._chain.send("SimulationVerifier", "revokePlatform", platform, reason)
+
+
+class QuorumVerifier:
+    """`QuorumVerifier` at the address of a connection's deployment."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+
+    def allow(self, identity: bytes) -> Receipt:
+        """Lets results come from an enclave. Governor only; a task names those that its parties accept besides."""
+        return self._chain.send("QuorumVerifier", "allow", identity)
+
+    def allowed(self, identity: bytes, *, block: Block = "latest") -> bool:
+        """`allowed(bytes32)`."""
+        return cast("bool", self._chain.call("QuorumVerifier", "allowed", identity, block=block))
+
+    def disallow(self, identity: bytes, reason: bytes) -> Receipt:
+        """Ends the use of an enclave at once. Governor only."""
+        return self._chain.send("QuorumVerifier", "disallow", identity, reason)
+
+    def drop_verifier(self, account: str, reason: bytes) -> Receipt:
+        """Ends at once that a participant may vouch. Governor only."""
+        return self._chain.send("QuorumVerifier", "dropVerifier", account, reason)
+
+    def is_verifier(self, account: str, *, block: Block = "latest") -> bool:
+        """`isVerifier(address)`."""
+        return cast("bool", self._chain.call("QuorumVerifier", "isVerifier", account, block=block))
+
+    def name_verifier(self, account: str) -> Receipt:
+        """Lets a participant vouch for evidence. Governor only."""
+        return self._chain.send("QuorumVerifier", "nameVerifier", account)
+
+    def participants(self, *, block: Block = "latest") -> str:
+        """`participants()`."""
+        return cast("str", self._chain.call("QuorumVerifier", "participants", block=block))
+
+    def set_threshold(self, least: int) -> Receipt:
+        """How many verifiers a task has to ask for at least, from 2 on: one alone could make hardware of anything. Governor
+        only. Until it is set, nothing is proved here."""
+        return self._chain.send("QuorumVerifier", "setThreshold", least)
+
+    def threshold(self, *, block: Block = "latest") -> int:
+        """`threshold()`."""
+        return cast("int", self._chain.call("QuorumVerifier", "threshold", block=block))
 
 
 def _plain(value: Struct | tuple[Any, ...]) -> tuple[Any, ...]:

@@ -31,6 +31,8 @@ class Strength(StrEnum):
     SUM_VERIFIED = "sum-verified"  # the chain checked that the result is the sum of the committed inputs
     PROJECTION_VERIFIED = "projection-verified"  # the chain checked that the announced projections of inputs and result add up
     ATTESTED_HARDWARE = "attested-hardware"  # signed by all, and the chain checked the quote of an enclave on genuine hardware
+    # signed by all, and the chain counted the verifiers that vouch for evidence of genuine hardware
+    ATTESTED_HARDWARE_QUORUM = "attested-hardware-quorum"
     ATTESTED_SIMULATED = "attested-simulated"  # signed by all, and the chain checked the quote of a simulated enclave
     # the same, where all but one, two or three parties, whom the statement names, were present to sign
     PROJECTION_VERIFIED_ABSENT_1 = "projection-verified-absent-1"

@@ -11,8 +11,8 @@ from typing import Any
 LEDGERS = ("ParticipantRegistry", "DatasetRegistry", "GrantLedger", "TaskLedger", "ProofRegistry", "AuditLog")
 """What every deployment has."""
 
-ATTESTATION = ("HardwareVerifier", "SimulationVerifier")
-"""The verifiers that keep lists of their own, of platforms and enclaves, for the governor of the participants' registry."""
+ATTESTATION = ("HardwareVerifier", "SimulationVerifier", "QuorumVerifier")
+"""The verifiers that keep lists of their own (platforms, enclaves, who vouches) for the governor of the participants' registry."""
 
 ABSENCE = ("ProjectionAbsent1Verifier", "ProjectionAbsent2Verifier", "ProjectionAbsent3Verifier")
 """The verifiers of results without one, two or three of their parties."""

@@ -20,7 +20,7 @@ from tallystick.attestation.references import Identified, ReferenceValues
 from tallystick.attestation.result import AttestationResult
 from tallystick.attestation.rules import EvidenceRefused
 from tallystick.attestation.runs import task_digest
-from tallystick.attestation.task_quote import ENDORSEMENT, KEY, MAX_AUTHENTICATION, SIGNED, TaskQuote
+from tallystick.attestation.task_quote import ENDORSEMENT, KEY, MAX_AUTHENTICATION, TaskQuote, signed_size
 from tallystick.attestation.verifier import appraise
 from tallystick.ethereum import keccak
 from tallystick.protocol import canonical
@@ -35,7 +35,6 @@ PREFIX = "attested:"
 MAX_IDENTITIES = 16
 WORD = 32
 _FIXED = 2 * WORD + KEY
-_SIZES = {size + _FIXED: size for size in SIGNED.values()}
 _ZERO = bytes(WORD)
 
 
@@ -85,12 +84,13 @@ class AttestedRun:
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """Read what :meth:`to_bytes` wrote. Raises :class:`MalformedDocument`."""
-        for head, size in _SIZES.items():
-            # The two sizes lie further apart than the authentication data are long, so one length has one reading.
-            if head + ENDORSEMENT <= len(data) <= head + ENDORSEMENT + MAX_AUTHENTICATION:
-                signed = data[_FIXED : _FIXED + size]
-                quote = TaskQuote(data[2 * WORD : _FIXED], signed, data[head:])
-                return cls(data[:WORD], data[WORD : 2 * WORD], quote)
+        try:
+            head = _FIXED + signed_size(data[_FIXED:])
+        except EvidenceRefused as refusal:
+            raise MalformedDocument(f"the proof holds no quote that the chain reads: {refusal}") from None
+        if head + ENDORSEMENT <= len(data) <= head + ENDORSEMENT + MAX_AUTHENTICATION:
+            quote = TaskQuote(data[2 * WORD : _FIXED], data[_FIXED:head], data[head:])
+            return cls(data[:WORD], data[WORD : 2 * WORD], quote)
         raise MalformedDocument("the proof is not of the size of a quote with its digests")
 
     @classmethod
@@ -129,7 +129,7 @@ class Attested:
                 raise MalformedDocument(error.message, party=party) from None
             if said[party] != first:
                 raise MalformedDocument(f"names another run than {subject.parties[0]}", party=party)
-        proof = _commitments(subject) + run.to_bytes()
+        proof = commitments_of(subject) + run.to_bytes()
         self.check(subject, proof)
         return proof
 
@@ -143,7 +143,7 @@ class Attested:
 
     def inputs(self, subject: Subject) -> bytes:
         """keccak-256 over the commitments."""
-        return keccak(_commitments(subject))
+        return keccak(commitments_of(subject))
 
     def output(self, subject: Subject, proof: bytes) -> bytes:
         """keccak-256 over the proof bytes."""
@@ -152,7 +152,7 @@ class Attested:
 
     def check(self, subject: Subject, proof: bytes) -> str:
         """The quote is of a quoting enclave that counts for this kind, and about this attempt, these inputs and this output."""
-        commitments, run = _commitments(subject), _run(len(subject.parties), proof)
+        commitments, run = commitments_of(subject), _run(len(subject.parties), proof)
         if proof[: len(commitments)] != commitments:
             raise MalformedDocument("the proof is for other inputs than the statement's commitments")
         try:
@@ -198,7 +198,8 @@ class Appraisal:
             raise MalformedDocument(f"the evidence is refused: {refusal}") from None
 
 
-def _commitments(subject: Subject) -> bytes:
+def commitments_of(subject: Subject) -> bytes:
+    """The commitments in the proposal's order, zeros for a party without input."""
     return b"".join(canonical.untext(text) if text else _ZERO for text in subject.commitments)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tallystick.protocol.proof import attested
+from tallystick.protocol.proof import attested, quorum
 from tallystick.protocol.proof.kind import ProofKind
 from tallystick.protocol.proof.projection_verified import ProjectionVerified
 from tallystick.protocol.proof.signed_by_all import SignedByAll
@@ -18,6 +18,7 @@ _ALL: tuple[ProofKind, ...] = (
     *(ProjectionVerified(name) for name in (PROJECTION_VERIFIED, *PROJECTION_ABSENT)),
     attested.HARDWARE,
     attested.SIMULATED,
+    quorum.KIND,
 )
 KINDS: Mapping[str, ProofKind] = {kind.name: kind for kind in _ALL}
 """Every name in ``PROOFS``, and its kind."""

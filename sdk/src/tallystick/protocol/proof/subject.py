@@ -12,14 +12,18 @@ from tallystick.protocol.statement import Statement, StatementInput, StatementOu
 
 @dataclass(frozen=True)
 class Subject:
-    """The attempt (``context``), the proposal's parties in order, and what the statement says of inputs, outputs and absent
-    parties."""
+    """The attempt (``context``, and by its parts), the proposal's parties in order, and what the statement says of inputs, outputs
+    and absent parties."""
 
     context: bytes
     parties: tuple[str, ...]
     inputs: tuple[StatementInput, ...]
     outputs: tuple[StatementOutput, ...]
     absent: tuple[str, ...] = ()
+    chain_id: int = 0
+    registry: str = ""
+    task: bytes = b""
+    attempt: int = 0
 
     @property
     def commitments(self) -> list[str]:
@@ -40,8 +44,8 @@ def context_of(chain_id: int, registry: str, task: bytes, attempt: int) -> bytes
 def subject_of(statement: Statement, parties: Sequence[str]) -> Subject:
     """The subject of a statement's proof. ``parties`` are the proposal's, in order."""
     task = canonical.unhex32(statement.task)
-    context = context_of(statement.chain_id, statement.contracts["ProofRegistry"], task, statement.attempt)
-    return Subject(context, tuple(parties), statement.inputs, statement.outputs, statement.absent)
+    attempt = (statement.chain_id, statement.contracts["ProofRegistry"], task, statement.attempt)
+    return Subject(context_of(*attempt), tuple(parties), statement.inputs, statement.outputs, statement.absent, *attempt)
 
 
 def result_of(statement: Statement) -> typed.Result:
