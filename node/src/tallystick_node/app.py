@@ -4,6 +4,7 @@
 ``warm-up`` compiles what the engines need, which a node else does after its first start, before it accepts a task that needs it.
 ``import-model MODEL.onnx FOLDER`` makes files of a trained model, to publish and to predict with.
 ``export-model FOLDER MODEL.onnx`` writes the model of a training, whose result files are in the folder, as ONNX.
+``keys`` serves the data keys of a file to enclaves that the chain lets have them.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from tallystick.wire import node_pb2_grpc
 from tallystick_node import logs
 from tallystick_node.anchoring.outbox import Outbox
 from tallystick_node.indexer import Indexer
+from tallystick_node.keys import server as key_server
 from tallystick_node.peers.exchange import Peers
 from tallystick_node.peers.identity import SERVER_OPTIONS, require_enrolled, server_credentials
 from tallystick_node.runs.engine import Runs
@@ -219,6 +221,11 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("run", "check", "migrate"):
         commands.add_parser(name).add_argument("--config", type=Path, required=True, help="settings in TOML")
+    serving = commands.add_parser("keys", help="the institution's key service")
+    serving.add_argument("--config", type=Path, required=True, help="the node's settings in TOML")
+    serving.add_argument("--keys", type=Path, required=True, metavar="KEYS.json", help="data keys, mode 0600")
+    serving.add_argument("--listen", required=True, metavar="HOST:PORT", help="where institutions connect (mutual TLS)")
+    serving.add_argument("--log", type=Path, required=True, metavar="FILE", help="signed records of each decision")
     commands.add_parser("warm-up")
     importing = commands.add_parser("import-model", help="a trained model for the workload prediction")
     importing.add_argument("model", type=Path, metavar="MODEL.onnx")
@@ -243,6 +250,10 @@ def main() -> None:
         settings = Settings.load(arguments.config)
         if arguments.command == "migrate":
             sys.stdout.write(f"the store is at revision {migrate.upgrade(open_engine(settings.store))}\n")
+            return
+        if arguments.command == "keys":
+            signer = signer_from_uri(_absolute(settings), settings.password)
+            key_server.run(settings, signer, arguments.keys, arguments.listen, arguments.log)
             return
         node = Node(settings)
         if arguments.command == "run":

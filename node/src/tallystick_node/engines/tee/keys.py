@@ -19,6 +19,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from tallystick import flat_json
 from tallystick.attestation import runs
 from tallystick.attestation.rules import EvidenceRefused
 
@@ -125,7 +126,7 @@ def ask(transport: Transport, use: Use, public_key: bytes, attest: Callable[[byt
 
 def _read(request: bytes) -> tuple[Use, bytes]:
     try:
-        value = json.loads(request) if len(request) <= MAX_REQUEST else None
+        value = flat_json.parse(request) if len(request) <= MAX_REQUEST else None
         if not isinstance(value, dict) or set(value) != set(_MEMBERS):
             raise ValueError
         public_key = bytes.fromhex(value["public_key"])
@@ -135,5 +136,5 @@ def _read(request: bytes) -> tuple[Use, bytes]:
             raise ValueError
         context, algorithm, inputs = (bytes.fromhex(value[each]) for each in ("context", "algorithm", "inputs"))
         return Use(name, context, algorithm, receivers, place, inputs, run), public_key
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError):
         raise KeyRefused("key.request", "the request is malformed") from None

@@ -1,8 +1,8 @@
 """Inputs that lie at the host under a data key, and what a data key is released for.
 
 Imported inside of enclaves, and part of the measurement. A locked input is AES-256-GCM over salt and data, under a key that its
-owner keeps with a key service (:mod:`tallystick_node.engines.tee.keys`) and under the key's name. The service seals the key, for one
-:class:`Use`, to the public key of an enclave; nobody else can open what it releases.
+owner keeps with a key service (:mod:`tallystick_node.engines.tee.keys`) and under the key's name. The service seals the
+key, for one :class:`Use`, to the public key of an enclave; nobody else can open what it releases.
 """
 
 from __future__ import annotations

@@ -1,0 +1,181 @@
+"""The key service's process: mutual TLS in front, one thread for each request, a signed record of each decision behind.
+
+Institutions connect with the certificates that are enrolled on chain. Replicas share nothing but the file of keys, which they only
+read: each answers by itself and keeps its own log, so any number of them may stand behind one address, and a request that was cut
+off is made again at another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+from tallystick.chain.connection import Chain
+from tallystick.chain.deployment import Deployment
+from tallystick.chain.profile import profile_named
+from tallystick.protocol.audit import AuditRecord
+from tallystick.protocol.errors import Configuration, MalformedDocument, TallystickError
+from tallystick.protocol.identity import Certificate
+from tallystick.signing import Signer
+
+from tallystick_node.engines.tee.frames import Messages, StreamBroken
+from tallystick_node.engines.tee.keys import Decision, KeyService
+from tallystick_node.keys.permits import ChainPermits, load
+from tallystick_node.peers.identity import require_enrolled
+from tallystick_node.settings import Settings
+
+LOG = structlog.get_logger()
+SECONDS = 30.0  # for each message
+MAX_MESSAGE = 1 << 20
+AT_ONCE = 32  # requests; one more waits to be accepted
+
+
+class AuditFile:
+    """A log of signed records (:mod:`tallystick.protocol.audit`), one in a line, which no other process writes while this one does.
+
+    Each record is on disk before :meth:`__call__` returns. Raises Configuration where the file is another's or not such a log.
+    """
+
+    def __init__(self, path: Path, signer: Signer, chain_id: int) -> None:
+        self._signer, self._chain_id, self._turn = signer, chain_id, threading.Lock()
+        try:
+            self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "a+b")
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._file.seek(0)
+            lines = self._file.read().splitlines(keepends=True)
+        except OSError as error:
+            raise Configuration(
+                f"the log cannot be written: {error.strerror}", party=str(path), remedy="give each replica a log of its own"
+            ) from None
+        try:
+            places = [AuditRecord.parse(line.rstrip(b"\n")).index for line in lines]
+        except MalformedDocument:
+            places = [-1]
+        if places != list(range(len(lines))) or not all(line.endswith(b"\n") for line in lines):
+            raise Configuration("the log is damaged", party=str(path), remedy="move it away, and keep it")
+        self._count = len(lines)
+
+    def __call__(self, decision: Decision, party: str) -> None:
+        """Append what was decided on a request of ``party``. Raises OSError where it cannot be kept."""
+        use = decision.use
+        detail = {
+            "enclave_key": decision.public_key.hex(),
+            "strength": decision.strength,
+            "measurement": decision.measurement.hex(),
+            "evidence": decision.evidence.hex(),
+        }
+        if use is not None:
+            inputs = {"key": use.name, "run": use.run, "algorithm": use.algorithm.hex(), "inputs": use.inputs.hex()}
+            detail |= {**inputs, "receivers": ",".join(each.hex() for each in use.receivers)}
+        with self._turn:
+            record = AuditRecord(
+                chain_id=self._chain_id,
+                account=self._signer.address,
+                index=self._count,
+                at=int(time.time()),
+                kind="refusal" if decision.rule else "access",
+                task="",
+                dataset="",
+                party=party,
+                rule=decision.rule,
+                message=decision.message[:1024],
+                detail=detail,
+            ).signed(self._signer.sign_digest)
+            self._file.write(record.to_bytes() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._count += 1
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+
+def tls(key: Path, certificate: Path, authority: Path, *, listening: bool) -> ssl.SSLContext:
+    """TLS 1.3 between institutions of one authority, both with certificates."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if listening else ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(authority)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+class KeyServer:
+    """Serves ``service_for(account)`` to who connects. ``admit`` gives the account of a certificate that is enrolled, or raises."""
+
+    def __init__(
+        self, address: str, context: ssl.SSLContext, admit: Callable[[Certificate], str], service_for: Callable[[str], KeyService]
+    ) -> None:
+        host, _, port = address.rpartition(":")
+        try:
+            self._listening = socket.create_server((host, int(port)), backlog=AT_ONCE)
+        except (OSError, ValueError, OverflowError):
+            raise Configuration(f"{address} cannot be listened on", remedy="stop what uses the port, or name another") from None
+        self._context, self._admit, self._service_for = context, admit, service_for
+        self._room = threading.Semaphore(AT_ONCE)
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return int(self._listening.getsockname()[1])
+
+    def serve(self) -> None:
+        """Until :meth:`close`."""
+        while True:
+            self._room.acquire()
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._one, args=(connection,), daemon=True).start()
+
+    def close(self) -> None:
+        """Listen no longer; requests that are being answered go on."""
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _one(self, plain: socket.socket) -> None:
+        try:
+            plain.settimeout(SECONDS)
+            with plain, self._context.wrap_socket(plain, server_side=True) as secure:
+                certificate = Certificate.parse(secure.getpeercert(binary_form=True) or b"")
+                decision = self._service_for(self._admit(certificate)).serve(Messages(secure, SECONDS, MAX_MESSAGE))
+                LOG.info("key asked for", key=decision.use and decision.use.name, rule=decision.rule or "released")
+        except TallystickError as error:
+            LOG.warning("key asked for by somebody else", problem=error.message)
+        except StreamBroken as broken:
+            LOG.warning("a request for a key was cut off", problem=broken.reason)
+        except OSError as error:
+            LOG.warning("a request for a key failed", problem=type(error).__name__)
+        finally:
+            self._room.release()
+
+
+def run(settings: Settings, signer: Signer, keys: Path, listen: str, log: Path) -> None:
+    """Serve the keys of a file until SIGTERM or SIGINT; ``signer`` signs the log. Raises Configuration."""
+    named, entries = load(keys)
+    deployment = Deployment.load(settings.deployment)
+    chain = Chain(settings.rpc_url, deployment, profile=profile_named(settings.chain_profile))
+    record, permits = AuditFile(log, signer, deployment.chain_id), ChainPermits(entries, chain)
+
+    def service_for(account: str) -> KeyService:
+        return KeyService(named, permits, lambda decision: record(decision, account))
+
+    context = tls(settings.key, settings.certificate, settings.authority, listening=True)
+    server = KeyServer(listen, context, lambda certificate: require_enrolled(chain, certificate), service_for)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.close())
+    LOG.info("key service serves", account=signer.address, port=server.port, keys=len(named))
+    server.serve()
+    record.close()
