@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tallystick.chain.contract import Event
-from tallystick.chain.profile import PROFILES
+from tallystick.chain.profile import PROFILES, ChainProfile
 from tallystick.protocol import typed
 from tallystick.protocol.agreement import COIN, Agreement
 from tallystick.protocol.errors import ChainUnreachable, NotFound, PeerFailed, Refused, RunFailed
@@ -179,6 +179,16 @@ def test_a_bonded_party_that_waits_says_so_and_lets_the_silent_one_be_late(
     assert (write.function, ended) == (function, over)
     if function == "tenderReport":
         assert write.arguments[1] == 1 and write.arguments[2] in (OTHERS[0], COIN)
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
+def test_patience_leaves_two_thirds_of_the_margin_to_speak_in(store: Store, profile: ChainProfile) -> None:
+    aborted = PeerFailed("ended", party=OTHERS[0], reason=Reason.PEER_ABORTED)
+    made = promises(store, None)
+    made._chain.profile = profile  # type: ignore[misc]
+    delay = made.failure(RUN, WORLD.spec, aborted)[0].delay
+    assert 0 < delay <= min(5, made.margin / 3)
+    assert made.failure(RUN, WORLD.spec, SILENT)[0].delay == 0
 
 
 def test_a_node_stakes_by_its_policy_and_after_the_others_where_that_asks_it(store: Store) -> None:

@@ -73,10 +73,10 @@ AGREEMENT = Agreement(bytes(32), COIN, 10, 250, 60, 60, False, False, (10_000,))
 
 
 def test_what_has_a_deadline_goes_first(bench: Bench) -> None:
-    for function in ("accept", "expire", "fail", "tenderReport"):
+    for function in ("expire", "accept", "fail", "tenderReport"):
         bench.store.enqueue(Write(f"{function}:{len(bench.store.due_writes())}", "TaskLedger", function, [function]))
     bench.outbox().flush()
-    assert [function for _, function, _ in bench.ledger.taken] == ["fail", "tenderReport", "accept", "expire"]
+    assert [function for _, function, _ in bench.ledger.taken] == ["accept", "fail", "tenderReport", "expire"]
 
 
 def test_a_stake_pays_the_bond_and_nothing_else_pays(bench: Bench) -> None:

@@ -135,3 +135,35 @@ async def test_nobody_is_absent_with_whom_this_party_is_connected() -> None:
         with pytest.raises(RunFailed, match=f"{B} says that {named} is absent") as caught:
             await attempt(run, {A: [], B: [named], C: []})._agree_on_absence(words)
         assert (caught.value.party, caught.value.reason) == (None, Reason.PEER_SILENT)
+
+
+@awaited
+async def test_one_whom_another_misses_and_that_is_gone_is_not_heard() -> None:
+    """B's list comes before C's own would: C, whose link has ended, need not send any."""
+    run, words = links(A, B, C, spare=(A, B, C)), dict.fromkeys((ME, A, B, C))
+    made = attempt(run, {A: [], B: [C]})
+    run.links[C].fail("is gone")
+    await made._agree_on_absence(words)
+    assert set(words) == {ME, A, B}
+
+
+@awaited
+async def test_one_that_goes_unmissed_stays_to_be_waited_for() -> None:
+    run, words = links(A, B, C, spare=(A, B, C)), dict.fromkeys((ME, A, B, C))
+    made = attempt(run, {B: [], C: []})
+    run.links[A].fail("is gone")
+    await made._agree_on_absence(words)
+    assert set(words) == {ME, A, B, C}
+    with pytest.raises(PeerFailed) as caught:
+        await run.send(A, b"a signature")
+    assert caught.value.party == A
+
+
+@awaited
+async def test_more_that_go_than_the_run_spares_end_it() -> None:
+    run, words = links(A, B, C, spare=(A, B, C)), dict.fromkeys((ME, A, B, C))
+    made = attempt(run, {C: []})
+    run.links[A].fail("is gone")
+    run.links[B].fail("is gone")
+    with pytest.raises(PeerFailed):
+        await made._agree_on_absence(words)

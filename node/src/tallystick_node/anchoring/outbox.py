@@ -37,8 +37,8 @@ DONE = {
     ("AuditLog", "anchor"): {"NotGrowing"},
 }
 
-#: What a party loses its bond for when it comes too late.
-URGENT = {"fail", "submit", "tenderAcceptance", "tenderReport", "tenderResult"}
+#: What a party loses its bond for when it comes too late, or its chance to stake one.
+URGENT = {"post", "accept", "fail", "submit", "tenderAcceptance", "tenderReport", "tenderResult"}
 
 #: What no rule of a contract of ours says (an account without funds, a node's own limit), and what the next blocks change.
 UNDECIDED = {"unknown", "reverted", "TooEarly"}

@@ -297,14 +297,21 @@ class Attempt:
 
         Links to a party that dies do not end everywhere at the same moment. So who hears that a party is absent whose word it has
         waits for its own link to it to end. Raises RunFailed when that does not happen: a party that is there is not declared
-        absent with this party's signature. Nobody is accused, since a link between the two others may have broken.
+        absent with this party's signature. Nobody is accused, since a link between the two others may have broken. A party that
+        goes while the lists are exchanged, and that nobody misses, is still in ``words``: the others may have had its list, so its
+        signature is waited for in vain, and the next attempt does without it.
         """
         absent = [account for account in self._spec.parties if account not in words]
         present = [account for account in self._links.links if account in words]
         for account in present:
-            await self._links.send(account, agreement.absence(absent))
+            with self._links.sparing(account):
+                await self._links.send(account, agreement.absence(absent))
         for account in present:
-            for named in agreement.parse_absence(await self._receive(account), account):
+            missed: tuple[str, ...] = ()
+            if account in words:  # not one that another has missed meanwhile, and that is gone
+                with self._links.sparing(account):
+                    missed = agreement.parse_absence(await self._receive(account), account)
+            for named in missed:
                 if named in absent:
                     continue
                 if named not in self._links.links or not await self._links.ended(named):

@@ -297,7 +297,12 @@ class Runs:
         return self._accept(run, spec, 1)
 
     def _try_again(self, run: RunRecord, spec: TaskSpec) -> None:
-        """Accept the next attempt, if the task would still be admitted: authorisation may have ended meanwhile."""
+        """Accept the next attempt, if the task would still be admitted: authorisation may have ended meanwhile. The event of the
+        failure and the kernels that it waited for can come at the same moment, in two threads."""
+        with self._admission:
+            self._decide_again(run, spec)
+
+    def _decide_again(self, run: RunRecord, spec: TaskSpec) -> None:
         failed = self._store.run(run.task)
         if failed is None or failed.state != "failed" or self._chain.now() >= spec.accept_by:
             return
@@ -402,13 +407,8 @@ class Runs:
                 self._store.advance(run.task, "failed", problem=error.problem(), write=write)
             except IllegalTransition:  # another party's report, or a deadline, came first
                 self._store.enqueue(write)
-        self._me.note(
-            "refusal" if reason == Reason.OUTPUT_POLICY else "run",
-            error.message,
-            run.task,
-            spec,
-            rule="group-too-small" if reason == Reason.OUTPUT_POLICY else "",
-        )
+        rule = error.rule if isinstance(error, RunFailed) else ""
+        self._me.note("refusal" if rule else "run", error.message, run.task, spec, rule=rule)
 
     def _leave(self, run: RunRecord, spec: TaskSpec, error: TallystickError) -> None:
         """Drop out of a run that may go on without this party, for a reason that says nothing against another: the task stays as it

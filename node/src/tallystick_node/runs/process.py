@@ -160,4 +160,5 @@ async def _fail(problem: dict[str, Any], parties: tuple[str, ...], links: RunLin
         if (silent := links.silent(peer)) != peer:
             message, remedy = f"is waited for by {peer}, which this party waits for", "look at the peer's node"
             raise PeerFailed(message, party=silent, remedy=remedy, reason=Reason.PEER_SILENT)
-    raise RunFailed(problem["message"], reason=Reason(problem["reason"]), party=peer, remedy=problem.get("remedy", ""))
+    remedy, rule = problem.get("remedy", ""), problem.get("rule", "")
+    raise RunFailed(problem["message"], reason=Reason(problem["reason"]), party=peer, remedy=remedy, rule=rule)

@@ -28,7 +28,7 @@ from tallystick_node.settings import Policy
 from tallystick_node.store.database import RunRecord, Store, Write
 
 NOBODY = COIN
-ABORT_PATIENCE = 5.0  # seconds before the report of a run that another party ended: its own report says why
+ABORT_PATIENCE = 5.0  # most seconds before the report of a run that another party ended: its own report says why
 STAGGER = 3.0  # seconds between the parties' attempts to show the same lateness
 SILENCE = frozenset({Reason.PEER_SILENT, Reason.PEER_ABORTED})
 
@@ -100,7 +100,7 @@ class Promises:
             with contextlib.suppress(ChainUnreachable):  # to end the attempt is always a way to speak
                 agreed = self._agreements.of(spec)
         if agreed is None or not any(agreed.staked(each) for each in ([accused] if accused else spec.parties) if each != own):
-            delay = ABORT_PATIENCE if aborted else 0.0
+            delay = min(ABORT_PATIENCE, self.margin / 3) if aborted else 0.0  # two thirds of the margin are left to speak in
             return Write(f"fail:{run.task}:{run.attempt}", "TaskLedger", "fail", said, delay), True
         if agreed.staked(own):
             return Write(f"report:{run.task}:{run.attempt}", "Disputes", "tenderReport", said), False

@@ -153,7 +153,7 @@ def problem_of(error: BaseException) -> dict[str, Any]:
     if isinstance(error, OutOfRange):
         return {"reason": Reason.DATA, "message": str(error), "remedy": "scale the columns, or declare more bits"}
     if isinstance(error, OutputRefused):
-        return {"reason": Reason.OUTPUT_POLICY, "message": error.message, "remedy": error.remedy}
+        return {"reason": Reason.OUTPUT_POLICY, "rule": error.rule, "message": error.message, "remedy": error.remedy}
     if isinstance(error, InvalidData):
         return {"reason": Reason.DATA, "message": error.message, "remedy": error.remedy}
     if isinstance(error, StoreFull):

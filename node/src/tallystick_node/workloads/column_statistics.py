@@ -50,7 +50,11 @@ class ColumnStatistics(Tabular):
                     remedy="ask for a quantile nearer to the median, or use more rows",
                 )
         if parameters.tests and number > group_tests.MAX_ROWS:
-            raise OutputRefused(f"tests are of at most {group_tests.MAX_ROWS} rows", remedy="use a sample, or leave the tests out")
+            raise OutputRefused(
+                f"tests are of at most {group_tests.MAX_ROWS} rows",
+                rule="too-many-rows",
+                remedy="use a sample, or leave the tests out",
+            )
 
     def plan(self, spec: TaskSpec, rows: Mapping[str, int]) -> Plan:
         """The statistics, each shown to the receivers under its name."""

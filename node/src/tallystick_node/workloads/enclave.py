@@ -7,7 +7,8 @@ simulated*.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +35,16 @@ RESULTS = {"sql": "result.csv", "wasm": "result.bin", "python": "result.bin"}
 EVIDENCE = "evidence.json"
 STRENGTH = "attested, simulated"
 START, CELL = 5.0, 2e-6  # seconds that an enclave takes to start, and for each cell that is sealed, opened and loaded
-_ENDS: dict[str, tuple[type[InvalidData | OutputRefused], str, str]] = {
+_TOO_LARGE, _NO_SIZE = partial(OutputRefused, rule="output-too-large"), partial(OutputRefused, rule="no-group-size")
+_ENDS: dict[str, tuple[Callable[..., TallystickError], str, str]] = {
     "AlgorithmRefused": (InvalidData, "the algorithm is not one that may run", "try it with `tally enclave try`"),
     "AlgorithmFailed": (InvalidData, "the algorithm ended with an error of its own", "try it with data like the owners'"),
     "OutOfFuel": (InvalidData, "the module executed as many instructions as limits.fuel allows", "allow more fuel"),
     "OutOfHeap": (InvalidData, "the algorithm needs more memory than limits.memory_mib", "allow more memory"),
     "MemoryError": (InvalidData, "tables and algorithm need more memory than the enclave has", "allow more memory, or give less"),
-    "OutputTooLarge": (OutputRefused, "the output is longer than limits.output_bytes", "allow more, or give less"),
+    "OutputTooLarge": (_TOO_LARGE, "the output is longer than limits.output_bytes", "allow more, or give less"),
     "TooFewRows": (OutputRefused, "an input has fewer rows than minimum_group", "use a larger dataset"),
-    "NoGroupSize": (OutputRefused, "the result has no column group_size of whole numbers", "count the rows behind each row"),
+    "NoGroupSize": (_NO_SIZE, "the result has no column group_size of whole numbers", "count the rows behind each row"),
     "OtherInputs": (InvalidData, "the inputs are not those that the owners told one another of", "ask the host and the owners"),
     "SIGXCPU": (InvalidData, "the enclave computed longer than limits.seconds", "allow more seconds"),
     "SIGKILL": (InvalidData, "the enclave was ended, as it computed longer than limits.seconds", "allow more seconds"),

@@ -108,6 +108,7 @@ class Regression(Tabular):
         if number < max(batch, ROWS_PER_COEFFICIENT * coefficients):
             raise OutputRefused(
                 f"{number} rows are too few for {coefficients} coefficients or for a batch of {batch}",
+                rule="too-few-rows",
                 remedy=f"use {ROWS_PER_COEFFICIENT} rows or more for each coefficient, and smaller batches",
             )
 

@@ -89,10 +89,14 @@ class InvalidData(TallystickError):
 
 
 class OutputRefused(TallystickError):
-    """The output policy forbids the release of a result, for example because a group is too small."""
+    """The output policy forbids the release of a result. ``rule`` is the policy's stable name."""
 
     code = "TS-1401"
     area = "output"
+
+    def __init__(self, message: str, *, rule: str = "group-too-small", party: str | None = None, remedy: str = "") -> None:
+        super().__init__(message, party=party, remedy=remedy)
+        self.rule = rule
 
 
 class Refused(TallystickError):
@@ -171,14 +175,15 @@ class Deadline(TallystickError):
 
 
 class RunFailed(TallystickError):
-    """A run ended without a result; ``reason`` says why."""
+    """A run ended without a result; ``reason`` says why, and ``rule`` which output policy forbids it, if one does."""
 
     code = "TS-6103"
     area = "runs"
 
-    def __init__(self, message: str, *, reason: Reason, party: str | None = None, remedy: str = "") -> None:
+    def __init__(self, message: str, *, reason: Reason, party: str | None = None, remedy: str = "", rule: str = "") -> None:
         super().__init__(message, party=party, remedy=remedy)
         self.reason = reason
+        self.rule = rule
 
 
 class NotFound(TallystickError):
