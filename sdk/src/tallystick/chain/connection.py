@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tallystick.chain.contract import Contract, Event, decode_error, decode_log
+from tallystick.chain.contract import Contract, Event, decode_error, decode_log, name_of_log
 from tallystick.chain.contracts import (
     AuditLog,
     DatasetRegistry,
@@ -83,6 +83,7 @@ class Chain:
         self.signer = signer
         self._transport = Transport(url, seconds)
         self._lock = threading.Lock()
+        self._page = profile.log_page  # blocks of the last page of logs that the node took
         self.contracts = {name: Contract(name, address) for name, address in deployment.contracts.items()}
         self.participants = ParticipantRegistry(self)
         self.datasets = DatasetRegistry(self)
@@ -143,7 +144,22 @@ class Chain:
 
     def events(self, first: int, last: int) -> Iterator[Event]:
         """Our events in blocks first..last, in order. Pages by the profile and halves a page that the node refuses."""
-        size = self.profile.log_page
+        for until, logs in self.log_pages(first, last):
+            with self._transport.understood("eth_getLogs"):
+                page = [event for log in logs if (event := self.event_of(log)) is not None]
+            # A node that ignores the range would give the same event on every page.
+            if any(not first <= event.block <= until for event in page):
+                raise ChainUnreachable("the chain answered eth_getLogs for other blocks", party=self.shown_url)
+            yield from page
+            first = until + 1
+
+    def log_pages(self, first: int, last: int) -> Iterator[tuple[int, list[Any]]]:
+        """The logs of our contracts in blocks first..last as JSON-RPC gives them, page by page, each with its last block.
+
+        Nodes refuse by blocks, by results, by bytes or by time, each in its own words: whatever the words, a page that was refused
+        is halved, and the next scan begins near the size that was taken.
+        """
+        size = min(self.profile.log_page, 2 * self._page)
         while first <= last:
             until = min(last, first + size - 1)
             query = {
@@ -157,13 +173,19 @@ class Chain:
                     raise self._transport.refused("eth_getLogs", answer)
                 size = max(1, size // 2)
                 continue
-            with self._transport.understood("eth_getLogs"):
-                page = [event for log in answer["result"] if (event := decode_log(self._by_address, log)) is not None]
-            # A node that ignores the range would give the same event on every page.
-            if any(not first <= event.block <= until for event in page):
-                raise ChainUnreachable("the chain answered eth_getLogs for other blocks", party=self.shown_url)
-            yield from page
+            if not isinstance(answer["result"], list):
+                raise ChainUnreachable("the chain's answer to eth_getLogs is no list", party=self.shown_url)
+            self._page = size
+            yield until, answer["result"]
             first = until + 1
+
+    def event_name(self, log: Mapping[str, Any]) -> str | None:
+        """The name of the event in a log, or None when it is none of ours."""
+        return name_of_log(self._by_address, log)
+
+    def event_of(self, log: Mapping[str, Any]) -> Event | None:
+        """A log as an event of ours, or None when it is none. Raises what the ABI library raises for one that does not decode."""
+        return decode_log(self._by_address, log)
 
     # -- writes --------------------------------------------------------------------------------------------------------
 

@@ -197,6 +197,13 @@ def decode_log(addresses: Mapping[str, str], log: Mapping[str, Any]) -> Event | 
     )
 
 
+def name_of_log(addresses: Mapping[str, str], log: Mapping[str, Any]) -> str | None:
+    """The name of the event in a JSON-RPC log, or None when it is none of ours."""
+    contract = addresses.get(log["address"].lower())
+    entry = _events(contract).get(log["topics"][0]) if contract is not None and log["topics"] else None
+    return None if entry is None else str(entry["name"])
+
+
 def decode_error(contract: str, data: bytes) -> ContractRefused:
     """The refusal in a revert's data, by the custom errors of all our contracts."""
     entry = _errors().get(data[:4])

@@ -29,7 +29,7 @@ WHOLE = 4
 #: Ganache now and then never answers an estimate, and answers the same question at once when it is asked again.
 ASKED_TWICE = "eth_estimateGas"
 MESSAGE_LIMIT = 300
-ANSWER_LIMIT = 1 << 27  # bytes: a page of logs is the longest that we ask for
+ANSWER_LIMIT = 1 << 25  # bytes: a page of logs is the longest that we ask for, and is halved when it has more
 MAX_DEPTH = 64  # of the arrays and objects in an answer
 REMEDY = "check the URL and that the chain runs (`make chain-status`)"
 
@@ -60,11 +60,14 @@ class Transport:
         return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
 
     def answer(self, method: str, parameters: Sequence[Any]) -> dict[str, Any]:
-        """One call: an object with ``result``, or with ``error`` as an object. Raises ChainUnreachable."""
+        """One call: an object with ``result``, or with ``error`` as an object, as for an answer that is too long. Raises
+        ChainUnreachable."""
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(parameters)}).encode()
         with self.understood(method, remedy=REMEDY, said="the chain does not answer"):
             try:
                 found = flat_json.parse(self._post(body), MAX_DEPTH)
+            except _TooLong:
+                return {"error": {"message": f"the answer has more than {ANSWER_LIMIT} bytes"}}
             except requests.ReadTimeout:
                 if method != ASKED_TWICE:
                     raise
@@ -167,6 +170,4 @@ class _TooLong(Exception):  # noqa: N818 - never leaves this module
 
 
 def _kind(error: Exception) -> str:
-    if isinstance(error, _TooLong):
-        return f"more than {ANSWER_LIMIT} bytes"
     return f"HTTP {error.status}" if isinstance(error, _Status) else type(error).__name__

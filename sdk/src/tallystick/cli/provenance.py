@@ -85,9 +85,9 @@ def period(context: typer.Context, first: str, last: str, format: Format = Form.
 def graph_of(session: Session, bundles: list[Path] | None, results: Sequence[bytes] = ()) -> Graph:
     """The graph of the configured chain at its head, with the documents of the bundles and of result files."""
     chain = session.chain()
-    head = chain.head()
-    events = list(chain.events(0, head))
-    times = {number: int(chain.block(number)["timestamp"], 16) for number in {event.block for event in events}}
+    with session.index(chain) as index:
+        events, head = index.events(), index.last
+        times = index.times({event.block for event in events})
     return build(
         events,
         chain_id=chain.deployment.chain_id,

@@ -21,6 +21,7 @@ from tallystick import flat_json
 from tallystick.chain.connection import Chain
 from tallystick.chain.contract import Event
 from tallystick.chain.deployment import Deployment
+from tallystick.chain.index import IN_MEMORY, EventIndex, index_path
 from tallystick.chain.profile import profile_named
 from tallystick.cli.terminal import Terminal
 from tallystick.client import Client, Nodes
@@ -127,7 +128,20 @@ class Session:
 
     def events(self, chain: Chain, *names: str) -> list[Event]:
         """The chain's events of these names (all without any), from the first block to the head."""
-        return [event for event in chain.events(0, chain.head()) if not names or event.name in names]
+        with self.index(chain) as index:
+            return index.events(*names)
+
+    def index(self, chain: Chain) -> EventIndex:
+        """The chain's events up to the head, kept below ``XDG_CACHE_HOME`` (``~/.cache``) for the next command;
+        where that cannot be written, in memory."""
+        kept = index_path(Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "tallystick", chain)
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            found = EventIndex(kept if os.access(kept.parent, os.W_OK) else IN_MEMORY, chain)
+        except OSError:
+            found = EventIndex(IN_MEMORY, chain)
+        found.catch_up()
+        return found
 
     def nodes(self, *, prompt: bool = True) -> Nodes:
         """The nodes in the settings, and the certificate to call them with; without ``prompt`` nobody is asked for a password.

@@ -1,0 +1,211 @@
+"""Our events in a file: read from the chain once, asked for as often as one likes.
+
+A question about one task of ten thousand costs a scan of the whole chain when it is put to a node, and a look into a table when it
+is put here. The file belongs to one chain and one deployment; what it holds is what the node said, page by page, each page with the
+hash of its last block. A page is one transaction: whoever is killed in the middle goes on behind the last whole page. Where the
+chain no longer has a page's last block, the pages from there on are dropped and read again.
+
+Trusted: the node behind the connection, and whoever may write the file.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tallystick.chain.connection import Chain
+from tallystick.chain.contract import Event
+from tallystick.protocol.errors import ChainUnreachable, Configuration
+
+SCHEMA = """
+create table if not exists pages (last integer primary key, hash text not null);
+create table if not exists events (
+    id integer primary key, block integer not null, name text not null, log text not null);
+create index if not exists events_by_block on events (block);
+create index if not exists events_by_name on events (name);
+create table if not exists topics (topic text not null, event integer not null, primary key (topic, event)) without rowid;
+create table if not exists blocks (block integer primary key, at integer not null);
+"""
+ALL = "select log from events order by id"
+NAMED = "select log from events where name in (select value from json_each(?)) order by id"
+ABOUT = "select log from topics join events on id = event where topic = ? order by id"
+ABOUT_NAMED = (
+    "select log from topics join events on id = event where topic = ? and name in (select value from json_each(?)) order by id"
+)
+IN_MEMORY = Path(":memory:")
+KEPT = 512  # last pages whose hashes are kept: how deep a re-organisation is followed page by page
+WAIT = 60  # seconds that another process may hold the file
+Row = tuple[int, str, str, list[str]]  # block, name, log and indexed topics of an event
+_MEMBERS = ("address", "topics", "data", "blockNumber", "blockHash", "transactionHash", "logIndex")
+
+
+class EventIndex:
+    """The events of ``chain``'s deployment in the file at ``path``, which is made when it is missing; its folder must be there.
+
+    Several processes may use one file. Raises Configuration when it is not an index.
+    """
+
+    def __init__(self, path: Path, chain: Chain) -> None:
+        self._chain = chain
+        try:
+            self._file = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
+        except sqlite3.OperationalError as error:
+            raise Configuration(
+                f"the event index cannot be opened: {error}", party=str(path), remedy="name another folder"
+            ) from None
+        try:
+            self._file.execute("pragma journal_mode=wal")
+            self._file.execute("pragma synchronous=normal")  # what a power cut takes is read again
+            self._file.executescript(SCHEMA)
+        except sqlite3.DatabaseError as error:
+            self._file.close()
+            raise Configuration(f"the event index cannot be used: {error}", party=str(path), remedy="delete the file") from None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> EventIndex:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        """How many events are here."""
+        return int(self._file.execute("select count(*) from events").fetchone()[0])
+
+    @property
+    def last(self) -> int:
+        """The last block whose events are here; -1 for none."""
+        return self._newest()[0]
+
+    def catch_up(self) -> int:
+        """Read on to the last block that is final by the profile; how many events came. Raises ChainUnreachable."""
+        came, done = 0, False
+        while not done:
+            more, done = self._read_to(self._chain.head())
+            came += more
+        return came
+
+    def events(self, *names: str, about: bytes | str | None = None) -> list[Event]:
+        """The events of these names (all without any), in the order of the chain; with ``about`` those that have the task, the
+        dataset, the grant, the account or whatever else is indexed, as bytes or as ``0x…``, among their topics."""
+        wanted = json.dumps(names)
+        if about is None:
+            rows = self._file.execute(NAMED, (wanted,)) if names else self._file.execute(ALL)
+        else:
+            rows = (
+                self._file.execute(ABOUT_NAMED, (_topic(about), wanted)) if names else self._file.execute(ABOUT, (_topic(about),))
+            )
+        found = (self._chain.event_of(json.loads(log)) for (log,) in rows)
+        return [event for event in found if event is not None]
+
+    def times(self, blocks: Iterable[int]) -> dict[int, int]:
+        """When blocks were made, in seconds since 1970: each is asked of the node once. Raises ChainUnreachable."""
+        known = {}
+        for block in blocks:
+            row = self._file.execute("select at from blocks where block = ?", (block,)).fetchone()
+            known[block] = row[0] if row else int(self._chain.block(block)["timestamp"], 16)
+        with self._writing():
+            self._file.executemany("insert or ignore into blocks values (?, ?)", known.items())
+        return known
+
+    # -- pages
+
+    def _read_to(self, head: int) -> tuple[int, bool]:
+        """Read pages up to a block; how many events came, and whether the chain up to there stayed the same meanwhile.
+
+        While the hash of ``head`` is the same, so is every block before it: a page is kept when it was so before and after.
+        """
+        anchor, came = self._hash_at(head), 0
+        after = self._common()
+        while after < head:
+            until, logs = next(self._chain.log_pages(after + 1, head))
+            rows = [row for log in logs if (row := self._row(log, after, until)) is not None]
+            found = self._hash_at(until)
+            if not anchor or self._hash_at(head) != anchor:
+                return came, False
+            with self._writing():
+                if self.last == after:  # else another process was faster
+                    came += self._keep(rows, until, found)
+            after = self.last
+        return came, True
+
+    def _newest(self) -> tuple[int, str]:
+        found = self._file.execute("select last, hash from pages order by last desc limit 1").fetchone()
+        return (int(found[0]), str(found[1])) if found else (-1, "")
+
+    def _hash_at(self, block: int) -> str:
+        found = self._chain.request("eth_getBlockByNumber", hex(block), False)
+        return str(found["hash"]) if isinstance(found, dict) and "hash" in found else ""
+
+    def _common(self) -> int:
+        """The last block that this file and the chain have in common, after pages that the chain no longer has are dropped."""
+        while True:
+            last, known = self._newest()
+            if last < 0 or self._hash_at(last) == known:
+                return last
+            with self._writing():
+                if self._newest() != (last, known):
+                    continue
+                self._file.execute("delete from pages where last = ?", (last,))
+                self._cut(self.last)
+
+    def _cut(self, after: int) -> None:
+        """Forget every event and block behind ``after``."""
+        self._file.execute("delete from topics where event in (select id from events where block > ?)", (after,))
+        self._file.execute("delete from events where block > ?", (after,))
+        self._file.execute("delete from blocks where block > ?", (after,))
+
+    def _row(self, log: Any, after: int, until: int) -> Row | None:
+        """None for a log of no event of ours. Raises ChainUnreachable for what is no log of these blocks."""
+        try:
+            name = self._chain.event_name(log)
+            if name is None:
+                return None
+            block = int(log["blockNumber"], 16)
+            topics = [str(topic) for topic in log["topics"][1:]]
+            kept = json.dumps({member: log[member] for member in _MEMBERS}, separators=(",", ":"))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise ChainUnreachable("the chain's answer to eth_getLogs does not make sense", party=self._chain.shown_url) from None
+        if not after < block <= until:
+            raise ChainUnreachable("the chain answered eth_getLogs for other blocks", party=self._chain.shown_url)
+        return block, name, kept, topics
+
+    def _keep(self, rows: Sequence[Row], until: int, found: str) -> int:
+        (first,) = self._file.execute("select coalesce(max(id), -1) + 1 from events").fetchone()
+        numbered = list(enumerate(rows, first))
+        self._file.executemany("insert into events values (?, ?, ?, ?)", ((i, *row[:3]) for i, row in numbered))
+        pairs = ((topic, i) for i, row in numbered for topic in row[3])
+        self._file.executemany("insert or ignore into topics values (?, ?)", pairs)
+        self._file.execute("insert into pages values (?, ?)", (until, found))
+        self._file.execute("delete from pages where last not in (select last from pages order by last desc limit ?)", (KEPT,))
+        return len(numbered)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self._file.execute("begin immediate")
+        try:
+            yield
+        except BaseException:
+            self._file.execute("rollback")
+            raise
+        self._file.execute("commit")
+
+
+def index_path(folder: Path, chain: Chain) -> Path:
+    """Where below ``folder`` the index of ``chain`` lies: by chain id, first block and deployment, so that a development chain that
+    was reset has a file of its own."""
+    first: Mapping[str, Any] = chain.block(0)
+    ledger = chain.contracts["TaskLedger"].address
+    return folder / f"{chain.deployment.chain_id}-{str(first['hash'])[2:18]}-{ledger[2:18].lower()}.db"
+
+
+def _topic(value: bytes | str) -> str:
+    digits = value.hex() if isinstance(value, bytes) else value.lower().removeprefix("0x")
+    return "0x" + digits.rjust(64, "0")

@@ -1,0 +1,156 @@
+"""The event index over a real chain: every event once through restarts, kills, re-organisations, several readers, small pages."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from benchmarks.chain_records import world_on
+from benchmarks.indexer import Filled, fill, measure
+from contracts.conftest import World
+from tallystick.chain.connection import Chain
+from tallystick.chain.contract import Event
+from tallystick.chain.index import EventIndex, index_path
+from tallystick.protocol.errors import Configuration
+from tallystick.testing.local_chain import LocalChain
+
+TASKS = 5
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
+    with LocalChain(tmp_path_factory.mktemp("chain")) as local:
+        yield fill(world_on(local), TASKS)
+
+
+@pytest.fixture
+def world(filled: Filled) -> Iterator[World]:
+    """What a test does to the chain is undone after it."""
+    snapshot = filled.world.chain.request("evm_snapshot")
+    yield filled.world
+    filled.world.chain.request("evm_revert", snapshot)
+
+
+def places(events: list[Event]) -> list[tuple[int, int, str]]:
+    return [(event.block, event.log_index, event.block_hash) for event in events]
+
+
+def everything(chain: Chain) -> list[tuple[int, int, str]]:
+    return places(list(chain.events(0, chain.head())))
+
+
+def paged(chain: Chain, blocks: int) -> Chain:
+    return Chain(chain.url, chain.deployment, signer=chain.signer, profile=replace(chain.profile, log_page=blocks))
+
+
+def happen(world: World, size: int) -> None:
+    world.parties[0].send("AuditLog", "anchor", b"\1" * 32, size)
+
+
+def test_the_benchmark_finds_every_event_once_also_after_a_kill(filled: Filled, tmp_path: Path) -> None:
+    rows = measure(filled, tmp_path)["rows"]
+    assert rows[0]["events"] == rows[-1]["events"] == sum(rows[-2][name] for name in ("events_before", "events_after"))
+
+
+@pytest.mark.parametrize("blocks", [1, 3, 1000])
+def test_every_event_once_whatever_the_page(world: World, tmp_path: Path, blocks: int) -> None:
+    chain = paged(world.chain, blocks)
+    with EventIndex(tmp_path / "index.db", chain) as index:
+        assert index.catch_up() == len(everything(chain)) and index.catch_up() == 0
+        happen(world, 1)
+    with EventIndex(tmp_path / "index.db", chain) as index:
+        assert index.catch_up() == 1
+        assert places(index.events()) == everything(chain) and index.last == chain.head()
+
+
+def test_questions_are_answered_as_a_scan_would(filled: Filled, tmp_path: Path) -> None:
+    chain = filled.world.chain
+    scanned = list(chain.events(0, chain.head()))
+    task, party = filled.proposals[2].id(), filled.world.parties[1].address
+    with EventIndex(tmp_path / "index.db", chain) as index:
+        index.catch_up()
+        assert index.events("Granted", "Proposed") == [event for event in scanned if event.name in ("Granted", "Proposed")]
+        assert index.events(about=task) == [event for event in scanned if event.arguments.get("task") == task]
+        mine = [event for event in scanned if event.name == "Accepted" and event["party"] == party]
+        assert index.events("Accepted", about=party) == mine and len(mine) == TASKS
+        assert index.events(about="0x" + "00" * 31 + "07") == []
+        blocks = sorted({event.block for event in scanned})
+        assert index.times(blocks) == index.times(blocks) == {block: int(chain.block(block)["timestamp"], 16) for block in blocks}
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 1000])
+def test_a_reorganised_chain_is_read_anew_from_where_it_parted(world: World, tmp_path: Path, blocks: int) -> None:
+    chain = paged(world.chain, blocks)
+    happen(world, 1)
+    kept = chain.request("evm_snapshot")
+    for size in (2, 3, 4):
+        happen(world, size)
+    with EventIndex(tmp_path / "index.db", chain) as index:
+        index.catch_up()
+        chain.request("evm_revert", kept)
+        assert index.catch_up() >= 0 and places(index.events()) == everything(chain)  # shorter than before
+        for size in (12, 13, 14, 15):
+            happen(world, size)
+        index.catch_up()
+        assert places(index.events()) == everything(chain)  # other blocks of the same numbers
+        assert [event["size"] for event in index.events("Anchored")] == [1, 12, 13, 14, 15]
+
+
+def test_a_reorganisation_between_a_page_and_its_check_is_seen(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = world.chain
+    kept = chain.request("evm_snapshot")
+    happen(world, 2)
+    pages, pending = chain.log_pages, [True]
+
+    def part(first: int, last: int) -> Iterator[tuple[int, list]]:
+        for page in pages(first, last):
+            if pending and pending.pop():
+                chain.request("evm_revert", kept)
+                happen(world, 9)
+            yield page
+
+    monkeypatch.setattr(chain, "log_pages", part)
+    with EventIndex(tmp_path / "index.db", chain) as index:
+        index.catch_up()
+        assert not pending and places(index.events()) == everything(chain)
+        assert [event["size"] for event in index.events("Anchored")] == [9]
+
+
+def test_several_readers_of_one_file_write_each_event_once(world: World, tmp_path: Path) -> None:
+    def read(_: int) -> list[tuple[int, int, str]]:
+        with EventIndex(tmp_path / "index.db", paged(world.chain, 2)) as index:
+            index.catch_up()
+            return places(index.events())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(found == everything(world.chain) for found in pool.map(read, range(4)))
+
+
+def test_only_final_blocks_are_kept(world: World, tmp_path: Path) -> None:
+    chain = Chain(world.chain.url, world.deployment, profile=replace(world.chain.profile, confirmations=2))
+    happen(world, 1)
+    with EventIndex(tmp_path / "index.db", chain) as index:
+        index.catch_up()
+        assert index.events("Anchored") == []
+        world.chain.request("evm_mine")
+        world.chain.request("evm_mine")
+        index.catch_up()
+        assert len(index.events("Anchored")) == 1
+
+
+def test_a_file_that_is_no_index_is_named(world: World, tmp_path: Path) -> None:
+    path = index_path(tmp_path / "cache", world.chain)
+    path.parent.mkdir()
+    path.write_bytes(b"not a database" * 100)
+    with pytest.raises(Configuration, match="index"):
+        EventIndex(path, world.chain)
+    with sqlite3.connect(tmp_path / "other.db") as other:
+        other.execute("create table events (a)")
+    with pytest.raises(Configuration, match="index"):
+        EventIndex(tmp_path / "other.db", world.chain)
