@@ -91,7 +91,7 @@ class Node:
         self.release = release_digest()
         self.peers = Peers(settings, self.chain, self.signer.address)
         self.warming = WarmUp()
-        self.workers = Workers(settings.spare_workers)
+        self.workers = Workers(settings.spare_workers, settings.local_work)
         self.retention = Retention(settings, self.store)
         self.runs = Runs(settings, self.store, self.chain, self.signer, self.peers, self.warming, self.workers, self.release)
         self.indexer = Indexer(self.store, self.chain, self.runs.on_event)

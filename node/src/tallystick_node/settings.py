@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tallystick.protocol.errors import Configuration
 from tallystick.signing import require_private
 
+from tallystick_node.runs.place import Place
+
 PREFIX = "TALLYSTICK_"
 Adversary = Literal["semi-honest", "malicious-with-abort", "malicious-with-identifiable-abort"]
 
@@ -136,6 +138,12 @@ class Settings(BaseModel):
         description="worker processes that are started before there is a run for them, so that it begins at once; each sleeps in "
         "about 150 MB of memory of its own; 0: none",
     )
+    local_work: str = Field(
+        default="worker",
+        description="where a run's work that needs no peer is done, as the tags of a large prepared set: in its `worker`; in "
+        "`processes:N` beside it; or by the institution's own Dask cluster, `dask:tls://HOST:PORT`, which then sees the keys. Dask "
+        "is not installed with the node: install the package `distributed`",
+    )
     runs_days: int = Field(
         default=365, ge=1, le=36500, description="days for which the folder of a run that has ended stays in `runs` unchanged"
     )
@@ -196,6 +204,7 @@ class Settings(BaseModel):
         return settings
 
     @property
+        Place.parse(settings.local_work)
     def results(self) -> Path:
         """The folder with a folder of result files for each task."""
         return self.home / "results"

@@ -151,7 +151,7 @@ def test_a_spare_that_cannot_be_started_is_tried_again(monkeypatch: pytest.Monke
     async def test(workers: Workers) -> None:
         real, tries = Worker.start, []
 
-        async def scarce() -> Worker:
+        async def scarce(_local_work: str) -> Worker:
             tries.append(1)
             if len(tries) < 3:
                 raise BlockingIOError(11, "Resource temporarily unavailable")
@@ -209,7 +209,7 @@ def test_a_worker_that_cannot_be_started_is_a_failed_run(monkeypatch: pytest.Mon
     async def test(workers: Workers) -> None:
         real = Worker.start
 
-        async def dead() -> Worker:
+        async def dead(_local_work: str) -> Worker:
             worker = await real()
             worker.process.kill()
             await worker.process.wait()
@@ -219,7 +219,7 @@ def test_a_worker_that_cannot_be_started_is_a_failed_run(monkeypatch: pytest.Mon
         with pytest.raises(RunFailed, match="died as it started"):
             await answer(workers)
 
-        async def none() -> Worker:
+        async def none(_local_work: str) -> Worker:
             raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
         monkeypatch.setattr(Worker, "start", none)

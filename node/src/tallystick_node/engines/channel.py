@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tallystick_node.engines.local_work import HERE, Executor
 from tallystick_node.engines.store import Store
 
 if TYPE_CHECKING:  # it brings cryptography along, which most engines do without
@@ -139,7 +140,7 @@ class Session:
     ``versions`` are the 32 bytes that name each input's version as it is registered, by its party; ``kept`` is a folder that
     outlives the run, for what this party need not make again, None where there is none; ``launcher`` leads to the process that
     launches this party's enclave, None where it is to launch none; ``standing``: which enclaves and platforms count on chain, None
-    where the task does not ask.
+    where the task does not ask; ``executor`` does this party's own work that needs no peer.
     """
 
     index: int
@@ -155,6 +156,7 @@ class Session:
     kept: Path | None = None
     launcher: socket.socket | None = None
     standing: Standing | None = None
+    executor: Executor = HERE
 
     @property
     def parties(self) -> int:

@@ -1,4 +1,4 @@
-"""The worker process of one run: ``python -m tallystick_node.runs.worker FD``.
+"""The worker process of one run: ``python -m tallystick_node.runs.worker FD [ASSISTANT PLACE]``.
 
 It takes its job, as JSON, from its node over the socket ``FD``, and with it the connections to its peers. Until the job comes it
 imports what workloads need and loads the machine code of their kernels, and then sleeps: so that one that was started ahead of
@@ -29,10 +29,13 @@ from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.data.connect import open_table
 from tallystick_node.engines.channel import ChannelError, Meter, ProtocolViolation, Session
+from tallystick_node.engines.local_work import HERE, Executor
 from tallystick_node.engines.mpc.ring import OutOfRange
 from tallystick_node.engines.store import Store, StoreFull
+from tallystick_node.runs.assistant import Assistant, LocalWorkFailed
 from tallystick_node.runs.confinement import confine
 from tallystick_node.runs.frames import HEADER, Kind, pack
+from tallystick_node.runs.place import Place
 from tallystick_node.runs.session_key import identity
 from tallystick_node.runs.sockets import SocketChannel, Sockets, Terms, shake_hands
 from tallystick_node.workloads.registry import OURS, workload_named
@@ -100,8 +103,8 @@ def connect(job: dict[str, Any], meter: Meter) -> dict[int, SocketChannel]:
     return channels
 
 
-def run(job: dict[str, Any], pipe: Pipe) -> dict[str, Any]:
-    """Run the party's side; the outcome as JSON."""
+def run(job: dict[str, Any], pipe: Pipe, executor: Executor) -> dict[str, Any]:
+    """Run the party's side; the outcome as JSON. ``executor`` does its local work."""
     spec = TaskSpec.parse(base64.b64decode(job["spec"]))
     party, index = job["party"], spec.parties.index(job["party"])
     meter = Meter()
@@ -127,6 +130,7 @@ def run(job: dict[str, Any], pipe: Pipe) -> dict[str, Any]:
         kept=Path(job["kept"]),
         launcher=None if job["launcher"] is None else socket.socket(fileno=job["launcher"]),
         standing=None if job["standing"] is None else Standing.from_json(job["standing"]),
+        executor=executor,
     )
     outcome = workload.run(spec, party, table, session, Path(job["scratch"]))
     return {
@@ -158,6 +162,8 @@ def problem_of(error: BaseException) -> dict[str, Any]:
         return {"reason": Reason.DATA, "message": error.message, "remedy": error.remedy}
     if isinstance(error, StoreFull):
         return {"reason": Reason.WORKER, "message": str(error), "remedy": "make room on the disk of the node's run folders"}
+    if isinstance(error, LocalWorkFailed):
+        return {"reason": Reason.WORKER, "message": str(error), "remedy": "look at the setting local_work, and at what it names"}
     if isinstance(error, TallystickError):
         return {"reason": Reason.INTERNAL, "message": error.message, "remedy": error.remedy}
     return {"reason": Reason.WORKER, "message": f"the worker failed with {type(error).__name__}"}
@@ -166,6 +172,9 @@ def problem_of(error: BaseException) -> dict[str, Any]:
 def main() -> None:
     """Entry point."""
     pipe = Pipe(int(sys.argv[1]))
+    executor: Executor = HERE
+    if len(sys.argv) > 2:
+        executor = Assistant(socket.socket(fileno=int(sys.argv[2])), Place.parse(sys.argv[3]).ahead)
     unconfined: Configuration | None = None
     try:
         confine()
@@ -177,7 +186,7 @@ def main() -> None:
     try:
         if unconfined is not None:
             raise unconfined
-        pipe.send(Kind.OUTCOME, run(job, pipe))
+        pipe.send(Kind.OUTCOME, run(job, pipe, executor))
     except BaseException as error:  # noqa: BLE001 - whatever ended it, the node is told
         pipe.send(Kind.ERROR, problem_of(error))
     sys.stdout.flush()

@@ -3,6 +3,8 @@
 Starting a worker takes a second of one core or two, nearly all of it for libraries and the machine code of kernels: more than
 many a run takes itself. So a node keeps some that have done that, and then wait for a job, asleep. A spare is a worker like any
 other, started earlier: its environment, limits and confinement are the same, it serves one run, and it ends with its node.
+
+Where local work is not done in the worker, an assistant (:mod:`assistant`) is started beside it, and ends with it.
 """
 
 from __future__ import annotations
@@ -27,39 +29,36 @@ from tallystick_node.runs.frames import HEADER, Kind
 
 LOG = structlog.get_logger()
 SETTLED = 1.0  # seconds without a worker after which a spare is started: a run that ended has its proof to make
+HERE = "worker"  # local work is done in the worker itself
 AGAIN = 30.0  # seconds after which a spare that died, or did not start, is replaced
 
 
 @dataclass(frozen=True, eq=False)
 class Worker:
-    """A process, and this node's end of its only connection."""
+    """A process, this node's end of its only connection, and its assistant."""
 
     process: Process
     endpoint: socket.socket
+    assistant: Process | None = None
 
     @classmethod
-    async def start(cls) -> Worker:
-        """A new one, which waits for its job."""
+    async def start(cls, local_work: str = HERE) -> Worker:
+        """A new one, which waits for its job. ``local_work``: of the settings."""
         ours, theirs = socket.socketpair()
+        near, far = socket.socketpair()
+        assistant = None
         try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "tallystick_node.runs.worker",
-                str(theirs.fileno()),
-                stdin=DEVNULL,
-                stdout=DEVNULL,
-                stderr=DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env=environment(),
-                start_new_session=True,
-            )
+            given = [] if local_work == HERE else [near]
+            process = await _python("tallystick_node.runs.worker", [theirs, *given], *[local_work for _ in given])
+            if given:
+                assistant = await _python("tallystick_node.runs.assistant", [far], local_work)
         except BaseException:
             ours.close()
             raise
         finally:
-            theirs.close()
-        return cls(process, ours)
+            for each in (theirs, near, far):
+                each.close()
+        return cls(process, ours, assistant)
 
     def announce(self, size: int, descriptors: Sequence[int]) -> None:
         """Tell it that a job of so many bytes follows, and give it copies of descriptors. Raises OSError when it has died."""
@@ -67,19 +66,22 @@ class Worker:
 
     async def end(self) -> None:
         """Kill it, whatever it does."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
+        each = [self.process, *([] if self.assistant is None else [self.assistant])]
+        for process in each:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
         try:
-            await self.process.wait()
+            for process in each:
+                await process.wait()
         finally:
             self.endpoint.close()
 
 
 class Workers:
-    """The workers of one node, of which ``spares`` wait for a run."""
+    """The workers of one node, of which ``spares`` wait for a run. ``local_work``: of the settings."""
 
-    def __init__(self, spares: int) -> None:
-        self._wanted = spares
+    def __init__(self, spares: int, local_work: str = HERE) -> None:
+        self._wanted, self._local_work = spares, local_work
         self._spares: deque[Worker] = deque()
         self._watches: set[asyncio.Task[None]] = set()
         self._busy = 0
@@ -111,7 +113,7 @@ class Workers:
             await asyncio.sleep(SETTLED)
             while not self._busy and len(self._spares) < self._wanted:
                 try:
-                    worker = await Worker.start()
+                    worker = await Worker.start(self._local_work)
                 except OSError as error:  # no memory, or no more processes or descriptors
                     LOG.warning("no spare worker process can be started", problem=error.strerror)
                     await asyncio.sleep(AGAIN)
@@ -139,7 +141,7 @@ class Workers:
             else:
                 return spare
         try:
-            worker = await Worker.start()
+            worker = await Worker.start(self._local_work)
         except OSError as error:
             raise RunFailed(f"a worker process cannot be started: {error.strerror}", reason=Reason.WORKER) from None
         try:
@@ -154,10 +156,28 @@ class Workers:
         await worker.process.wait()
         if worker in self._spares:
             self._spares.remove(worker)
-            worker.endpoint.close()
+            await worker.end()
             LOG.warning("a spare worker process died", status=worker.process.returncode)
             await asyncio.sleep(AGAIN)
             self._missing.set()
+
+
+async def _python(module: str, sockets: Sequence[socket.socket], *words: str) -> Process:
+    """A process that is given these sockets, and words after their numbers."""
+    numbers = [each.fileno() for each in sockets]
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        module,
+        *map(str, numbers),
+        *words,
+        stdin=DEVNULL,
+        stdout=DEVNULL,
+        stderr=DEVNULL,
+        pass_fds=numbers,
+        env=environment(),
+        start_new_session=True,
+    )
 
 
 def environment() -> dict[str, str]:

@@ -211,6 +211,7 @@ def _ask_or_hold(
         lambda fraction: session.progress("preparing the tags", fraction),
         width,
         None if labels is None else lambda: labels,
+        session.executor,
     )
     return Found(unbalanced.serve(session, asker, prepared), None, None)
 

@@ -57,6 +57,12 @@ class Items(Sequence[bytes]):
     def __iter__(self) -> Iterator[bytes]:
         return (self[index] for index in range(len(self)))
 
+    @property
+    def arrays(self) -> tuple[Offsets, Bytes]:
+        """Where each ends, from 0 on, and all bytes: what makes these items again."""
+        first, last = self._offsets[0], self._offsets[-1]
+        return self._offsets - first, self._content[first:last]
+
     def take(self, places: NDArray[np.int64]) -> Items:
         """The items at these places, in this order."""
         lengths = self._offsets[places + 1] - self._offsets[places]

@@ -34,11 +34,13 @@ from numpy.typing import NDArray
 
 from tallystick_node.engines import folders
 from tallystick_node.engines.channel import ProtocolViolation, Session, receive_array, receive_block, send_array, send_block
+from tallystick_node.engines.local_work import HERE, Executor
 from tallystick_node.engines.psi import curve25519, labels, tags
 from tallystick_node.engines.psi.curve25519 import POINT
 from tallystick_node.engines.psi.handshake import Prediction
 from tallystick_node.engines.psi.items import MAX_ITEMS, Items
 from tallystick_node.engines.psi.labels import Bytes, Labels
+from tallystick_node.engines.psi.points import WORK, pieces
 from tallystick_node.engines.psi.tags import Words
 
 TAG = 11  # bytes
@@ -108,18 +110,20 @@ def prepare(
     version: bytes,
     progress: Callable[[float], None] = lambda _fraction: None,
     labelled: Labels | None = None,
+    executor: Executor = HERE,
 ) -> Prepared:
     """Draw a scalar and make the tags of distinct items, and mask their labels: 30 microseconds each. ``version`` names the data,
-    32 bytes."""
+    32 bytes. ``executor`` does the multiplications, and learns items and scalar."""
     scalar = curve25519.random_scalar()
     found = np.empty((len(items), 2), np.uint64)
     sealed = np.empty((len(items), 0), np.uint8) if labelled is None else labelled.beside(len(items)).copy()
-    for start in range(0, len(items), BATCH):
-        part = items[start : start + BATCH]
-        points = curve25519.multiply(curve25519.hash_to_curve(part, _salt(version)), scalar)
-        found[start : start + len(part)] = _words(points)
-        sealed[start : start + len(part)] ^= _pads(points, version, sealed.shape[1])
-        progress((start + len(part)) / len(items))
+    start = 0
+    for made in executor.map(WORK, pieces(items, _salt(version), scalar)):
+        stop = start + len(made)
+        found[start:stop] = _words(made)
+        sealed[start:stop] ^= _pads(made, version, sealed.shape[1])
+        progress(stop / len(items))
+        start = stop
     order = np.lexsort((found[:, 1], found[:, 0]))
     return Prepared(version, scalar, Table(found[order], sealed[order]))
 
@@ -131,6 +135,7 @@ def kept(
     progress: Callable[[float], None] = lambda _fraction: None,
     width: int = 0,
     rows: Callable[[], Bytes] | None = None,
+    executor: Executor = HERE,
 ) -> Prepared:
     """What a holder kept in ``folder`` of this version, else prepared from ``items`` and their labels, ``rows`` of ``width``, and
     kept there in place of what was."""
@@ -140,7 +145,7 @@ def kept(
         table = Table.of(found[64:], width)
         if found[:32] == mark and len(found) >= 64 and table is not None:
             return Prepared(version, found[32:64], table)
-        prepared = prepare(items(), version, progress, Labels(width, rows()) if rows is not None else None)
+        prepared = prepare(items(), version, progress, Labels(width, rows()) if rows is not None else None, executor)
         _write(current, mark + prepared.scalar + prepared.table.to_bytes())
         return prepared
 
