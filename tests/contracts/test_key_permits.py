@@ -34,13 +34,14 @@ from tallystick.protocol.signature import verify_signature
 from tallystick_node.engines.tee.frames import Messages, StreamBroken
 from tallystick_node.engines.tee.keys import KeyRefused, KeyService, ask
 from tallystick_node.engines.tee.locked import Use, opened
+from tallystick_node.engines.tee.manifest import fresh
 from tallystick_node.keys.permits import ChainPermits, load
 from tallystick_node.keys.server import AuditFile, KeyServer, tls
 
 DATA_KEY = "2a" * 32
 ENCLAVE = X25519PrivateKey.from_private_bytes(b"\x11" * 32)
 PUBLIC = ENCLAVE.public_key().public_bytes_raw()
-CODE, RECEIVER = b"\x02" * 32, b"\x03" * 32
+CODE, CONDITIONS, RECEIVER = b"\x02" * 32, b"\x05" * 32, b"\x03" * 32
 
 
 @dataclass
@@ -58,14 +59,16 @@ class Institution:
     def use(self) -> Use:
         deployment, task = self.world.deployment, self.case.proposal.id()
         context = context_of(deployment.chain_id, deployment.contracts["ProofRegistry"], task, 1)
-        return Use("accounts", context, CODE, (RECEIVER,), 0, b"\x04" * 32, f"{canonical.hex32(task)}/1")
+        return Use("accounts", context, CODE, CONDITIONS, (RECEIVER,), 0, b"\x04" * 32, f"{canonical.hex32(task)}/1")
 
     @property
     def permits(self) -> ChainPermits:
         return ChainPermits(load(self.keys)[1], self.world.chain)
 
     def attest(self, nonce: bytes) -> bytes:
-        quote = self.platform.quote_enclave(EnclaveIdentity(bytes(32), bytes(32)), runs.key_digest(PUBLIC) + nonce)
+        quote = self.platform.quote_enclave(
+            EnclaveIdentity(bytes(32), bytes(32)), runs.key_digest(PUBLIC) + fresh(CONDITIONS, nonce)
+        )
         return write_evidence(Evidence(quote, self.authority.collateral(SGX, (self.world.now - DAY, self.world.now + DAY))))
 
 
@@ -82,7 +85,7 @@ def institution(case: Case, tmp_path: Path) -> Institution:
     entry = {
         "key": DATA_KEY,
         "grants": [canonical.hex32(case.grants[0].id())],
-        "algorithms": [canonical.text(CODE)],
+        "conditions": [canonical.text(CONDITIONS)],
         "receivers": [RECEIVER.hex()],
         "enclaves": [canonical.text(identity)],
         "proof": "attested-simulated",
@@ -115,7 +118,7 @@ def test_a_key_is_permitted_while_the_attempt_runs_that_debited_its_grant(instit
     other = institution.world
     task = canonical.hex32(case.proposal.id())
     assert "key.unknown" in why(permits, replace(use, name="other"))
-    assert "not for this code" in why(permits, replace(use, algorithm=bytes(32)))
+    assert "not for this code" in why(permits, replace(use, conditions=bytes(32)))
     assert "not for these receivers" in why(permits, replace(use, receivers=(RECEIVER, bytes(32))))
     assert "not for these receivers" in why(permits, replace(use, receivers=()))
     assert "another attempt" in why(permits, replace(use, context=bytes(32)))
@@ -242,7 +245,7 @@ def test_a_file_of_keys_says_what_is_wrong_and_no_key(change: dict[str, Any], sa
     entry = {
         "key": DATA_KEY,
         "grants": ["0x" + "01" * 32],
-        "algorithms": [canonical.text(CODE)],
+        "conditions": [canonical.text(CONDITIONS)],
         "receivers": [RECEIVER.hex()],
         "enclaves": ["sha256:" + "01" * 32],
         "proof": "attested-simulated",

@@ -163,6 +163,16 @@ class Settings(BaseModel):
         None, description="file with the simulated authority under which this node launches enclaves; none: it launches none"
     )
     enclave_password_file: Path | None = Field(None, description="file with that authority's password (mode 0600)")
+    enclave_device: Literal["simulation", "auto", "sgx", "tdx", "snp"] = Field(
+        default="simulation",
+        description="what vouches for enclaves that this node launches: the simulated authority; or the environment that the node "
+        "itself runs in, of SGX (Gramine), TDX or SEV-SNP, or whichever there is (`auto`). Where it is not there, none is launched",
+    )
+    enclave_endorsements: Path | None = Field(
+        None,
+        description="file with evidence of this machine and its endorsements, which go with all evidence of the environment; "
+        "needed but for SEV-SNP whose host gives certificates along",
+    )
     policy: Policy = Field(default_factory=Policy, description="see below")
 
     @classmethod
@@ -180,7 +190,7 @@ class Settings(BaseModel):
                 raw[field] = value
         home = path.resolve().parent
         raw = {name: field.default for name, field in cls.model_fields.items() if name in ("data_dir", "store")} | raw
-        enclaves = ("enclave_authority", "enclave_password_file")
+        enclaves = ("enclave_authority", "enclave_password_file", "enclave_endorsements")
         for field in ("password_file", "certificate", "key", "authority", "deployment", "data_dir", *enclaves):
             if raw.get(field):
                 raw[field] = home / raw[field]
@@ -195,7 +205,7 @@ class Settings(BaseModel):
                 f"setting {key}: {first['msg']}", party=str(path), remedy="see docs/reference/settings.md"
             ) from None
         secrets = (settings.key, settings.password_file, settings.enclave_authority, settings.enclave_password_file)
-        for file in (*secrets, settings.certificate, settings.authority):
+        for file in (*secrets, settings.certificate, settings.authority, settings.enclave_endorsements):
             if file is not None and not file.is_file():
                 raise Configuration("a file named in the settings is missing", party=str(file))
         for secret in secrets:

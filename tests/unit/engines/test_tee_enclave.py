@@ -115,7 +115,7 @@ def test_owners_appraise_seal_and_only_receivers_open(authority: ProvisioningAut
     receivers = [analyst.public, auditor.public]
     with Enclave(asked, quoting) as started:
         for nonce in (b"\x01" * 32, b"\x02" * 32):  # each owner's own
-            key = runs.key_digest(started.public_key) + nonce
+            key = runs.key_digest(started.public_key) + manifest.fresh(asked.conditions, nonce)
             assert checked(started.attest(nonce), authority, asked, key, started.in_force).strength == "attested, simulated"
         inputs = sealed_to(started, asked, receivers, b"40", b"2")
         run = started.run(inputs, receivers, NONCE)
@@ -157,7 +157,8 @@ def test_another_byte_of_the_algorithm_or_less_confinement_is_another_enclave(
     authority: ProvisioningAuthority, quoting: QuotingProcess
 ) -> None:
     with Enclave(of(SUM), quoting) as started:
-        quote, key = started.attest(NONCE), runs.key_digest(started.public_key) + NONCE
+        quote = started.attest(NONCE)
+        key = runs.key_digest(started.public_key) + manifest.fresh(of(SUM).conditions, NONCE)
     assert checked(quote, authority, of(SUM), key, started.in_force).simulated
     for other in (
         of(SUM.replace(b"sum", b"max")),
@@ -248,7 +249,7 @@ def test_four_banks_join_and_sum_and_only_two_of_them_read(authority: Provisioni
         inputs = []
         for place, table in enumerate(tables):
             nonce = bytes([place]) * 32
-            key = runs.key_digest(started.public_key) + nonce
+            key = runs.key_digest(started.public_key) + manifest.fresh(asked.conditions, nonce)
             assert checked(started.attest(nonce), authority, asked, key, started.in_force).simulated
             inputs.append(runs.seal(started.public_key, table, runs.input_context(JOIN, readers, place)))
         run = started.run(inputs, readers, NONCE)
@@ -413,7 +414,8 @@ def test_less_than_all_of_confinement_shows_in_the_evidence(authority: Provision
     features = tuple(name for name in confinement.FEATURES if name not in (confinement.NAMESPACES, confinement.EMPTY_ROOT))
     asked = of(SUM, features=features)
     with Enclave(asked, quoting) as started:
-        quote, key = started.attest(NONCE), runs.key_digest(started.public_key) + NONCE
+        quote = started.attest(NONCE)
+        key = runs.key_digest(started.public_key) + manifest.fresh(asked.conditions, NONCE)
     assert confinement.NAMESPACES not in started.in_force
     assert asked.configuration(started.in_force) != asked.configuration(confinement.FEATURES)
     assert checked(quote, authority, asked, key, started.in_force).simulated

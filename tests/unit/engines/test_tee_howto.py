@@ -16,6 +16,7 @@ from tallystick.attestation.references import ReferenceValues, SgxEnclave
 from tallystick.attestation.simulation.authority import ProvisioningAuthority
 from tallystick.attestation.verifier import Evidence
 from tallystick_node.engines.tee.enclave import EnclaveRefused
+from tallystick_node.engines.tee.manifest import fresh
 
 PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "attest.md").read_text()
 APPRAISE, RUN = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -47,7 +48,7 @@ def test_the_code_of_the_page_runs_an_enclave_and_appraises_it() -> None:
         "evidence": write_evidence(Evidence(space["quote"], authority.collateral(SGX, WINDOW))),
         "references": write_references(ReferenceValues((reference,))),
         "policy": write_policy(AppraisalPolicy("dev", simulations=frozenset({authority.fingerprint}))),
-        "expected_report_data": runs.key_digest(enclave.public_key) + b"\x01" * 32,
+        "expected_report_data": runs.key_digest(enclave.public_key) + fresh(manifest.conditions, b"\x01" * 32),
         "at": NOW,
     }
     exec(APPRAISE, space)

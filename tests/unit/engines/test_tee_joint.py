@@ -30,12 +30,13 @@ from tallystick_node.engines.tee import hosting, joint
 from tallystick_node.engines.tee.enclave import EnclaveRefused, TaskRun
 from tallystick_node.engines.tee.hosting import HostedEnclave
 from tallystick_node.engines.tee.joint import Finished, Terms
-from tallystick_node.engines.tee.manifest import EnclaveManifest, Limits
+from tallystick_node.engines.tee.manifest import EnclaveManifest, Limits, fresh
 from tallystick_node.engines.tee.tables import Column, Table, encode
 
 NOW = int(time.time())
 WINDOW = (NOW - 1_000, NOW + 100_000)
 CONTEXT = b"\x05" * 32
+CONDITIONS = b"\x0a" * 32
 QUERY = b"SELECT count(*) AS group_size, sum(a.v + b.v + c.v) AS total FROM a JOIN b USING (k) JOIN c USING (k)"
 HOST, RECEIVER = 0, 3
 OWNERS = (0, 1, 2)
@@ -45,14 +46,15 @@ def table(name: str) -> bytes:
     return encode(Table(name, 3, (Column("k", "int64", 0, [1, 2, 3]), Column("v", "int64", 0, [10, 20, 30]))))
 
 
-def terms_of(authority: ProvisioningAuthority, identity: bytes, algorithm: bytes = QUERY) -> Terms:
+def terms_of(authority: ProvisioningAuthority, identity: bytes, conditions: bytes | None = None) -> Terms:
     policy = AppraisalPolicy("task", simulations=frozenset({authority.fingerprint}))
-    digest = hashlib.sha256(algorithm).digest()
+    digest = hashlib.sha256(QUERY).digest()
     return Terms(
         host=HOST,
         owners=OWNERS,
         receivers=(RECEIVER,),
         algorithm=digest,
+        conditions=CONDITIONS if conditions is None else conditions,
         identities=frozenset({identity}),
         policy=policy,
         simulated=True,
@@ -96,7 +98,7 @@ def test_owners_seal_to_what_they_appraised_and_only_the_receiver_reads() -> Non
         pytest.skip(str(refused))
     body = read_quote(read_evidence(enclave.attest(bytes(32))).raw).body
     assert body.mrenclave == manifest.measurement
-    found = played(terms_of(authority, body.identity), lambda: enclave)
+    found = played(terms_of(authority, body.identity, manifest.conditions), lambda: enclave)
     ours.close()
     served.join(10)
     assert not served.is_alive()
@@ -113,7 +115,7 @@ class Platform:
         self.identity = EnclaveIdentity(mrenclave=b"\x01" * 32, mrsigner=bytes(32), config_id=bytes(64), **changes)
         self._platform, self._authority = SimulatedPlatform(authority), authority
         self.public_key = b"\x09" * 32
-        self.report = lambda nonce: runs.key_digest(self.public_key) + nonce
+        self.report = lambda nonce: runs.key_digest(self.public_key) + fresh(CONDITIONS, nonce)
 
     @property
     def digest(self) -> bytes:
@@ -139,7 +141,7 @@ def authority() -> ProvisioningAuthority:
 def refusal(terms: Terms, platform: Platform, owner: int = 1) -> str:
     """Why an owner refuses a platform's evidence before it gives its input."""
     document = platform.attest(joint.nonce(CONTEXT, owner))
-    expected = runs.key_digest(platform.public_key) + joint.nonce(CONTEXT, owner)
+    expected = terms.before(platform.public_key, joint.nonce(CONTEXT, owner))
     with pytest.raises(ProtocolViolation) as caught:
         joint._accepted(terms, document, expected, "evidence of the enclave")
     assert caught.value.peer == HOST
@@ -149,7 +151,7 @@ def refusal(terms: Terms, platform: Platform, owner: int = 1) -> str:
 def test_an_owner_accepts_the_evidence_that_the_task_asks_for(authority: ProvisioningAuthority) -> None:
     platform = Platform(authority)
     document = platform.attest(joint.nonce(CONTEXT, 1))
-    expected = runs.key_digest(platform.public_key) + joint.nonce(CONTEXT, 1)
+    expected = terms_of(authority, platform.digest).before(platform.public_key, joint.nonce(CONTEXT, 1))
     assert terms_of(authority, platform.digest).appraise(document, expected).simulated
 
 
@@ -161,11 +163,12 @@ def test_an_owner_refuses_other_evidence_and_says_by_which_rule(authority: Provi
     assert "702" in refusal(terms_of(authority, debug.digest), debug)
     for other in (joint.nonce(b"\x06" * 32, 1), joint.nonce(CONTEXT, 2)):  # an earlier attempt's, another owner's
         stale = Platform(authority)
-        stale.report = lambda _, stale=stale, other=other: runs.key_digest(stale.public_key) + other
+        stale.report = lambda _, stale=stale, other=other: runs.key_digest(stale.public_key) + fresh(CONDITIONS, other)
         assert "704" in refusal(terms, stale)
     other_key = Platform(authority)
-    other_key.report = lambda nonce: runs.key_digest(b"\x08" * 32) + nonce
+    other_key.report = lambda nonce: runs.key_digest(b"\x08" * 32) + fresh(CONDITIONS, nonce)
     assert "704" in refusal(terms, other_key)
+    assert "704" in refusal(replace(terms, conditions=bytes(32)), good)  # other limits
     stranger = Platform(ProvisioningAuthority(WINDOW))
     assert "204" in refusal(terms, stranger)
     assert "another family" in refusal(replace(terms, simulated=False), good)
@@ -175,7 +178,7 @@ def test_an_owner_refuses_other_evidence_and_says_by_which_rule(authority: Provi
     for standing in (Standing(frozenset(), known), Standing(terms.identities, {})):
         assert "716" in refusal(replace(terms, standing=Standing.from_json(standing.to_json())), good)
     document = good.attest(joint.nonce(CONTEXT, 1))
-    expected = runs.key_digest(good.public_key) + joint.nonce(CONTEXT, 1)
+    expected = terms.before(good.public_key, joint.nonce(CONTEXT, 1))
     allowed = Standing.from_json(json.loads(json.dumps(Standing(terms.identities, known).to_json())))
     assert replace(terms, standing=allowed).appraise(document, expected).simulated
 

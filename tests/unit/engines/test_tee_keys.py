@@ -29,14 +29,14 @@ from tallystick_node.engines.tee.enclave import Enclave, EnclaveFailed, EnclaveR
 from tallystick_node.engines.tee.frames import Messages
 from tallystick_node.engines.tee.keys import Decision, KeyRefused, KeyService, ask
 from tallystick_node.engines.tee.locked import Use
-from tallystick_node.engines.tee.manifest import EnclaveManifest
+from tallystick_node.engines.tee.manifest import EnclaveManifest, fresh
 from tallystick_node.engines.tee.quoting import QuotingProcess
 from unit.engines.test_tee_attested_tls import WINDOW, Place
 
 DATA_KEY = b"\x2a" * 32
 ENCLAVE = X25519PrivateKey.from_private_bytes(b"\x11" * 32)
 PUBLIC = ENCLAVE.public_key().public_bytes_raw()
-USE = Use("accounts", b"\x01" * 32, b"\x02" * 32, (b"\x03" * 32,), 0, b"\x04" * 32, "0xabc/1")
+USE = Use("accounts", b"\x01" * 32, b"\x02" * 32, b"\x05" * 32, (b"\x03" * 32,), 0, b"\x04" * 32, "0xabc/1")
 CODE = USE.context + USE.algorithm
 
 
@@ -69,7 +69,7 @@ class Kept:
 
 
 def attest(place: Place, public_key: bytes = PUBLIC) -> Callable[[bytes], bytes]:
-    return lambda nonce: place.attest(runs.key_digest(public_key) + nonce)
+    return lambda nonce: place.attest(runs.key_digest(public_key) + fresh(USE.conditions, nonce))
 
 
 def test_a_key_is_released_to_the_enclave_and_opens_for_its_use_alone(authority: ProvisioningAuthority) -> None:
@@ -129,12 +129,11 @@ def test_evidence_is_for_one_request_one_use_and_one_key(authority: Provisioning
     assert kept.asked(lambda way: ask(way, USE, PUBLIC, remembering))
     assert refused(kept, place, lambda _: documents[0]) == "policy.report-data"  # replayed
     assert refused(kept, place, attest(place, b"\x09" * 32)) == "policy.report-data"  # of another enclave's key
-    for other in (replace(USE, place=1), replace(USE, inputs=bytes(32)), replace(USE, run="other"), replace(USE, name="x")):
-        nonces = list[bytes]()
+    for change in ({"place": 1}, {"conditions": bytes(32)}, {"inputs": bytes(32)}, {"run": "other"}, {"name": "x"}):
+        another = replace(USE, **change)
 
-        def elsewhere(nonce: bytes, other: Use = other, nonces: list[bytes] = nonces) -> bytes:
-            nonces.append(nonce)
-            return attest(place)(other.request(b"n" * 32))
+        def elsewhere(nonce: bytes, other: Use = another) -> bytes:
+            return place.attest(runs.key_digest(PUBLIC) + fresh(other.conditions, other.request(nonce)))
 
         assert refused(kept, place, elsewhere) == "policy.report-data"
 
@@ -210,7 +209,7 @@ def test_a_confined_enclave_computes_on_what_lies_locked_at_its_host(
     salts, data = [b"\x07" * 32, b"\x08" * 32], [b"40", b"2"]
     commitments = [runs.commitment(*each) for each in zip(salts, data, strict=True)]
     together = runs.inputs_digest(commitments)
-    use = Use("accounts", context, digest, tuple(receivers), 1, together if promised is None else promised)
+    use = Use("accounts", context, digest, manifest.conditions, tuple(receivers), 1, together if promised is None else promised)
     policy = AppraisalPolicy("keys", simulations=frozenset({authority.fingerprint}))
     try:
         with QuotingProcess(authority) as quoting, Enclave(manifest, quoting) as enclave:

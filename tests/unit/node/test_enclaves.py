@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import threading
 from pathlib import Path
@@ -20,13 +21,19 @@ from tallystick_node.runs import enclaves
 from tallystick_node.settings import Policy
 from tallystick_node.workloads.enclave import EnclaveTask
 from tallystick_node.workloads.statistics import Statistics
-from unit.workloads.test_enclave_task import NORTH, spec
+from unit.workloads.test_enclave_task import HARD, NORTH, parameters, spec
 
 AUTHORITY = "0x" + "33" * 32  # of the spec
 
 
 def settings(folder: Path, authority: Path | None) -> Any:
-    return SimpleNamespace(home=folder, enclave_authority=authority, enclave_password_file=authority and folder / "word")
+    return SimpleNamespace(
+        home=folder,
+        enclave_authority=authority,
+        enclave_password_file=authority and folder / "word",
+        enclave_device="simulation",
+        enclave_endorsements=None,
+    )
 
 
 def test_a_node_without_an_authority_launches_nothing_and_says_what_to_set(tmp_path: Path) -> None:
@@ -42,10 +49,27 @@ def test_a_node_without_an_authority_launches_nothing_and_says_what_to_set(tmp_p
 def test_a_platforms_secret_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
     (tmp_path / "authority").write_bytes(b"{}")
     (tmp_path / "word").write_bytes(b"word\n")
-    given = [enclaves._given(tmp_path / "authority", tmp_path / "word", tmp_path / enclaves.PLATFORM) for _ in range(2)]
+    given = [enclaves._given(settings(tmp_path, tmp_path / "authority")) for _ in range(2)]
     assert given[0] == given[1]
     secret = tmp_path / enclaves.PLATFORM
     assert (len(secret.read_bytes()), secret.stat().st_mode & 0o777) == (32, 0o600)
+
+
+def test_a_node_that_is_to_use_its_environment_never_simulates_one(tmp_path: Path) -> None:
+    """It has an authority, too, and runs in no environment: the launcher, a process as a run has it, says so and starts nothing."""
+    (tmp_path / "authority").write_bytes(b"{}")
+    (tmp_path / "word").write_bytes(b"word\n")
+    wanted = settings(tmp_path, tmp_path / "authority")
+    wanted.enclave_device = "auto"
+    assert set(json.loads(enclaves._given(wanted))) == {"device", "endorsements"}
+
+    async def launch() -> None:
+        async with enclaves.launcher(wanted) as way:
+            await asyncio.to_thread(HostedEnclave, way, EnclaveManifest(b"SELECT 1", bytes(32), "sql"))
+
+    with pytest.raises(EnclaveRefused, match="nothing is simulated instead"):
+        asyncio.run(launch())
+    assert not (tmp_path / enclaves.PLATFORM).exists()
 
 
 def test_an_authority_that_does_not_open_is_told_to_the_worker() -> None:
@@ -83,6 +107,7 @@ def test_evidence_of_a_simulated_authority_is_accepted_only_where_the_policy_nam
             admit(*named)
         assert refused.value.rule == "security"
     Gate(NORTH, None, None, Policy(), tmp_path)._enclave_rule(spec(), Statistics())  # no enclave, no rule
+    Gate(NORTH, None, None, Policy(), tmp_path)._enclave_rule(spec(parameters(attestation=HARD)), EnclaveTask())  # no simulation
 
 
 def test_a_node_runs_no_enclaves_unless_it_says_so() -> None:

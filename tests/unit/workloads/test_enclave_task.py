@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from tallystick.attestation.documents import write_policy
+from tallystick.attestation.policy import AppraisalPolicy
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick.protocol.task import Security, TaskInput, TaskSpec
 from tallystick_node.engines.tee.reasons import NAMES
@@ -90,6 +93,26 @@ def test_a_grant_may_name_the_code_and_one_byte_is_another_code() -> None:
         EnclaveTask().check(spec(parameters(algorithm={"kind": "sql", "content": QUERY + " "})))
 
 
+HARD = {"family": "hardware", "policy": json.loads(write_policy(AppraisalPolicy("joint", minimum_evaluation=17)))}
+
+
+def test_a_task_may_ask_for_hardware_by_a_policy_that_all_parties_use() -> None:
+    asked = spec(parameters(attestation=HARD), proof="attested-hardware")
+    assert TaskSpec.parse(asked.to_bytes()) == asked
+    EnclaveTask().check(asked)
+    EnclaveTask().check(spec(parameters(attestation=HARD)))
+    assert EnclaveTask().enclave(asked).authority is None
+    found = Parameters.parse(asked.parameters)
+    assert (found.family, found.policy.minimum_evaluation, found.policy.simulations) == ("hardware", 17, frozenset())
+    stated = EnclaveTask().security(asked)
+    assert "attested, hardware" in stated.learns["host"] and "simulated" not in str(stated)
+    assert "attested, simulated" in EnclaveTask().security(spec()).learns["host"]
+
+
+def own(**change: Any) -> dict[str, Any]:
+    return {"family": "hardware", "policy": json.loads(write_policy(AppraisalPolicy("joint", **change)))}
+
+
 REFUSED: dict[str, Callable[[], TaskSpec]] = {
     "family": lambda: spec(parameters(attestation={"family": "sgx", "authority": ID})),
     "identities": lambda: spec(
@@ -110,6 +133,13 @@ REFUSED: dict[str, Callable[[], TaskSpec]] = {
     "of another name": lambda: spec(parameters(tables=[{"party": NORTH, "name": "t"}, {"party": SOUTH, "name": "T"}])),
     "owners of the tables": lambda: spec(parameters(tables=[{"party": NORTH, "name": "north"}])),
     "one party, the host": lambda: spec(compute=()),
+    "names no roots": lambda: spec(parameters(attestation=own(simulations=frozenset({bytes(32)})))),
+    "and keys of its own": lambda: spec(parameters(attestation=own(cca_platforms=frozenset({bytes(32)})))),
+    "attestation.policy": lambda: spec(parameters(attestation={"family": "hardware", "policy": {"name": "x"}})),
+    "attestation": lambda: spec(parameters(attestation={"family": "hardware", "authority": ID})),
+    "may not have": lambda: spec(parameters(attestation={**HARD, "authority": ID})),
+    "proof attested-simulated is of another family": lambda: spec(parameters(attestation=HARD), proof="attested-simulated"),
+    "proof attested-hardware is of another family": lambda: spec(proof="attested-hardware"),
 }
 
 

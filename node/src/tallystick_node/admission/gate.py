@@ -157,9 +157,12 @@ class Gate:
 
     def _enclave_rule(self, spec: TaskSpec, workload: Workload) -> None:
         enclosed = workload.enclave(spec)
-        if enclosed is not None and canonical.hex32(enclosed.authority) not in self._policy.simulations:
+        if enclosed is None or enclosed.authority is None:
+            return
+        authority = canonical.hex32(enclosed.authority)
+        if authority not in self._policy.simulations:
             raise Refused(
-                f"this node accepts no evidence of the simulated authority {canonical.hex32(enclosed.authority)}",
+                f"this node accepts no evidence of the simulated authority {authority}",
                 rule="security",
                 party=spec.requester,
                 remedy="have its operator name the authority in the setting policy.simulations: its enclaves are simulated, and "

@@ -1,6 +1,6 @@
 """Which enclaves may have a data key: what the institution wrote down of the key, and what the chain says now.
 
-The file of keys is JSON, for its owner's eyes alone: ``{"keys": {NAME: {"key": 64 hex digits, "grants": ["0x…"], "algorithms":
+The file of keys is JSON, for its owner's eyes alone: ``{"keys": {NAME: {"key": 64 hex digits, "grants": ["0x…"], "conditions":
 ["sha256:…"], "receivers": [64 hex digits], "enclaves": ["sha256:…"], "proof": "attested-hardware" or "attested-simulated",
 "policy": an appraisal policy}}}``. ``policy`` is a document ``tallystick/policy``; it names roots of simulation for
 ``attested-simulated`` alone.
@@ -36,16 +36,16 @@ MAX_FILE = 1 << 20
 RUNNING = 2  # ITaskLedger.State
 _RUN = re.compile(r"(0x[0-9a-f]{64})/([1-9][0-9]{0,2})")
 _RAW = re.compile(r"[0-9a-f]{64}")
-_MEMBERS = ("key", "grants", "algorithms", "receivers", "enclaves", "proof", "policy")
+_MEMBERS = ("key", "grants", "conditions", "receivers", "enclaves", "proof", "policy")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the institution wrote down of one key: the grants under whose debits it is released, for which code, whose output goes
-    to which keys; and which enclaves, of which kind of proof, by which policy."""
+    """What the institution wrote down of one key: the grants under whose debits it is released, for which code and limits, whose
+    output goes to which keys; and which enclaves, of which kind of proof, by which policy."""
 
     grants: frozenset[bytes]
-    algorithms: frozenset[bytes]
+    conditions: frozenset[bytes]
     receivers: frozenset[bytes]
     enclaves: frozenset[bytes]
     proof: str
@@ -86,7 +86,7 @@ def _entry(value: Any, where: str) -> tuple[bytes, Entry]:
         raise MalformedDocument(f"{where}.receivers: must be 64 lower-case hex digits each")
     entry = Entry(
         frozenset(map(canonical.unhex32, fields.names("grants", 1, 64))),
-        frozenset(map(canonical.untext, fields.names("algorithms", 1, 64))),
+        frozenset(map(canonical.untext, fields.names("conditions", 1, 64))),
         frozenset(map(bytes.fromhex, receivers)),
         frozenset(map(canonical.untext, fields.names("enclaves", 1, 64))),
         proof,
@@ -107,7 +107,7 @@ class ChainPermits:
         entry = self._entries.get(use.name)
         if entry is None:
             raise KeyRefused("key.unknown", "no key of this name is kept here")
-        _require(use.algorithm in entry.algorithms, "the key is not for this code")
+        _require(use.conditions in entry.conditions, "the key is not for this code under these limits")
         _require(bool(use.receivers) and entry.receivers.issuperset(use.receivers), "the key is not for these receivers")
         named = _RUN.fullmatch(use.run)
         if named is None:

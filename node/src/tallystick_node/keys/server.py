@@ -74,7 +74,7 @@ class AuditFile:
             "evidence": decision.evidence.hex(),
         }
         if use is not None:
-            inputs = {"key": use.name, "run": use.run, "algorithm": use.algorithm.hex(), "inputs": use.inputs.hex()}
+            inputs = {"key": use.name, "run": use.run, "conditions": use.conditions.hex(), "inputs": use.inputs.hex()}
             detail |= {**inputs, "receivers": ",".join(each.hex() for each in use.receivers)}
         with self._turn:
             record = AuditRecord(

@@ -10,12 +10,11 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from tallystick.protocol.errors import RunFailed
 from tallystick.protocol.reasons import Reason
 
-from tallystick_node.engines.tee.hosting import authority_frame
+from tallystick_node.engines.tee.hosting import authority_frame, device_frame
 from tallystick_node.runs.workers import environment
 from tallystick_node.settings import Settings
 
@@ -25,15 +24,9 @@ PLATFORM = "platform.secret"
 
 @asynccontextmanager
 async def launcher(settings: Settings) -> AsyncIterator[socket.socket]:
-    """A worker's end of the way to a process that launches one enclave on this node's simulated platform; the process ends with the
-    context. Raises RunFailed where the settings name no authority."""
-    if settings.enclave_authority is None or settings.enclave_password_file is None:
-        raise RunFailed(
-            "this node launches no enclaves",
-            reason=Reason.INTERNAL,
-            remedy="set enclave_authority and enclave_password_file, or let another party be the host",
-        )
-    given = await asyncio.to_thread(_given, settings.enclave_authority, settings.enclave_password_file, settings.home / PLATFORM)
+    """A worker's end of the way to a process that launches one enclave, on this node's simulated platform or in the environment
+    that the settings name; the process ends with the context. Raises RunFailed where the settings name neither."""
+    given = await asyncio.to_thread(_given, settings)
     ours, theirs = socket.socketpair()
     with ours:
         try:
@@ -62,7 +55,18 @@ async def launcher(settings: Settings) -> AsyncIterator[socket.socket]:
             await process.wait()
 
 
-def _given(authority: Path, password_file: Path, secret: Path) -> bytes:
+def _given(settings: Settings) -> bytes:
+    """What the process is told first: where evidence comes from. Never both, and neither for the other."""
+    if settings.enclave_device != "simulation":
+        endorsements = settings.enclave_endorsements
+        return device_frame(settings.enclave_device, None if endorsements is None else endorsements.read_bytes())
+    authority, password_file, secret = settings.enclave_authority, settings.enclave_password_file, settings.home / PLATFORM
+    if authority is None or password_file is None:
+        raise RunFailed(
+            "this node launches no enclaves",
+            reason=Reason.INTERNAL,
+            remedy="set enclave_authority and enclave_password_file, or enclave_device, or let another party be the host",
+        )
     with contextlib.suppress(FileExistsError):
         descriptor = os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:

@@ -44,10 +44,10 @@ class Outcome:
 @dataclass(frozen=True)
 class Enclosed:
     """That a run is in an enclave: which party's node launches it, and the fingerprint, 32 bytes, of the root of simulation that
-    its evidence may end in."""
+    its evidence may end in; None where it has to be of hardware."""
 
     host: str
-    authority: bytes
+    authority: bytes | None
 
 
 def require_owners_compute(spec: TaskSpec) -> None:

@@ -1,8 +1,8 @@
 """`enclave`: a query, a WebAssembly module or a reviewed Python function over the tables of several owners, in an enclave.
 
 It runs at one party, the host. Owners authorise the code by its digest. Each gives its table only to an enclave whose evidence it
-has accepted, sealed; the output leaves sealed to the receivers. Here platforms are simulated: what everybody is shown is *attested,
-simulated*.
+has accepted, sealed; the output leaves sealed to the receivers. The task says what the evidence has to be of: a simulation, or
+hardware that the host's node runs in; everybody is shown which.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tallystick.protocol import canonical
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused, TallystickError
 from tallystick.protocol.proof.attested import AttestedRun
 from tallystick.protocol.result import file_digest
-from tallystick.protocol.task import ATTESTED_SIMULATED, SIGNED_BY_ALL, TaskSpec
+from tallystick.protocol.task import ATTESTED_HARDWARE, ATTESTED_SIMULATED, SIGNED_BY_ALL, TaskSpec
 
 from tallystick_node.engines.channel import Session
 from tallystick_node.engines.security import SecurityStatement
@@ -29,11 +29,10 @@ from tallystick_node.engines.tee.hosting import HostedEnclave
 from tallystick_node.engines.tee.joint import MAX_INPUT, Finished, Terms
 from tallystick_node.engines.tee.tables import Column, Table, encode
 from tallystick_node.workloads.base import Cost, Enclosed, Outcome, Workload
-from tallystick_node.workloads.enclave_parameters import Parameters
+from tallystick_node.workloads.enclave_parameters import HARDWARE, SIMULATED, Parameters
 
 RESULTS = {"sql": "result.csv", "wasm": "result.bin", "python": "result.bin"}
 EVIDENCE = "evidence.json"
-STRENGTH = "attested, simulated"
 START, CELL = 5.0, 2e-6  # seconds that an enclave takes to start, and for each cell that is sealed, opened and loaded
 _TOO_LARGE, _NO_SIZE = partial(OutputRefused, rule="output-too-large"), partial(OutputRefused, rule="no-group-size")
 _ENDS: dict[str, tuple[Callable[..., TallystickError], str, str]] = {
@@ -58,15 +57,33 @@ _TRUSTED = {
 }
 
 
+_PLATFORMS = {
+    SIMULATED: (
+        "the host {host}, attested, simulated: who administers its machine can read all inputs while they are computed on",
+        "whoever holds the key of the simulated authority: it can attest code that does not run",
+    ),
+    HARDWARE: (
+        "the maker of {host}'s processor, attested, hardware: that its environment keeps out whoever administers the machine",
+        "the image that enclave.identities name: that it fixes all that runs in the environment, and launches code as ours does",
+    ),
+}
+
+
 class EnclaveTask(Workload):
     """The workload `enclave`."""
 
     name = "enclave"
-    proofs: tuple[str, ...] = (SIGNED_BY_ALL, ATTESTED_SIMULATED)
+    proofs: tuple[str, ...] = (SIGNED_BY_ALL, ATTESTED_SIMULATED, ATTESTED_HARDWARE)
 
     def check(self, spec: TaskSpec) -> None:
         """Raise InvalidTask unless the spec names its code, enclaves, host and tables as it must."""
-        Parameters.parse(spec.parameters).check(spec)
+        parameters = Parameters.parse(spec.parameters)
+        parameters.check(spec)
+        if spec.proof == (ATTESTED_HARDWARE if parameters.family == SIMULATED else ATTESTED_SIMULATED):
+            raise InvalidTask(
+                f"the proof {spec.proof} is of another family than evidence that is {parameters.family}",
+                remedy="name the family that the host has in parameters.attestation, and the proof of that family",
+            )
 
     def columns(self, spec: TaskSpec, party: str) -> Sequence[str]:
         """What the spec names: all goes into the enclave."""
@@ -75,25 +92,22 @@ class EnclaveTask(Workload):
         return part.columns
 
     def enclave(self, spec: TaskSpec) -> Enclosed:
-        """Launched by the party that computes; evidence ends in the root that the parameters name."""
+        """Launched by the party that computes; evidence ends in the simulated root that the parameters name, or in a vendor's."""
         return Enclosed(spec.compute[0], Parameters.parse(spec.parameters).authority)
 
     def security(self, spec: TaskSpec) -> SecurityStatement:
-        """Nothing is promised against whoever administers the host's machine."""
-        host = spec.compute[0]
+        """Nothing is promised against whoever administers the host's machine, unless its environment keeps it out."""
+        host, parameters = spec.compute[0], Parameters.parse(spec.parameters)
+        strength = f"attested, {parameters.family}"
         return SecurityStatement(
             adversary="semi-honest",
             corruptions=0,
             parties=len(spec.parties),
             computational_bits=128,
             statistical_bits=128,
-            trusted=(
-                f"the host {host}, {STRENGTH}: who administers its machine can read all inputs while they are computed on",
-                "whoever holds the key of the simulated authority: it can attest code that does not run",
-                _TRUSTED[Parameters.parse(spec.parameters).kind],
-            ),
+            trusted=(*(each.format(host=host) for each in _PLATFORMS[parameters.family]), _TRUSTED[parameters.kind]),
             learns={
-                "host": f"{STRENGTH}: of what it passes on, which is sealed, how long it is; how long the code computes, and "
+                "host": f"{strength}: of what it passes on, which is sealed, how long it is; how long the code computes, and "
                 "by which limit or kind of error it ends without a result, which can depend on the inputs; and see trusted",
                 "owner": "that the run ended",
                 "receiver": "the output, of at most limits.output_bytes",
@@ -143,7 +157,7 @@ class EnclaveTask(Workload):
             all_commitments=[commitments.get(each, "") for each in spec.parties],
             result=values,
             files=files,
-            contribution=_contribution(parameters, found) if spec.proof == ATTESTED_SIMULATED else "",
+            contribution="" if spec.proof == SIGNED_BY_ALL else _contribution(parameters, found),
         )
 
 
@@ -161,9 +175,10 @@ def _terms(spec: TaskSpec, parameters: Parameters, standing: Standing | None) ->
         owners=[place(part.party) for part in spec.inputs],
         receivers=[place(each) for each in spec.receivers],
         algorithm=parameters.digest,
+        conditions=parameters.manifest.conditions,
         identities=parameters.identities,
         policy=parameters.policy,
-        simulated=True,
+        simulated=parameters.family == SIMULATED,
         output=parameters.limits.output,
         seconds=float(spec.run_seconds),
         standing=standing,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tallystick.attestation.documents import read_policy
 from tallystick.attestation.policy import AppraisalPolicy
+from tallystick.attestation.rules import EvidenceRefused
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import InvalidTask, MalformedDocument
 from tallystick.protocol.fields import Fields
@@ -21,7 +24,7 @@ from tallystick_node.engines.tee.manifest import EnclaveManifest, Limits
 from tallystick_node.workloads.reading import TaskParameters
 
 KINDS = ("sql", "wasm", "python")
-SIMULATED = "simulated"
+SIMULATED, HARDWARE = "simulated", "hardware"
 MAX_TEXT = 768 << 10  # characters of an algorithm, which stands in the spec
 MIB = 1 << 20
 ADDRESS_SPACE = 1 << 30  # bytes that interpreter and libraries take, beside what an algorithm works in
@@ -31,14 +34,17 @@ PUBLISHER = bytes(32)  # none: what counts is the measurement
 
 @dataclass(frozen=True)
 class Parameters(TaskParameters):
-    """``code`` of a ``kind``; ``digest``: its SHA-256; ``identities`` of the enclaves that are accepted; ``authority``: fingerprint
-    of the root that their evidence ends in; ``tables``: by owner the name of its table; ``limits``."""
+    """``code`` of a ``kind``; ``digest``: its SHA-256; ``identities`` of the enclaves that are accepted; ``family`` of their
+    evidence, simulated or hardware; ``authority``: fingerprint of the simulated root that it ends in, None of hardware; ``policy``
+    by which every party appraises it; ``tables``: by owner the name of its table; ``limits``."""
 
     kind: str
     code: bytes
     digest: bytes
     identities: frozenset[bytes]
-    authority: bytes
+    family: str
+    authority: bytes | None
+    policy: AppraisalPolicy
     tables: Mapping[str, str]
     limits: Limits
 
@@ -51,15 +57,13 @@ class Parameters(TaskParameters):
         enclave = EnclaveTerms.of(value)
         if enclave.algorithm != hashlib.sha256(code).digest():
             raise MalformedDocument("parameters.enclave.algorithm: is not the SHA-256 of the algorithm's content")
-        attestation = Fields(fields.object("attestation"), ("family", "authority"), "parameters.attestation")
-        attestation.constant("family", SIMULATED)
         listed = fields.items("tables", 1, 16, _table)
         tables = dict(listed)
         if len(tables) != len(listed) or len({name.lower() for name in tables.values()}) != len(listed):
             raise MalformedDocument("parameters.tables: one for each owner, each of another name")
-        authority = canonical.unhex32(attestation.hex32("authority"))
+        family, authority, policy = _attestation(fields.object("attestation"))
         limits = read_limits(fields.object("limits"), kind, fields.integer("minimum_group", 2, 1000))
-        return cls(kind, code, enclave.algorithm, frozenset(enclave.identities), authority, tables, limits)
+        return cls(kind, code, enclave.algorithm, frozenset(enclave.identities), family, authority, policy, tables, limits)
 
     def check(self, spec: TaskSpec) -> None:
         """Raise InvalidTask unless the spec has one host, and tables for its owners."""
@@ -73,10 +77,22 @@ class Parameters(TaskParameters):
         """The enclave that the host launches."""
         return EnclaveManifest(self.code, PUBLISHER, self.kind, limits=self.limits)
 
-    @property
-    def policy(self) -> AppraisalPolicy:
-        """By which every party appraises evidence."""
-        return AppraisalPolicy("task", simulations=frozenset({self.authority}))
+
+def _attestation(value: Any) -> tuple[str, bytes | None, AppraisalPolicy]:
+    """Family, simulated root, and policy. Of hardware the parameters state the policy; it names no root but the vendors'."""
+    where = "parameters.attestation"
+    family = Fields(value, ("family",), where, ("authority", "policy")).choice("family", (SIMULATED, HARDWARE))
+    if family == SIMULATED:
+        authority = canonical.unhex32(Fields(value, ("family", "authority"), where).hex32("authority"))
+        return family, authority, AppraisalPolicy("task", simulations=frozenset({authority}))
+    stated = Fields(value, ("family", "policy"), where).object("policy")
+    try:
+        policy = read_policy(json.dumps(stated).encode())
+    except EvidenceRefused as refused:
+        raise MalformedDocument(f"{where}.policy: {refused.message}") from None
+    if policy.simulations or policy.cca_platforms:
+        raise MalformedDocument(f"{where}.policy: of hardware, it names no roots and keys of its own")
+    return family, None, policy
 
 
 def read_limits(value: Any, kind: str, minimum_group: int) -> Limits:

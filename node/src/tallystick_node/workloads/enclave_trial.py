@@ -1,9 +1,9 @@
 """Trying code in an enclave on this machine, and naming the enclave that a task has to accept: ``python -m`` with this name.
 
 A request as JSON on standard input: ``kind``, ``code`` in base64, ``limits`` as in a task's parameters, ``minimum_group``, and, to
-try the code, ``tables``: of each its ``name`` and ``csv``. The answer on standard output: ``algorithm``, ``measurement``,
-``identity`` and ``in_force``; and, of a trial, ``output`` in base64 and ``seconds``; or ``error`` and ``remedy``. The enclave is
-the one that a task would have, under the same limits; its authority exists for the trial only.
+try the code, ``tables``: of each its ``name`` and ``csv``. The answer on standard output: ``algorithm``, ``conditions``,
+``measurement``, ``identity`` and ``in_force``; and, of a trial, ``output`` in base64 and ``seconds``; or ``error`` and ``remedy``.
+The enclave is the one that a task would have, under the same limits; its authority exists for the trial only.
 
 A request with ``platform`` instead (``exported``, ``password`` and ``secret`` in hexadecimal) is answered with the ``chain`` of
 that platform in PEM.
@@ -66,6 +66,7 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
             found: dict[str, Any] = {
                 "algorithm": canonical.text(hashlib.sha256(code).digest()),
                 "measurement": manifest.measurement.hex(),
+                "conditions": canonical.text(manifest.conditions),
                 "identity": canonical.text(body.identity),
                 "in_force": list(enclave.in_force),
             }

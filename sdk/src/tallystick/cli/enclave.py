@@ -111,6 +111,7 @@ def describe(
         {
             "algorithm": found["algorithm"],
             "grant": f"enclave:{found['algorithm']}",
+            "conditions": found["conditions"],
             "identity": found["identity"],
             "measurement": found["measurement"],
             "in_force": found["in_force"],

@@ -27,8 +27,8 @@ from tallystick.attestation.simulation.platform import EnclaveIdentity
 
 from tallystick_node.engines.tee import confinement, worker
 from tallystick_node.engines.tee.frames import Stream, StreamBroken
-from tallystick_node.engines.tee.manifest import INTERPRETER, LOADER, PATHS, EnclaveManifest, Limits, sources
-from tallystick_node.engines.tee.quoting import QuotingProcess
+from tallystick_node.engines.tee.manifest import INTERPRETER, LOADER, PATHS, EnclaveManifest, Limits, fresh, sources
+from tallystick_node.engines.tee.quoting import Quoting
 
 _SGX_ATTRIBUTES = bytes([0x85]) + bytes(7) + bytes([0x03]) + bytes(7)  # INIT, MODE64BIT, KSS (a configuration is given)
 _START_UP = 20.0  # seconds
@@ -74,7 +74,7 @@ class Enclave:
     confinement that the kernel confirms. Raises :class:`EnclaveRefused` if that is less than the manifest requires.
     """
 
-    def __init__(self, manifest: EnclaveManifest, quoting: QuotingProcess) -> None:
+    def __init__(self, manifest: EnclaveManifest, quoting: Quoting) -> None:
         self._manifest = manifest
         self._quoting = quoting
         ours, theirs = socket.socketpair()
@@ -109,8 +109,10 @@ class Enclave:
         self._resources.close()
 
     def attest(self, nonce: bytes) -> bytes:
-        """A quote over :func:`runs.key_digest` of the public key and 32 bytes of whoever is to seal an input."""
-        return self._quoting.quote(self.identity, runs.key_digest(self.public_key) + _nonce(nonce))
+        """A quote over :func:`runs.key_digest` of the public key and, with the conditions of the manifest
+        (:func:`~tallystick_node.engines.tee.manifest.fresh`), 32 bytes of whoever is to seal an input."""
+        bound = fresh(self._manifest.conditions, _nonce(nonce))
+        return self._quoting.quote(self.identity, runs.key_digest(self.public_key) + bound)
 
     def run(
         self,

@@ -2,7 +2,7 @@
 
 The worker of a run can start no process. So its node starts this one beside it, ``python -m`` with this name and the number of a
 socket, and gives the worker the other end. It takes one enclave's manifest, attests its key as often as it is asked to, runs it
-once, and ends with the socket. It holds the simulated authority; an input reaches it sealed.
+once, and ends with the socket. It holds the simulated authority, or asks the environment that it is in; an input reaches it sealed.
 """
 
 from __future__ import annotations
@@ -13,22 +13,21 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from subprocess import CalledProcessError
+from typing import Any
 
-from tallystick.attestation.documents import write_evidence
-from tallystick.attestation.quote import SGX
 from tallystick.attestation.simulation.authority import ProvisioningAuthority
-from tallystick.attestation.verifier import Evidence
 
 from tallystick_node.engines.tee.enclave import Enclave, EnclaveFailed, EnclaveRefused, TaskRun
 from tallystick_node.engines.tee.frames import Stream, StreamBroken
 from tallystick_node.engines.tee.manifest import EnclaveManifest, Limits
-from tallystick_node.engines.tee.quoting import QuotingProcess
+from tallystick_node.engines.tee.platforms import DAY, DEVICES, Devices, Platform, hardware, simulated
 
 AUTHORITY, LAUNCH, CODE, READY, ATTEST, EVIDENCE = b"A", b"L", b"C", b"R", b"N", b"E"
 RECEIVER, INPUT, COMPUTE, OUTPUT, DONE, REFUSED, FAILED = b"V", b"I", b"W", b"O", b"D", b"X", b"F"
-START, DAY, FOREVER = 120.0, 86_400, 365 * 86_400.0  # seconds
+START, FOREVER = 120.0, 365 * 86_400.0  # seconds
 _HEAD = 1 << 20
 _FRAME = 64 << 20
 
@@ -88,20 +87,27 @@ def authority_frame(exported: bytes, password: bytes, secret: bytes) -> bytes:
     return json.dumps({"exported": exported.decode(), "password": password.decode(), "secret": secret.hex()}).encode()
 
 
-def main(channel: socket.socket, given: bytes) -> None:
+def device_frame(asked: str, endorsements: bytes | None) -> bytes:
+    """The same where the environment of this machine is to vouch: see :func:`~tallystick_node.engines.tee.platforms.hardware`."""
+    return json.dumps({"device": asked, "endorsements": None if endorsements is None else endorsements.decode()}).encode()
+
+
+def _platform(value: dict[str, Any], devices: Devices) -> AbstractContextManager[Platform]:
+    if "device" in value:
+        endorsements = value["endorsements"]
+        return hardware(value["device"], None if endorsements is None else endorsements.encode(), devices)
+    return simulated(value["exported"].encode(), value["password"].encode(), bytes.fromhex(value["secret"]))
+
+
+def main(channel: socket.socket, given: bytes, devices: Devices = DEVICES) -> None:
     """The process itself: one enclave, until the worker is gone."""
     value, stream = json.loads(given), Stream(channel, FOREVER)
     head, algorithm = json.loads(_frame(stream, LAUNCH)), _frame(stream, CODE)
     manifest = EnclaveManifest(algorithm, bytes.fromhex(head["publisher"]), head["kind"], limits=Limits(**head["limits"]))
     try:
-        authority = ProvisioningAuthority.restore(value["exported"].encode(), value["password"].encode())
-    except ValueError as error:
-        stream.send(REFUSED, f"the simulated authority does not open: {error}".encode())
-        return
-    try:
-        with QuotingProcess(authority, bytes.fromhex(value["secret"])) as quoting, Enclave(manifest, quoting) as enclave:
+        with _platform(value, devices) as platform, Enclave(manifest, platform.quoting) as enclave:
             stream.send(READY, enclave.public_key)
-            _serve(stream, enclave, authority)
+            _serve(stream, enclave, platform)
     except EnclaveRefused as refused:
         stream.send(REFUSED, str(refused).encode())
     except CalledProcessError:  # of the interpreter that lists what an enclave loads
@@ -117,28 +123,22 @@ def _frame(stream: Stream, expected: bytes) -> bytes:
     return payload
 
 
-def _serve(stream: Stream, enclave: Enclave, authority: ProvisioningAuthority) -> None:
+def _serve(stream: Stream, enclave: Enclave, platform: Platform) -> None:
     given: dict[bytes, list[bytes]] = {RECEIVER: [], INPUT: []}
     while True:
         kind, payload = stream.receive(_FRAME)
         if kind == ATTEST:
-            stream.send(EVIDENCE, _document(enclave.attest(payload), authority))
+            stream.send(EVIDENCE, platform.endorsed(enclave.attest(payload)))
         elif kind == COMPUTE:
             asked = json.loads(payload)
             run = enclave.compute(given[INPUT], given[RECEIVER], bytes.fromhex(asked["context"]), asked["seconds"])
             stream.send(DONE, run.output + run.quote)
-            stream.send(EVIDENCE, _document(run.quote, authority))
+            stream.send(EVIDENCE, platform.endorsed(run.quote))
             for sealed in run.outputs:
                 stream.send(OUTPUT, sealed)
             return
         else:
             given[kind].append(payload)
-
-
-def _document(quote: bytes, authority: ProvisioningAuthority) -> bytes:
-    now = int(time.time())
-    window = max(now - 60, authority.window[0]), min(now + DAY, authority.window[1])
-    return write_evidence(Evidence(quote, authority.collateral(SGX, window)))
 
 
 def throw_away() -> tuple[bytes, bytes]:

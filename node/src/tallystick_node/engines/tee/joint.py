@@ -37,6 +37,7 @@ from tallystick.attestation.rules import EvidenceRefused
 from tallystick_node.engines.channel import ProtocolViolation, Session, receive_block, send_block
 from tallystick_node.engines.tee.appraisal import Accepted
 from tallystick_node.engines.tee.hosting import HostedEnclave
+from tallystick_node.engines.tee.manifest import fresh
 from tallystick_node.engines.tee.worker import HEAD, SALT
 
 MAX_INPUT = 32 << 20  # bytes of one table
@@ -47,14 +48,19 @@ _NONCE = b"tallystick/tee/nonce/v1"
 @dataclass(frozen=True, kw_only=True)
 class Terms(Accepted):
     """What the task fixes, beside the enclaves that it accepts. Parties by their index in the session. ``algorithm``: its SHA-256;
-    ``output``: most bytes of it; ``seconds`` that the run may take."""
+    ``conditions`` under which it runs; ``output``: most bytes of it; ``seconds`` that the run may take."""
 
     host: int
     owners: Sequence[int]
     receivers: Sequence[int]
     algorithm: bytes
+    conditions: bytes
     output: int
     seconds: float
+
+    def before(self, key: bytes, own: bytes) -> bytes:
+        """The report data of evidence before the run: of an enclave with this public key, for an owner's nonce."""
+        return runs.key_digest(key) + fresh(self.conditions, own)
 
     def code(self, context: bytes) -> bytes:
         """What inputs and outputs are sealed for: the attempt and the algorithm."""
@@ -98,13 +104,13 @@ def run(session: Session, terms: Terms, data: bytes | None, launch: Callable[[],
         for owner in terms.owners:
             document = enclave.attest(nonce(session.context, owner))
             if owner == me:
-                terms.appraise(document, runs.key_digest(key) + nonce(session.context, me))
+                terms.appraise(document, terms.before(key, nonce(session.context, me)))
             else:
                 session.channels[owner].send(key + document)
     elif me in terms.owners:
         session.patience(terms.host)
         key, document = _split(terms.host, session.channels[terms.host].receive(), 32, "evidence of the enclave")
-        expected = runs.key_digest(key) + nonce(session.context, me)
+        expected = terms.before(key, nonce(session.context, me))
         _accepted(terms, document, expected, "evidence of the enclave")
 
     session.mark("inputs")

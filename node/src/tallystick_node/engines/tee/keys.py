@@ -26,11 +26,12 @@ from tallystick.attestation.rules import EvidenceRefused
 from tallystick_node.engines.tee.appraisal import Accepted
 from tallystick_node.engines.tee.attested_tls import Transport
 from tallystick_node.engines.tee.locked import KEY, Use, release
+from tallystick_node.engines.tee.manifest import fresh
 
 NONCE = 32
 MAX_REQUEST = 8 << 10
 _NONCE, _RELEASED, _REFUSED = b"N", b"R", b"X"
-_MEMBERS = ("name", "context", "algorithm", "receivers", "place", "inputs", "run", "public_key")
+_MEMBERS = ("name", "context", "algorithm", "conditions", "receivers", "place", "inputs", "run", "public_key")
 
 
 class KeyRefused(Exception):  # noqa: N818 - a verdict
@@ -80,7 +81,7 @@ class KeyService:
                 raise KeyRefused("key.unknown", "no key of this name is kept here")
             nonce = secrets.token_bytes(NONCE)
             transport.send(_NONCE + nonce)
-            found = accepted.appraise(transport.receive(), runs.key_digest(public_key) + use.request(nonce))
+            found = accepted.appraise(transport.receive(), runs.key_digest(public_key) + fresh(use.conditions, use.request(nonce)))
             try:
                 sealed = release(public_key, key, use)
             except ValueError:  # of a point of small order
@@ -107,6 +108,7 @@ def ask(transport: Transport, use: Use, public_key: bytes, attest: Callable[[byt
         "name": use.name,
         "context": use.context.hex(),
         "algorithm": use.algorithm.hex(),
+        "conditions": use.conditions.hex(),
         "receivers": [each.hex() for each in use.receivers],
         "place": use.place,
         "inputs": use.inputs.hex(),
@@ -134,7 +136,7 @@ def _read(request: bytes) -> tuple[Use, bytes]:
         name, place, run = value["name"], value["place"], value["run"]
         if len(public_key) != 32 or not isinstance(name, str) or type(place) is not int or not isinstance(run, str):
             raise ValueError
-        context, algorithm, inputs = (bytes.fromhex(value[each]) for each in ("context", "algorithm", "inputs"))
-        return Use(name, context, algorithm, receivers, place, inputs, run), public_key
+        words = {each: bytes.fromhex(value[each]) for each in ("context", "algorithm", "conditions", "inputs")}
+        return Use(name=name, receivers=receivers, place=place, run=run, **words), public_key
     except (ValueError, TypeError):
         raise KeyRefused("key.request", "the request is malformed") from None

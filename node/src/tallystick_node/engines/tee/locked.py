@@ -23,22 +23,24 @@ _DATA, _RELEASE, _REQUEST = (b"tallystick/tee/%s/v1" % purpose for purpose in (b
 
 @dataclass(frozen=True)
 class Use:
-    """What one key is asked for: the key's ``name``; the run's ``context`` and the SHA-256 of its ``algorithm``; the ``receivers``
-    of its output (raw X25519 keys); the input's ``place``; and ``inputs``, the digest of the commitments of all inputs
-    (:func:`~tallystick.attestation.runs.inputs_digest`). ``run`` says in words where whoever permits finds the run."""
+    """What one key is asked for: the key's ``name``; the run's ``context``, the SHA-256 of its ``algorithm``, and the
+    ``conditions`` that it runs under; the ``receivers`` of its output (raw X25519 keys); the input's ``place``; and ``inputs``, the
+    digest of the commitments of all inputs (:func:`~tallystick.attestation.runs.inputs_digest`). ``run`` says in words where
+    whoever permits finds the run."""
 
     name: str
     context: bytes
     algorithm: bytes
+    conditions: bytes
     receivers: tuple[bytes, ...]
     place: int
     inputs: bytes
     run: str = ""
 
     def __post_init__(self) -> None:
-        sizes = (len(self.context), len(self.algorithm), len(self.inputs), *map(len, self.receivers))
+        sizes = (len(self.context), len(self.algorithm), len(self.conditions), len(self.inputs), *map(len, self.receivers))
         if set(sizes) != {32} or len(self.receivers) > MAX_RECEIVERS or not 0 <= self.place < 1 << 16:
-            raise ValueError("a use names context, algorithm, inputs and receivers by 32 bytes each, and a place")
+            raise ValueError("a use names context, code, conditions, inputs and receivers by 32 bytes each, and a place")
         if not 0 < len(self.name) <= MAX_NAME or len(self.run) > MAX_NAME:
             raise ValueError("a key's name has 1 to 128 characters, and a run's at most 128")
 

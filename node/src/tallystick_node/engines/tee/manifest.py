@@ -26,6 +26,8 @@ from tallystick_node.engines.tee.worker import KINDS
 _HERE = Path(__file__).parent
 _DOMAIN = b"tallystick/tee/measurement/v1"
 _CONFIGURATION = b"tallystick/tee/configuration/v1"
+_CONDITIONS = b"tallystick/tee/conditions/v1"
+_FRESH = b"tallystick/tee/fresh/v1"
 
 # Isolated, and from sources alone: a compiled copy beside a source would be loaded and not measured.
 INTERPRETER = (sys.executable, "-I", "-S", "-B", "-X", f"pycache_prefix={os.devnull}")
@@ -125,6 +127,13 @@ class EnclaveManifest:
         return (*self.modules, KINDS[self.kind]) if KINDS[self.kind] else self.modules
 
     @property
+    def conditions(self) -> bytes:
+        """What stands for the algorithm and its limits in evidence before a run: there is evidence that does not measure them, as
+        that of a confidential VM, which measures the launcher."""
+        value = {"algorithm": hashlib.sha256(self.algorithm).hexdigest(), "kind": self.kind, "limits": vars(self.limits)}
+        return hashlib.sha256(_CONDITIONS + json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).digest()
+
+    @property
     def measurement(self) -> bytes:
         """The 32 bytes that stand for MRENCLAVE."""
         value = {
@@ -142,6 +151,11 @@ class EnclaveManifest:
     def configuration(self, in_force: tuple[str, ...]) -> bytes:
         """The 64 bytes that stand for CONFIGID: which confinement is in force."""
         return hashlib.sha256(_CONFIGURATION + json.dumps(sorted(in_force)).encode()).digest() + bytes(32)
+
+
+def fresh(conditions: bytes, nonce: bytes) -> bytes:
+    """The second half of the report data of evidence before a run: a relying party's nonce, for code under these conditions."""
+    return hashlib.sha256(_FRESH + conditions + nonce).digest()
 
 
 @functools.cache

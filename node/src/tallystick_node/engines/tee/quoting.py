@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey, derive_private_key
@@ -35,6 +35,16 @@ _SEALING, _PLATFORM = b"tallystick/tee/sealing-key/v1", b"tallystick/tee/platfor
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256
 _IDENTITY = 32 + 32 + 16 + 64 + 4
 _DEADLINE = 30
+
+
+class Quoting(Protocol):
+    """Who vouches for an enclave: the platform's quoting side, as its launcher sees it."""
+
+    def quote(self, enclave: EnclaveIdentity, report_data: bytes) -> bytes:
+        """Raw evidence with 64 bytes of report data."""
+
+    def sealing_key(self, enclave: EnclaveIdentity, public_key: bytes) -> bytes:
+        """The key for ``enclave``'s states, sealed to its public key."""
 
 
 class QuotingProcess:
