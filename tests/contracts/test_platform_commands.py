@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 from contracts.conftest import DAY, World
+from contracts.test_attestation_verifier import Network, words
 from contracts.test_oversight_commands import tally
 from tallystick.attestation.simulation.authority import ProvisioningAuthority
 from tallystick.attestation.simulation.platform import EnclaveIdentity, SimulatedPlatform
@@ -45,3 +48,34 @@ def test_a_platform_and_its_enclave_come_and_go(empty: World, tmp_path: Path) ->
     tally(world, tmp_path, governor, "platform", "revoke", made["platform"], "--simulated", "--reason", "stolen")
     tally(world, tmp_path, governor, "platform", "drop", tmp_path / "chain.pem")
     assert tally(world, tmp_path, anyone, "platform", "list") == []
+
+
+def test_what_counts_is_read_block_by_block_and_all_anew_where_the_chain_changed(
+    empty: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain, reads = empty.chain, []
+    events = chain.events
+
+    def recorded(first: int, last: int) -> Any:
+        reads.append((first, last))
+        return events(first, last)
+
+    monkeypatch.setattr(chain, "events", recorded)
+    standing(chain, ATTESTED_SIMULATED)
+    reads.clear()
+    before = chain.request("evm_snapshot")
+    head = chain.head()
+    network = Network(empty)
+    found = standing(chain, ATTESTED_SIMULATED)
+    assert list(found.platforms) == [b"".join(words(network.platform.pck.public_key()))]
+    assert len(found.enclaves) == 2
+    assert standing(chain, ATTESTED_SIMULATED) == found
+    assert not standing(chain, ATTESTED_HARDWARE).platforms
+    assert reads == [(head + 1, chain.head())]
+    later = chain.head()
+    network.govern("disallow", next(iter(found.enclaves)), bytes(32))
+    assert len(standing(chain, ATTESTED_SIMULATED).enclaves) == 1
+    assert reads[1:] == [(later + 1, later + 1)]
+    chain.request("evm_revert", before)
+    assert not standing(chain, ATTESTED_SIMULATED).enclaves
+    assert reads[2:] == [(0, head)]

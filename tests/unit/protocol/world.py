@@ -45,6 +45,7 @@ from tallystick.protocol.statement import (
     StatementOutput,
 )
 from tallystick.protocol.task import Security, TaskInput, TaskSpec, proposal_of
+from unit.protocol import quorum_world
 
 CHAIN = 31337
 START = 1_800_000_000
@@ -151,6 +152,8 @@ class World:
         """What each party adds to the proof."""
         if self.statement.proof == "attested-simulated":
             return dict.fromkeys(subject.parties, attested_run(subject).to_text())
+        if self.statement.proof == "attested-hardware-quorum":
+            return dict.fromkeys(subject.parties, quorum_world.said(subject))
         return contributions_of(subject) if self.statement.proof.startswith("projection-verified") else {}
 
     def state_proof(self) -> None:
@@ -326,6 +329,9 @@ def make(kind: str = "sum-verified") -> World:
         identity_of = SgxReport.read(sgx_report(ENCLAVE, bytes(64))).identity
         parameters["enclave"] = EnclaveTerms(ALGORITHM, (identity_of,)).to_json()
         values["output"] = canonical.text(OUTPUT)
+    if kind == "attested-hardware-quorum":
+        parameters |= quorum_world.parameters()
+        values["output"] = canonical.text(OUTPUT)
     spec = TaskSpec(
         chain_id=CHAIN,
         task_ledger=DEPLOYED["TaskLedger"],
@@ -370,11 +376,13 @@ def make(kind: str = "sum-verified") -> World:
         )
     )
     shares = [((3, 5), 77), ((4, -6), 1234)]
+    enclosed = [canonical.text(commitment(bytes(32), each)) for each in (b"first", b"second")]
     commitments = {
         "sum-verified": [sum_verified.point_text(pedersen.commit(values, blinding)) for values, blinding in shares],
         "signed-by-all": [canonical.text(bytes(32))] * 2,
         "projection-verified": [canonical.text(projection.root([projection.encode(each)])) for each in VECTORS],
-        "attested-simulated": [canonical.text(commitment(bytes(32), each)) for each in (b"first", b"second")],
+        "attested-simulated": enclosed,
+        "attested-hardware-quorum": enclosed,
     }[kind.partition("-absent-")[0]]
     opening = Opening((7, -1), 77 + 1234) if kind == "sum-verified" else None
     result = ResultFile(canonical.hex32(task), 1, receiver, "statistics", values, FILES, opening, salt("result"))

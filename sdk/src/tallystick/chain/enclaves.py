@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
+from weakref import WeakKeyDictionary
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
@@ -56,23 +58,73 @@ def register_platform(chain: Chain, data: bytes) -> tuple[str, Receipt]:
 
 
 def standing(chain: Chain, kind: str) -> Standing:
-    """Which enclaves and platforms count for ``kind`` at the chain's head."""
-    return standing_of(chain.events(0, chain.head()), kind)
+    """Which enclaves and platforms count for ``kind`` at the chain's head.
+
+    What was read of a connection is kept with it: a later call reads the blocks since, or all of them where the chain no longer has
+    the last block that was read.
+    """
+    with _LOCK:
+        register = _REGISTERS.setdefault(chain, _Register())
+    return register.at_head(chain, kind)
 
 
 def standing_of(events: Iterable[Event], kind: str) -> Standing:
     """As :func:`standing`, from the chain's events in their order."""
-    contract, enclaves, platforms, revoked = VERIFIERS[kind], set[bytes](), dict[bytes, tuple[bytes, int, int]](), set[bytes]()
+    listed = _Lists()
     for event in events:
-        if event.contract != contract:
-            continue
+        if event.contract == VERIFIERS[kind]:
+            listed.take(event)
+    return listed.standing()
+
+
+class _Lists:
+    """One verifier's lists, as its events leave them."""
+
+    def __init__(self) -> None:
+        self._enclaves: set[bytes] = set()
+        self._platforms: dict[bytes, tuple[bytes, int, int]] = {}
+        self._revoked: set[bytes] = set()
+
+    def take(self, event: Event) -> None:
         if event.name == "EnclaveAllowed":
-            enclaves.add(event["identity"])
+            self._enclaves.add(event["identity"])
         elif event.name == "EnclaveDisallowed":
-            enclaves.discard(event["identity"])
+            self._enclaves.discard(event["identity"])
         elif event.name == "PlatformRegistered":
-            platforms[event["platform"]] = (event["x"] + event["y"], event["notBefore"], event["notAfter"])
+            self._platforms[event["platform"]] = (event["x"] + event["y"], event["notBefore"], event["notAfter"])
         elif event.name == "PlatformRevoked":
-            revoked.add(event["platform"])
-    counting = {key: (first, last) for platform, (key, first, last) in platforms.items() if platform not in revoked}
-    return Standing(frozenset(enclaves), counting)
+            self._revoked.add(event["platform"])
+
+    def standing(self) -> Standing:
+        listed = {platform: found for platform, found in self._platforms.items() if platform not in self._revoked}
+        return Standing(frozenset(self._enclaves), {key: (first, last) for key, first, last in listed.values()})
+
+
+class _Register:
+    """The lists of all verifiers as of one final block, which is known by its hash."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._lists = {contract: _Lists() for contract in VERIFIERS.values()}
+        self._block, self._hash = -1, ""
+
+    def at_head(self, chain: Chain, kind: str) -> Standing:
+        with self._lock:
+            head = chain.head()
+            if self._block >= 0 and (head < self._block or chain.block(self._block)["hash"] != self._hash):
+                self._forget()
+            if head > self._block:
+                read = chain.block(head)["hash"]
+                found = list(chain.events(self._block + 1, head))  # all of them, or none where the node fails in between
+                for event in found:
+                    if event.contract in self._lists:
+                        self._lists[event.contract].take(event)
+                self._block, self._hash = head, read
+            return self._lists[VERIFIERS[kind]].standing()
+
+
+_LOCK = threading.Lock()
+_REGISTERS: WeakKeyDictionary[Chain, _Register] = WeakKeyDictionary()

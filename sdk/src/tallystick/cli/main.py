@@ -23,6 +23,7 @@ from tallystick.cli import (
     participant,
     platform,
     provenance,
+    quorum,
     result,
     settlement,
     task,
@@ -83,7 +84,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Tallystick: authorise, compute, prove and trace joint computations over private data.",
 )
-_NOUNS = (ca, participant, dataset, grant, enclave, task, settlement, dispute, result, provenance, audit, platform, chain, node)
+_NOUNS = (
+    ca,
+    participant,
+    dataset,
+    grant,
+    enclave,
+    task,
+    settlement,
+    dispute,
+    result,
+    provenance,
+    audit,
+    platform,
+    quorum,
+    chain,
+    node,
+)
 for module in _NOUNS:
     app.add_typer(module.app)
 app.command("verify")(verify.verify)

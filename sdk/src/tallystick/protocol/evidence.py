@@ -9,6 +9,7 @@ from tallystick.protocol.case import Blocked, Case
 from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.facts import BundleFacts
 from tallystick.protocol.proof.attested import Attested
+from tallystick.protocol.proof.quorum import AttestedQuorum, appraise_run
 from tallystick.protocol.result import ResultFile, file_digest
 from tallystick.protocol.signature import verify_signature
 from tallystick.protocol.task import tolerated
@@ -106,11 +107,14 @@ def proof_shown(case: Case) -> str:
         words = case.kind.check(subject, case.proof)
         case.kind.require_terms(case.spec.parameters, len(subject.parties), case.proof)
         if case.appraisal is not None and case.proved is not None:
-            if not isinstance(case.kind, Attested):
+            about = (subject, case.proof, case.spec.parameters, case.proved.log.timestamp)
+            if isinstance(case.kind, Attested):
+                found = case.appraisal.of_run(*about)
+            elif isinstance(case.kind, AttestedQuorum):
+                found = appraise_run(case.appraisal, *about)
+            else:
                 fail(16, "evidence of an enclave was given, and the proof is of another kind")
-            proved_at = case.proved.log.timestamp
-            found = case.appraisal.of_run(subject, case.proof, case.spec.parameters, proved_at)
-            words += f"; evidence appraised: {found.strength}, {found.claims['tcb_status']}"
+            words += f"; evidence appraised: {found.strength}, {found.claims.get('tcb_status', found.kind)}"
     except MalformedDocument as error:
         fail(16, error.message)
     return words

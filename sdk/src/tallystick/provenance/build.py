@@ -13,10 +13,12 @@ from tallystick.protocol.bundle import Bundle
 from tallystick.protocol.errors import VerificationFailed
 from tallystick.protocol.grant import GrantTerms
 from tallystick.protocol.identity import Certificate, role_names
+from tallystick.protocol.proof import quorum
+from tallystick.protocol.proof.subject import Subject, subject_of
 from tallystick.protocol.reasons import reason_words
 from tallystick.protocol.result import ResultFile, file_digest
 from tallystick.protocol.statement import Envelope, Statement
-from tallystick.protocol.task import PROOFS, TaskSpec
+from tallystick.protocol.task import ATTESTED_QUORUM, PROOFS, TaskSpec
 from tallystick.provenance.draft import hex_of, short
 from tallystick.provenance.enforcement import EnforcementDraft
 from tallystick.provenance.graph import Edge, Graph, Kind, Node, Strength
@@ -203,6 +205,8 @@ class _Builder(EnforcementDraft):
         if spec.attestation:
             self.mark(task, evidence=spec.attestation, algorithm=spec.algorithms[-1])
         self._name_model(spec, f"{Kind.ATTEMPT}:{stated.task}#{stated.attempt}")
+        if spec.proof == ATTESTED_QUORUM:
+            self._name_verifiers(subject_of(stated, spec.parties), bundle.proof, name)
         proved = self.nodes[name]
         shown = {"evidence": spec.attestation} if spec.attestation else {}
         for output in stated.outputs:
@@ -236,6 +240,15 @@ class _Builder(EnforcementDraft):
         made = model.get("task") if isinstance(model, Mapping) else None
         for node in [each for each in self.nodes.values() if each.kind is Kind.STATEMENT and each.attributes["task"] == made]:
             self.edges.append(Edge(node.id, attempt, "made the model of", Strength.DOCUMENT, node.block))
+
+    def _name_verifiers(self, subject: Subject, proof: bytes, statement: str) -> None:
+        """Who vouched for the enclave's evidence: their own signatures say so."""
+        for account in quorum.KIND.vouched_by(subject, proof):
+            verifier = f"{Kind.PARTICIPANT}:{account}"
+            if verifier in self.nodes:
+                self.edges.append(
+                    Edge(verifier, statement, "vouched for the evidence of", Strength.DOCUMENT, self.nodes[statement].block)
+                )
 
     def _name_grants(self, bundle: Bundle) -> None:
         by_root = {node.attributes["terms"]: node.id for node in self.nodes.values() if node.kind is Kind.GRANT}

@@ -12,15 +12,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from tallystick.attestation.documents import read_evidence
+from tallystick.attestation.references import Identified, ReferenceValues
+from tallystick.attestation.result import AttestationResult
+from tallystick.attestation.rules import EvidenceRefused
 from tallystick.attestation.runs import task_digest
+from tallystick.attestation.verifier import appraise
 from tallystick.ethereum import keccak, to_checksum_address
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.fields import Fields, order
-from tallystick.protocol.proof.attested import WORD, EnclaveTerms, commitments_of
+from tallystick.protocol.proof.attested import WORD, Appraisal, EnclaveTerms, commitments_of
 from tallystick.protocol.proof.kind import require_no_aggregate
 from tallystick.protocol.proof.subject import Subject
-from tallystick.protocol.proof.vouching import FAMILIES, MAX_SIGNATURE, Vouching
+from tallystick.protocol.proof.vouching import FAMILIES, MAX_SIGNATURE, Vouching, platform_in
 from tallystick.protocol.result import ResultFile
 from tallystick.protocol.signature import recover
 from tallystick.protocol.task import ATTESTED_QUORUM
@@ -177,8 +182,7 @@ class AttestedQuorum:
 
     def vouchings(self, subject: Subject, run: QuorumRun, rest: bytes) -> list[Vouching]:
         """Who vouched, each signature checked. Raises :class:`MalformedDocument` for what the chain would not take either."""
-        given = [canonical.untext(text) for text in subject.commitments if text]
-        report_data = task_digest(subject.context, run.algorithm, given, run.output) + run.key
+        report_data = _digest(subject, run) + run.key
         found: list[Vouching] = []
         for place, not_after, signature in _vouchings(rest):
             if place >= len(run.verifiers):
@@ -196,6 +200,10 @@ class AttestedQuorum:
             found.append(vouching)
         return found
 
+    def vouched_by(self, subject: Subject, proof: bytes) -> tuple[str, ...]:
+        """The verifiers whose signatures the proof bytes hold, each checked. Raises :class:`MalformedDocument`."""
+        return tuple(each.verifier for each in self.vouchings(subject, *_run(len(subject.parties), proof)))
+
     def open(self, subject: Subject, proof: bytes, file: ResultFile, aggregate: Iterable[bytes] | None) -> str | None:
         """The file's values name the proved output."""
         require_no_aggregate(aggregate)
@@ -206,6 +214,25 @@ class AttestedQuorum:
         return f"names the enclave's output {output[:23]}"
 
 
+def appraise_run(appraisal: Appraisal, subject: Subject, proof: bytes, parameters: Mapping[str, Any], at: int) -> AttestationResult:
+    """Appraise anew, at time ``at``, the evidence that verifiers vouched for, by the policy of whoever asks.
+
+    Raises :class:`MalformedDocument` where the document is not about this proof, or is refused. The proof has passed
+    :meth:`AttestedQuorum.check`.
+    """
+    run, _ = _run(len(subject.parties), proof)
+    references = ReferenceValues(tuple(Identified(each) for each in EnclaveTerms.of(parameters).identities))
+    try:
+        evidence = read_evidence(appraisal.document)
+        found = appraise(evidence, references, appraisal.policy, _digest(subject, run) + run.key, at)
+    except EvidenceRefused as refusal:
+        raise MalformedDocument(f"the evidence is refused: {refusal}") from None
+    shown = (found.kind, found.identity, found.evidence, platform_in(subject.context, found.platform), found.simulated)
+    if shown != (run.family, run.identity, run.evidence, run.platform, False):
+        raise MalformedDocument("the evidence is not what the verifiers vouched for")
+    return found
+
+
 def with_vouchings(proof: bytes, parties: int, vouchings: Sequence[Vouching]) -> bytes:
     """Proof bytes for ``parties``, with these vouchings in place of those that were there. Raises :class:`MalformedDocument`."""
     run, rest = _run(parties, proof)
@@ -214,6 +241,11 @@ def with_vouchings(proof: bytes, parties: int, vouchings: Sequence[Vouching]) ->
 
 def _run(parties: int, proof: bytes) -> tuple[QuorumRun, bytes]:
     return QuorumRun.parse(proof[parties * WORD :])
+
+
+def _digest(subject: Subject, run: QuorumRun) -> bytes:
+    given = [canonical.untext(text) for text in subject.commitments if text]
+    return task_digest(subject.context, run.algorithm, given, run.output)
 
 
 def _vouchings(rest: bytes) -> Iterable[tuple[int, int, bytes]]:

@@ -144,6 +144,11 @@ class Vouching:
         )
 
 
+def platform_in(context: bytes, platform: bytes) -> bytes:
+    """What stands on chain for a machine in one attempt: nobody who does not know the machine can tell where else it served."""
+    return hashlib.sha256(_PLATFORM + context + platform).digest()
+
+
 def vouch(
     claim: RunClaim,
     evidence: Evidence,
@@ -168,7 +173,7 @@ def vouch(
         attempt=claim.attempt,
         family=found.kind,
         identity=found.identity,
-        platform=hashlib.sha256(_PLATFORM + claim.context + found.platform).digest(),
+        platform=platform_in(claim.context, found.platform),
         report_data=found.report_data,
         evidence=found.evidence,
         policy=found.policy_digest,
