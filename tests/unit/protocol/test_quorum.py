@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from tallystick.protocol.proof.quorum import (
 )
 from tallystick.protocol.proof.subject import Subject, subject_of
 from tallystick.protocol.proof.vouching import RunClaim, Vouching, vouch
+from tallystick.protocol.typed import proof_kind
 from tallystick.protocol.verify import Report, verify_bundle
 from unit.attestation.test_cca import MARK
 from unit.protocol import quorum_world
@@ -225,6 +227,15 @@ def test_documents_are_read_strictly(world: World) -> None:
             read(canonical.encode({**value, "more": 1}))
     with pytest.raises(MalformedDocument, match="family"):
         _ = replace(first, family="simulated").digest
+
+
+def test_the_specification_has_what_is_signed() -> None:
+    words = [bytes([number]) * 32 for number in range(1, 7)]
+    about = (1, "0x0000000000000000000000000000000000000001", words[0], 1)
+    said = Vouching(*about, "snp", words[1], words[2], words[3] * 2, words[4], words[5], 7, VERIFIERS[0])
+    page = (Path(__file__).parents[3] / "docs" / "spec" / "attested-task.md").read_text()
+    assert f"`{said.digest.hex()}`" in page
+    assert f"`0x{proof_kind('attested-hardware-quorum').hex()}`" in page
 
 
 def test_terms_are_read_strictly() -> None:
