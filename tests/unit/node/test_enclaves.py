@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import socket
 import threading
@@ -11,10 +12,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from tallystick.attestation import runs
 from tallystick.protocol.errors import Refused, RunFailed
 from tallystick_node.admission.gate import Gate
 from tallystick_node.engines.tee import hosting, manifest
-from tallystick_node.engines.tee.enclave import EnclaveRefused
+from tallystick_node.engines.tee.enclave import EnclaveFailed, EnclaveRefused
 from tallystick_node.engines.tee.hosting import HostedEnclave
 from tallystick_node.engines.tee.manifest import EnclaveManifest
 from tallystick_node.runs import enclaves
@@ -70,6 +73,49 @@ def test_a_node_that_is_to_use_its_environment_never_simulates_one(tmp_path: Pat
     with pytest.raises(EnclaveRefused, match="nothing is simulated instead"):
         asyncio.run(launch())
     assert not (tmp_path / enclaves.PLATFORM).exists()
+
+
+def test_launchers_share_a_node_and_one_that_is_killed_takes_no_other_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs at one host, each with a launcher of its own as a node starts them; one is killed before it has computed."""
+    exported, password = hosting.throw_away()
+    (tmp_path / "authority").write_bytes(exported)
+    (tmp_path / "word").write_bytes(password)
+    given, started, start = settings(tmp_path, tmp_path / "authority"), [], asyncio.create_subprocess_exec
+
+    async def remembered(*arguments: Any, **options: Any) -> Any:
+        started.append(await start(*arguments, **options))
+        return started[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", remembered)
+    code = b"def run(inputs):\n    return b'%d' % sum(range(2_000_000))\n"
+    asked = EnclaveManifest(code, bytes(32))
+    receiver = X25519PrivateKey.generate()
+    receivers, context = [receiver.public_key().public_bytes_raw()], b"\x07" * 32
+
+    def computed(way: socket.socket, killed: threading.Event | None) -> bytes:
+        enclave = HostedEnclave(way, asked)
+        if killed is not None:
+            killed.wait(60)
+        run, _ = enclave.compute([], receivers, context, 60.0)
+        sealed_for = runs.output_context(context + hashlib.sha256(code).digest(), receivers, [])
+        return runs.unseal(receiver, run.outputs[0], sealed_for)[32:]
+
+    async def both() -> list[Any]:
+        async with enclaves.launcher(given) as one, enclaves.launcher(given) as other:
+            killed = threading.Event()
+            sides = [asyncio.create_task(asyncio.to_thread(computed, way, killed)) for way in (one, other)]
+            started[0].kill()
+            await started[0].wait()
+            killed.set()
+            return await asyncio.gather(*sides, return_exceptions=True)
+
+    first, second = asyncio.run(both())
+    if isinstance(second, EnclaveRefused) and "not in force on this host" in str(second):
+        pytest.skip(str(second))
+    assert isinstance(first, EnclaveFailed | EnclaveRefused)
+    assert second == b"%d" % sum(range(2_000_000))
 
 
 def test_an_authority_that_does_not_open_is_told_to_the_worker() -> None:
