@@ -34,6 +34,7 @@ CONTRACTS = (
     "Disputes",
     "SignedByAllVerifier",
     "SumVerifier",
+    "RangeVerifier",
     "ProjectionVerifier",
     "HardwareVerifier",
     "SimulationVerifier",

@@ -18,6 +18,7 @@ from contracts.test_attestation_verifier import Run
 from contracts.test_projection_verifier import Training
 from contracts.test_proof_registry import Sum
 from contracts.test_quorum_verifier import Vouched
+from contracts.test_range_verifier import Ranged
 from eth_abi import encode as abi_encode
 from tallystick.attestation.simulation.platform import SimulatedPlatform
 from tallystick.protocol import typed
@@ -27,6 +28,16 @@ SNAPSHOT = Path(__file__).parents[2] / "contracts" / "snapshots" / "gas.json"
 RECORD_LIMIT = 120_000
 TASK_LIMIT = 600_000
 TOLERANCE = 0.02
+
+
+def in_ranges(case: Case) -> int:
+    """Of a result whose inputs, of two values each, were shown to lie in three ranges."""
+    world = case.world
+    grants = [world.grant(world.publish(actor)) for actor in world.parties]
+    for actor, grant in zip(world.parties, grants, strict=True):
+        world.issue(actor, grant)
+    ranged = Ranged(world, world.proposal(grants)).start(Case(world, grants, case.proposal))
+    return ranged.prove(ranged.proof()).gas_used
 
 
 def attestation(case: Case) -> dict[str, int]:
@@ -120,6 +131,7 @@ def test_gas_stays_within_the_limits_and_the_snapshot(case: Case) -> None:
     world.requester.send("TaskLedger", "propose", training.proposal.as_tuple())
     world.accept(training.proposal, case.grants)
     used["prove (projection-verified, 3 parties)"] = training.prove(training.proof()).gas_used
+    used["prove (in ranges, 3 parties of 16 digits)"] = in_ranges(case)
     used |= attestation(case)
     used |= quorum(case)
     used |= enforcement(Bargain.of(Case(world, case.grants, world.proposal(case.grants))))

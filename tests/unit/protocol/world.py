@@ -6,6 +6,7 @@ Everything the tests tamper with is a plain attribute; :meth:`World.bundle` puts
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -20,8 +21,9 @@ from tallystick.attestation.quote import SgxReport
 from tallystick.attestation.runs import commitment, task_digest
 from tallystick.attestation.simulation.authority import ProvisioningAuthority
 from tallystick.attestation.simulation.platform import EnclaveIdentity, SimulatedPlatform, sgx_report
-from tallystick.commitments import pedersen, projection
+from tallystick.commitments import pedersen, projection, ranges
 from tallystick.protocol import canonical, events, receipts, typed
+from tallystick.protocol.bounds import shape_of
 from tallystick.protocol.bundle import Bundle
 from tallystick.protocol.case import grants_bytes
 from tallystick.protocol.facts import BlockEvidence, ChainEvidence
@@ -33,6 +35,7 @@ from tallystick.protocol.proof.attested import AttestedRun, EnclaveTerms
 from tallystick.protocol.proof.kinds import KINDS
 from tallystick.protocol.proof.projection_verified import Contribution
 from tallystick.protocol.proof.subject import Subject, result_of, subject_of
+from tallystick.protocol.proof.sum_in_range import Contribution as RangeContribution
 from tallystick.protocol.result import Opening, ResultFile, file_digest
 from tallystick.protocol.statement import (
     CONTRACTS,
@@ -53,6 +56,18 @@ DAY = 86400
 ENCLAVE = EnclaveIdentity(hashlib.sha256(b"code").digest(), hashlib.sha256(b"publisher").digest())
 ALGORITHM, OUTPUT = hashlib.sha256(b"select 1").digest(), hashlib.sha256(b"salted output").digest()
 VECTORS = ((3, 5, 2**40, 0, 9), (4, 6, 2**33, 1, 0))
+SHARES = (((3, 5), 77), ((4, -6), 1234))  # of kinds with sums: a count and a sum, and the blinding
+RANGED: dict[str, Any] = {  # what such a task is about, as statistics are
+    "columns": [{"name": "age", "scale": 0}],
+    "compute": ["mean"],
+    "regression": None,
+    "histograms": [],
+    "where": [],
+    "group_by": None,
+    "minimum_group": 7,
+    "ddof": 1,
+    "bounds": {"row_bits": 4, "values": [{"column": "age", "low": "-2", "high": "2"}]},
+}
 AGGREGATE = tuple(map(sum, zip(*VECTORS, strict=True)))
 FILES = {"model.bin": canonical.text(hashlib.sha256(b"model").digest())}
 DEPLOYED = {name: to_checksum_address(hashlib.sha256(name.encode()).digest()[:20]) for name in CONTRACTS}
@@ -150,6 +165,8 @@ class World:
 
     def contributions(self, subject: Subject) -> dict[str, str]:
         """What each party adds to the proof."""
+        if self.statement.proof == "sum-in-range":
+            return ranged(subject, self.spec.parameters)
         if self.statement.proof == "attested-simulated":
             return dict.fromkeys(subject.parties, attested_run(subject).to_text())
         if self.statement.proof == "attested-hardware-quorum":
@@ -219,6 +236,21 @@ def contributions_of(subject: Subject) -> dict[str, str]:
     own = [*(projection.project(each, points) for each in VECTORS), projection.ZERO]
     whole = projection.project(AGGREGATE, points)
     return {party: Contribution(each, aggregate_root, whole).to_text() for party, each in zip(subject.parties, own, strict=True)}
+
+
+def ranged(subject: Subject, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Honest parties' range proofs of :data:`SHARES`; the third party receives and proves the sum's."""
+    shape = shape_of(parameters)
+    encoded = shape.to_bytes()
+    own = [ranges.prove(subject.context, encoded, place, shape.inputs, *each).to_bytes() for place, each in enumerate(SHARES)]
+    totals, blinding = [a + b for a, b in zip(SHARES[0][0], SHARES[1][0], strict=True)], SHARES[0][1] + SHARES[1][1]
+    total = ranges.prove(subject.context, encoded, ranges.TOTAL, shape.total, totals, blinding).to_bytes()
+    said = [
+        RangeContribution(encoded, own[0], b""),
+        RangeContribution(encoded, own[1], b""),
+        RangeContribution(encoded, b"", total),
+    ]
+    return {party: each.to_text() for party, each in zip(subject.parties, said, strict=True)}
 
 
 @cache
@@ -324,6 +356,8 @@ def make(kind: str = "sum-verified") -> World:
         identity = (canonical.hex32(dataset), canonical.hex32(grant.id()), canonical.hex32(grant.terms))
         inputs.append(TaskInput(party, *identity, ("age", "radius")))
     parameters: dict[str, Any] = {"measures": ["mean"], "minimum_group": 5, "privacy": {"epsilon": "0.25"}}
+    if kind == "sum-in-range":
+        parameters |= RANGED
     values = {"mean": "3.5"}
     if kind == "attested-simulated":
         identity_of = SgxReport.read(sgx_report(ENCLAVE, bytes(64))).identity
@@ -375,16 +409,17 @@ def make(kind: str = "sum-verified") -> World:
             },
         )
     )
-    shares = [((3, 5), 77), ((4, -6), 1234)]
+    pedersen_commitments = [sum_verified.point_text(pedersen.commit(*each)) for each in SHARES]
     enclosed = [canonical.text(commitment(bytes(32), each)) for each in (b"first", b"second")]
     commitments = {
-        "sum-verified": [sum_verified.point_text(pedersen.commit(values, blinding)) for values, blinding in shares],
+        "sum-verified": pedersen_commitments,
+        "sum-in-range": pedersen_commitments,
         "signed-by-all": [canonical.text(bytes(32))] * 2,
         "projection-verified": [canonical.text(projection.root([projection.encode(each)])) for each in VECTORS],
         "attested-simulated": enclosed,
         "attested-hardware-quorum": enclosed,
     }[kind.partition("-absent-")[0]]
-    opening = Opening((7, -1), 77 + 1234) if kind == "sum-verified" else None
+    opening = Opening((7, -1), 77 + 1234) if kind.startswith("sum-") else None
     result = ResultFile(canonical.hex32(task), 1, receiver, "statistics", values, FILES, opening, salt("result"))
     stated_inputs = tuple(
         StatementInput(given.party, given.dataset, canonical.text(rows[index]), given.grant, commitments[index])

@@ -40,7 +40,7 @@ from tallystick.signing import Signer
 
 LIMIT = 1 << 20
 SIGNATURE = 65  # bytes, of an account's key
-MAX_CONTRIBUTION = 1 << 13  # letters; the longest is an enclave's quote in hex digits
+MAX_CONTRIBUTION = 1 << 17  # letters; the longest are range proofs in hex digits
 
 
 @dataclass(frozen=True)

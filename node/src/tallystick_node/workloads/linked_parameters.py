@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from typing import Any
 
+from tallystick.protocol.bounds import PRODUCTS, SQUARES
 from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.fields import Fields
 
@@ -14,7 +15,7 @@ from tallystick_node.engines.psi import circuit
 from tallystick_node.workloads.categories import Category
 from tallystick_node.workloads.keys import KeyRules, key_columns
 from tallystick_node.workloads.reading import TaskParameters
-from tallystick_node.workloads.statistics_parameters import COMPUTE, PRODUCTS, SQUARES
+from tallystick_node.workloads.statistics_parameters import COMPUTE
 
 MAX_COLUMNS, MAX_GROUPS, MAX_BITS, MAX_MINIMUM = 16, 16, 40, 1_000_000
 LIMB = 20  # bits

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from tallystick.commitments.ranges import OutOfRange, size_of
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
+from tallystick.protocol.proof.sum_in_range import Contribution
 from tallystick.protocol.proof.sum_verified import point_text
-from tallystick.protocol.task import TaskSpec
+from tallystick.protocol.task import SUM_IN_RANGE, SUM_VERIFIED, TaskSpec
 
 from tallystick_node.engines import moments as engine
 from tallystick_node.engines.channel import Session
@@ -29,6 +31,7 @@ from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.base import Cost, Outcome, Workload, require_owners_compute
 from tallystick_node.workloads.statistics_parameters import Condition, Parameters, fixed
 
+MAX_PROOF = 96 << 10  # bytes: what nodes of a chain pass on in one transaction is 128 KiB
 COMPARE = {
     "==": pc.equal,
     "!=": pc.not_equal,
@@ -43,7 +46,7 @@ class Statistics(Workload):
     """The workload `statistics`."""
 
     name = "statistics"
-    proofs: tuple[str, ...] = ("sum-verified",)
+    proofs: tuple[str, ...] = (SUM_VERIFIED, SUM_IN_RANGE)
 
     def check(self, spec: TaskSpec) -> None:
         """Raise InvalidTask unless the spec is a statistics task that can run."""
@@ -56,6 +59,7 @@ class Statistics(Workload):
                 f"parameters: the statistics need {parameters.length} sums, more than {MAX_LENGTH}",
                 remedy="ask for fewer groups, bins or columns",
             )
+        _require_ranges(spec, parameters)
         for part in spec.inputs:
             if set(part.columns) != set(parameters.read):
                 raise InvalidTask(
@@ -90,7 +94,7 @@ class Statistics(Workload):
         """Of the last owner, who sends most: its mixed ciphertexts go to every other owner.
 
         Time goes into four multiplications on secp256k1 for each ciphertext and owner, one owner after the other, and into
-        the sum's commitments, which are the dearer the longer the vector is.
+        the sum's commitments, which are the dearer the longer the vector is; and where ranges are proved, into each digit.
         """
         parameters = Parameters.parse(spec.parameters)
         owners, peers = len(spec.inputs), len(spec.parties) - 1
@@ -102,11 +106,15 @@ class Statistics(Workload):
         width = len(parameters.columns) + 1
         regressors = len(parameters.regression[1]) if parameters.regression else 0
         sizes_and_sums = ciphertexts * owners * 4e-4 + length * (1 + 1.5 * owners) * 1e-3
+        range_bytes, range_seconds = 0, 0.0
+        if parameters.ranges is not None:
+            digits = sum(form.digits for form in parameters.ranges.inputs) + length
+            range_bytes, range_seconds = peers * size_of(length, parameters.ranges.inputs), digits * (2 + owners) * 4e-3
         equations = len(parameters.groups) * regressors**4 * 1.2e-6  # a receiver solves them in exact fractions
         return Cost(
-            bytes_sent=test_bytes + sum_bytes,
-            rounds=6 + owners,
-            seconds=1.5 + most * width * width * 2e-9 + sizes_and_sums + equations,
+            bytes_sent=test_bytes + sum_bytes + range_bytes,
+            rounds=6 + owners + (parameters.ranges is not None),
+            seconds=1.5 + most * width * width * 2e-9 + sizes_and_sums + range_seconds + equations,
             memory_bytes=150_000_000 + most * width * 24 + ciphertexts * 1000,
         )
 
@@ -119,6 +127,7 @@ class Statistics(Workload):
         if table is not None:
             session.progress("computing the local moments", 0.1)
             vector, counts = self._local(parameters, table)
+            _require_within(parameters, vector)
         session.mark("sizes")
         session.progress("testing the group sizes", 0.3)
         tests, context = parameters.tests, session.context
@@ -129,14 +138,32 @@ class Statistics(Workload):
                 remedy="ask for fewer groups, wider bins or a wider filter",
             )
         session.mark("sum")
-        outcome = secure_sum(session, vector, length=parameters.length, inputs=inputs, receivers=receivers, context=context)
+        try:
+            outcome = secure_sum(
+                session,
+                vector,
+                length=parameters.length,
+                inputs=inputs,
+                receivers=receivers,
+                context=context,
+                ranges=parameters.ranges,
+            )
+        except OutOfRange:
+            raise OutputRefused(
+                f"the owners committed to fewer than {parameters.minimum_group} rows of a group or bin, and its size test passed",
+                remedy="an owner answered the size test falsely: no result is given out, and none is signed",
+            ) from None
         commitments = [point_text(point) if i in inputs else "" for i, point in enumerate(outcome.commitments)]
         own = commitments[session.index]
+        contribution = ""
+        if parameters.ranges is not None:
+            contribution = Contribution(parameters.ranges.to_bytes(), outcome.range_proof, outcome.total_range_proof).to_text()
         if outcome.totals is None:
-            return Outcome(commitment=own, all_commitments=commitments)
+            return Outcome(commitment=own, all_commitments=commitments, contribution=contribution)
         return Outcome(
             commitment=own,
             all_commitments=commitments,
+            contribution=contribution,
             result=self._finalise(parameters, outcome.totals),
             opening={"totals": [str(total) for total in outcome.totals], "blinding": str(outcome.blinding)},
         )
@@ -247,6 +274,33 @@ def _text(statistic: Any, *arguments: Any) -> str | None:
         return repr(statistic(*arguments))
     except SingularMoments:
         return None
+
+
+def _require_ranges(spec: TaskSpec, parameters: Parameters) -> None:
+    """Bounds go with range proofs, which fit into a transaction."""
+    if (spec.proof == SUM_IN_RANGE) != (parameters.ranges is not None):
+        raise InvalidTask(f"parameters.bounds belong to the proof {SUM_IN_RANGE}", remedy="give both or neither")
+    if parameters.ranges is None:
+        return
+    shape = parameters.ranges
+    size = len(spec.inputs) * size_of(shape.entries, shape.inputs) + size_of(shape.entries, shape.total)
+    if size > MAX_PROOF:
+        raise InvalidTask(
+            f"the range proofs of {len(spec.inputs)} owners take {size} bytes, more than {MAX_PROOF}",
+            remedy="ask for fewer columns, groups or bins, or for narrower bounds",
+        )
+
+
+def _require_within(parameters: Parameters, vector: Sequence[int]) -> None:
+    """Refuse rows that the task does not admit, before anybody hears of them."""
+    if parameters.ranges is None:
+        return
+    for form in parameters.ranges.inputs:
+        if not 0 <= form.of(vector) < 4**form.digits:
+            raise InvalidData(
+                "rows of this owner lie outside the bounds of the task, or a group has too many of them",
+                remedy="filter such rows with parameters.where, or ask for wider bounds",
+            )
 
 
 def _selected(parameters: Parameters, table: pa.Table) -> pa.Table:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from tallystick.commitments.ranges import Shape
+from tallystick.protocol.bounds import BOUNDS, needed, shape_of
 from tallystick.protocol.errors import InvalidTask, MalformedDocument
 from tallystick.protocol.fields import Fields
 
@@ -16,8 +18,6 @@ from tallystick_node.workloads.reading import TaskParameters
 
 COMPUTE = ("count", "sum", "mean", "variance", "std", "covariance", "correlation")
 OPERATORS = ("==", "!=", "<", "<=", ">", ">=")
-SQUARES = {"variance", "std"}
-PRODUCTS = {"covariance", "correlation"}
 MAX_COLUMNS, MAX_GROUPS, MAX_BINS, MAX_MINIMUM = 128, 256, 1024, 1000
 MAX_TEST = 1 << 18  # ciphertexts of the size test: one for each group or bin and each count below the minimum
 RANGE = 1 << 62  # magnitudes stay below it
@@ -44,7 +44,8 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Parameters(TaskParameters):
-    """The parameters of a `statistics` task. ``columns`` maps each analysed column to its scale (digits after the point)."""
+    """The parameters of a `statistics` task. ``columns`` maps each analysed column to its scale (digits after the point);
+    ``ranges`` is what follows from ``bounds``, None without them."""
 
     columns: Mapping[str, int]
     compute: tuple[str, ...]
@@ -54,11 +55,12 @@ class Parameters(TaskParameters):
     group_by: tuple[str, tuple[str, ...]] | None
     minimum_group: int
     ddof: int
+    ranges: Shape | None
 
     @classmethod
     def _read(cls, value: Mapping[str, Any]) -> Parameters:
         keys = ("columns", "compute", "regression", "histograms", "where", "group_by", "minimum_group", "ddof")
-        fields = Fields(dict(value), keys, "parameters")
+        fields = Fields(dict(value), keys, "parameters", (BOUNDS,))
         listed = fields.items("columns", 0, MAX_COLUMNS, _column)
         columns = dict(listed)
         if len(columns) != len(listed):
@@ -72,6 +74,7 @@ class Parameters(TaskParameters):
             group_by=_optional(value["group_by"], _grouping),
             minimum_group=fields.integer("minimum_group", 2, MAX_MINIMUM),
             ddof=fields.integer("ddof", 0, 1),
+            ranges=shape_of(value) if fields.has(BOUNDS) else None,
         )
         parsed._check()
         return parsed
@@ -146,20 +149,8 @@ class Parameters(TaskParameters):
     @property
     def needed(self) -> tuple[int, ...]:
         """Positions of ``Moments.vector`` that the statistics need; nothing else is shared."""
-        number = len(self.columns)
-        wanted = {0}
-        if set(self.compute) - {"count"} or self.regression:
-            wanted |= set(range(1, 1 + number))
-        position = 1 + number
         regressed = {self.regression[0], *self.regression[1]} if self.regression else set()
-        for i, left in enumerate(self.names):
-            for j in range(i, number):
-                both = {left, self.names[j]} <= regressed
-                square = i == j and bool(SQUARES & set(self.compute))
-                if both or square or PRODUCTS & set(self.compute):
-                    wanted.add(position)
-                position += 1
-        return tuple(sorted(wanted))
+        return needed(self.names, self.compute, regressed)
 
     def edges(self, histogram: Histogram) -> list[int]:
         """A histogram's edges in fixed point."""

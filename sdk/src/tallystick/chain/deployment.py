@@ -18,6 +18,7 @@ import rlp
 from tallystick import flat_json
 from tallystick.chain import artifacts
 from tallystick.chain.transport import MAX_DEPTH, Transport
+from tallystick.commitments import ranges
 from tallystick.ethereum import keccak, to_checksum_address
 from tallystick.protocol.errors import Configuration, Deadline, NotFound, WrongChain
 from tallystick.signing import DEVELOPMENT_CHAINS, Signer
@@ -183,6 +184,8 @@ def _complete(web3: Web3, signer: Signer, deployment: Deployment) -> Deployment:
 
 def _arguments(verifier: str, deployment: Deployment) -> list[Any]:
     """What a verifier is constructed with."""
+    if verifier == "RangeVerifier":
+        return [ranges.table()]
     return [deployment.contracts["ParticipantRegistry"]] if verifier in artifacts.ATTESTATION else []
 
 

@@ -7,6 +7,7 @@ vector of party i and rho_i its blinding:
 Pedersen, CRYPTO 1991) and broadcasts a hash of these points, so that nobody chooses an input after seeing the others'.
 2. ``open``: it broadcasts the points. C_i = sum_j C_ij is its input commitment, by definition and for everyone alike.
 3. ``echo``: every participant tells every other what it saw. Differing broadcasts end the run before any share is sent.
+   Where ranges are asked for, everybody then shows that its committed input is in them (:mod:`.ranged`).
 4. ``share``: it sends party j the share j, which j checks against C_ij: a wrong share names its sender.
 5. ``partial``: party j adds its shares and sends the sum to the receivers only, who check it against sum_i C_ij: a
 wrong sum names its party. The partial sums add up to the totals, which open sum_i C_i: what the chain checks.
@@ -17,9 +18,9 @@ Security. Privacy: perfect against any n - 1 colluding input parties that follow
 each other party, and the commitments hide perfectly); the hash commitment hides by its 256-bit nonce in the random
 oracle model. Receivers learn the totals, and so, with n - 1 parties' help, the rest. Correctness: the totals are
 those of the committed inputs even if parties deviate, under discrete logarithms in BN254 (~100 bits); the deviating
-peer is named to the party that it wronged. Not covered: a party may commit to a false or absurdly large input; of
-two parties in conflict over an echo either may be the liar (signatures on the statement decide later); a silent
-party stops the run.
+peer is named to the party that it wronged. Not covered: a party may commit to a false input, and without ranges to an
+absurdly large one; of two parties in conflict over an echo either may be the liar (signatures on the statement decide
+later); a silent party stops the run.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tallystick.commitments import bn254, pedersen
+from tallystick.commitments.ranges import Shape
 
 from tallystick_node.engines.channel import ProtocolViolation, Session, receive_block, send_block
+from tallystick_node.engines.mpc import ranged
 
 ORDER = bn254.ORDER
 MAX_LENGTH = 1 << 16  # values in one vector
@@ -52,6 +55,8 @@ class SumOutcome:
     sum_commitment: bn254.Point
     totals: tuple[int, ...] | None  # centred integers; None when not a receiver
     blinding: int | None  # opens ``sum_commitment`` to the totals; None when not a receiver
+    range_proof: bytes = b""  # of this party's input, where ranges are asked for
+    total_range_proof: bytes = b""  # of the totals, made by the first receiver
 
 
 def secure_sum(
@@ -62,27 +67,35 @@ def secure_sum(
     inputs: Sequence[int],
     receivers: Sequence[int],
     context: bytes,
+    ranges: Shape | None = None,
 ) -> SumOutcome:
     """Add the input parties' vectors of ``length`` values; only ``receivers`` learn the totals.
 
-    ``values`` is None for a party not in ``inputs``; ``context`` (the task and the attempt) is equal everywhere. Raises
-    ``ValueError`` for local misuse, :class:`ProtocolViolation` naming a deviating peer, ``ChannelError`` for a lost
-    one.
+    ``values`` is None for a party not in ``inputs``; ``context`` (the task and the attempt) is equal everywhere. ``ranges``: the
+    forms that every input, and the sum, is shown to satisfy. Raises ``ValueError`` for local misuse (``OutOfRange`` for values, or
+    totals, that are not in the ranges), :class:`ProtocolViolation` naming a deviating peer, ``ChannelError`` for a lost one.
     """
     inputs, receivers = sorted(set(inputs)), sorted(set(receivers))
     _check_arguments(session, values, length, inputs, receivers)
+    if ranges is not None and ranges.entries != length:
+        raise ValueError("the ranges are about vectors of another length")
     run = _Sum(session, length, inputs, receivers, hashlib.sha256(_DOMAIN + context).digest())
     own = run.split(values) if values is not None else []
     openings = run.exchange_commitments(own)
+    commitments = tuple(bn254.total(openings[party]) if party in inputs else None for party in range(session.parties))
+    proof, total_proof = b"", b""
+    if ranges is not None:
+        secret = None if values is None else (values, sum(share[-1] for share in own) % ORDER)
+        proof = ranged.exchange(session, ranges, context, secret, commitments, inputs)
     session.progress("sum", 0.4)
     session.mark("sum/share")  # by receivers without input too: both ends of a link mark the same phases
     partial = run.exchange_shares(own, openings) if values is not None else []
     session.progress("sum", 0.8)
-    commitments = tuple(bn254.total(openings[party]) if party in inputs else None for party in range(session.parties))
-    sum_commitment = bn254.total(commitments)
     totals, blinding = run.collect(partial, openings)
+    if ranges is not None and totals is not None and blinding is not None and session.index == receivers[0]:
+        total_proof = ranged.prove_total(ranges, context, totals, blinding)
     session.progress("sum", 1.0)
-    return SumOutcome(commitments, sum_commitment, totals, blinding)
+    return SumOutcome(commitments, bn254.total(commitments), totals, blinding, proof, total_proof)
 
 
 def _check_arguments(session: Session, values: Sequence[int] | None, length: int, inputs: list[int], receivers: list[int]) -> None:

@@ -17,7 +17,7 @@ ATTESTATION = ("HardwareVerifier", "SimulationVerifier", "QuorumVerifier")
 ABSENCE = ("ProjectionAbsent1Verifier", "ProjectionAbsent2Verifier", "ProjectionAbsent3Verifier")
 """The verifiers of results without one, two or three of their parties."""
 
-VERIFIERS = ("SignedByAllVerifier", "SumVerifier", "ProjectionVerifier", *ATTESTATION, *ABSENCE)
+VERIFIERS = ("SignedByAllVerifier", "SumVerifier", "RangeVerifier", "ProjectionVerifier", *ATTESTATION, *ABSENCE)
 """One for each kind of proof. No other contract depends on them: a deployment of an older release may lack the newest."""
 
 ENFORCEMENT = ("Settlement", "Disputes")

@@ -9,12 +9,14 @@ from tallystick.protocol.proof import attested, quorum
 from tallystick.protocol.proof.kind import ProofKind
 from tallystick.protocol.proof.projection_verified import ProjectionVerified
 from tallystick.protocol.proof.signed_by_all import SignedByAll
+from tallystick.protocol.proof.sum_in_range import SumInRange
 from tallystick.protocol.proof.sum_verified import SumVerified
 from tallystick.protocol.task import PROJECTION_ABSENT, PROJECTION_VERIFIED
 
 _ALL: tuple[ProofKind, ...] = (
     SignedByAll(),
     SumVerified(),
+    SumInRange(),
     *(ProjectionVerified(name) for name in (PROJECTION_VERIFIED, *PROJECTION_ABSENT)),
     attested.HARDWARE,
     attested.SIMULATED,
