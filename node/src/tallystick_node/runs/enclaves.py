@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-import sys
-from asyncio.subprocess import DEVNULL, PIPE
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,7 +14,7 @@ from tallystick.protocol.errors import RunFailed
 from tallystick.protocol.reasons import Reason
 
 from tallystick_node.engines.tee.hosting import authority_frame, device_frame
-from tallystick_node.runs.workers import environment
+from tallystick_node.runs.workers import python
 from tallystick_node.settings import Settings
 
 PLATFORM = "platform.secret"
@@ -30,18 +29,7 @@ async def launcher(settings: Settings) -> AsyncIterator[socket.socket]:
     ours, theirs = socket.socketpair()
     with ours:
         try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "tallystick_node.engines.tee.hosting",
-                str(theirs.fileno()),
-                stdin=PIPE,
-                stdout=DEVNULL,
-                stderr=DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env=environment(),
-                start_new_session=True,
-            )
+            process = await python("tallystick_node.engines.tee.hosting", [theirs], stdin=PIPE)
         finally:
             theirs.close()
         try:

@@ -49,9 +49,9 @@ class Worker:
         assistant = None
         try:
             given = [] if local_work == HERE else [near]
-            process = await _python("tallystick_node.runs.worker", [theirs, *given], *[local_work for _ in given])
+            process = await python("tallystick_node.runs.worker", [theirs, *given], *[local_work for _ in given])
             if given:
-                assistant = await _python("tallystick_node.runs.assistant", [far], local_work)
+                assistant = await python("tallystick_node.runs.assistant", [far], local_work)
         except BaseException:
             ours.close()
             raise
@@ -162,8 +162,8 @@ class Workers:
             self._missing.set()
 
 
-async def _python(module: str, sockets: Sequence[socket.socket], *words: str) -> Process:
-    """A process that is given these sockets, and words after their numbers."""
+async def python(module: str, sockets: Sequence[socket.socket], *words: str, stdin: int = DEVNULL) -> Process:
+    """A process that is given these sockets, and words after their numbers; of this process it has nothing else."""
     numbers = [each.fileno() for each in sockets]
     return await asyncio.create_subprocess_exec(
         sys.executable,
@@ -171,7 +171,7 @@ async def _python(module: str, sockets: Sequence[socket.socket], *words: str) ->
         module,
         *map(str, numbers),
         *words,
-        stdin=DEVNULL,
+        stdin=stdin,
         stdout=DEVNULL,
         stderr=DEVNULL,
         pass_fds=numbers,
