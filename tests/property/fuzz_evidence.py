@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import sys
 import time
 import traceback
@@ -51,6 +52,7 @@ from unit.attestation.test_nitro import nitro
 from unit.attestation.test_snp import amd
 
 MAX_BYTES = 70_000  # a little more than evidence may have
+_ELEMENT = re.compile(rb"[\x30\x31\x02-\x04\xa0][\x02-\xff]", re.DOTALL)
 EDGES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0xFFFFFFFF, 2**63, 2**64 - 1)
 WORDS: tuple[Any, ...] = (None, True, 0, -1, 2**63, 2**64, "", "0" * 64, "UpToDate", "2031-01-01T00:00:00Z", [], {}, [[]], b"", 1.5)
 
@@ -113,10 +115,10 @@ def _fill(rng: random.Random, data: bytes, _: Sequence[bytes]) -> bytes:
 
 def _der(rng: random.Random, data: bytes, _: Sequence[bytes]) -> bytes:
     """Tag or length of something that looks like a DER element."""
-    places = [at for at in range(len(data) - 2) if data[at] in (0x30, 0x31, 0x02, 0x03, 0x04, 0xA0) and data[at + 1] >= 2]
-    if not places:
+    found = _ELEMENT.search(data, rng.randrange(len(data) + 1))
+    if found is None:
         return data
-    at = rng.choice(places)
+    at = found.start()
     head = rng.choice((b"\x30\x80", b"\x30\x84\xff\xff\xff\xff", b"\x02\x00", b"\x31\x81\x05", bytes([data[at], data[at + 1] ^ 1])))
     return data[:at] + head + data[at + rng.choice((1, 2)) :]
 

@@ -518,3 +518,24 @@ def test_signed_statements_are_bounded_and_read_strictly() -> None:
     module = json.loads(tdx(w).tcb_info)["tdxModuleIdentities"][0]
     for modules in ([module, module], [module | {"id": ""}], [module | {"mrsigner": "00"}]):
         refused(Rule.ENDORSEMENT, domain(w), resigned(w, "tcb_info", {"tdxModuleIdentities": modules}, TDX))
+
+
+def test_what_is_kept_of_earlier_appraisals_vouches_for_nothing_else() -> None:
+    """Time, keys and every byte are checked as if it were the first time."""
+    w = World()
+    quote, good = w.quote(), w.collateral[SGX]
+    for _ in range(2):
+        verify_dcap(quote, good, NOW, w.roots)
+        for at in (WINDOW[0] - 1, WINDOW[1] + 1):
+            with pytest.raises(EvidenceRefused):
+                verify_dcap(quote, good, at, w.roots)
+        for name, value in vars(good).items():
+            if name != "signing_chain":
+                with pytest.raises(EvidenceRefused):
+                    verify_dcap(quote, replace(good, **{name: flipped(value, len(value) // 2)}), NOW, w.roots)
+        other = OTHER()
+        for name in ("tcb_info_signature", "qe_identity_signature", "root_crl", "pck_crl", "signing_chain"):
+            with pytest.raises(EvidenceRefused):
+                verify_dcap(quote, replace(good, **{name: getattr(other.collateral[SGX], name)}), NOW, w.roots)
+        with pytest.raises(EvidenceRefused):
+            verify_dcap(quote, other.collateral[SGX], NOW, w.roots | other.roots)

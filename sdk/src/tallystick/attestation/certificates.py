@@ -2,6 +2,10 @@
 
 Path building is not attempted: every family has chains of a fixed shape, so each step is checked where its place is known.
 Signatures, names and constraints follow RFC 5280, sections 4.2 and 6.1; unknown critical extensions are refused.
+
+A platform's evidence brings the same certificates and lists each time. What follows from their bytes alone, that they parse and
+that one signed the other, is kept for the last few of them, under all of their bytes and only where it held; whatever depends on
+the time is checked each time.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import hashlib
 import re
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -41,7 +46,11 @@ _HASHES = {"sha256", "sha384", "sha512"}
 
 def load_certificate(der: bytes) -> x509.Certificate:
     """One DER certificate whose extensions parse and hold no unknown critical one."""
-    bounded(der, MAX_CERTIFICATE, "a certificate")
+    return _certificate(bounded(der, MAX_CERTIFICATE, "a certificate"))
+
+
+@lru_cache(maxsize=256)
+def _certificate(der: bytes) -> x509.Certificate:
     with refusing(Rule.CERTIFICATE, "a certificate is not well-formed"):
         certificate = x509.load_der_x509_certificate(der)
         for extension in certificate.extensions:
@@ -102,7 +111,12 @@ def elliptic_key(certificate: x509.Certificate, curve: str) -> EllipticCurvePubl
 def check_issued(child: x509.Certificate, issuer: x509.Certificate, rule: Rule) -> None:
     """``issuer`` names and signed ``child``."""
     with refusing(rule, "a certificate is not signed by the next one of its chain"):
-        child.verify_directly_issued_by(issuer)
+        _verify_issued(child, issuer)
+
+
+@lru_cache(maxsize=256)
+def _verify_issued(child: x509.Certificate, issuer: x509.Certificate) -> None:
+    child.verify_directly_issued_by(issuer)
 
 
 def check_authority(certificate: x509.Certificate, below: int, rule: Rule) -> None:
@@ -161,7 +175,14 @@ class RevocationList:
 
 def load_revocation_list(der: bytes, issuer: x509.Certificate, at: int, rules: CrlRules) -> RevocationList:
     """A complete list by ``issuer``, signed by it and current at ``at``. Delta and partial lists are refused."""
-    bounded(der, MAX_REVOCATION_LIST, "a revocation list")
+    crl, first, last = _revocation_list(bounded(der, MAX_REVOCATION_LIST, "a revocation list"), issuer, rules)
+    require(first <= at <= last, rules.fresh, "a revocation list is not current")
+    return RevocationList(crl, int(last))
+
+
+@lru_cache(maxsize=16)
+def _revocation_list(der: bytes, issuer: x509.Certificate, rules: CrlRules) -> tuple[x509.CertificateRevocationList, float, float]:
+    """The list, and from when until when it is current."""
     with refusing(Rule.ENDORSEMENT, "a revocation list is not well-formed DER"):
         crl = x509.load_der_x509_crl(der)
         for extension in crl.extensions:
@@ -178,5 +199,4 @@ def load_revocation_list(der: bytes, issuer: x509.Certificate, at: int, rules: C
         require(usage.crl_sign, rules.signature, "a revocation list's issuer may not sign lists")
     require(last is not None, rules.fresh, "a revocation list has no next update")
     assert last is not None
-    require(first.timestamp() <= at <= last.timestamp(), rules.fresh, "a revocation list is not current")
-    return RevocationList(crl, int(last.timestamp()))
+    return crl, first.timestamp(), last.timestamp()

@@ -1,6 +1,8 @@
 """Endorsements of Intel platforms: TCB info, quoting-enclave identity, their signing chain, and revocation lists.
 
 Everything here is untrusted input, however it was fetched: it is checked at the time of verification, and never fetched by it.
+What a key signed is kept for the last few statements, under all of their bytes and only where it held and could be read; whether
+it is current is checked each time.
 """
 
 from __future__ import annotations
@@ -8,11 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tallystick.attestation.quote import SGX, TDX
 from tallystick.attestation.reading import Fields, bounded, read_json, signed_member
@@ -72,6 +76,7 @@ class TcbInfo:
     fmspc: bytes
     pce_id: bytes
     evaluation: int
+    issued: int
     next_update: int
     levels: tuple[TcbLevel, ...]
     modules: tuple[ModuleIdentity, Sequence[ModuleIdentity]] | None
@@ -88,6 +93,7 @@ class QeIdentity:
     mr_signer: bytes
     isv_prod_id: int
     evaluation: int
+    issued: int
     next_update: int
     levels: tuple[PartLevel, ...]
 
@@ -102,29 +108,35 @@ def check_signature(key: EllipticCurvePublicKey, signature: bytes, message: byte
         raise EvidenceRefused(rule, "a signature does not verify") from cause
 
 
-def _window(fields: Fields, at: int, rule: Rule) -> int:
-    issued, until = fields.time("issueDate"), fields.time("nextUpdate")
-    require(issued <= at <= until, rule, f"{fields.what} is not current at the time of verification")
-    return until
-
-
 def read_tcb_info(collateral: DcapCollateral, key: EllipticCurvePublicKey, tee: int, at: int) -> TcbInfo:
     """Check the signature over the exact bytes, then read: rules 213 to 215, 106 and 229."""
-    bounded(collateral.tcb_info, MAX_SIGNED_JSON, "TCB info")
-    check_signature(key, collateral.tcb_info_signature, collateral.tcb_info, Rule.DCAP_TCB_SIGNATURE)
-    fields = Fields(read_json(collateral.tcb_info, "TCB info"), "TCB info")
+    data = bounded(collateral.tcb_info, MAX_SIGNED_JSON, "TCB info")
+    found = _tcb_info(data, collateral.tcb_info_signature, _encoded(key), tee)
+    require(found.issued <= at <= found.next_update, Rule.DCAP_TCB_FRESH, "TCB info is not current at the time of verification")
+    return found
+
+
+def _encoded(key: EllipticCurvePublicKey) -> bytes:
+    return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+
+@lru_cache(maxsize=16)
+def _tcb_info(data: bytes, signature: bytes, key: bytes, tee: int) -> TcbInfo:
+    signer = EllipticCurvePublicKey.from_encoded_point(SECP256R1(), key)
+    check_signature(signer, signature, data, Rule.DCAP_TCB_SIGNATURE)
+    fields = Fields(read_json(data, "TCB info"), "TCB info")
     require(
         fields.integer("version", 255) == 3 and fields.text("id") == _name(tee),
         Rule.DCAP_TCB_KIND,
         "TCB info is of another version or for another TEE than the quote",
     )
     require(fields.integer("tcbType", 255) == 0, Rule.DCAP_TCB_KIND, "the TCB type is unknown")
-    until = _window(fields, at, Rule.DCAP_TCB_FRESH)
     return TcbInfo(
         fmspc=fields.hexadecimal("fmspc", 6),
         pce_id=fields.hexadecimal("pceId", 2),
         evaluation=fields.integer("tcbEvaluationDataNumber", 0xFFFF),
-        next_update=until,
+        issued=fields.time("issueDate"),
+        next_update=fields.time("nextUpdate"),
         levels=tuple(read_level(item, tee == TDX) for item in fields.items("tcbLevels", _MAX_LEVELS)),
         modules=_modules(fields) if tee == TDX else None,
     )
@@ -159,15 +171,23 @@ def _module(fields: Fields, *, named: bool) -> ModuleIdentity:
 
 def read_qe_identity(collateral: DcapCollateral, key: EllipticCurvePublicKey, tee: int, at: int) -> QeIdentity:
     """Check the signature over the exact bytes, then read: rules 220 to 222, 106 and 229."""
-    bounded(collateral.qe_identity, MAX_SIGNED_JSON, "QE identity")
-    check_signature(key, collateral.qe_identity_signature, collateral.qe_identity, Rule.DCAP_QE_IDENTITY_SIGNATURE)
-    fields = Fields(read_json(collateral.qe_identity, "QE identity"), "QE identity")
+    data = bounded(collateral.qe_identity, MAX_SIGNED_JSON, "QE identity")
+    found = _qe_identity(data, collateral.qe_identity_signature, _encoded(key), tee)
+    current = found.issued <= at <= found.next_update
+    require(current, Rule.DCAP_QE_IDENTITY_FRESH, "QE identity is not current at the time of verification")
+    return found
+
+
+@lru_cache(maxsize=16)
+def _qe_identity(data: bytes, signature: bytes, key: bytes, tee: int) -> QeIdentity:
+    signer = EllipticCurvePublicKey.from_encoded_point(SECP256R1(), key)
+    check_signature(signer, signature, data, Rule.DCAP_QE_IDENTITY_SIGNATURE)
+    fields = Fields(read_json(data, "QE identity"), "QE identity")
     require(
         fields.integer("version", 255) == 2 and fields.text("id") == {SGX: "QE", TDX: "TD_QE"}[tee],
         Rule.DCAP_QE_IDENTITY_KIND,
         "QE identity is of another version or for another TEE than the quote",
     )
-    until = _window(fields, at, Rule.DCAP_QE_IDENTITY_FRESH)
     return QeIdentity(
         misc_select=fields.hexadecimal("miscselect", 4),
         misc_select_mask=fields.hexadecimal("miscselectMask", 4),
@@ -176,7 +196,8 @@ def read_qe_identity(collateral: DcapCollateral, key: EllipticCurvePublicKey, te
         mr_signer=fields.hexadecimal("mrsigner", 32),
         isv_prod_id=fields.integer("isvprodid", 0xFFFF),
         evaluation=fields.integer("tcbEvaluationDataNumber", 0xFFFF),
-        next_update=until,
+        issued=fields.time("issueDate"),
+        next_update=fields.time("nextUpdate"),
         levels=tuple(read_part_level(item) for item in fields.items("tcbLevels", _MAX_LEVELS)),
     )
 

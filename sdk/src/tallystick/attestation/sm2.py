@@ -5,6 +5,8 @@ Points are affine in and out, Jacobian inside; SM3 comes from OpenSSL. There is 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from cryptography.hazmat.primitives.hashes import SM3, Hash
 
 from tallystick.attestation.rules import Rule, require
@@ -91,6 +93,7 @@ def digest(key: Point, identity: bytes, message: bytes) -> int:
     return int.from_bytes(sm3(z, message), "big")
 
 
+@lru_cache(maxsize=64)  # a chip brings the same certificates each time; a failure raises, and is not kept
 def verify(key: Point, identity: bytes, message: bytes, signature: tuple[int, int], rule: Rule) -> None:
     """Check ``signature`` (r, s) of ``message`` by ``key``, whose owner signs under ``identity`` of at most 8191 bytes."""
     require(is_on_curve(key), Rule.KEY, "a public key is not a point of the SM2 curve")
