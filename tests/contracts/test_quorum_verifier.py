@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from contracts.conftest import Actor, Case, World, refused
+from contracts.conftest import DAY, Actor, Case, World, refused
 from contracts.foreign import create, creation_code
 from contracts.test_attestation_verifier import b32, bad
 from contracts.test_contract_accounts import Wallet
@@ -72,7 +72,7 @@ class Vouched:
         inputs = [each for each in self.commitments if each != NO_WORD]
         report_data = task_digest(context_of(*about.values()), run.algorithm, inputs, run.output) + run.key
         found = {name: getattr(run, name) for name in ("family", "identity", "platform", "evidence", "policy")}
-        until = self.world.now + 3600
+        until = self.world.now + 10 * DAY
         said = Vouching(**{**about, **found, "report_data": report_data, "not_after": until, "verifier": by.address, **changes})
         return replace(said, signature=by.signer.sign_digest(said.digest))
 
@@ -118,10 +118,10 @@ def test_two_of_three_verifiers_prove_a_result(vouched: Vouched) -> None:
     assert receipt.event("ResultProved")["kind"] == typed.proof_kind(ATTESTED_QUORUM)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_of_genuine_hardware_is_vouched_for(vouched: Vouched, family: str) -> None:
-    run = vouched.run(family=family)
-    vouched.try_out(vouched.proof(run=run), vouched.bound(run))
+def test_every_family_of_genuine_hardware_is_vouched_for(vouched: Vouched) -> None:
+    for family in FAMILIES:
+        run = vouched.run(family=family)
+        vouched.try_out(vouched.proof(run=run), vouched.bound(run))
 
 
 def test_fewer_verifiers_than_the_task_asks_for_prove_nothing(vouched: Vouched) -> None:
@@ -224,9 +224,9 @@ def test_a_measurement_that_all_sign_but_nobody_allowed_is_refused(vouched: Vouc
 
 def test_an_appraisal_counts_until_it_expires(vouched: Vouched) -> None:
     first, second, _ = vouched.verifiers
-    proof = vouched.proof(vouched.vouching(first), vouched.vouching(second, not_after=vouched.world.now + 60))
+    proof = vouched.proof(vouched.vouching(first), vouched.vouching(second, not_after=vouched.world.now + DAY))
     vouched.try_out(proof)
-    vouched.world.travel(120)
+    vouched.world.travel(2 * DAY)
     with bad("has expired"):
         vouched.try_out(proof)
     later = replace(vouched.vouching(second), signature=vouched.vouching(second, not_after=vouched.world.now - 10).signature)

@@ -5,7 +5,8 @@
 Starts from simulated evidence of every family, and from genuine evidence where TALLYSTICK_TEE_VECTORS names its folder. A case
 changes bytes, lengths, integers, DER, CBOR or JSON of evidence, endorsements or documents; every third is then signed again
 by the simulation's keys, so that it reaches what lies behind the signatures. Prints counts by target and verdict; a case that ends
-otherwise is printed with its number, which with the seed makes it again (``--first``), and the run ends with 1.
+otherwise is printed with its number, which with the seed makes it again (``--first``) but for the simulation's keys, which are new
+in each run, and the run ends with 1.
 """
 
 from __future__ import annotations
