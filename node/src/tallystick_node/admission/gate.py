@@ -216,6 +216,14 @@ class Gate:
         if self._grant(part)["binding"] != binding:
             raise Refused("these terms are not those of the grant on chain", rule="terms", party=spec.requester)
         terms.permits(spec, part)
+        for account, number in workload_named(spec.workload).shown_rows(spec, self._account).items():
+            if account not in terms.receivers:
+                raise Refused(
+                    f"the task opens {number} of this party's rows to {account}, which the grant does not name as a receiver",
+                    rule="grant.receivers",
+                    party=spec.requester,
+                    remedy="ask for no openings, or for a grant that names that party as a receiver",
+                )
 
     def _grant_rule(self, spec: TaskSpec, part: TaskInput) -> None:
         grant, now = self._grant(part), self._chain.now()

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from tallystick.protocol import merkle
 from tallystick.protocol.dataset import Column
+from tallystick.protocol.errors import MalformedDocument
 
 from tallystick_node.data.connect import normalized
 
@@ -26,6 +27,39 @@ _BLOCK = 64  # bytes, of SHA-256
 def encode_rows(table: pa.Table, columns: Sequence[Column]) -> list[bytes]:
     """The canonical encoding of every row: for each cell a tag (0 null, 1 value) and, when there is one, the value."""
     return list(_rows(table, columns))
+
+
+def decode_row(row: bytes, columns: Sequence[Column]) -> list[Any]:
+    """The cells of a row as :func:`encode_rows` wrote it: integers (decimals at their scale, dates in days since 1970), booleans,
+    texts, None. Raises MalformedDocument for anything else."""
+    cells: list[Any] = []
+    view = memoryview(row)
+    for column in columns:
+        tag, view = bytes(view[:1]), view[1:]
+        if tag == b"\0" and column.nullable:
+            cells.append(None)
+            continue
+        size = int.from_bytes(view[:4], "big") if column.type == "string" else np.dtype(_WIDTH[column.type]).itemsize
+        view = view[4:] if column.type == "string" else view
+        content, view = bytes(view[:size]), view[size:]
+        if tag != b"\1" or len(content) != size:
+            raise MalformedDocument("a row's cells are not of its columns")
+        cells.append(_cell(column, content))
+    if len(view):
+        raise MalformedDocument("a row has more than its cells")
+    return cells
+
+
+def _cell(column: Column, content: bytes) -> Any:
+    if column.type == "string":
+        try:
+            return content.decode("utf-8", "strict")
+        except UnicodeDecodeError:
+            raise MalformedDocument("a row's text is not UTF-8") from None
+    if column.type == "bool" and content not in (b"\0", b"\1"):
+        raise MalformedDocument("a row's bool is neither 0 nor 1")
+    number = int.from_bytes(content, "big", signed=column.type != "bool")
+    return bool(number) if column.type == "bool" else number
 
 
 def rows_root(table: pa.Table, columns: Sequence[Column], secret: bytes) -> bytes:

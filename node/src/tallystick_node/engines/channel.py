@@ -129,6 +129,14 @@ class Identity:
 
 
 @dataclass(frozen=True)
+class Registered:
+    """A dataset as its owner's node keeps it: its descriptor's bytes, and the secret, 32 bytes, that salts its rows."""
+
+    descriptor: bytes
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Session:
     """What one party's engine runs with: parties are numbered 0..n-1 in the order of the task's parties.
 
@@ -140,7 +148,8 @@ class Session:
     ``versions`` are the 32 bytes that name each input's version as it is registered, by its party; ``kept`` is a folder that
     outlives the run, for what this party need not make again, None where there is none; ``launcher`` leads to the process that
     launches this party's enclave, None where it is to launch none; ``standing``: which enclaves and platforms count on chain, None
-    where the task does not ask; ``executor`` does this party's own work that needs no peer.
+    where the task does not ask; ``executor`` does this party's own work that needs no peer; ``registered``:
+    this party's dataset, None where the task opens none of its rows.
     """
 
     index: int
@@ -157,6 +166,7 @@ class Session:
     launcher: socket.socket | None = None
     standing: Standing | None = None
     executor: Executor = HERE
+    registered: Registered | None = None
 
     @property
     def parties(self) -> int:

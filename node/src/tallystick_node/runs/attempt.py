@@ -172,7 +172,8 @@ class Attempt:
             await asyncio.sleep(1)
 
     def _data(self, datasets: Mapping[str, Registered]) -> dict[str, Any] | None:
-        """Path and columns of this party's file, which still holds the rows that were published."""
+        """Path and columns of this party's file, which still holds the rows that were published; and, where the task opens some of
+        these, what it was registered with."""
         part = self._spec.input_of(self._me.account)
         if part is None:
             return None
@@ -183,7 +184,10 @@ class Attempt:
             require_unchanged(row)
         except InvalidData as error:
             raise RunFailed(error.message, reason=Reason.DATA, remedy=error.remedy) from None
-        return {"path": row.path, "columns": json.loads(row.descriptor)["columns"]}
+        data = {"path": row.path, "columns": json.loads(row.descriptor)["columns"]}
+        if workload_named(self._spec.workload).shown_rows(self._spec, self._me.account):
+            data["registered"] = [row.descriptor.hex(), row.secret.hex()]
+        return data
 
     def _context(self) -> bytes:
         """What the run's proofs and challenges are bound to."""

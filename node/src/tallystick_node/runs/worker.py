@@ -28,7 +28,7 @@ from tallystick.protocol.reasons import Reason
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.data.connect import open_table
-from tallystick_node.engines.channel import ChannelError, Meter, ProtocolViolation, Session
+from tallystick_node.engines.channel import ChannelError, Meter, ProtocolViolation, Registered, Session
 from tallystick_node.engines.local_work import HERE, Executor
 from tallystick_node.engines.mpc.ring import OutOfRange
 from tallystick_node.engines.store import Store, StoreFull
@@ -131,6 +131,7 @@ def run(job: dict[str, Any], pipe: Pipe, executor: Executor) -> dict[str, Any]:
         launcher=None if job["launcher"] is None else socket.socket(fileno=job["launcher"]),
         standing=None if job["standing"] is None else Standing.from_json(job["standing"]),
         executor=executor,
+        registered=Registered(*map(bytes.fromhex, job["registered"])) if "registered" in job else None,
     )
     outcome = workload.run(spec, party, table, session, Path(job["scratch"]))
     return {

@@ -98,6 +98,11 @@ class Workload(Protocol):
         workload that says nothing of it."""
         return ()
 
+    def shown_rows(self, spec: TaskSpec, party: str) -> Mapping[str, int]:
+        """How many whole rows of ``party``'s data an attempt opens to other parties, by account: none, for a workload that says
+        nothing of it."""
+        return {}
+
     def kept(self, spec: TaskSpec) -> Sequence[str]:
         """The names of the folders below ``session.kept`` that a run uses: none, for a workload that says nothing of them."""
         return ()

@@ -22,22 +22,25 @@ from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.engines.channel import Session
-from tallystick_node.engines.psi import multi_party, unbalanced
+from tallystick_node.engines.psi import multi_party, parts, unbalanced
 from tallystick_node.engines.psi.handshake import Intersection as Found
 from tallystick_node.engines.psi.handshake import Prediction
 from tallystick_node.engines.psi.items import Items
 from tallystick_node.engines.psi.labelled import Labelled, intersect_labelled, predict_labelled
 from tallystick_node.engines.psi.labels import Bytes, Labels
+from tallystick_node.engines.psi.openings import Check, Show
 from tallystick_node.engines.psi.two_party import chosen, intersect, predict
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.base import Cost, Outcome, Workload, require_owners_compute
 from tallystick_node.workloads.intersection_labels import LabelTerms
+from tallystick_node.workloads.intersection_openings import Checker, Shower
 from tallystick_node.workloads.intersection_parameters import ASSUMES, MALICIOUS, MANY, UNBALANCED, Parameters
 from tallystick_node.workloads.keys import commit, distinct
 
 RESULT = "matches"  # the file's name, before its format
 BATCH = 1 << 16  # matches that are written at a time
 PARTS = "parts"  # the folder of what a large intersection has found, from one attempt to the next
+OPENED = 2500  # bytes of a row of a few keys that is opened, about
 START = 1.0  # seconds that the worker processes take to begin
 
 
@@ -65,6 +68,8 @@ class Intersection(Workload):
                 f"{parameters.protocol} has one receiver: the other would have to take its word for the matches",
                 remedy="name one receiver, or ask for two tasks",
             )
+        if parameters.openings and len(spec.receivers) != 1:
+            raise InvalidTask("openings are of one receiver, who shows rows to the other owner", remedy="name one receiver")
         for part in spec.inputs:
             if set(part.columns) != set(self.columns(spec, part.party)):
                 raise InvalidTask("an input's columns are not its key columns, and those of labels", party=part.party)
@@ -87,6 +92,9 @@ class Intersection(Workload):
         receives = "which of its own keys match" if parameters.mode == "ids" else "how many keys match"
         if parameters.labels is not None:
             receives += f", and with each the other owner's cells in {', '.join(parameters.labels.names)}"
+        other = "how many distinct keys the other owner has" if owners == 2 else "how many distinct keys each owner has"
+        if parameters.openings:
+            other += f", and {parameters.openings} of the receiver's rows, drawn by a coin"
         colluding = {"colluding owners": "which keys of their receiver those who do not collude all have"} if owners > 2 else {}
         return SecurityStatement(
             adversary="malicious-with-abort" if parameters.protocol == MALICIOUS else "semi-honest",
@@ -96,7 +104,7 @@ class Intersection(Workload):
             statistical_bits=40,
             trusted=(),
             learns={
-                "owner": "how many distinct keys the other owner has" if owners == 2 else "how many distinct keys each owner has",
+                "owner": other,
                 "receiver": receives,
                 "public": "the spec and who took part",
                 **colluding,
@@ -109,8 +117,8 @@ class Intersection(Workload):
         parameters = Parameters.parse(spec.parameters)
         found = _predict(spec, parameters, rows)
         return Cost(
-            bytes_sent=max(found.bytes_sent),
-            rounds=found.rounds,
+            bytes_sent=max(found.bytes_sent) + OPENED * parameters.openings,
+            rounds=found.rounds + 2 * (parameters.openings > 0),
             seconds=START + found.seconds + 1.5e-6 * sum(rows.get(part.party, 0) for part in spec.inputs),
             memory_bytes=150_000_000 + found.memory_bytes,
         )
@@ -118,6 +126,11 @@ class Intersection(Workload):
     def compared(self, spec: TaskSpec, party: str) -> Sequence[str]:
         """All, unless the party alone receives."""
         return [part.party for part in spec.inputs if part.party != party and set(spec.receivers) != {party}]
+
+    def shown_rows(self, spec: TaskSpec, party: str) -> Mapping[str, int]:
+        """Of a receiver that opens rows, to the other owner."""
+        number = Parameters.parse(spec.parameters).openings
+        return {each.party: number for each in spec.inputs if number and party in spec.receivers and each.party != party}
 
     def kept(self, spec: TaskSpec) -> Sequence[str]:
         """Of `unbalanced` the holder's tags, at the holder and at the receiver."""
@@ -143,7 +156,7 @@ class Intersection(Workload):
         commitment, opening = commit(items, b"" if labels is None else labels.tobytes())
         (scratch / "opening.json").write_text(json.dumps(opening))
         session.mark("intersect")
-        found, ran = _intersect(spec, parameters, items, labels, session, scratch)
+        found, ran = _intersect(spec, parameters, items, keys, labels, session, scratch)
         nobody = [""] * len(spec.parties)
         if found.cardinality is None:
             return Outcome(commitment=commitment, all_commitments=nobody)
@@ -160,7 +173,7 @@ class Intersection(Workload):
 
 
 def _intersect(
-    spec: TaskSpec, parameters: Parameters, items: Items, labels: Bytes | None, session: Session, scratch: Path
+    spec: TaskSpec, parameters: Parameters, items: Items, keys: pa.Table, labels: Bytes | None, session: Session, scratch: Path
 ) -> tuple[Found, str]:
     """What was found, and by which protocol. ``labels``: the rows beside the items, at the owner that gives them."""
     receivers = [spec.parties.index(account) for account in spec.receivers]
@@ -173,6 +186,7 @@ def _intersect(
     if len(parameters.keys) > 2:
         parties, context = range(session.parties), session.context
         return multi_party.intersect_all(session, items, parties=parties, receivers=receivers, context=context), MANY
+    shows, checks = _openings(spec, parameters, items, keys, session) if parameters.openings else (None, None)
     found = intersect(
         session,
         items,
@@ -182,12 +196,28 @@ def _intersect(
         protocol=parameters.protocol,
         context=session.context,
         folder=scratch / PARTS,
+        shows=shows,
+        checks=checks,
     )
     return found, chosen(parameters.protocol, parameters.mode, len(items), found.peer_items)
 
 
 def _labelled(parameters: Parameters) -> Labelled:
     return "rr22-malicious" if parameters.protocol == MALICIOUS else "rr22"
+
+
+def _openings(
+    spec: TaskSpec, parameters: Parameters, items: Items, keys: pa.Table, session: Session
+) -> tuple[Show | None, Check | None]:
+    """What this owner shows or checks. Raises OutputRefused and InvalidData where it cannot."""
+    if len(items) > parts.UNCUT:
+        raise InvalidData(f"rows of more than {parts.UNCUT} keys cannot be opened", remedy="ask for no openings")
+    number, rules, receiver = parameters.openings, parameters.rules, spec.receivers[0]
+    columns = parameters.keys[receiver]
+    if spec.parties[session.index] != receiver:
+        return None, Checker(number, session.versions[1 - session.index], rules, columns)
+    assert session.registered is not None  # its node gives it, by `shown_rows`
+    return Shower(number, session.registered, keys, rules, columns, items), None
 
 
 def _ask_or_hold(

@@ -14,6 +14,7 @@ from tallystick.protocol.fields import Fields
 from tallystick_node.engines.psi import multi_party
 from tallystick_node.engines.psi.two_party import PROTOCOLS, VARIANTS, Protocol
 from tallystick_node.workloads.intersection_labels import LabelTerms
+from tallystick_node.workloads.intersection_openings import MOST
 from tallystick_node.workloads.keys import KeyRules, key_columns
 from tallystick_node.workloads.reading import TaskParameters
 
@@ -53,7 +54,8 @@ ASSUMES = {
 @dataclass(frozen=True)
 class Parameters(TaskParameters):
     """``keys``: for each owner its key columns, in the order of the rules' types. ``format``: of the file of matches. ``labels``:
-    what one owner gives beside its keys that match; None where it is nothing."""
+    what one owner gives beside its keys that match; None where it is nothing. ``openings``: how many rows the receiver opens to
+    the other owner, to show that it compared the keys that it registered; 0 where none."""
 
     keys: Mapping[str, tuple[str, ...]]
     rules: KeyRules
@@ -62,11 +64,12 @@ class Parameters(TaskParameters):
     minimum_group: int
     format: Literal["csv", "parquet"]
     labels: LabelTerms | None
+    openings: int
 
     @classmethod
     def _read(cls, value: Mapping[str, Any]) -> Parameters:
         names = ("keys", "types", "fold", "duplicates", "mode", "protocol", "minimum_group")
-        fields = Fields(dict(value), names, "parameters", optional=("format", "labels"))
+        fields = Fields(dict(value), names, "parameters", optional=("format", "labels", "openings"))
         listed = fields.items("keys", 2, multi_party.MOST, key_columns)
         keys = dict(listed)
         rules = KeyRules.read(fields, value["types"], "parameters")
@@ -88,7 +91,10 @@ class Parameters(TaskParameters):
         if fields.has("format") and mode != "ids":
             raise MalformedDocument("parameters.format: only mode ids has a file of matches")
         labels = LabelTerms.read(value["labels"], "parameters.labels") if fields.has("labels") else None
-        made = cls(keys, rules, mode, protocol, fields.integer("minimum_group", 2, 1000), file, labels)
+        openings = fields.integer("openings", 1, MOST) if fields.has("openings") else 0
+        if openings and (protocol not in VARIANTS or labels is not None):
+            raise MalformedDocument(f"parameters.openings: of {' or '.join(VARIANTS)}, by its name and without labels")
+        made = cls(keys, rules, mode, protocol, fields.integer("minimum_group", 2, 1000), file, labels, openings)
         made._require_labels_fit()
         return made
 

@@ -88,8 +88,30 @@ def learn(
     return hashed, hashed.read(shape, c)
 
 
+@dataclass(frozen=True)
+class Function:
+    """The secret function, at the party that can compute it anywhere."""
+
+    shape: Shape
+    store: Words
+    table: Words  # multiples of delta
+    variant: Variant
+
+    def at(self, hashed: Hashed) -> Words:
+        """Its value at each item, of shape (n, 2)."""
+        values = hashed.read(self.shape, self.store)
+        self.variant.add_product(values, np.ascontiguousarray(hashed.images[:, : self.variant.words]), self.table)
+        return values
+
+
 def compute(session: Session, peer: int, shape: Shape, prepare: Callable[[], Hashed], variant: Variant) -> tuple[Hashed, Words]:
     """The other side: its own hashed items, and the function's value at each. ``shape`` is that of the encoder's store."""
+    hashed, function = offer(session, peer, shape, prepare, variant)
+    return hashed, function.at(hashed)
+
+
+def offer(session: Session, peer: int, shape: Shape, prepare: Callable[[], Hashed], variant: Variant) -> tuple[Hashed, Function]:
+    """Like :func:`compute`, with the function itself."""
     with ThreadPoolExecutor(1) as other:
         preparing = other.submit(prepare)
         delta, b = variant.send(session, peer, shape.total)
@@ -98,9 +120,7 @@ def compute(session: Session, peer: int, shape: Shape, prepare: Callable[[], Has
     masked = receive_array(session, peer, (shape.total, variant.words), "store")
     table = variant.multiples(delta)
     variant.add_product(b, masked, table)
-    values = hashed.read(shape, b)
-    variant.add_product(values, np.ascontiguousarray(hashed.images[:, : variant.words]), table)
-    return hashed, values
+    return hashed, Function(shape, b, table, variant)
 
 
 def own_store(shape: Shape, items: Items, salt: bytes, variant: Variant) -> tuple[Hashed, Words]:

@@ -48,30 +48,44 @@ from numpy.typing import NDArray
 from tallystick_node.engines.channel import ProtocolViolation, receive_block
 from tallystick_node.engines.okvs.shape import Shape
 from tallystick_node.engines.okvs.store import Words
-from tallystick_node.engines.psi import blake2s, labels, oprf, tags
+from tallystick_node.engines.psi import blake2s, labels, openings, oprf, tags
 from tallystick_node.engines.psi.handshake import Bound, Intersection, tag_bytes
+from tallystick_node.engines.psi.items import Items
 from tallystick_node.engines.psi.labels import Bytes, Labels
-from tallystick_node.engines.psi.oprf import MALICIOUS, SEMI_HONEST, Hashed, Variant
+from tallystick_node.engines.psi.openings import Check, Show
+from tallystick_node.engines.psi.oprf import MALICIOUS, SEMI_HONEST, Function, Hashed, Variant
 
 MAX_ITEMS = 1 << 24  # of either
 PAD = 32  # bytes
 
 
-def exchange(run: Bound, receivers: Sequence[int], variant: Variant = SEMI_HONEST, labelled: Labels | None = None) -> Intersection:
-    """What follows the handshake; both pass the same receivers (one, for ``MALICIOUS`` and with labels), variant and width of
-    labels.
+def exchange(
+    run: Bound,
+    receivers: Sequence[int],
+    variant: Variant = SEMI_HONEST,
+    labelled: Labels | None = None,
+    *,
+    shows: Show | None = None,
+    checks: Check | None = None,
+) -> Intersection:
+    """What follows the handshake; both pass the same receivers (one, for ``MALICIOUS``, with labels and with openings), variant and
+    width of labels. With openings the encoder ``shows`` rows, which the other ``checks``.
 
     Raises ``ValueError`` for duplicates, :class:`ProtocolViolation` naming the peer and the step, ``ChannelError`` for a lost peer.
     """
     me, both = run.session.index, len(receivers) == 2
     if both and (variant is MALICIOUS or labelled is not None):
         raise ValueError("the malicious variant, and labels, have one receiver")
+    if both and (shows or checks):
+        raise ValueError("rows are opened by one receiver")
+    if checks and not run.theirs:
+        raise ProtocolViolation(run.peer, "openings", "it compares no keys, and so none of its rows")
     own, rows = np.empty(0, np.int64), None if labelled is None else np.empty((0, labelled.width), np.uint8)
     if run.items and run.theirs:
         if me == encoder(receivers, {me: len(run.items), run.peer: run.theirs}):
-            own, rows = _encode(run, variant, labelled, tells=both)
+            own, rows = _encode(run, variant, labelled, shows, tells=both)
         else:
-            own = _answer(run, variant, labelled, hears=both)
+            own = _answer(run, variant, labelled, checks, hears=both)
     if me not in receivers:
         return Intersection(run.theirs, None, None)
     order = np.argsort(own)
@@ -83,7 +97,9 @@ def encoder(receivers: Sequence[int], sizes: dict[int, int]) -> int:
     return min(receivers, key=lambda party: (sizes[party], party))
 
 
-def _encode(run: Bound, variant: Variant, labelled: Labels | None, *, tells: bool) -> tuple[NDArray[np.int64], Bytes | None]:
+def _encode(
+    run: Bound, variant: Variant, labelled: Labels | None, shows: Show | None, *, tells: bool
+) -> tuple[NDArray[np.int64], Bytes | None]:
     session, peer, salt = run.session, run.peer, run.salt
     channel, shape = session.channels[peer], Shape.of(len(run.items))
     session.progress("psi", 0.1)
@@ -91,6 +107,8 @@ def _encode(run: Bound, variant: Variant, labelled: Labels | None, *, tells: boo
     hashed, values = oprf.learn(session, peer, shape, partial(oprf.own_store, shape, run.items, salt, variant), variant)
     if variant is MALICIOUS:
         salt = _pad_of_encoder(run, sealed)
+    if shows:
+        openings.show(session, peer, salt, values, shows)
     session.progress("psi", 0.5)
     own = _tags(values, hashed, salt, variant)
     size = _size(run, variant)
@@ -109,15 +127,18 @@ def _encode(run: Bound, variant: Variant, labelled: Labels | None, *, tells: boo
     return matched, labels.receive(session, peer, found, labelled.width, pads)
 
 
-def _answer(run: Bound, variant: Variant, labelled: Labels | None, *, hears: bool) -> NDArray[np.int64]:
+def _answer(run: Bound, variant: Variant, labelled: Labels | None, checks: Check | None, *, hears: bool) -> NDArray[np.int64]:
     session, peer, items, salt = run.session, run.peer, run.items, run.salt
     channel, half = session.channels[peer], secrets.token_bytes(PAD)
     session.progress("psi", 0.1)
     if variant is MALICIOUS:
         channel.send(_sealed(half, salt))
-    hashed, values = oprf.compute(session, peer, Shape.of(run.theirs), partial(Hashed.of, items, salt), variant)
+    hashed, function = oprf.offer(session, peer, Shape.of(run.theirs), partial(Hashed.of, items, salt), variant)
     if variant is MALICIOUS:
         salt = _pad_of_sender(run, half)
+    if checks:
+        openings.check(session, peer, salt, partial(_at, function, run.salt), checks)
+    values = function.at(hashed)
     session.progress("psi", 0.5)
     channel.mark("psi/tags")
     order = tags.send_sorted(session, peer, _tags(values, hashed, salt, variant), _size(run, variant))
@@ -135,6 +156,10 @@ def _answer(run: Bound, variant: Variant, labelled: Labels | None, *, hears: boo
     if bits[len(items) :].any() or not hmac.compare_digest(_proof(values[matched], salt), answer[told:]):
         raise ProtocolViolation(peer, "matches", "it does not know the items that it says match")
     return matched
+
+
+def _at(function: Function, salt: bytes, items: Items) -> Words:
+    return function.at(Hashed.of(items, salt))
 
 
 def _size(run: Bound, variant: Variant) -> int:

@@ -20,6 +20,7 @@ from tallystick_node.engines.psi.curve25519 import POINT
 from tallystick_node.engines.psi.ecdh import Mode
 from tallystick_node.engines.psi.handshake import BIND_BYTES, Intersection, Prediction, bind, tag_bytes
 from tallystick_node.engines.psi.items import Items
+from tallystick_node.engines.psi.openings import Check, Show
 
 Protocol = Literal["automatic", "rr22", "rr22-malicious", "ecdh"]
 
@@ -40,9 +41,12 @@ def intersect(
     protocol: Protocol,
     context: bytes,
     folder: Path | None = None,
+    shows: Show | None = None,
+    checks: Check | None = None,
 ) -> Intersection:
     """Intersect distinct ``items`` with those of ``peer``; both pass the same receivers, mode, protocol and context (the task and
     attempt). ``folder`` is this party's own, of the task: a large intersection goes on from what an earlier attempt left there.
+    With openings, which one of ``VARIANTS`` has for up to ``parts.UNCUT`` items, the receiver ``shows`` and the other ``checks``.
 
     Raises ``ValueError`` for duplicates and other local misuse, :class:`ProtocolViolation` naming the peer and the step,
     ``ChannelError`` for a lost peer.
@@ -52,6 +56,8 @@ def intersect(
         raise ValueError("an intersection has two parties, one or both of them receivers, and mode ids or cardinality")
     if protocol not in PROTOCOLS or (protocol in VARIANTS and mode != "ids"):
         raise ValueError(f"the protocol is one of {', '.join(PROTOCOLS)}, and rr22 gives no cardinality alone")
+    if (shows or checks) and (protocol not in VARIANTS or len(items) > parts.UNCUT):
+        raise ValueError(f"rows are opened by {' and '.join(VARIANTS)}, of at most {parts.UNCUT} items")
     if protocol in VARIANTS and len(items) > rr22.MAX_ITEMS:
         raise ValueError(f"rr22 takes at most {rr22.MAX_ITEMS} items")
     run = bind(session, peer, items, hashlib.sha256(_DOMAIN + context).digest())
@@ -60,6 +66,10 @@ def intersect(
         return ecdh.exchange(run, receivers, mode)
     if run.theirs > rr22.MAX_ITEMS:
         raise ProtocolViolation(peer, "bind", f"it announces more than {rr22.MAX_ITEMS} items")
+    if shows or checks:
+        if run.theirs > parts.UNCUT:
+            raise ProtocolViolation(peer, "bind", f"it announces more than {parts.UNCUT} items in a task with openings")
+        return rr22.exchange(run, receivers, VARIANTS[runs], shows=shows, checks=checks)
     if max(len(items), run.theirs) > parts.UNCUT:
         return parts.exchange(run, receivers, VARIANTS[runs], folder)
     return rr22.exchange(run, receivers, VARIANTS[runs])
