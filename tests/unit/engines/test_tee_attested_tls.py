@@ -201,6 +201,19 @@ def test_genuine_evidence_that_is_passed_on_opens_nothing_for_who_passes_it_on(a
     assert isinstance(second, ChannelRefused | StreamBroken)
 
 
+def test_what_an_end_says_opens_nothing_when_it_is_sent_back(authority: ProvisioningAuthority) -> None:
+    """Even to an end that would accept an enclave like itself: evidence names the role of who gives it."""
+
+    def mirror(transport: Any) -> None:
+        for _ in range(2):
+            transport.send(transport.receive())
+        transport.receive()
+
+    place = Place(authority)
+    first, _ = both(opened(Endpoint(place.attest), place.accepted, False), mirror)
+    assert isinstance(first, EvidenceRefused) and "704" in str(first)
+
+
 def malformed(*messages: bytes) -> Callable[[Any], Any]:
     def act(transport: Any) -> None:
         for message in messages:

@@ -132,10 +132,14 @@ def test_evidence_is_for_one_request_one_use_and_one_key(authority: Provisioning
     for change in ({"place": 1}, {"conditions": bytes(32)}, {"inputs": bytes(32)}, {"run": "other"}, {"name": "x"}):
         another = replace(USE, **change)
 
-        def elsewhere(nonce: bytes, other: Use = another) -> bytes:
-            return place.attest(runs.key_digest(PUBLIC) + fresh(other.conditions, other.request(nonce)))
+        class Lying(Use):  # asks for one use, and brings evidence for another
+            def request(self, nonce: bytes, other: Use = another) -> bytes:
+                return other.request(nonce)
 
-        assert refused(kept, place, elsewhere) == "policy.report-data"
+        def elsewhere(request: bytes, conditions: bytes = another.conditions) -> bytes:
+            return place.attest(runs.key_digest(PUBLIC) + fresh(conditions, request))
+
+        assert refused(kept, place, elsewhere, Lying(**vars(USE))) == "policy.report-data"
 
 
 def test_no_key_leaves_where_no_record_can_be_made(authority: ProvisioningAuthority) -> None:
