@@ -143,7 +143,9 @@ class Attempt:
         self.contradictions = signed_links.contradictions(self._id, self._run.attempt, words)
         known = Known(outcome["commitments"], outcome["contributions"])
         agreement.check_commitments(spec, words, known)
-        statement, content = agreement.build(spec, self._run.attempt, words, datasets, self._me.chain.deployment.contracts, known)
+        contracts = self._me.chain.deployment.contracts
+        build = partial(agreement.build, spec, self._run.attempt, words, datasets, contracts, known)
+        statement, content = await asyncio.to_thread(build)  # it may check proofs of ranges, for a second or more
         self._queue(statement, content, words, await self._exchange_signatures(statement, words))
         without = f" without {', '.join(statement.absent)}" if statement.absent else ""
         self._me.note("statement", f"signed the statement of a {spec.workload} task{without}", task, spec)
