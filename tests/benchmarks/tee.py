@@ -20,7 +20,7 @@ from contracts.conftest import KIND, Case
 from contracts.test_attestation_verifier import Run
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
-from tallystick.attestation import runs
+from tallystick.attestation import certificates, collateral, runs, sm2
 from tallystick.attestation.collateral import DcapCollateral
 from tallystick.attestation.nitro import NitroEndorsements
 from tallystick.attestation.policy import AppraisalPolicy
@@ -43,6 +43,14 @@ from benchmarks.chain_records import world_on
 from benchmarks.peers import python_with
 
 PEER = "dcap-qvl==0.7.0"
+KEPT = (
+    certificates._certificate,
+    certificates._verify_issued,
+    certificates._revocation_list,
+    collateral._tcb_info,
+    collateral._qe_identity,
+    sm2.verify,
+)
 TIMES = 60
 REPEATS = 5
 NOW = int(time.time())
@@ -68,25 +76,27 @@ def run(inputs):
 def run_verify() -> dict[str, Any]:
     """Appraising evidence of each kind, milliseconds of processor time on one core; SGX and TDX beside dcap-qvl (Rust), same bytes.
 
-    Everything is parsed and verified each time, from the bytes of evidence and endorsements to the result. Evidence is simulated;
+    Everything is parsed and verified, from the bytes of evidence and endorsements to the result: `ours` as for the first time, with
+    nothing kept of earlier appraisals, as the peer does; `again_ms` where certificates, lists and signed statements are known.
+    Evidence is simulated;
     `quote_gas` is what a three-party result costs more for its quote than one that is signed by all alone, `registration_gas` a
     transaction that registers a platform; both with the precompile.
     """
     rows = []
     with _one_core():
         for name, tee, quote, authority in _quotes():
-            collateral = authority.collateral(tee, WINDOW)
+            given = authority.collateral(tee, WINDOW)
             policy = AppraisalPolicy("benchmark", simulations=frozenset({authority.fingerprint}))
             references = ReferenceValues((Identified(read_quote(quote).body.identity),))
-            evidence = Evidence(quote, collateral)
-            ours = _milliseconds(partial(appraise, evidence, references, policy, DATA, NOW))
-            rows.append({"evidence": name, "ours": ours, **_peer(quote, collateral, authority, ours)})
-        rows += [{"evidence": name, "ours": _milliseconds(work)} for name, work in _others().items()]
+            evidence = Evidence(quote, given)
+            row = {"evidence": name, **_appraisal(partial(appraise, evidence, references, policy, DATA, NOW))}
+            rows.append({**row, **_peer(quote, given, authority, row["ours"])})
+        rows += [{"evidence": name, **_appraisal(work)} for name, work in _others().items()]
     for row in rows:
         peer = f", dcap-qvl {row['peer_value']:.2f} ms" if "peer" in row else ""
-        sys.stderr.write(f"{row['evidence']}: {row['ours']:.2f} ms{peer}\n")
+        sys.stderr.write(f"{row['evidence']}: {row['ours']:.2f} ms, again {row['again_ms']:.2f} ms{peer}\n")
     worst = max((row for row in rows if "ratio" in row), key=lambda row: float(row["ratio"]))
-    found = {key: worst[key] for key in ("ours", "peer", "peer_value", "ratio")}
+    found = {key: worst[key] for key in ("ours", "again_ms", "peer", "peer_value", "ratio")}
     return {**found, "unit": "ms", **_gas(), "chain": KIND, "rows": rows}
 
 
@@ -153,6 +163,17 @@ def _milliseconds(work: Callable[[], Any]) -> float:
     return 1000 * best / TIMES
 
 
+def _appraisal(work: Callable[[], Any]) -> dict[str, Any]:
+    """Milliseconds of the first appraisal, and of one after others."""
+
+    def first() -> None:
+        for kept in KEPT:
+            kept.cache_clear()
+        work()
+
+    return {"ours": _milliseconds(first), "again_ms": _milliseconds(work)}
+
+
 def _quotes() -> Iterator[tuple[str, int, bytes, ProvisioningAuthority]]:
     authority = ProvisioningAuthority(WINDOW)
     platform = SimulatedPlatform(authority)
@@ -183,28 +204,28 @@ def _others() -> dict[str, Callable[[], Any]]:
     return found
 
 
-def _peer(quote: bytes, collateral: DcapCollateral, authority: ProvisioningAuthority, ours: float) -> dict[str, Any]:
+def _peer(quote: bytes, given: DcapCollateral, authority: ProvisioningAuthority, ours: float) -> dict[str, Any]:
     """The peer's time for the same evidence, which it accepts."""
-    text = {name: getattr(collateral, name).decode() for name in ("tcb_info", "qe_identity", "signing_chain")}
-    given = {
+    text = {name: getattr(given, name).decode() for name in ("tcb_info", "qe_identity", "signing_chain")}
+    asked = {
         "quote": quote.hex(),
         "root": authority.root.public_bytes(Encoding.DER).hex(),
         "now": NOW,
         "times": TIMES,
         "collateral": {
             "pck_crl_issuer_chain": authority.chain(SimulatedPlatform(authority).pck).rstrip(b"\0").decode(),
-            "root_ca_crl": collateral.root_crl.hex(),
-            "pck_crl": collateral.pck_crl.hex(),
+            "root_ca_crl": given.root_crl.hex(),
+            "pck_crl": given.pck_crl.hex(),
             "tcb_info_issuer_chain": text["signing_chain"],
             "tcb_info": text["tcb_info"],
-            "tcb_info_signature": collateral.tcb_info_signature.hex(),
+            "tcb_info_signature": given.tcb_info_signature.hex(),
             "qe_identity_issuer_chain": text["signing_chain"],
             "qe_identity": text["qe_identity"],
-            "qe_identity_signature": collateral.qe_identity_signature.hex(),
+            "qe_identity_signature": given.qe_identity_signature.hex(),
         },
     }
     command = [str(python_with("dcap-qvl", PEER)), str(Path(__file__).parent / "peers" / "dcap_verify.py")]
-    answer = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, check=True, timeout=300)
+    answer = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=True, timeout=300)
     theirs = float(json.loads(answer.stdout.splitlines()[-1])["milliseconds"])
     return {"peer": "dcap-qvl", "peer_value": theirs, "ratio": ours / theirs}
 

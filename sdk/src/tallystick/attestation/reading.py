@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from tallystick.flat_json import require_flat
 MAX_EVIDENCE = 64 * 1024
 MAX_ENDORSEMENT = 1024 * 1024
 
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
+_TIME = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})Z")
 
 
 class Reader:
@@ -160,10 +161,12 @@ class Fields:
     def time(self, key: str) -> int:
         """A UTC time, ``2025-06-19T10:16:03Z``, in seconds since 1970."""
         value = self._value.get(key)
+        found = _TIME.fullmatch(value) if isinstance(value, str) else None
+        if found is None:
+            raise self._refuse(key, "a UTC time")
+        year, month, day, hour, minute, second = map(int, found.groups())
         with refusing(Rule.ENDORSEMENT, f"{self.what}: {key} is not a UTC time"):
-            moment = datetime.strptime(str(value), _TIME).replace(tzinfo=UTC)
-            require(moment.strftime(_TIME) == value, Rule.ENDORSEMENT, f"{self.what}: {key} is not a UTC time")
-            return int(moment.timestamp())
+            return int(datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp())
 
     def items(self, key: str, limit: int) -> list[Any]:
         """A list of at most ``limit`` items."""
