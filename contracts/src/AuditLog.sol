@@ -3,6 +3,7 @@ pragma solidity ^0.8.20;
 
 import {IAuditLog} from "./interfaces/IAuditLog.sol";
 import {IParticipantRegistry} from "./interfaces/IParticipantRegistry.sol";
+import {Scopes} from "./types/Types.sol";
 
 /// @title Heads of the append-only logs that nodes keep (accesses, refusals, transcripts).
 contract AuditLog is IAuditLog {
@@ -17,16 +18,26 @@ contract AuditLog is IAuditLog {
     /// @inheritdoc IAuditLog
     function anchor(bytes32 root, uint64 size) external {
         participants.requireActive(msg.sender, 0);
-        if (root == 0) revert EmptyRoot();
-        uint64 anchored = _heads[msg.sender].size;
-        if (size <= anchored) revert NotGrowing(anchored, size);
+        _anchor(msg.sender, root, size);
+    }
 
-        _heads[msg.sender] = Head(root, size, uint40(block.timestamp));
-        emit Anchored(msg.sender, size, root);
+    /// @inheritdoc IAuditLog
+    function anchorFor(address account, bytes32 root, uint64 size) external {
+        if (!participants.actsFor(msg.sender, account, Scopes.REPORT)) revert NotAnOperatorOf(account, msg.sender);
+        _anchor(account, root, size);
     }
 
     /// @inheritdoc IAuditLog
     function headOf(address account) external view returns (Head memory) {
         return _heads[account];
+    }
+
+    function _anchor(address account, bytes32 root, uint64 size) private {
+        if (root == 0) revert EmptyRoot();
+        uint64 anchored = _heads[account].size;
+        if (size <= anchored) revert NotGrowing(anchored, size);
+
+        _heads[account] = Head(root, size, uint40(block.timestamp));
+        emit Anchored(account, size, root);
     }
 }

@@ -11,8 +11,8 @@ import {Rfc9162} from "./libraries/Rfc9162.sol";
 import {Signatures} from "./libraries/Signatures.sol";
 import {StructHash} from "./libraries/StructHash.sol";
 import {TermsHash} from "./libraries/TermsHash.sol";
-import {Agreement, LinkDigest, Opening, SignedLink, SignedResult} from "./types/Terms.sol";
-import {Proposal, Result} from "./types/Types.sol";
+import {Agreement, Demand, LinkDigest, Opening, SignedLink, SignedResult} from "./types/Terms.sol";
+import {Proposal, Result, Scopes} from "./types/Types.sol";
 
 /// @title Who broke a task's rules: breaches that the contract sees by itself, and challenges that arbiters judge.
 contract Disputes is IDisputes, EIP712 {
@@ -26,6 +26,8 @@ contract Disputes is IDisputes, EIP712 {
     uint8 private constant NO_ONE = 255;
     uint32 private constant STANDARD_DISPUTE = 3 days;
     uint32 private constant STANDARD_RULING = 14 days;
+    uint40 private constant MAX_WAIT = 30 days; // of the ledger: between proposal and `acceptBy`
+    uint16 private constant OPENING_DEMANDED = 12; // a reason code
 
     IParticipantRegistry public immutable participants;
     ITaskLedger public immutable tasks;
@@ -34,6 +36,7 @@ contract Disputes is IDisputes, EIP712 {
 
     mapping(bytes32 task => Verdict) private _verdicts;
     mapping(bytes32 dispute => Dispute) private _disputes;
+    mapping(bytes32 dispute => bytes32) private _demands;
 
     constructor(
         IParticipantRegistry participants_,
@@ -57,21 +60,39 @@ contract Disputes is IDisputes, EIP712 {
         uint16 reason,
         bytes32 evidence
     ) external returns (bytes32 dispute) {
-        (bytes32 task, uint24 posted, bool agreed) = _terms(proposal, agreement);
-        uint8 challenger = _place(proposal, msg.sender);
-        uint8 place = accused == address(0) ? NO_ONE : _party(proposal, accused);
-        uint40 closes = _closes(task, proposal, agreement);
-        if (closes == 0) revert TaskNotEnded(task);
-        if (block.timestamp > closes) revert TooLate(task, closes);
-        if (agreement.bond != 0 && posted >> challenger & 1 == 0) revert BondMissing(msg.sender);
-        if (!_bound(task, place, posted, agreed)) revert NotBound(accused);
-        uint40 ruleBy = uint40(block.timestamp) + agreement.rulingSeconds;
-        dispute = disputeId(task, msg.sender, accused);
-        if (_disputes[dispute].outcome != Outcome.None) revert DisputeExists(dispute);
+        dispute = disputeId(agreement.task, msg.sender, accused);
+        _raise(proposal, agreement, dispute, accused, reason, evidence);
+    }
 
-        _disputes[dispute] = Dispute(bytes20(task), Outcome.Pending, place, challenger, 0, 0, 0, ruleBy);
-        ++_verdicts[task].pending;
-        emit DisputeRaised(dispute, task, msg.sender, accused, reason, evidence, ruleBy);
+    /// @inheritdoc IDisputes
+    function demandOpening(Proposal calldata proposal, Agreement calldata agreement, Demand calldata demand)
+        external
+        returns (bytes32 dispute)
+    {
+        if (demand.index >= demand.size || demand.rows == 0) revert BadDemand();
+        address owner = proposal.parties[_owner(proposal, demand.dataset)].account;
+        dispute = demandId(agreement.task, msg.sender, owner);
+        bytes32 asked = keccak256(abi.encode(demand));
+        _demands[dispute] = asked;
+        _raise(proposal, agreement, dispute, owner, OPENING_DEMANDED, asked);
+        emit OpeningDemanded(dispute, agreement.task, owner, demand);
+    }
+
+    /// @inheritdoc IDisputes
+    function answerOpening(
+        Proposal calldata proposal,
+        Agreement calldata agreement,
+        bytes32 dispute,
+        Opening calldata opening
+    ) external {
+        (bytes32 task, Dispute memory found) = _pending(proposal, agreement, dispute);
+        if (block.timestamp > found.ruleBy) revert TooLate(task, found.ruleBy);
+        bytes32 shown = keccak256(abi.encode(opening.dataset, opening.rows, opening.index, opening.size));
+        bool holds = Rfc9162.included(opening.rows, opening.leaf, opening.index, opening.size, opening.path);
+        if (_demands[dispute] != shown || !holds) revert WrongOpening(dispute);
+
+        emit OpeningAnswered(dispute, task, opening.leaf);
+        _decide(proposal, task, dispute, found, false, true);
     }
 
     /// @inheritdoc IDisputes
@@ -121,8 +142,9 @@ contract Disputes is IDisputes, EIP712 {
         bytes32 first = one.result.structHash();
         bytes32 second = other.result.structHash();
         if (one.result.attempt != other.result.attempt || first == second) revert NoContradiction();
-        _requireSigned(accused, proofs.resultDigest(one.result), one.signature);
-        _requireSigned(accused, proofs.resultDigest(other.result), other.signature);
+        uint40 since = _since(proposal, task, one.result.attempt);
+        _requireBound(accused, since, proofs.resultDigest(one.result), one.signature);
+        _requireBound(accused, since, proofs.resultDigest(other.result), other.signature);
         _find(task, _party(proposal, accused), accused, Breach.TwoStatements, _pair(first, second));
     }
 
@@ -138,7 +160,7 @@ contract Disputes is IDisputes, EIP712 {
         if (link.task != task) revert WrongTask(link.task);
         uint8 from = _party(proposal, link.from);
         uint8 to = _party(proposal, link.to);
-        bytes32 evidence = _contradiction(one, other);
+        bytes32 evidence = _contradiction(one, other, _since(proposal, task, link.attempt));
         if (one.signer == other.signer) {
             _find(task, one.signer == link.from ? from : to, one.signer, Breach.TwoDigests, evidence);
         } else {
@@ -157,7 +179,7 @@ contract Disputes is IDisputes, EIP712 {
         if (opening.task != task) revert WrongTask(opening.task);
         uint8 place = _owner(proposal, opening.dataset);
         address owner = proposal.parties[place].account;
-        _requireSigned(owner, openingDigest(opening), signature);
+        _requireBound(owner, _since(proposal, task, 0), openingDigest(opening), signature);
         if (Rfc9162.included(opening.rows, opening.leaf, opening.index, opening.size, opening.path)) {
             revert OpeningHolds(opening.dataset);
         }
@@ -197,7 +219,7 @@ contract Disputes is IDisputes, EIP712 {
         if (task.attempt > 1) revert WrongAttempt(id, task.attempt);
         if (block.timestamp > proposal.acceptBy) revert TooLate(id, proposal.acceptBy);
         bytes32 digest = tasks.acceptanceDigest(id, proposal.spec, 1);
-        _requireSigned(party, digest, signature);
+        _requireSigned(party, Scopes.ACCEPT, digest, signature);
 
         _verdicts[id].willing |= uint16(1 << _party(proposal, party));
         emit Tendered(id, party, 1, digest);
@@ -208,7 +230,7 @@ contract Disputes is IDisputes, EIP712 {
         bytes32 id = proposal.structHash();
         if (signed.result.task != id) revert WrongTask(signed.result.task);
         _requireRunning(id, signed.result.attempt);
-        _requireSigned(party, proofs.resultDigest(signed.result), signed.signature);
+        _requireSigned(party, Scopes.SIGN, proofs.resultDigest(signed.result), signed.signature);
 
         _report(id, signed.result.attempt, _party(proposal, party));
         emit Tendered(id, party, signed.result.attempt, signed.result.structHash());
@@ -219,12 +241,13 @@ contract Disputes is IDisputes, EIP712 {
         external
     {
         bytes32 id = proposal.structHash();
-        uint8 place = _party(proposal, msg.sender);
+        uint256 place = Signatures.caller(participants, proposal.parties, Scopes.REPORT);
+        if (place == proposal.parties.length) revert NotAParty(msg.sender);
         if (accused != address(0)) _party(proposal, accused);
         _requireRunning(id, attempt);
 
-        _report(id, attempt, place);
-        emit Reported(id, msg.sender, accused, attempt, reason, evidence);
+        _report(id, attempt, uint8(place));
+        emit Reported(id, proposal.parties[place].account, accused, attempt, reason, evidence);
     }
 
     /* VIEWS */
@@ -242,6 +265,11 @@ contract Disputes is IDisputes, EIP712 {
     /// @inheritdoc IDisputes
     function disputeId(bytes32 task, address challenger, address accused) public pure returns (bytes32) {
         return keccak256(abi.encode(task, challenger, accused));
+    }
+
+    /// @inheritdoc IDisputes
+    function demandId(bytes32 task, address challenger, address accused) public pure returns (bytes32) {
+        return keccak256(abi.encode(task, challenger, accused, OPENING_DEMANDED));
     }
 
     /// @inheritdoc IDisputes
@@ -288,9 +316,41 @@ contract Disputes is IDisputes, EIP712 {
         return keccak256(
             abi.encode(
                 TermsHash.AGREEMENT, task, address(0), 0, 0, STANDARD_DISPUTE, STANDARD_RULING, false, false,
-                keccak256(""), keccak256("")
+                keccak256(""), keccak256(""), 0
             )
         );
+    }
+
+    function _raise(
+        Proposal calldata proposal,
+        Agreement calldata agreement,
+        bytes32 dispute,
+        address accused,
+        uint16 reason,
+        bytes32 evidence
+    ) private {
+        (bytes32 task, uint24 posted, bool agreed) = _terms(proposal, agreement);
+        uint8 challenger = _place(proposal, msg.sender);
+        uint8 place = accused == address(0) ? NO_ONE : _party(proposal, accused);
+        uint40 closes = _closes(task, proposal, agreement);
+        if (closes == 0) revert TaskNotEnded(task);
+        if (block.timestamp > closes) revert TooLate(task, closes);
+        if (agreement.bond != 0 && posted >> challenger & 1 == 0) revert BondMissing(msg.sender);
+        if (!_bound(task, place, posted, agreed)) revert NotBound(accused);
+        uint40 ruleBy = uint40(block.timestamp) + agreement.rulingSeconds;
+        if (_disputes[dispute].outcome != Outcome.None) revert DisputeExists(dispute);
+
+        _disputes[dispute] = Dispute(bytes20(task), Outcome.Pending, place, challenger, 0, 0, 0, ruleBy);
+        ++_verdicts[task].pending;
+        emit DisputeRaised(dispute, task, msg.sender, accused, reason, evidence, ruleBy);
+    }
+
+    /// @dev From when on an operator's signature about an attempt (zero: any) binds its party, though it was revoked since: from the
+    /// attempt's start, where the ledger still knows it, else from the earliest time at which the task can have been proposed.
+    function _since(Proposal calldata proposal, bytes32 id, uint8 attempt) private view returns (uint40) {
+        ITaskLedger.Task memory task = tasks.taskAt(id);
+        if (task.startedAt != 0 && (attempt == 0 || task.attempt == attempt)) return task.startedAt;
+        return proposal.acceptBy > MAX_WAIT ? proposal.acceptBy - MAX_WAIT : 0;
     }
 
     /// @dev A statement can be challenged when there is one. A party, when it undertook the agreement, or, where there is none, when it
@@ -368,15 +428,19 @@ contract Disputes is IDisputes, EIP712 {
     }
 
     /// @dev Both are of the same messages of the same link, signed by its ends, and differ.
-    function _contradiction(SignedLink calldata one, SignedLink calldata other) private view returns (bytes32) {
+    function _contradiction(SignedLink calldata one, SignedLink calldata other, uint40 since)
+        private
+        view
+        returns (bytes32)
+    {
         LinkDigest calldata a = one.link;
         LinkDigest calldata b = other.link;
         bool same = a.task == b.task && a.attempt == b.attempt && a.from == b.from && a.to == b.to
             && a.messages == b.messages;
         bool ends = (one.signer == a.from || one.signer == a.to) && (other.signer == a.from || other.signer == a.to);
         if (!same || !ends || (a.digest == b.digest && a.size == b.size)) revert NoContradiction();
-        _requireSigned(one.signer, linkDigest(a), one.signature);
-        _requireSigned(other.signer, linkDigest(b), other.signature);
+        _requireBound(one.signer, since, linkDigest(a), one.signature);
+        _requireBound(other.signer, since, linkDigest(b), other.signature);
         return _pair(a.structHash(), b.structHash());
     }
 
@@ -385,8 +449,13 @@ contract Disputes is IDisputes, EIP712 {
         return one < other ? keccak256(abi.encode(one, other)) : keccak256(abi.encode(other, one));
     }
 
-    function _requireSigned(address account, bytes32 digest, bytes calldata signature) private view {
-        if (!Signatures.signed(account, digest, signature)) revert BadSignature(account);
+    function _requireSigned(address account, uint16 scope, bytes32 digest, bytes calldata signature) private view {
+        if (!Signatures.signedFor(participants, account, scope, digest, signature)) revert BadSignature(account);
+    }
+
+    /// @dev Evidence: what an operator signed binds its party, be it revoked or not.
+    function _requireBound(address account, uint40 since, bytes32 digest, bytes calldata signature) private view {
+        if (!Signatures.boundBy(participants, account, Scopes.SIGN, since, digest, signature)) revert BadSignature(account);
     }
 
     /// @dev Where no arbiters are named the governor judges, but not its own case.

@@ -4,12 +4,13 @@ pragma solidity ^0.8.20;
 import {Ownable, Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {P256} from "@openzeppelin/contracts/utils/cryptography/P256.sol";
+import {Operators} from "./Operators.sol";
 import {IParticipantRegistry} from "./interfaces/IParticipantRegistry.sol";
 import {StructHash} from "./libraries/StructHash.sol";
 import {Enrolment, P256Signature, Roles} from "./types/Types.sol";
 
 /// @title Who may take part, under which certificate, in which roles, until when.
-contract ParticipantRegistry is IParticipantRegistry, Ownable2Step, EIP712 {
+contract ParticipantRegistry is IParticipantRegistry, Operators, Ownable2Step {
     using StructHash for Enrolment;
 
     uint40 private constant MOTION_DELAY = 2 days;
@@ -271,6 +272,14 @@ contract ParticipantRegistry is IParticipantRegistry, Ownable2Step, EIP712 {
         }
         _requireAuthority(who.authority);
         return who.roles;
+    }
+
+    /// @inheritdoc Operators
+    function _isActive(address account) internal view override returns (bool) {
+        Participant storage who = _participants[account];
+        Authority storage by = _authorities[who.authority];
+        return who.status == Status.Active && block.timestamp >= who.notBefore && block.timestamp <= who.notAfter
+            && !by.retired && block.timestamp >= by.notBefore && block.timestamp <= by.notAfter;
     }
 
     function _requireAuthority(uint32 authority) private view {

@@ -14,7 +14,7 @@ import {Signatures} from "./libraries/Signatures.sol";
 import {StructHash} from "./libraries/StructHash.sol";
 import {TermsHash} from "./libraries/TermsHash.sol";
 import {Agreement} from "./types/Terms.sol";
-import {Party, Proposal} from "./types/Types.sol";
+import {Party, Proposal, Scopes} from "./types/Types.sol";
 
 /// @title Fees and bonds of tasks: deposited before a task starts, divided when it has ended and nothing is disputed any more.
 contract Settlement is ISettlement, EIP712, ReentrancyGuard {
@@ -67,12 +67,13 @@ contract Settlement is ISettlement, EIP712, ReentrancyGuard {
     /// @inheritdoc ISettlement
     function post(Proposal calldata proposal, Agreement calldata agreement) external payable nonReentrant {
         (bytes32 task, Escrow storage escrow) = _load(proposal, agreement, Stage.Open);
-        uint24 bit = uint24(1 << _place(proposal, msg.sender));
-        if (escrow.posted & bit != 0) revert BondIsPosted(msg.sender);
+        (uint256 place, address account) = _caller(proposal);
+        uint24 bit = uint24(1 << place);
+        if (escrow.posted & bit != 0) revert BondIsPosted(account);
         if (!_unstarted(tasks.taskAt(task)) || block.timestamp > proposal.acceptBy) revert TaskUnderWay(task);
 
         escrow.posted |= bit;
-        emit BondPosted(task, msg.sender, agreement.bond);
+        emit BondPosted(task, account, agreement.bond);
         _take(agreement.token, agreement.bond);
     }
 
@@ -92,7 +93,9 @@ contract Settlement is ISettlement, EIP712, ReentrancyGuard {
         uint256 packed;
         for (uint256 i; i < shares.length; ++i) {
             address party = proposal.parties[i].account;
-            if (i >= signatures.length || !Signatures.signed(party, digest, signatures[i])) revert BadContribution(party);
+            if (proof.absent >> i & 1 == 1 ? shares[i] != 0 : !_signed(party, digest, signatures, i)) {
+                revert BadContribution(party);
+            }
             packed |= uint256(shares[i]) << (16 * i);
         }
 
@@ -106,16 +109,18 @@ contract Settlement is ISettlement, EIP712, ReentrancyGuard {
         (bytes32 task, Escrow storage escrow) = _load(proposal, agreement, Stage.Open);
         (bool proved, uint40 closes) =
             _endOf(task, proposal.acceptBy, proposal.attempts, agreement.disputeSeconds);
+        IProofRegistry.Proof memory proof = proofs.proofOf(task);
         if (closes == 0) revert TaskNotEnded(task);
         uint24 posted = escrow.posted;
         if ((proved || posted != 0) && block.timestamp <= closes) revert TooEarly(task, closes);
         IDisputes.Verdict memory verdict = disputes.verdictOf(task);
         if (verdict.pending != 0) revert DisputePending(task);
 
-        uint24 denied = verdict.atFault;
+        uint24 denied = verdict.atFault | proof.absent;
         if (agreement.bond != 0) denied |= ~posted;
         escrow.denied = denied & uint24((1 << proposal.parties.length) - 1);
         escrow.lost = posted & (verdict.atFault | verdict.forfeited);
+        escrow.attempts = proof.attempt;
         escrow.stage = proved && !verdict.void ? Stage.Paid : Stage.Returned;
         Escrow memory done = escrow;
         uint256[] memory amounts = _payouts(proposal, agreement, done);
@@ -228,7 +233,8 @@ contract Settlement is ISettlement, EIP712, ReentrancyGuard {
     function _requireTerms(Proposal calldata proposal, Agreement calldata agreement) private view {
         uint256 count = proposal.parties.length;
         if (count == 0 || count > MAX_PARTIES) revert BadShares();
-        _requireShares(proposal, agreement.shares);
+        if (agreement.price == 0) _requireShares(proposal, agreement.shares);
+        else if (agreement.shares.length != 0 || agreement.measured) revert BadShares();
         if (
             agreement.disputeSeconds == 0 || agreement.disputeSeconds > MAX_WAIT || agreement.rulingSeconds == 0
                 || agreement.rulingSeconds > MAX_WAIT || proposal.acceptBy > block.timestamp + MAX_WAIT
@@ -282,13 +288,26 @@ contract Settlement is ISettlement, EIP712, ReentrancyGuard {
         revert NotAParty(account);
     }
 
+    /// @dev Who undertakes by this call, and its bit: the caller, or a party that it acts for.
+    function _caller(Proposal calldata proposal) private view returns (uint256 place, address account) {
+        if (msg.sender != proposal.requester) {
+            place = Signatures.caller(participants, proposal.parties, Scopes.STAKE);
+            if (place != proposal.parties.length) return (place, proposal.parties[place].account);
+        }
+        return (_place(proposal, msg.sender), msg.sender);
+    }
+
+    function _signed(address party, bytes32 digest, bytes[] calldata signatures, uint256 i) private view returns (bool) {
+        return i < signatures.length && Signatures.signedFor(participants, party, Scopes.SIGN, digest, signatures[i]);
+    }
+
     function _recipient(Proposal calldata proposal, uint256 index) private view returns (address) {
         uint256 count = proposal.parties.length;
         if (index < count) return proposal.parties[index].account;
         return index == count ? proposal.requester : participants.governor();
     }
 
-    /// @dev The fee goes by shares to the parties that are not denied, and what is left to the requester. Bonds go back to who
+    /// @dev The fee goes by shares, or by uses, to the parties that are not denied, and what is left to the requester. Bonds go back to who
     /// stood. Lost bonds are divided equally among the parties that stood and the requester; in the place of a requester that
     /// lost its own bond stands the consortium, so that there is always somebody.
     function _payouts(Proposal calldata proposal, Agreement calldata agreement, Escrow memory escrow)
@@ -299,12 +318,14 @@ contract Settlement is ISettlement, EIP712, ReentrancyGuard {
         uint256 count = proposal.parties.length;
         amounts = new uint256[](count + 2);
         uint256 left = agreement.fee;
+        uint256 uses = agreement.price == 0 ? 0 : _uses(proposal);
         uint256 standing;
         uint256 lost;
         for (uint256 i; i < count; ++i) {
             if (escrow.stage == Stage.Paid && escrow.denied >> i & 1 == 0) {
-                uint256 share = escrow.measured ? uint16(escrow.contributions >> (16 * i)) : agreement.shares[i];
-                amounts[i] = agreement.fee * share / WHOLE;
+                amounts[i] = agreement.price == 0
+                    ? agreement.fee * _share(agreement, escrow, i) / WHOLE
+                    : _metered(agreement, uint256(proposal.parties[i].uses) * escrow.attempts, uses * escrow.attempts);
                 left -= amounts[i];
             }
             if (escrow.lost >> i & 1 == 1) lost += agreement.bond;
@@ -319,6 +340,23 @@ contract Settlement is ISettlement, EIP712, ReentrancyGuard {
         }
         bool forfeited = escrow.lost >> _place(proposal, proposal.requester) & 1 == 1;
         amounts[forfeited ? count + 1 : count] += lost - part * standing;
+    }
+
+    function _share(Agreement calldata agreement, Escrow memory escrow, uint256 i) private pure returns (uint256) {
+        return escrow.measured ? uint16(escrow.contributions >> (16 * i)) : agreement.shares[i];
+    }
+
+    /// @dev The price of a party's uses, or of the fee the part that they are of all uses, where it does not suffice for all.
+    function _metered(Agreement calldata agreement, uint256 used, uint256 all) private pure returns (uint256) {
+        if (all * agreement.price <= agreement.fee) return used * agreement.price;
+        return agreement.fee * used / all;
+    }
+
+    /// @dev What one attempt debits of all grants.
+    function _uses(Proposal calldata proposal) private pure returns (uint256 uses) {
+        for (uint256 i; i < proposal.parties.length; ++i) {
+            uses += proposal.parties[i].uses;
+        }
     }
 
     /// @dev Takes exactly `amount` from the caller.

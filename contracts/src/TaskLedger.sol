@@ -9,7 +9,7 @@ import {IProofRegistry} from "./interfaces/IProofRegistry.sol";
 import {ITaskLedger} from "./interfaces/ITaskLedger.sol";
 import {Signatures} from "./libraries/Signatures.sol";
 import {StructHash} from "./libraries/StructHash.sol";
-import {Party, Proposal, Roles} from "./types/Types.sol";
+import {Party, Proposal, Roles, Scopes} from "./types/Types.sol";
 
 /// @title The life of every task, with a deadline and an exit for each state.
 contract TaskLedger is ITaskLedger, EIP712 {
@@ -110,14 +110,15 @@ contract TaskLedger is ITaskLedger, EIP712 {
         external
     {
         (bytes32 id, Task memory task) = _load(proposal);
-        _requireParty(proposal.parties, msg.sender);
+        uint256 place = Signatures.caller(participants, proposal.parties, Scopes.REPORT);
+        if (place == proposal.parties.length) revert NotAParty(msg.sender);
         if (accused != address(0)) _requireParty(proposal.parties, accused);
         if (task.state != State.Running) revert WrongState(id, task.state);
         if (attempt != task.attempt) revert WrongAttempt(id, attempt);
         if (block.timestamp > task.runBy) revert TooLate(id, task.runBy);
 
         _tasks[id].state = State.Failed;
-        emit Failed(id, msg.sender, accused, attempt, reason, evidence);
+        emit Failed(id, proposal.parties[place].account, accused, attempt, reason, evidence);
     }
 
     /// @inheritdoc ITaskLedger
@@ -203,7 +204,7 @@ contract TaskLedger is ITaskLedger, EIP712 {
         uint16 bit = uint16(1 << index);
         if (task.accepted & bit != 0) revert AlreadyAccepted(party);
         participants.requireActive(party, 0);
-        if (!Signatures.signed(party, digest, signature)) revert BadAcceptance(party);
+        if (!Signatures.signedFor(participants, party, Scopes.ACCEPT, digest, signature)) revert BadAcceptance(party);
         task.accepted |= bit;
     }
 

@@ -31,4 +31,4 @@ def test_verifiers_keep_no_results_and_ledgers_only_private_tables() -> None:
         assert all("mapping" in entry and " _" in entry for entry in stored)
     tables = [entry for entry in found["Settlement"]["storage"] if "mapping" in entry]
     assert len(tables) == 1 and "_escrows" in tables[0]
-    assert found["Disputes"]["storage"][-1].endswith("t_mapping(t_bytes32,t_struct(Dispute))")
+    assert found["Disputes"]["storage"][-1].endswith("t_mapping(t_bytes32,t_bytes32)")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import pytest
-from contracts.conftest import Actor, World, refused
+from contracts.conftest import Actor, Case, World, refused
 from contracts.test_projection_verifier import bad
 from eth_abi import encode as abi_encode
 from eth_utils import keccak
@@ -24,7 +24,10 @@ from tallystick.protocol.task import PROJECTION_ABSENT, PROJECTION_VERIFIED, Par
 class Quorum:
     """Four owners, one of whom proposed the task, and a receiver without data; what all hold of the owners' rounds."""
 
-    def __init__(self, world: World, kind: str = PROJECTION_ABSENT[0], owners: int = 4) -> None:
+    def __init__(
+        self, world: World, kind: str = PROJECTION_ABSENT[0], owners: int = 4, before: Callable[[Case], object] = lambda _: None
+    ) -> None:
+        """``before``: what is done between proposal and acceptance."""
         self.world = world
         self.owners = [*world.parties, world.newcomer][:owners]
         self.requester = self.owners[0]
@@ -34,6 +37,7 @@ class Quorum:
         parties += [Party(world.newcomer.address, grant.dataset, grant.id(), 0, 1) for grant in self.grants[3:]]
         self.proposal = replace(made, parties=tuple(sorted(parties, key=lambda party: int(party.account, 16))))
         self.requester.send("TaskLedger", "propose", self.proposal.as_tuple())
+        before(Case(world, self.grants, self.proposal))
         world.accept(self.proposal, self.grants)
         self.vectors = [
             [secrets.randbelow(2**32) for _ in range(12)] if any(each.dataset) else [] for each in self.proposal.parties

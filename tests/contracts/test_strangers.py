@@ -15,9 +15,10 @@ from tallystick.attestation.simulation.authority import ProvisioningAuthority
 from tallystick.attestation.simulation.platform import SimulatedPlatform
 from tallystick.chain import artifacts
 from tallystick.protocol import typed
-from tallystick.protocol.agreement import Opening, opening_digest
+from tallystick.protocol.agreement import Demand, Opening, opening_digest
 from tallystick.protocol.identity import sign_p256
 from tallystick.protocol.narrowing import Narrowing, narrowing_digest, revocation_digest
+from tallystick.protocol.operators import authorisation_digest
 from tallystick.protocol.revocation import certificate_revocation_digest
 
 
@@ -159,6 +160,25 @@ def false_opening(case: Case) -> list[Any]:
     return [*made.terms, opening.as_tuple(), signature]
 
 
+def demand(case: Case) -> list[Any]:
+    """Of a row of a party's dataset, in a task that is over."""
+    made = disputed(case)
+    return [*made[:2], Demand(case.grants[0].dataset, *digests(1), 0, 1).as_tuple()]
+
+
+def false_answer(case: Case) -> list[Any]:
+    """To a dispute that demands none."""
+    opening = Opening(case.proposal.id(), case.grants[0].dataset, *digests(2), 0, 1, ())
+    return [*disputed(case), opening.as_tuple()]
+
+
+def authorisation(case: Case) -> list[Any]:
+    """Of the stranger by a party, signed by the stranger."""
+    stranger, ends = case.world.stranger.address, case.world.now + DAY
+    digest = authorisation_digest(case.world.domain("ParticipantRegistry"), party(case), stranger, 1, ends, 0)
+    return [party(case), stranger, 1, ends, sign(case, digest)]
+
+
 def tender(case: Case) -> list[Any]:
     """The first party's acceptance, signed by the stranger."""
     return [*proposal(case), party(case), case.world.acceptance(case.world.stranger, case.proposal)]
@@ -171,12 +191,15 @@ def tendered_result(case: Case) -> list[Any]:
 
 
 ATTEMPTS: dict[str, tuple[Callable[[Case], list[Any]], str]] = {
+    "AuditLog.anchorFor": (lambda case: [party(case), *digests(1), 1], "NotAnOperatorOf"),
     "AuditLog.anchor": (lambda _: [*digests(1), 1], "NotActive"),
     "DatasetRegistry.publish": (lambda _: digests(3), "NotActive"),
     "DatasetRegistry.revise": (lambda case: [case.grants[0].dataset, *digests(3)], "NotActive"),
     "DatasetRegistry.withdraw": (lambda case: [case.grants[0].dataset], "NotTheOwner"),
+    "Disputes.answerOpening": (false_answer, "WrongOpening"),
     "Disputes.challenge": (lambda case: [*disputed(case)[:2], party(case), 5, bytes(32)], "NotAParty"),
     "Disputes.conclude": (disputed, "TooEarly"),
+    "Disputes.demandOpening": (demand, "NotAParty"),
     "Disputes.proveFalseOpening": (false_opening, "BadSignature"),
     "Disputes.proveLateness": (lambda case: [*opened(case).terms], "WrongState"),
     "Disputes.proveTwoDigests": (two_digests, "BadSignature"),
@@ -196,6 +219,11 @@ ATTEMPTS: dict[str, tuple[Callable[[Case], list[Any]], str]] = {
     "HardwareVerifier.revokePlatform": (lambda _: digests(2), "OnlyGovernor"),
     "ParticipantRegistry.acceptOwnership": (lambda _: [], "OwnableUnauthorizedAccount"),
     "ParticipantRegistry.addAuthority": (key, "NotAllowed"),
+    "ParticipantRegistry.authorise": (
+        lambda case: [case.world.relayer.address, 1, 2**39],
+        "InactiveParticipant",
+    ),
+    "ParticipantRegistry.authoriseSigned": (authorisation, "BadAuthorisation"),
     "ParticipantRegistry.carrySuspension": (lambda case: [moved(case)], "MotionNotDue"),
     "ParticipantRegistry.dropSuspension": (lambda case: [moved(case), bytes(32)], "NotAllowed"),
     "ParticipantRegistry.moveSuspension": (lambda case: [party(case), *digests(1)], "NotActive"),
@@ -203,6 +231,7 @@ ATTEMPTS: dict[str, tuple[Callable[[Case], list[Any]], str]] = {
     "ParticipantRegistry.enrol": (enrolment, "BadAuthoritySignature"),
     "ParticipantRegistry.reinstate": (lambda case: [party(case)], "NotAllowed"),
     "ParticipantRegistry.renounceOwnership": (lambda _: [], "OwnableUnauthorizedAccount"),
+    "ParticipantRegistry.resign": (lambda case: [party(case)], "NotAnOperator"),
     "ParticipantRegistry.retireAuthority": (lambda _: [0], "NotAllowed"),
     "ParticipantRegistry.revoke": (lambda case: [party(case), *digests(1)], "NotAllowed"),
     "ParticipantRegistry.suspend": (lambda case: [party(case), *digests(1)], "NotAllowed"),

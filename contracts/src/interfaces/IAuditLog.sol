@@ -14,9 +14,13 @@ interface IAuditLog {
 
     error NotGrowing(uint64 anchored, uint64 given);
     error EmptyRoot();
+    error NotAnOperatorOf(address account, address caller);
 
     /// @notice Anchors the head of the caller's log. The caller is active in some role; the size only grows.
     function anchor(bytes32 root, uint64 size) external;
+
+    /// @notice Anchors the head of a participant's log. Its operator, with scope REPORT; as {anchor} else.
+    function anchorFor(address account, bytes32 root, uint64 size) external;
 
     function headOf(address account) external view returns (Head memory);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.20;
 
-import {Agreement, LinkDigest, Opening, SignedLink, SignedResult} from "../types/Terms.sol";
+import {Agreement, Demand, LinkDigest, Opening, SignedLink, SignedResult} from "../types/Terms.sol";
 import {Proposal} from "../types/Types.sol";
 
 /// @title Who broke a task's rules: breaches that the contract sees by itself, and challenges that arbiters judge.
@@ -60,6 +60,9 @@ interface IDisputes {
     event LinkContradicted(
         bytes32 indexed task, address indexed from, address indexed to, uint8 attempt, bytes32 evidence
     );
+    /// @notice An owner is to show where a row stands in its dataset, by the dispute's deadline.
+    event OpeningDemanded(bytes32 indexed dispute, bytes32 indexed task, address indexed accused, Demand demand);
+    event OpeningAnswered(bytes32 indexed dispute, bytes32 indexed task, bytes32 leaf);
     event OpinionGiven(bytes32 indexed dispute, bytes32 indexed task, address indexed arbiter, bool uphold, bytes32 reasons);
     event DisputeDecided(
         bytes32 indexed dispute, bytes32 indexed task, address indexed accused, bool upheld, bool byDefault
@@ -92,6 +95,8 @@ interface IDisputes {
     error NobodyLate(bytes32 task);
     error OpeningHolds(bytes32 dataset);
     error WrongState(bytes32 task, uint8 state);
+    error BadDemand();
+    error WrongOpening(bytes32 dispute);
 
     /// @notice Challenges a party, or with `accused` zero the statement itself. A party or the requester, within the agreement's time;
     /// where a bond is asked, only who staked it. Once for each challenger and accused. A party is challenged only when it
@@ -104,6 +109,22 @@ interface IDisputes {
         uint16 reason,
         bytes32 evidence
     ) external returns (bytes32 dispute);
+
+    /// @notice Demands that the owner of a dataset in the task shows where a row stands in it: a challenge that its answer ends, and that
+    /// arbiters judge, or the default decides, when it is silent. As {challenge} else, and besides one. They look also whether the
+    /// demand is for the commitment and the size that the statement and the dataset's descriptor name.
+    function demandOpening(Proposal calldata proposal, Agreement calldata agreement, Demand calldata demand)
+        external
+        returns (bytes32 dispute);
+
+    /// @notice Answers a demand by an opening that leads to the commitment, which dismisses it and costs the challenger nothing. Anyone,
+    /// until the deadline: the opening speaks for itself.
+    function answerOpening(
+        Proposal calldata proposal,
+        Agreement calldata agreement,
+        bytes32 dispute,
+        Opening calldata opening
+    ) external;
 
     /// @notice An arbiter's opinion, until the deadline. The majority of the arbiters decides. The governor, who judges where no arbiters
     /// are named, gives none about a task that it takes part in: the default decides then.
@@ -123,7 +144,7 @@ interface IDisputes {
     ) external;
 
     /// @notice Shows two different signed digests of the same messages. Of one signer: a breach. Of the two ends of the link: the
-    /// contract knows that one of them lies and puts that on record, for a {challenge} of either. Anyone.
+    /// contract knows that one of them lies and puts that on record, which anyone may repeat to no effect, for a {challenge} of either. Anyone.
     function proveTwoDigests(
         Proposal calldata proposal,
         Agreement calldata agreement,
@@ -153,7 +174,7 @@ interface IDisputes {
     /// Anyone may relay.
     function tenderResult(Proposal calldata proposal, address party, SignedResult calldata signed) external;
 
-    /// @notice Says in time that the calling party is not the one that is silent: whom it waits for (zero: it does not know), why, and a
+    /// @notice Says in time that the calling party, or that of the calling operator, is not the one that is silent: whom it waits for (zero: it does not know), why, and a
     /// digest of its evidence. Unlike {ITaskLedger.fail} it leaves the run open for the silent one to speak, until the run expires.
     function tenderReport(Proposal calldata proposal, uint8 attempt, address accused, uint16 reason, bytes32 evidence)
         external;
@@ -161,6 +182,7 @@ interface IDisputes {
     function verdictOf(bytes32 task) external view returns (Verdict memory);
     function disputeAt(bytes32 dispute) external view returns (Dispute memory);
     function disputeId(bytes32 task, address challenger, address accused) external view returns (bytes32);
+    function demandId(bytes32 task, address challenger, address accused) external view returns (bytes32);
 
     /// @notice The terms under which a task without an agreement can be challenged.
     function standardAgreement(Proposal calldata proposal) external view returns (Agreement memory);

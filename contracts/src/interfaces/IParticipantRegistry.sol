@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.20;
 
+import {IOperators} from "./IOperators.sol";
 import {Enrolment, P256Signature} from "../types/Types.sol";
 
 /// @title Who may take part, under which certificate, in which roles, until when.
 /// @notice Everything else asks {requireActive}. Certificates are X.509 with P-256 keys, issued by a consortium authority.
-interface IParticipantRegistry {
+interface IParticipantRegistry is IOperators {
     enum Status {
         None,
         Active,

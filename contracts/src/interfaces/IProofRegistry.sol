@@ -2,6 +2,7 @@
 pragma solidity ^0.8.20;
 
 import {Proposal, Result} from "../types/Types.sol";
+import {IParticipantRegistry} from "./IParticipantRegistry.sol";
 import {IProofVerifier} from "./IProofVerifier.sol";
 
 /// @title Results, each with the proof kind that stands behind it and the verdict of its verifier.
@@ -45,6 +46,7 @@ interface IProofRegistry {
     function submit(Proposal calldata proposal, Result calldata result, bytes[] calldata signatures, bytes calldata proof)
         external;
 
+    function participants() external view returns (IParticipantRegistry);
     function proofOf(bytes32 task) external view returns (Proof memory);
     function verifierOf(bytes4 kind) external view returns (IProofVerifier);
     function resultDigest(Result calldata result) external view returns (bytes32);

@@ -30,6 +30,7 @@ interface ISettlement {
         uint24 lost; // whose bond is lost; known once it is settled
         uint24 denied; // which parties get no share; known once it is settled
         uint24 claimed; // who was paid
+        uint8 attempts; // that were started, the proved one included, each of which debited its uses; known once it is settled
         uint256 contributions; // 16 bits for each party, the first lowest
     }
 
@@ -64,13 +65,13 @@ interface ISettlement {
     /// @notice Declares an agreement and deposits its fee. The requester only, before any party accepted; once for each task.
     function open(Proposal calldata proposal, Agreement calldata agreement) external payable;
 
-    /// @notice Undertakes the agreement and stakes its bond, which may be zero. A party or the requester, for itself, before the first
-    /// attempt starts. Who undertakes promises to meet the task's deadlines and takes the arbiters' word. A party that does not, where
+    /// @notice Undertakes the agreement and stakes its bond, which may be zero. A party or the requester, for itself, or a party's operator
+    /// for it and with coins of its own, before the first attempt starts. What comes back of the bond is the party's. Who undertakes promises to meet the task's deadlines and takes the arbiters' word. A party that does not, where
     /// a bond is asked, gets no share.
     function post(Proposal calldata proposal, Agreement calldata agreement) external payable;
 
     /// @notice Replaces the declared shares by contributions that every party signed for the proved result. Anyone may relay, once.
-    /// @param signatures of every party in order, EIP-712: Contribution(bytes32 task,uint8 attempt,bytes32 result,uint16[] shares)
+    /// @param signatures of every party in order, empty for one that was absent, whose share is zero. EIP-712: Contribution(bytes32 task,uint8 attempt,bytes32 result,uint16[] shares)
     function measure(
         Proposal calldata proposal,
         Agreement calldata agreement,
@@ -78,7 +79,7 @@ interface ISettlement {
         bytes[] calldata signatures
     ) external;
 
-    /// @notice Divides fee and bonds, for good: after the end of the task, after the time for disputes, when none is pending. Anyone.
+    /// @notice Divides fee and bonds, for good; a party that was absent from the proved result gets no share: after the end of the task, after the time for disputes, when none is pending. Anyone.
     /// A task that ended without proof and without bonds is settled at once.
     function settle(Proposal calldata proposal, Agreement calldata agreement) external;
 

@@ -61,7 +61,7 @@ interface ITaskLedger {
     /// @notice Proposes a task. The requester itself, active with role REQUESTER. Every party with a dataset must own it.
     function propose(Proposal calldata proposal) external returns (bytes32 task);
 
-    /// @notice Records signed acceptances, each the EIP-712 signature of a party over
+    /// @notice Records signed acceptances, each the EIP-712 signature of a party, or of its operator, over
     /// Acceptance(bytes32 task,bytes32 spec,uint8 attempt). Anyone may relay one or several. The one that completes the set
     /// debits every grant what the proposal says and starts the attempt: all of it or nothing.
     /// @param indices positions in proposal.parties, one for each signature
@@ -77,7 +77,7 @@ interface ITaskLedger {
     /// @notice Withdraws a proposal that has not started. Requester only.
     function cancel(Proposal calldata proposal) external;
 
-    /// @notice Ends a running attempt with a reason code and a digest of the evidence. A party only, until `runBy`: afterwards the
+    /// @notice Ends a running attempt with a reason code and a digest of the evidence. A party only, or its operator, until `runBy`: afterwards the
     /// run has ended in silence.
     /// @param accused the party that is said to be at fault, or zero
     function fail(Proposal calldata proposal, uint8 attempt, address accused, uint16 reason, bytes32 evidence) external;

@@ -7,7 +7,7 @@ import {Agreement, LinkDigest, Narrowing, Opening} from "../types/Terms.sol";
 /// @dev abi.encodePacked pads the elements of an array to words, which is how EIP-712 encodes it.
 library TermsHash {
     bytes32 internal constant AGREEMENT = keccak256(
-        "Agreement(bytes32 task,address token,uint128 fee,uint128 bond,uint32 disputeSeconds,uint32 rulingSeconds,bool measured,bool upheldByDefault,uint16[] shares,address[] arbiters)"
+        "Agreement(bytes32 task,address token,uint128 fee,uint128 bond,uint32 disputeSeconds,uint32 rulingSeconds,bool measured,bool upheldByDefault,uint16[] shares,address[] arbiters,uint128 price)"
     );
     bytes32 internal constant CONTRIBUTION =
         keccak256("Contribution(bytes32 task,uint8 attempt,bytes32 result,uint16[] shares)");
@@ -21,6 +21,16 @@ library TermsHash {
     bytes32 internal constant NARROWING =
         keccak256("Narrowing(bytes32 grant,uint32 uses,uint64 epsilonMicros,uint40 notAfter)");
     bytes32 internal constant REVOCATION = keccak256("Revocation(bytes32 grant)");
+    bytes32 internal constant AUTHORISATION =
+        keccak256("Authorisation(address account,address operator,uint16 scopes,uint40 notAfter,uint32 nonce)");
+
+    function authorisation(address account, address operator, uint16 scopes, uint40 notAfter, uint32 nonce)
+        internal
+        pure
+        returns (bytes32)
+    {
+        return keccak256(abi.encode(AUTHORISATION, account, operator, scopes, notAfter, nonce));
+    }
 
     function structHash(Narrowing calldata n) internal pure returns (bytes32) {
         return keccak256(bytes.concat(NARROWING, abi.encode(n)));
@@ -36,7 +46,7 @@ library TermsHash {
         return keccak256(
             abi.encode(
                 AGREEMENT, a.task, a.token, a.fee, a.bond, a.disputeSeconds, a.rulingSeconds, a.measured,
-                a.upheldByDefault, shares, arbiters
+                a.upheldByDefault, shares, arbiters, a.price
             )
         );
     }

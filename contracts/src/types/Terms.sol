@@ -14,18 +14,19 @@ struct Narrowing {
 
 /// @notice What a task is paid for, what its parties stake, and who judges. Declared by the requester before anybody accepted.
 /// Its id is its EIP-712 struct hash.
-/// @dev EIP-712: Agreement(bytes32 task,address token,uint128 fee,uint128 bond,uint32 disputeSeconds,uint32 rulingSeconds,bool measured,bool upheldByDefault,uint16[] shares,address[] arbiters)
+/// @dev EIP-712: Agreement(bytes32 task,address token,uint128 fee,uint128 bond,uint32 disputeSeconds,uint32 rulingSeconds,bool measured,bool upheldByDefault,uint16[] shares,address[] arbiters,uint128 price)
 struct Agreement {
     bytes32 task;
     address token; // an ERC-20, or zero for the chain's own coin
-    uint128 fee; // for the whole task
+    uint128 fee; // deposited for the whole task: what is divided, or with a price the most that is paid
     uint128 bond; // staked by each participant that wants a share of the fee, or wants to challenge; may be zero
     uint32 disputeSeconds; // after the end of the task, for evidence and challenges
     uint32 rulingSeconds; // after a challenge, for the arbiters
     bool measured; // shares may be replaced by contributions that every party signed
     bool upheldByDefault; // what a challenge comes to when the arbiters are silent
-    uint16[] shares; // of each party, in basis points of the fee; 10,000 in all
+    uint16[] shares; // of each party, in basis points of the fee; 10,000 in all. None where there is a price
     address[] arbiters; // strictly ascending, at most 7; none: the governor judges
+    uint128 price; // of each use that the ledger debited of a party's grant; zero: the fee is divided by shares
 }
 
 /// @notice A result with one party's signature of it.
@@ -51,6 +52,14 @@ struct SignedLink {
     LinkDigest link;
     address signer;
     bytes signature; // EIP-712, domain of Disputes
+}
+
+/// @notice Which row's place an owner is to show.
+struct Demand {
+    bytes32 dataset;
+    bytes32 rows; // the commitment, as the task's statement names it
+    uint64 index; // below `size`
+    uint64 size; // rows of the dataset
 }
 
 /// @notice A row's place in a dataset, as its owner states it: RFC 9162 over SHA-256.

@@ -15,6 +15,15 @@ library Roles {
     uint16 internal constant ALL = (1 << 7) - 1;
 }
 
+/// @notice Bits of what an operator may do for a participant.
+library Scopes {
+    uint16 internal constant ACCEPT = 1 << 0; // acceptances of tasks
+    uint16 internal constant SIGN = 1 << 1; // results, digests of links, openings, contributions
+    uint16 internal constant REPORT = 1 << 2; // failures, reports, heads of the audit log
+    uint16 internal constant STAKE = 1 << 3; // undertaking an agreement, with the operator's own coins
+    uint16 internal constant ALL = (1 << 4) - 1;
+}
+
 /// @notice What a consortium authority certifies about one account.
 /// @dev EIP-712: Enrolment(address account,bytes32 fingerprint,bytes32 subjectX,bytes32 subjectY,uint16 roles,uint40 notBefore,uint40 notAfter)
 struct Enrolment {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.20;
 
+import {IOperators} from "../interfaces/IOperators.sol";
+import {IProofRegistry} from "../interfaces/IProofRegistry.sol";
 import {IProofVerifier} from "../interfaces/IProofVerifier.sol";
 import {Signatures} from "../libraries/Signatures.sol";
-import {Result} from "../types/Types.sol";
+import {Result, Scopes} from "../types/Types.sol";
 
 /// @title Every party signed the result: the floor on which other kinds build.
 contract SignedByAllVerifier is IProofVerifier {
@@ -30,6 +32,7 @@ contract SignedByAllVerifier is IProofVerifier {
         return "signed-by-all";
     }
 
+    /// @dev The caller is the registry, whose participants name their operators. It is asked only where a party did not sign itself.
     /// @param absent the parties that are not to sign: their places are empty
     function _requireSignatures(
         address[] calldata parties,
@@ -43,7 +46,9 @@ contract SignedByAllVerifier is IProofVerifier {
                 if (signatures[i].length != 0) revert BadProof("a party that is named absent has signed");
                 continue;
             }
-            if (!Signatures.signed(parties[i], digest, signatures[i])) {
+            if (Signatures.signed(parties[i], digest, signatures[i])) continue;
+            IOperators operators = IProofRegistry(msg.sender).participants();
+            if (!Signatures.signedFor(operators, parties[i], Scopes.SIGN, digest, signatures[i])) {
                 revert BadSignature(parties[i]);
             }
         }

@@ -30,7 +30,8 @@ from tallystick.chain.deployment import Deployment
 from tallystick.chain.profile import profile_named
 from tallystick.protocol.errors import ChainUnreachable, Configuration, TallystickError, exit_code
 from tallystick.protocol.identity import Certificate
-from tallystick.signing import Signer, signer_from_uri
+from tallystick.protocol.operators import NODE, Scope, scope_names
+from tallystick.signing import OperatorSigner, Signer, signer_from_uri
 from tallystick.wire import node_pb2_grpc
 
 from tallystick_node import logs
@@ -76,17 +77,15 @@ class Node:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.signer: Signer = signer_from_uri(_absolute(settings), settings.password)
+        key: Signer = signer_from_uri(_absolute(settings), settings.password)
         self.certificate = Certificate.parse(settings.certificate.read_bytes())
-        if self.certificate.account != self.signer.address:
-            raise Configuration(
-                "the certificate names another account than the signer's",
-                party=str(settings.certificate),
-                remedy="use the keystore and the certificate of one account",
-            )
         deployment = Deployment.load(settings.deployment)
-        self.chain = Chain(settings.rpc_url, deployment, signer=self.signer, profile=profile_named(settings.chain_profile))
+        self.chain = Chain(settings.rpc_url, deployment, signer=key, profile=profile_named(settings.chain_profile))
         require_enrolled(self.chain, self.certificate)
+        self.delegated = self.certificate.account != key.address
+        self.signer: Signer = OperatorSigner(self.certificate.account, key) if self.delegated else key
+        if self.delegated:
+            require_operator(self.chain, self.certificate.account, key.address, settings)
         self.store = Store(settings.store)
         self.release = release_digest()
         self.peers = Peers(settings, self.chain, self.signer.address)
@@ -194,7 +193,10 @@ class Node:
             seen, read_at = self.store.changes, time.monotonic()
             if await asyncio.to_thread(self.store.audit_size) > anchored:
                 root, anchored = await asyncio.to_thread(self.store.audit_head)
-                write = Write(f"anchor:{anchored}", "AuditLog", "anchor", [root, anchored])
+                head = [root, anchored]
+                write = Write(f"anchor:{anchored}", "AuditLog", "anchor", head)
+                if self.delegated:
+                    write = Write(f"anchor:{anchored}", "AuditLog", "anchorFor", [self.signer.address, *head])
                 await asyncio.to_thread(self.store.enqueue, write)
             if self.indexer.reachable:
                 await asyncio.to_thread(self.outbox.flush)
@@ -208,6 +210,17 @@ class Node:
             with contextlib.suppress(ChainUnreachable):  # the indexer reports it
                 await self.runs.tick()
             await asyncio.sleep(1)
+
+
+def require_operator(chain: Chain, account: str, operator: str, settings: Settings) -> None:
+    """Raise Configuration unless the certificate's account lets the signer's do what this node does by itself."""
+    needed = NODE if settings.policy.largest_stake is None else NODE | Scope.STAKE
+    if not chain.participants.acts_for(operator, account, int(needed)):
+        raise Configuration(
+            f"the certificate is of {account}, for which the signer {operator} may not {', '.join(scope_names(needed))}",
+            party=str(settings.certificate),
+            remedy="use the keystore of the certificate's account, or authorise the signer's (`tally operator authorise`)",
+        )
 
 
 def _absolute(settings: Settings) -> str:

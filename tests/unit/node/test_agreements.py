@@ -16,7 +16,7 @@ from tallystick.protocol.reasons import Reason
 from tallystick.protocol.task import TaskSpec, proposal_of
 from tallystick.signing import signer_from_uri
 from tallystick_node.admission.agreements import Agreed, Agreements, require_terms
-from tallystick_node.runs.promises import OutOfTime, Promises
+from tallystick_node.runs.promises import OutOfTime, Promises, contradiction
 from tallystick_node.settings import Policy
 from tallystick_node.store.database import RunRecord, Store
 from unit.protocol.world import DEPLOYED, make
@@ -30,7 +30,7 @@ TERMS = Agreement(TASK, COIN, 1000, 50, 60, 60, True, False, (5000, 3000, 2000),
 
 
 def event(agreement: Agreement) -> Event:
-    names = ("task", "token", "fee", "bond", "dispute", "ruling", "measured", "default", "shares", "arbiters")
+    names = ("task", "token", "fee", "bond", "dispute", "ruling", "measured", "default", "shares", "arbiters", "price")
     told = {"task": TASK, "agreement": dict(zip(names, agreement.as_tuple(), strict=True))}
     return Event("Settlement", "AgreementOpened", told, 3, "", "", 0)
 
@@ -105,6 +105,10 @@ def test_where_nothing_was_agreed(store: Store, chain: Ledger) -> None:
         ({}, agreed(), False),
         ({"minimum_fee": 500}, agreed(), False),
         ({"minimum_fee": 501}, agreed(), True),
+        ({"minimum_fee": 500}, agreed(shares=(), measured=False, price=600), False),  # half of the fee, which does not suffice
+        ({"minimum_fee": 501}, agreed(shares=(), measured=False, price=600), True),
+        ({"minimum_fee": 300}, agreed(shares=(), measured=False, price=300), False),
+        ({"minimum_fee": 301}, agreed(shares=(), measured=False, price=300), True),
         ({"minimum_fee": 1}, None, True),
         ({"minimum_fee": 1}, agreed(token=TOKEN), True),
         ({"bond_of_others": 50}, agreed(), False),
@@ -216,5 +220,18 @@ def test_contradictions_are_shown_where_a_bond_is_staked(store: Store) -> None:
     for terms in (None, agreed(0)):
         promises(store, terms).contradict(RUN, WORLD.spec, [(signed, signed)])
     assert queued(store) == []
-    promises(store, agreed(0b100)).contradict(RUN, WORLD.spec, [(signed, signed), (signed, signed)])
+    back = ((TASK, 1, OTHERS[0], OWN, 3, 300, bytes(32)), OWN, bytes(65))
+    for _ in range(2):
+        promises(store, agreed(0b100)).contradict(RUN, WORLD.spec, [(signed, signed), (back, back)])
     assert queued(store) == [("Disputes", "proveTwoDigests")] * 2
+    store.withdraw_write(contradiction(RUN.task, 1, OWN, OTHERS[0]))  # another party has shown it
+    store.withdraw_write(contradiction(RUN.task, 2, OTHERS[0], OWN))
+    assert [row.key for row in store.due_writes()] == [contradiction(RUN.task, 1, OTHERS[0], OWN)]
+
+
+def test_parties_show_a_contradiction_one_after_the_other(store: Store) -> None:
+    signed = ((TASK, 1, OWN, OTHERS[0], 3, 300, bytes(32)), OWN, bytes(65))
+    later = promises(store, agreed(0b100))
+    later._signer.address = OTHERS[1]  # type: ignore[misc]
+    later.contradict(RUN, WORLD.spec, [(signed, signed)])
+    assert queued(store) == []

@@ -21,15 +21,22 @@ def test_a_voucher_holds_for_its_party_key_and_attempt_alone() -> None:
     key, voucher = session_key.issue(ONE, CONTEXT)
     other, _ = session_key.issue(ONE, CONTEXT)
     assert len(voucher) == VOUCHER and key != other
-    made = session_key.identity(key, voucher, CONTEXT, [ONE.address, TWO.address])
+    made = session_key.identity(key, voucher, CONTEXT, [[ONE.address], [TWO.address]])
     assert made.check(0, public(key), voucher)
     assert not made.check(1, public(key), voucher)
     assert not made.check(0, public(other), voucher)
     assert not made.check(0, public(key), bytes(VOUCHER))
     assert not made.check(0, public(key), voucher[:-1])
-    assert not session_key.identity(key, voucher, bytes(32), [ONE.address]).check(0, public(key), voucher)
+    assert not session_key.identity(key, voucher, bytes(32), [[ONE.address]]).check(0, public(key), voucher)
     assert not made.check(0, public(key), session_key.issue(TWO, CONTEXT)[1])
     assert key.hex() not in repr(made)
+
+
+def test_an_operator_vouches_for_its_party_and_for_no_other() -> None:
+    key, voucher = session_key.issue(TWO, CONTEXT)
+    made = session_key.identity(key, voucher, CONTEXT, [[ONE.address, TWO.address], [ONE.address]])
+    assert made.check(0, public(key), voucher)
+    assert not made.check(1, public(key), voucher)
 
 
 def test_what_is_signed_is_what_the_specification_says() -> None:

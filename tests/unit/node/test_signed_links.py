@@ -9,6 +9,7 @@ import pytest
 from tallystick.protocol import typed
 from tallystick.protocol.agreement import LinkDigest, link_digest
 from tallystick.protocol.errors import NotFound, PeerFailed
+from tallystick.protocol.operators import Scope
 from tallystick.protocol.reasons import Reason
 from tallystick.protocol.signature import recover
 from tallystick.protocol.statement import Link
@@ -24,7 +25,16 @@ A, B, C = SIGNERS
 BLAND = word_of(world := make(), world.spec.parties[0])
 
 
+class Registry:
+    """Participants of whom A has C as its operator for signing."""
+
+    def acts_for(self, operator: str, account: str, scope: int) -> bool:
+        return (operator, account, scope) == (C, A, Scope.SIGN)
+
+
 class Deployed:
+    participants = Registry()
+
     def domain(self, contract: str) -> typed.Domain:
         return typed.Domain(contract, 31337, DEPLOYED["TaskLedger"])
 
@@ -73,6 +83,12 @@ def test_a_word_that_is_not_signed_as_it_should_is_refused(word: Word) -> None:
     with pytest.raises(PeerFailed, match="did not sign") as caught:
         checked(word)
     assert (caught.value.party, caught.value.reason) == (A, Reason.STATEMENT_MISMATCH)
+
+
+def test_an_operator_signs_for_its_party_and_for_no_other() -> None:
+    checked(said(A, by=C))
+    with pytest.raises(PeerFailed):
+        checked(said(B, by=C), B)
 
 
 def test_nobody_signs_for_the_links_of_others() -> None:

@@ -10,14 +10,14 @@ from eth_abi.abi import encode as abi_encode
 from eth_utils.address import to_checksum_address
 from tallystick.chain.connection import Chain
 from tallystick.chain.contract import Event
-from tallystick.protocol.agreement import COIN, WHOLE, Agreement
+from tallystick.protocol.agreement import COIN, Agreement
 from tallystick.protocol.errors import ChainUnreachable, NotFound, Refused
 from tallystick.protocol.task import TaskSpec, proposal_of
 
 from tallystick_node.settings import Policy
 from tallystick_node.store.database import Store
 
-ABI = "(bytes32,address,uint128,uint128,uint32,uint32,bool,bool,uint16[],address[])"
+ABI = "(bytes32,address,uint128,uint128,uint32,uint32,bool,bool,uint16[],address[],uint128)"
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Agreements:
             raise ChainUnreachable("the chain does not show the terms of an agreement that it knows", party=self._chain.shown_url)
         values = abi_decode([ABI], document)[0]
         token, arbiters = to_checksum_address(values[1]), [to_checksum_address(each) for each in values[9]]
-        return Agreed(Agreement.of((values[0], token, *values[2:9], arbiters)), found["posted"], spec.parties)
+        return Agreed(Agreement.of((values[0], token, *values[2:9], arbiters, values[10])), found["posted"], spec.parties)
 
     def _catch_up(self) -> None:
         cursor = self._store.cursor()
@@ -75,13 +75,15 @@ class Agreements:
 def require_terms(agreed: Agreed | None, spec: TaskSpec, account: str, policy: Policy) -> None:
     """Raise Refused unless a party's policy takes what was agreed about a task.
 
-    Amounts are in the chain's own coin: an agreement in another token counts as no fee and no bond. A party that staked, which only
+    Of an agreement with a price for each use, this party's share is what the first attempt's uses are worth under it. Amounts
+    are in the chain's own coin: an agreement in another token counts as no fee and no bond. A party that staked, which only
     its operator or this policy does, has taken the terms.
     """
     if agreed is not None and agreed.staked(account):
         return
     coins = agreed.agreement if agreed is not None and agreed.agreement.token == COIN else None
-    share = coins.fee * coins.shares[spec.parties.index(account)] // WHOLE if coins else 0
+    uses = [party.uses for party in proposal_of(spec).parties]
+    share = coins.owed(uses, 1)[spec.parties.index(account)] if coins else 0
     asked, most = agreed.agreement.bond if agreed else 0, policy.largest_stake
     if share < policy.minimum_fee:
         _refuse(

@@ -34,11 +34,13 @@ DONE = {
     ("Disputes", "tenderResult"): {"WrongState", "WrongAttempt"},
     ("Disputes", "proveLateness"): {"NobodyLate"},
     ("Disputes", "proveTwoDigests"): {"AlreadyAtFault"},
+    ("Disputes", "answerOpening"): {"DisputeIsDecided"},
     ("AuditLog", "anchor"): {"NotGrowing"},
+    ("AuditLog", "anchorFor"): {"NotGrowing"},
 }
 
 #: What a party loses its bond for when it comes too late, or its chance to stake one.
-URGENT = {"post", "accept", "fail", "submit", "tenderAcceptance", "tenderReport", "tenderResult"}
+URGENT = {"post", "accept", "fail", "submit", "tenderAcceptance", "tenderReport", "tenderResult", "answerOpening"}
 
 #: What no rule of a contract of ours says (an account without funds, a node's own limit), and what the next blocks change.
 UNDECIDED = {"unknown", "reverted", "TooEarly"}

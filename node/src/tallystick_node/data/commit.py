@@ -64,6 +64,11 @@ def _cell(column: Column, content: bytes) -> Any:
 
 def rows_root(table: pa.Table, columns: Sequence[Column], secret: bytes) -> bytes:
     """The root to publish. ``secret`` (32 bytes, kept by the owner) salts each leaf, so that no row can be guessed."""
+    return merkle.root_of_hashes(leaf_hashes(table, columns, secret))
+
+
+def leaf_hashes(table: pa.Table, columns: Sequence[Column], secret: bytes) -> list[bytes]:
+    """The hash of every row's salted leaf, in order."""
     if len(secret) != SECRET_BYTES:
         raise ValueError(f"a dataset's secret has {SECRET_BYTES} bytes")
     # HMAC with its two keyed states made once: half of the work of `row_salt` for every row.
@@ -76,7 +81,7 @@ def rows_root(table: pa.Table, columns: Sequence[Column], secret: bytes) -> byte
         message.update(index.to_bytes(8, "big"))
         salt.update(message.digest())
         hashes.append(hashlib.sha256(b"\0" + salt.digest() + row).digest())
-    return merkle.root_of_hashes(hashes)
+    return hashes
 
 
 def row_salt(secret: bytes, index: int) -> bytes:

@@ -17,14 +17,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tallystick.chain.connection import Chain
+from tallystick.chain.operators import signs_for
 from tallystick.protocol import canonical, typed
 from tallystick.protocol.errors import MalformedDocument, PeerFailed, RunFailed, TallystickError
 from tallystick.protocol.fields import Fields
 from tallystick.protocol.identity import Certificate
+from tallystick.protocol.operators import Scope
 from tallystick.protocol.proof.kinds import KINDS
 from tallystick.protocol.proof.subject import result_of, subject_of
 from tallystick.protocol.reasons import Reason
-from tallystick.protocol.signature import recover
 from tallystick.protocol.statement import (
     CONTRACTS,
     CodeRelease,
@@ -234,8 +235,8 @@ def sign(statement: Statement, chain: Chain, signer: Signer) -> tuple[typed.Resu
 
 
 def check_signature(result: typed.Result, chain: Chain, account: str, signature: bytes) -> None:
-    """Raise PeerFailed unless ``account`` signed this very result."""
-    if recover(_digest(result, chain), signature) != account:
+    """Raise PeerFailed unless ``account``, or an operator for it, signed this very result. Raises ChainUnreachable."""
+    if not signs_for(chain, account, Scope.SIGN, _digest(result, chain), signature):
         raise PeerFailed(
             "signed another statement than the one that follows from everybody's evidence",
             party=account,

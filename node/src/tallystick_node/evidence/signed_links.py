@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tallystick.chain.connection import Chain
+from tallystick.chain.operators import signs_for
 from tallystick.protocol.agreement import LinkDigest, link_digest
 from tallystick.protocol.errors import NotFound, PeerFailed
+from tallystick.protocol.operators import Scope
 from tallystick.protocol.reasons import Reason
-from tallystick.protocol.signature import recover
 from tallystick.protocol.statement import Link
 from tallystick.signing import Signer
 
@@ -29,13 +30,14 @@ def sign(chain: Chain, signer: Signer, task: bytes, attempt: int, links: Sequenc
 
 
 def check(chain: Chain, account: str, task: bytes, attempt: int, word: Word) -> None:
-    """Raise PeerFailed unless a peer's word is of its own links, and signed by it for this attempt."""
+    """Raise PeerFailed unless a peer's word is of its own links, and signed by it, or an operator for it, for this attempt. Raises
+    ChainUnreachable."""
     own = all(account in (link.sender, link.recipient) for link in word.links)
     digests = _digests(chain, task, attempt, word.links)
     if not own or len(digests) != len(word.signatures):
         raise _unsigned(account)
     for digest, signature in zip(digests, word.signatures, strict=True):
-        if recover(digest, signature) != account:
+        if not signs_for(chain, account, Scope.SIGN, digest, signature):
             raise _unsigned(account)
 
 

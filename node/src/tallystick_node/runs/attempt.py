@@ -22,8 +22,10 @@ from typing import Any, TypeVar
 from tallystick.attestation.standing import Standing
 from tallystick.chain.connection import Chain
 from tallystick.chain.enclaves import VERIFIERS, standing
+from tallystick.chain.operators import signers_of
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import ChainUnreachable, InvalidData, PeerFailed, RunFailed
+from tallystick.protocol.operators import Scope
 from tallystick.protocol.proof.subject import context_of, result_of
 from tallystick.protocol.reasons import Reason
 from tallystick.protocol.result import NAME, Opening, ResultFile, file_digest
@@ -108,6 +110,7 @@ class Attempt:
         task, spec, store = self._run.task, self._spec, self._me.store
         began = time.monotonic()
         datasets = await self._patiently(partial(agreement.registered, spec, self._me.chain))
+        signers = [await self._patiently(partial(signers_of, self._me.chain, party, Scope.SIGN)) for party in spec.parties]
         data, scratch = await asyncio.to_thread(self._data, datasets), await asyncio.to_thread(self._scratch)
         try:
             await asyncio.to_thread(self._lay_out, scratch)
@@ -120,6 +123,7 @@ class Attempt:
                     context=self._context(),
                     beacon=self._beacon,
                     session_key=session_key.issue(self._me.signer, self._context()),
+                    signers=signers,
                     versions={part.party: datasets[part.dataset].descriptor for part in spec.inputs},
                     data=data,
                     scratch=scratch,
@@ -284,7 +288,7 @@ class Attempt:
         for account in self._links.links:
             with self._links.sparing(account):
                 word = Word.parse(await self._receive(account), account)
-                signed_links.check(self._me.chain, account, self._id, self._run.attempt, word)
+                await self._patiently(partial(signed_links.check, self._me.chain, account, self._id, self._run.attempt, word))
                 words[account] = word
         return words
 
@@ -336,7 +340,8 @@ class Attempt:
             await self._links.send(account, own)
         for account in present:
             signatures[account] = await self._receive(account)
-            agreement.check_signature(result, self._me.chain, account, signatures[account])
+            signed = partial(agreement.check_signature, result, self._me.chain, account, signatures[account])
+            await self._patiently(signed)
         return signatures
 
     def _queue(self, statement: Statement, content: bytes, words: Mapping[str, Word], signatures: Mapping[str, bytes]) -> None:

@@ -20,10 +20,12 @@ import structlog
 from tallystick.chain.connection import Chain
 from tallystick.chain.contract import Event
 from tallystick.protocol import canonical, typed
+from tallystick.protocol.agreement import Demand
 from tallystick.protocol.dataset import DatasetDescriptor
 from tallystick.protocol.errors import (
     ChainUnreachable,
     ContractRefused,
+    InvalidData,
     MalformedDocument,
     PeerFailed,
     Refused,
@@ -43,7 +45,7 @@ from tallystick_node.evidence import agreement
 from tallystick_node.peers.exchange import Peers
 from tallystick_node.peers.links import RunLinks
 from tallystick_node.runs.attempt import Attempt, Institution
-from tallystick_node.runs.promises import NOBODY, OutOfTime, Promises
+from tallystick_node.runs.promises import NOBODY, OutOfTime, Promises, contradiction
 from tallystick_node.runs.warm_up import WarmUp
 from tallystick_node.runs.workers import Workers
 from tallystick_node.settings import Settings
@@ -180,6 +182,11 @@ class Runs:
             await asyncio.to_thread(self._store.advance, run.task, "proved")
         elif event.name == "PartiesAbsent" and self._signer.address in event["parties"]:
             await asyncio.to_thread(self._note_absence, run)
+        elif event.name == "OpeningDemanded" and event["accused"] == self._signer.address:
+            await asyncio.to_thread(self._open_row, run, event)
+        elif event.name == "LinkContradicted":
+            key = contradiction(run.task, event["attempt"], event["from"], event["to"])
+            await asyncio.to_thread(self._store.withdraw_write, key)
         elif event.name == "Failed" and event["attempt"] == run.attempt:
             await self._on_failed(run, event)
         elif final:
@@ -384,6 +391,18 @@ class Runs:
     def _contradict(self, run: RunRecord, spec: TaskSpec, attempt: Attempt) -> None:
         with contextlib.suppress(ChainUnreachable):  # the report of the failure must not wait for this
             self._promises.contradict(run, spec, attempt.contradictions)
+
+    def _open_row(self, run: RunRecord, event: Event) -> None:
+        """Show, on chain, where a row of this party's dataset stands; where that cannot be, its people have the time until the
+        ruling."""
+        spec = TaskSpec.parse(run.spec)
+        try:
+            self._promises.open_row(run, spec, event["dispute"], Demand(*event["demand"].values()))
+        except InvalidData as error:
+            self._store.note_problem(run.task, error.problem())
+            self._me.note("run", f"cannot show a row that is demanded: {error.message}", run.task, spec)
+        else:
+            self._me.note("run", "shows where a row stands, as it is demanded", run.task, spec)
 
     def _rows(self, spec: TaskSpec) -> dict[str, int]:
         """The inputs' rows as far as this node knows them: its own, which it supposes for the others too."""

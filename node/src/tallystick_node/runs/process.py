@@ -7,7 +7,7 @@ import base64
 import contextlib
 import json
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ async def run_worker(
     context: bytes,
     beacon: bytes,
     session_key: tuple[bytes, bytes],
+    signers: Sequence[Sequence[str]],
     versions: Mapping[str, bytes],
     data: Mapping[str, Any] | None,
     scratch: Path,
@@ -44,10 +45,10 @@ async def run_worker(
     progress: Callable[[str, float], None],
 ) -> dict[str, Any]:
     """Run one party's side in a process of its own. ``context`` names the attempt, ``beacon`` is what all parties know and none
-    chose, ``session_key`` a key of this party for the attempt with its voucher, ``versions`` the registered version of every
-    party's dataset; ``data``: path and columns of this party's, None for a receiver; ``launcher`` leads to the process that
-    launches this party's enclave, None where it hosts none; ``standing``: which enclaves and platforms count on chain, for a task
-    that is proved by one.
+    chose, ``session_key`` a key of this party for the attempt with its voucher, ``signers`` who may vouch for each party,
+    ``versions`` the registered version of every party's dataset; ``data``: path and columns of this party's, None for a receiver;
+    ``launcher`` leads to the process that launches this party's enclave, None where it hosts none; ``standing``: which enclaves and
+    platforms count on chain, for a task that is proved by one.
 
     The answer is the outcome of ``worker.run``. Raises RunFailed, or the PeerFailed of a link that is over. The worker is killed
     when it outlives ``run_seconds``, when a link is over, and when this coroutine is cancelled. Its connections stay open in this
@@ -63,6 +64,7 @@ async def run_worker(
             "context": context.hex(),
             "beacon": beacon.hex(),
             "session_key": [part.hex() for part in session_key],
+            "signers": [list(each) for each in signers],
             "seconds": link_seconds,
             "versions": {party: version.hex() for party, version in versions.items()},
             "scratch": str(scratch),

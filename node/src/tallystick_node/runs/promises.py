@@ -12,9 +12,10 @@ import hashlib
 from collections.abc import Sequence
 
 from tallystick.chain.connection import Chain
-from tallystick.protocol import typed
-from tallystick.protocol.agreement import COIN
-from tallystick.protocol.errors import ChainUnreachable, PeerFailed, RunFailed, TallystickError
+from tallystick.protocol import canonical, typed
+from tallystick.protocol.agreement import COIN, Demand, standard_agreement
+from tallystick.protocol.dataset import DatasetDescriptor
+from tallystick.protocol.errors import ChainUnreachable, InvalidData, PeerFailed, RunFailed, TallystickError
 from tallystick.protocol.proof.subject import result_of
 from tallystick.protocol.reasons import Reason
 from tallystick.protocol.statement import Envelope, Statement
@@ -22,10 +23,12 @@ from tallystick.protocol.task import TaskSpec, proposal_of
 from tallystick.signing import Signer
 
 from tallystick_node.admission.agreements import Agreements, require_terms
+from tallystick_node.data.opening import opening
 from tallystick_node.evidence import agreement
 from tallystick_node.evidence.signed_links import SignedLink
 from tallystick_node.settings import Policy
 from tallystick_node.store.database import RunRecord, Store, Write
+from tallystick_node.store.models import DatasetRow
 
 NOBODY = COIN
 ABORT_PATIENCE = 5.0  # most seconds before the report of a run that another party ended: its own report says why
@@ -136,13 +139,28 @@ class Promises:
         self._store.enqueue(Write(f"result:{run.task}:{run.attempt}", "Disputes", "tenderResult", arguments))
 
     def contradict(self, run: RunRecord, spec: TaskSpec, pairs: Sequence[tuple[SignedLink, SignedLink]]) -> None:
-        """Queue, where anybody staked a bond, signed digests that contradict one another: what they show is for the arbiters."""
+        """Queue, where anybody staked a bond, signed digests that contradict one another: what they show is for the arbiters. One
+        party after the other, and those that find it on chain already show it no more: each time costs gas, and says the same."""
         agreed = self._agreements.of(spec) if pairs else None
         if agreed is not None and agreed.posted:
             terms = [proposal_of(spec).as_tuple(), agreed.agreement.as_tuple()]
-            for number, (one, other) in enumerate(pairs):
-                key = f"digests:{run.task}:{run.attempt}:{number}"
-                self._store.enqueue(Write(key, "Disputes", "proveTwoDigests", [*terms, one, other]))
+            delay = STAGGER * spec.parties.index(self._signer.address)
+            for one, other in pairs:
+                key = contradiction(run.task, run.attempt, *one[0][2:4])
+                self._store.enqueue(Write(key, "Disputes", "proveTwoDigests", [*terms, one, other], delay))
+
+    # -- when it is asked
+
+    def open_row(self, run: RunRecord, spec: TaskSpec, dispute: bytes, demand: Demand) -> None:
+        """Queue the opening that another demands of this party's dataset. Raises InvalidData where there is none to show."""
+        row = next((each for each in self._store.datasets() if _root_of(each) == demand.rows), None)
+        if row is None:
+            raise InvalidData("no attached dataset has the demanded commitment", remedy="tell the arbiters so, or attach it again")
+        shown = opening(row, canonical.unhex32(run.task), demand)
+        agreed = self._agreements.of(spec)
+        terms = agreed.agreement if agreed is not None else standard_agreement(canonical.unhex32(run.task))
+        arguments = [proposal_of(spec).as_tuple(), terms.as_tuple(), dispute, shown.as_tuple()]
+        self._store.enqueue(Write(f"open:{run.task}:{canonical.hex32(dispute)}", "Disputes", "answerOpening", arguments))
 
     # -- after a deadline
 
@@ -158,6 +176,15 @@ class Promises:
             terms = [proposal_of(spec).as_tuple(), agreed.agreement.as_tuple()]
             delay = STAGGER * spec.parties.index(self._signer.address)
             self._store.enqueue(Write(f"late:{run.task}", "Disputes", "proveLateness", terms, delay))
+
+
+def _root_of(row: DatasetRow) -> bytes:
+    return canonical.untext(DatasetDescriptor.parse(row.descriptor).root)
+
+
+def contradiction(task: str, attempt: int, sender: str, recipient: str) -> str:
+    """The key of the write that shows a contradiction about one direction of a link."""
+    return f"digests:{task}:{attempt}:{sender}:{recipient}"
 
 
 def _task(spec: TaskSpec) -> str:

@@ -7,7 +7,7 @@ signed both. See docs/spec/session-key.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tallystick.protocol import canonical
@@ -30,6 +30,7 @@ def issue(signer: Signer, context: bytes) -> tuple[bytes, bytes]:
     return key.private_bytes_raw(), signer.sign_digest(digest(context, key.public_key().public_bytes_raw()))
 
 
-def identity(key: bytes, voucher: bytes, context: bytes, parties: Sequence[str]) -> Identity:
-    """What a worker signs with and checks others by; ``parties``: the accounts, in the order of the task."""
-    return Identity(key, voucher, lambda peer, public, given: recover(digest(context, public), given) == parties[peer])
+def identity(key: bytes, voucher: bytes, context: bytes, signers: Sequence[Collection[str]]) -> Identity:
+    """What a worker signs with and checks others by; ``signers``: for each party, in the order of the task, the accounts that may
+    sign for it, its own and its operators'."""
+    return Identity(key, voucher, lambda peer, public, given: recover(digest(context, public), given) in signers[peer])

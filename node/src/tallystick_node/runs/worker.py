@@ -125,7 +125,7 @@ def run(job: dict[str, Any], pipe: Pipe, executor: Executor) -> dict[str, Any]:
         lambda peer: channels[peer].wait(),
         Store(Path(job["scratch"])),
         beacon=bytes.fromhex(job["beacon"]),
-        identity=identity(bytes.fromhex(key), bytes.fromhex(voucher), bytes.fromhex(job["context"]), spec.parties),
+        identity=identity(bytes.fromhex(key), bytes.fromhex(voucher), bytes.fromhex(job["context"]), job["signers"]),
         versions={spec.parties.index(name): bytes.fromhex(version) for name, version in job["versions"].items()},
         kept=Path(job["kept"]),
         launcher=None if job["launcher"] is None else socket.socket(fileno=job["launcher"]),

@@ -155,6 +155,11 @@ class Store:
         with Session(self._engine, expire_on_commit=False) as session:
             return session.get(DatasetRow, "0x" + digest.hex())
 
+    def datasets(self) -> list[DatasetRow]:
+        """Every attached dataset, in all its versions."""
+        with Session(self._engine, expire_on_commit=False) as session:
+            return list(session.scalars(select(DatasetRow)))
+
     # -- runs
 
     def create_run(self, task: str, spec: bytes) -> RunRecord:
@@ -299,6 +304,13 @@ class Store:
             row.status = status
             row.transaction = transaction or row.transaction
             row.problem = problem
+
+    def withdraw_write(self, key: str) -> None:
+        """Take back a write that has not gone out: what it was for is on the chain already."""
+        with self._writing() as session:
+            row = session.scalar(select(OutboxRow).where(OutboxRow.key == key, OutboxRow.status == "pending"))
+            if row is not None:
+                row.status = "done"
 
     def cursor(self) -> tuple[int, str] | None:
         """Number and hash of the last block that was handled."""

@@ -40,6 +40,15 @@ class MotionFacts(TypedDict):
     reason: bytes
 
 
+class OperatorFacts(TypedDict):
+    """What `IOperators.Operator` holds."""
+
+    scopes: int
+    everScopes: int
+    notAfter: int
+    nonce: int
+
+
 class ParticipantFacts(TypedDict):
     """What `IParticipantRegistry.Participant` holds."""
 
@@ -61,9 +70,40 @@ class ParticipantRegistry:
         """`acceptOwnership()`."""
         return self._chain.send("ParticipantRegistry", "acceptOwnership")
 
+    def acted_for(self, operator: str, account: str, scope: int, since: int, *, block: Block = "latest") -> bool:
+        """Whether `operator` could act for `account` at any time from `since` on, be it revoked or expired meanwhile: what it
+        signed then binds the participant."""
+        return cast("bool", self._chain.call("ParticipantRegistry", "actedFor", operator, account, scope, since, block=block))
+
+    def acts_for(self, operator: str, account: str, scope: int, *, block: Block = "latest") -> bool:
+        """Whether `operator` may act for `account` now, in every bit of `scope`. An operator of a participant that is not
+        active, or outside its validity, acts for nobody."""
+        return cast("bool", self._chain.call("ParticipantRegistry", "actsFor", operator, account, scope, block=block))
+
     def add_authority(self, x: bytes, y: bytes, not_before: int, not_after: int) -> Receipt:
         """Accepts a consortium authority's P-256 key. Governor only."""
         return self._chain.send("ParticipantRegistry", "addAuthority", x, y, not_before, not_after)
+
+    def authorisation_digest(
+        self, account: str, operator: str, scopes: int, not_after: int, nonce: int, *, block: Block = "latest"
+    ) -> bytes:
+        """`authorisationDigest(address,address,uint16,uint40,uint32)`."""
+        return cast(
+            "bytes",
+            self._chain.call(
+                "ParticipantRegistry", "authorisationDigest", account, operator, scopes, not_after, nonce, block=block
+            ),
+        )
+
+    def authorise(self, operator: str, scopes: int, not_after: int) -> Receipt:
+        """Says what an operator may do for the caller, in the place of what was said before. With scopes zero nothing, at once:
+        also what was signed and not relayed yet is void then. An active participant only; any account takes back."""
+        return self._chain.send("ParticipantRegistry", "authorise", operator, scopes, not_after)
+
+    def authorise_signed(self, account: str, operator: str, scopes: int, not_after: int, signature: bytes) -> Receipt:
+        """The same, signed by the participant (EIP-712; EOA or EIP-1271): Authorisation(address account,address operator,uint16
+        scopes,uint40 notAfter,uint32 nonce). Anyone may relay it, once."""
+        return self._chain.send("ParticipantRegistry", "authoriseSigned", account, operator, scopes, not_after, signature)
 
     def authority_at(self, authority: int, *, block: Block = "latest") -> AuthorityFacts:
         """`authorityAt(uint32)`."""
@@ -121,6 +161,14 @@ class ParticipantRegistry:
         itself."""
         return self._chain.send("ParticipantRegistry", "moveSuspension", account, reason)
 
+    def operator_at(self, account: str, operator: str, *, block: Block = "latest") -> OperatorFacts:
+        """`operatorAt(address,address)`."""
+        return cast("OperatorFacts", self._chain.call("ParticipantRegistry", "operatorAt", account, operator, block=block))
+
+    def operators_of(self, account: str, *, block: Block = "latest") -> Sequence[str]:
+        """Every operator that a participant ever had, in the order of their first authorisations."""
+        return cast("Sequence[str]", self._chain.call("ParticipantRegistry", "operatorsOf", account, block=block))
+
     def owner(self, *, block: Block = "latest") -> str:
         """`owner()`."""
         return cast("str", self._chain.call("ParticipantRegistry", "owner", block=block))
@@ -152,6 +200,11 @@ class ParticipantRegistry:
     def require_active_in_any(self, account: str, roles: int, *, block: Block = "latest") -> None:
         """Reverts unless `account` is active now, inside its validity and its authority's, and holds a bit of `roles`."""
         self._chain.call("ParticipantRegistry", "requireActiveInAny", account, roles, block=block)
+
+    def resign(self, account: str) -> Receipt:
+        """The calling operator acts no more for a participant: for a key that may be stolen, and without the participant's
+        own."""
+        return self._chain.send("ParticipantRegistry", "resign", account)
 
     def retire_authority(self, authority: int) -> Receipt:
         """Ends an authority: nobody it certified is active any longer. Governor only."""
@@ -319,9 +372,9 @@ class TaskLedger:
         signatures: Sequence[bytes],
         terms: Sequence[bytes],
     ) -> Receipt:
-        """Records signed acceptances, each the EIP-712 signature of a party over Acceptance(bytes32 task,bytes32 spec,uint8
-        attempt). Anyone may relay one or several. The one that completes the set debits every grant what the proposal says and
-        starts the attempt: all of it or nothing."""
+        """Records signed acceptances, each the EIP-712 signature of a party, or of its operator, over Acceptance(bytes32
+        task,bytes32 spec,uint8 attempt). Anyone may relay one or several. The one that completes the set debits every grant
+        what the proposal says and starts the attempt: all of it or nothing."""
         return self._chain.send("TaskLedger", "accept", _plain(proposal), attempt, indices, signatures, terms)
 
     def acceptance_digest(self, task: bytes, spec: bytes, attempt: int, *, block: Block = "latest") -> bytes:
@@ -341,8 +394,8 @@ class TaskLedger:
         return self._chain.send("TaskLedger", "expire", _plain(proposal))
 
     def fail(self, proposal: Struct | tuple[Any, ...], attempt: int, accused: str, reason: int, evidence: bytes) -> Receipt:
-        """Ends a running attempt with a reason code and a digest of the evidence. A party only, until `runBy`: afterwards the
-        run has ended in silence."""
+        """Ends a running attempt with a reason code and a digest of the evidence. A party only, or its operator, until `runBy`:
+        afterwards the run has ended in silence."""
         return self._chain.send("TaskLedger", "fail", _plain(proposal), attempt, accused, reason, evidence)
 
     def grants(self, *, block: Block = "latest") -> str:
@@ -436,6 +489,10 @@ class AuditLog:
         """Anchors the head of the caller's log. The caller is active in some role; the size only grows."""
         return self._chain.send("AuditLog", "anchor", root, size)
 
+    def anchor_for(self, account: str, root: bytes, size: int) -> Receipt:
+        """Anchors the head of a participant's log. Its operator, with scope REPORT; as {anchor} else."""
+        return self._chain.send("AuditLog", "anchorFor", account, root, size)
+
     def head_of(self, account: str, *, block: Block = "latest") -> HeadFacts:
         """`headOf(address)`."""
         return cast("HeadFacts", self._chain.call("AuditLog", "headOf", account, block=block))
@@ -455,6 +512,7 @@ class EscrowFacts(TypedDict):
     lost: int
     denied: int
     claimed: int
+    attempts: int
     contributions: int
 
 
@@ -465,7 +523,7 @@ class Settlement:
         self._chain = chain
 
     def agreement_id(self, agreement: Struct | tuple[Any, ...], *, block: Block = "latest") -> bytes:
-        """`agreementId((bytes32,address,uint128,uint128,uint32,uint32,bool,bool,uint16[],address[]))`."""
+        """`agreementId((bytes32,address,uint128,uint128,uint32,uint32,bool,bool,uint16[],address[],uint128))`."""
         return cast("bytes", self._chain.call("Settlement", "agreementId", _plain(agreement), block=block))
 
     def claim(self, proposal: Struct | tuple[Any, ...], agreement: Struct | tuple[Any, ...], to: str) -> Receipt:
@@ -517,9 +575,10 @@ class Settlement:
         return cast("Sequence[int]", self._chain.call("Settlement", "payouts", _plain(proposal), _plain(agreement), block=block))
 
     def post(self, proposal: Struct | tuple[Any, ...], agreement: Struct | tuple[Any, ...], *, value: int) -> Receipt:
-        """Undertakes the agreement and stakes its bond, which may be zero. A party or the requester, for itself, before the
-        first attempt starts. Who undertakes promises to meet the task's deadlines and takes the arbiters' word. A party that
-        does not, where a bond is asked, gets no share."""
+        """Undertakes the agreement and stakes its bond, which may be zero. A party or the requester, for itself, or a party's
+        operator for it and with coins of its own, before the first attempt starts. What comes back of the bond is the party's.
+        Who undertakes promises to meet the task's deadlines and takes the arbiters' word. A party that does not, where a bond
+        is asked, gets no share."""
         return self._chain.send("Settlement", "post", _plain(proposal), _plain(agreement), value=value)
 
     def proofs(self, *, block: Block = "latest") -> str:
@@ -527,8 +586,9 @@ class Settlement:
         return cast("str", self._chain.call("Settlement", "proofs", block=block))
 
     def settle(self, proposal: Struct | tuple[Any, ...], agreement: Struct | tuple[Any, ...]) -> Receipt:
-        """Divides fee and bonds, for good: after the end of the task, after the time for disputes, when none is pending.
-        Anyone. A task that ended without proof and without bonds is settled at once."""
+        """Divides fee and bonds, for good; a party that was absent from the proved result gets no share: after the end of the
+        task, after the time for disputes, when none is pending. Anyone. A task that ended without proof and without bonds is
+        settled at once."""
         return self._chain.send("Settlement", "settle", _plain(proposal), _plain(agreement))
 
     def tasks(self, *, block: Block = "latest") -> str:
@@ -553,6 +613,7 @@ class AgreementFacts(TypedDict):
     upheldByDefault: bool
     shares: Sequence[int]
     arbiters: Sequence[str]
+    price: int
 
 
 class DisputeFacts(TypedDict):
@@ -586,6 +647,17 @@ class Disputes:
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
 
+    def answer_opening(
+        self,
+        proposal: Struct | tuple[Any, ...],
+        agreement: Struct | tuple[Any, ...],
+        dispute: bytes,
+        opening: Struct | tuple[Any, ...],
+    ) -> Receipt:
+        """Answers a demand by an opening that leads to the commitment, which dismisses it and costs the challenger nothing.
+        Anyone, until the deadline: the opening speaks for itself."""
+        return self._chain.send("Disputes", "answerOpening", _plain(proposal), _plain(agreement), dispute, _plain(opening))
+
     def challenge(
         self, proposal: Struct | tuple[Any, ...], agreement: Struct | tuple[Any, ...], accused: str, reason: int, evidence: bytes
     ) -> Receipt:
@@ -597,6 +669,18 @@ class Disputes:
     def conclude(self, proposal: Struct | tuple[Any, ...], agreement: Struct | tuple[Any, ...], dispute: bytes) -> Receipt:
         """Decides a dispute that the arbiters left open, by the agreement's default. Anyone, after the deadline."""
         return self._chain.send("Disputes", "conclude", _plain(proposal), _plain(agreement), dispute)
+
+    def demand_id(self, task: bytes, challenger: str, accused: str, *, block: Block = "latest") -> bytes:
+        """`demandId(bytes32,address,address)`."""
+        return cast("bytes", self._chain.call("Disputes", "demandId", task, challenger, accused, block=block))
+
+    def demand_opening(
+        self, proposal: Struct | tuple[Any, ...], agreement: Struct | tuple[Any, ...], demand: Struct | tuple[Any, ...]
+    ) -> Receipt:
+        """Demands that the owner of a dataset in the task shows where a row stands in it: a challenge that its answer ends, and
+        that arbiters judge, or the default decides, when it is silent. As {challenge} else, and besides one. They look also
+        whether the demand is for the commitment and the size that the statement and the dataset's descriptor name."""
+        return self._chain.send("Disputes", "demandOpening", _plain(proposal), _plain(agreement), _plain(demand))
 
     def dispute_at(self, dispute: bytes, *, block: Block = "latest") -> DisputeFacts:
         """`disputeAt(bytes32)`."""
@@ -646,7 +730,8 @@ class Disputes:
         other: Struct | tuple[Any, ...],
     ) -> Receipt:
         """Shows two different signed digests of the same messages. Of one signer: a breach. Of the two ends of the link: the
-        contract knows that one of them lies and puts that on record, for a {challenge} of either. Anyone."""
+        contract knows that one of them lies and puts that on record, which anyone may repeat to no effect, for a {challenge} of
+        either. Anyone."""
         return self._chain.send("Disputes", "proveTwoDigests", _plain(proposal), _plain(agreement), _plain(one), _plain(other))
 
     def prove_two_statements(
@@ -690,9 +775,9 @@ class Disputes:
     def tender_report(
         self, proposal: Struct | tuple[Any, ...], attempt: int, accused: str, reason: int, evidence: bytes
     ) -> Receipt:
-        """Says in time that the calling party is not the one that is silent: whom it waits for (zero: it does not know), why,
-        and a digest of its evidence. Unlike {ITaskLedger.fail} it leaves the run open for the silent one to speak, until the
-        run expires."""
+        """Says in time that the calling party, or that of the calling operator, is not the one that is silent: whom it waits
+        for (zero: it does not know), why, and a digest of its evidence. Unlike {ITaskLedger.fail} it leaves the run open for
+        the silent one to speak, until the run expires."""
         return self._chain.send("Disputes", "tenderReport", _plain(proposal), attempt, accused, reason, evidence)
 
     def tender_result(self, proposal: Struct | tuple[Any, ...], party: str, signed: Struct | tuple[Any, ...]) -> Receipt:

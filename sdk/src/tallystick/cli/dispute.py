@@ -14,8 +14,12 @@ from tallystick.cli.settlement import Spec, given, task_id
 from tallystick.cli.task import Task
 from tallystick.client import disputes, settlement
 from tallystick.client.settlement import Deal
+from tallystick.protocol import canonical
+from tallystick.protocol.agreement import Demand
 from tallystick.protocol.bundle import Bundle
+from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.reasons import Reason
+from tallystick.protocol.statement import Envelope, Statement
 
 app = typer.Typer(name="dispute", help="Prove breaches, challenge statements and judge.", no_args_is_help=True)
 DisputeId = Annotated[str, typer.Argument(help="A dispute's id, 0x….")]
@@ -39,6 +43,28 @@ def challenge(
     sent = disputes.challenge(chain, deal, address(accused) if accused else "", reason, digest_of(evidence))
     raised = sent.event("DisputeRaised")
     _done(session, sent, dispute=raised["dispute"], evidence=raised["evidence"], rule_by=raised["ruleBy"])
+
+
+@app.command("demand")
+def demand(
+    context: typer.Context,
+    task: Task,
+    bundle: Annotated[Path, typer.Argument(help="The task's bundle, whose statement names the commitments to the rows.")],
+    owner: Annotated[str, typer.Option(help="The party whose dataset it is.")],
+    row: Annotated[int, typer.Option(min=0, help="The row's number, from 0.")],
+    rows: Annotated[int, typer.Option(min=1, help="How many rows the dataset has, as its descriptor says.")],
+) -> None:
+    """Demand that an owner shows where a row stands in its dataset (as a challenge; its node answers by itself)."""
+    session, chain, deal = _opened(context, task)
+    statement = Statement.parse(Envelope.parse(Bundle.read(bundle).statement).payload)
+    named = {each.party: each for each in statement.inputs}
+    if statement.task != task_id(task) or address(owner) not in named:
+        raise MalformedDocument("the bundle is of another task, or the owner has no dataset in it", party=str(bundle))
+    part = named[address(owner)]
+    asked = Demand(canonical.unhex32(part.dataset), canonical.untext(part.rows), row, rows)
+    sent = disputes.demand_opening(chain, deal, asked)
+    raised = sent.event("DisputeRaised")
+    _done(session, sent, dispute=raised["dispute"], accused=raised["accused"], rule_by=raised["ruleBy"])
 
 
 @app.command("judge")

@@ -20,6 +20,7 @@ from tallystick.cli import (
     enclave,
     grant,
     node,
+    operator,
     participant,
     platform,
     provenance,
@@ -87,6 +88,7 @@ app = typer.Typer(
 _NOUNS = (
     ca,
     participant,
+    operator,
     dataset,
     grant,
     enclave,

@@ -33,6 +33,9 @@ def open_(
     spec: Annotated[Path, typer.Argument(help="The task spec (JSON), drafted and not yet submitted.")],
     fee: Annotated[str, typer.Option(help="For the whole task: a number with wei, gwei or ether; plain units of a token.")] = "0",
     bond: Annotated[str, typer.Option(help="What each participant stakes; as the fee.")] = "0",
+    price: Annotated[
+        str, typer.Option(help="Of each use that is debited of a party's grant, in the place of shares; the fee is the most paid.")
+    ] = "0",
     share: Annotated[list[str] | None, typer.Option(help="ACCOUNT=BASIS_POINTS, 10000 in all; equal shares without any.")] = None,
     token: Annotated[str, typer.Option(help="An ERC-20 that fee and bonds are in; without it the chain's own coin.")] = "",
     arbiter: Annotated[list[str] | None, typer.Option(help="Who judges challenges; repeatable. The governor without any.")] = None,
@@ -46,6 +49,8 @@ def open_(
     """Declare fee, bonds, shares and arbiters of a task and deposit the fee (requester, before anybody accepts)."""
     session = of(context)
     proposal = proposal_of(TaskSpec.parse(read(spec)))
+    if share and amount(price):
+        raise MalformedDocument("a task has shares or a price for each use, not both", remedy="leave out --share or --price")
     agreement = Agreement(
         task=proposal.id(),
         token=address(token) if token else COIN,
@@ -55,8 +60,9 @@ def open_(
         ruling_seconds=round(ruling_hours * 3600),
         measured=measured,
         upheld_by_default=upheld_by_default,
-        shares=_shares(share or [], proposal.accounts),
+        shares=() if amount(price) else _shares(share or [], proposal.accounts),
         arbiters=tuple(sorted({address(each) for each in arbiter or ()}, key=order)),
+        price=amount(price),
     )
     sent = settlement.open_agreement(session.chain(signing=True), proposal, agreement)
     _done(
@@ -64,7 +70,7 @@ def open_(
         sent,
         task=proposal.id(),
         agreement=agreement.id(),
-        shares=dict(zip(proposal.accounts, agreement.shares, strict=True)),
+        shares=dict(zip(proposal.accounts, agreement.shares, strict=False)),
     )
 
 
@@ -91,7 +97,9 @@ def show(context: typer.Context, task: Task, spec: Spec = None) -> None:
             "token": "" if agreement.token == COIN else agreement.token,
             "fee": agreement.fee,
             "bond": agreement.bond,
-            "shares": dict(zip(deal.proposal.accounts, agreement.shares, strict=True)),
+            "price": agreement.price,
+            "uses": {party.account: party.uses for party in deal.proposal.parties} if agreement.price else {},
+            "shares": dict(zip(deal.proposal.accounts, agreement.shares, strict=False)),
             "measured": agreement.measured,
             "arbiters": list(agreement.arbiters) or [chain.participants.governor()],
             "upheld_by_default": agreement.upheld_by_default,

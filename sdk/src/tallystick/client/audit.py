@@ -6,15 +6,17 @@ itself cannot change or forget one without an anchored head giving it away.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from tallystick.chain.connection import Chain
+from tallystick.chain.operators import ever_allowed
 from tallystick.client.nodes import Nodes
 from tallystick.protocol import merkle
 from tallystick.protocol.audit import AuditRecord, verify_log
 from tallystick.protocol.errors import MalformedDocument, VerificationFailed
 from tallystick.protocol.identity import ROLES
+from tallystick.protocol.operators import Scope
 from tallystick.wire import node_pb2
 
 ASK = "ask the node's operator, and keep what you have: it is evidence"
@@ -71,11 +73,24 @@ def examine(nodes: Nodes, chain: Chain, account: str, reader: str) -> Verdict:
     found = list(listed(nodes, account))
     complete = sees_everything(chain, reader, account)
     return check(
-        found, chain_id=chain.deployment.chain_id, account=account, heads=heads_of(chain, account), due=due if complete else None
+        found,
+        chain_id=chain.deployment.chain_id,
+        account=account,
+        heads=heads_of(chain, account),
+        due=due if complete else None,
+        operators=ever_allowed(chain, account, Scope.REPORT),
     )
 
 
-def check(found: Sequence[Listed], *, chain_id: int, account: str, heads: Sequence[tuple[int, bytes]], due: int | None) -> Verdict:
+def check(
+    found: Sequence[Listed],
+    *,
+    chain_id: int,
+    account: str,
+    heads: Sequence[tuple[int, bytes]],
+    due: int | None,
+    operators: Collection[str] = (),
+) -> Verdict:
     """Check listed records. ``due``: how many records the whole log must have at least; None when only a part was to be seen.
 
     Raises VerificationFailed naming the first record that is not in order, or those that are missing.
@@ -91,7 +106,7 @@ def check(found: Sequence[Listed], *, chain_id: int, account: str, heads: Sequen
             raise _missing(last + 1, each.index - 1, account)
         last = each.index
         try:
-            AuditRecord.parse(each.record).verify(chain_id, account, each.index)
+            AuditRecord.parse(each.record).verify(chain_id, account, each.index, operators)
         except (MalformedDocument, VerificationFailed) as error:
             raise _broken(f"record {each.index}: {error.message}", account) from None
         if each.size:
@@ -102,7 +117,8 @@ def check(found: Sequence[Listed], *, chain_id: int, account: str, heads: Sequen
             raise _missing(last + 1, due - 1, account)
         covered = [(size, root) for size, root in heads if size <= last + 1]
         try:
-            verify_log([each.record for each in found], chain_id=chain_id, account=account, heads=covered)
+            records = [each.record for each in found]
+            verify_log(records, chain_id=chain_id, account=account, heads=covered, operators=operators)
         except VerificationFailed as error:
             raise _broken(error.message, account) from None
         proved = max((size for size, _ in covered), default=0)

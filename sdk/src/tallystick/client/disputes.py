@@ -9,7 +9,16 @@ from tallystick.chain.connection import Chain, Receipt
 from tallystick.chain.contract import Event
 from tallystick.client.settlement import Deal
 from tallystick.protocol import canonical, typed
-from tallystick.protocol.agreement import BREACHES, COIN, CONTRADICTION, LinkDigest, Opening, link_digest, opening_digest
+from tallystick.protocol.agreement import (
+    BREACHES,
+    COIN,
+    CONTRADICTION,
+    Demand,
+    LinkDigest,
+    Opening,
+    link_digest,
+    opening_digest,
+)
 from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.proof.subject import result_of
 from tallystick.protocol.reasons import reason_words
@@ -36,6 +45,16 @@ def challenge(chain: Chain, deal: Deal, accused: str, reason: int, evidence: byt
     """Challenge a party, or the statement itself with an empty ``accused``. ``evidence``: 32 bytes, the digest of what the arbiters
     will be shown."""
     return chain.disputes.challenge(*deal.terms, accused or COIN, reason, evidence)
+
+
+def demand_opening(chain: Chain, deal: Deal, demand: Demand) -> Receipt:
+    """Demand that the owner of a dataset shows where a row stands in it: a dispute that its answer ends."""
+    return chain.disputes.demand_opening(*deal.terms, demand)
+
+
+def answer_opening(chain: Chain, deal: Deal, dispute: bytes, opening: Opening) -> Receipt:
+    """Answer a demand by an opening that holds (anyone, until the dispute's deadline)."""
+    return chain.disputes.answer_opening(*deal.terms, dispute, opening)
 
 
 def judge(chain: Chain, deal: Deal, dispute: bytes, *, uphold: bool, reasons: bytes) -> Receipt:
@@ -128,7 +147,9 @@ def breaches_of(chain: Chain, deal: Deal) -> list[dict[str, Any]]:
             found.append({"accused": event["accused"], "breach": BREACHES[event["breach"]], "block": event.block})
         elif event.name == "LinkContradicted":
             ends = f"{event['from']} or {event['to']}"
-            found.append({"accused": ends, "breach": f"{CONTRADICTION} in attempt {event['attempt']}", "block": event.block})
+            said = {"accused": ends, "breach": f"{CONTRADICTION} in attempt {event['attempt']}", "block": event.block}
+            if all((said["accused"], said["breach"]) != (each["accused"], each["breach"]) for each in found):
+                found.append(said)  # anybody may show a contradiction again: it says no more the second time
     return found
 
 

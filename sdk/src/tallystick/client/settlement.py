@@ -85,11 +85,14 @@ def sign_contributions(chain: Chain, deal: Deal, shares: Sequence[int]) -> bytes
 
 
 def measure(chain: Chain, deal: Deal, shares: Sequence[int], signatures: Mapping[str, bytes]) -> Receipt:
-    """Record shares that every party signed; ``signatures`` by account. Raises MalformedDocument when one is missing."""
-    missing = [account for account in deal.proposal.accounts if account not in signatures]
+    """Record shares that every party signed; ``signatures`` by account. Raises MalformedDocument when one is missing; a party that
+    was absent from the proved result signs nothing, and its share is zero."""
+    bits = chain.proofs.proof_of(deal.task)["absent"]
+    absent = {account for index, account in enumerate(deal.proposal.accounts) if bits >> index & 1}
+    missing = [account for account in deal.proposal.accounts if account not in signatures and account not in absent]
     if missing:
         raise MalformedDocument("a party's signature is missing", party=missing[0], remedy="every party signs the same shares")
-    return chain.settlement.measure(*deal.terms, list(shares), [signatures[account] for account in deal.proposal.accounts])
+    return chain.settlement.measure(*deal.terms, list(shares), [signatures.get(account, b"") for account in deal.proposal.accounts])
 
 
 def settle(chain: Chain, deal: Deal) -> Receipt:

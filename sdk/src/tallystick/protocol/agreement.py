@@ -31,7 +31,7 @@ MAX_ARBITERS = 7
 MAX_SECONDS = 30 * 86400
 AGREEMENT_TYPE = (
     "Agreement(bytes32 task,address token,uint128 fee,uint128 bond,uint32 disputeSeconds,uint32 rulingSeconds,"
-    "bool measured,bool upheldByDefault,uint16[] shares,address[] arbiters)"
+    "bool measured,bool upheldByDefault,uint16[] shares,address[] arbiters,uint128 price)"
 )
 CONTRIBUTION_TYPE = "Contribution(bytes32 task,uint8 attempt,bytes32 result,uint16[] shares)"
 LINK_DIGEST_TYPE = "LinkDigest(bytes32 task,uint8 attempt,address from,address to,uint64 messages,uint64 size,bytes32 digest)"
@@ -44,7 +44,8 @@ class Agreement:
 
     ``fee`` and ``bond`` in the smallest unit of ``token`` (wei of the chain's own coin); ``shares`` of the parties, in their order,
     in basis points. Without ``arbiters`` the governor judges. ``upheld_by_default``: what a challenge comes to when they are
-    silent.
+    silent. With a ``price`` there are no shares: each party is paid that for every use which the ledger debited of its grant, in
+    all attempts up to the proved one, and ``fee`` is the most that all are paid.
     """
 
     task: bytes
@@ -57,6 +58,7 @@ class Agreement:
     upheld_by_default: bool
     shares: tuple[int, ...]
     arbiters: tuple[str, ...] = ()
+    price: int = 0
 
     def __post_init__(self) -> None:
         """Raises :class:`MalformedDocument` for terms that the contract would refuse."""
@@ -67,7 +69,11 @@ class Agreement:
             (list(self.arbiters) != sorted(set(self.arbiters), key=order), "the arbiters are not ascending, each once"),
             (not 0 < self.dispute_seconds <= MAX_SECONDS, "the time for disputes is not from one second to 30 days"),
             (not 0 < self.ruling_seconds <= MAX_SECONDS, "the time for rulings is not from one second to 30 days"),
-            (not (0 <= self.fee < 2**128 and 0 <= self.bond < 2**128), "fee or bond is negative, or not below 2^128"),
+            (
+                any(not 0 <= each < 2**128 for each in (self.fee, self.bond, self.price)),
+                "an amount is negative, or not below 2^128",
+            ),
+            (self.price and (self.shares or self.measured), "with a price for each use there are no shares, declared or measured"),
         )
         for broken, rule in rules:
             if broken:
@@ -77,20 +83,29 @@ class Agreement:
         """The struct in ABI order."""
         return (
             self.task, self.token, self.fee, self.bond, self.dispute_seconds, self.ruling_seconds, self.measured,
-            self.upheld_by_default, list(self.shares), list(self.arbiters),
+            self.upheld_by_default, list(self.shares), list(self.arbiters), self.price,
         )  # fmt: skip
 
     @classmethod
     def of(cls, values: Iterable[Any]) -> Agreement:
         """From the members in ABI order, as the chain gives them."""
-        task, token, fee, bond, dispute, ruling, measured, default, shares, arbiters = values
-        return cls(bytes(task), token, fee, bond, dispute, ruling, measured, default, tuple(shares), tuple(arbiters))
+        task, token, fee, bond, dispute, ruling, measured, default, shares, arbiters, price = values
+        return cls(bytes(task), token, fee, bond, dispute, ruling, measured, default, tuple(shares), tuple(arbiters), price)
+
+    def owed(self, uses: Sequence[int], attempts: int) -> list[int]:
+        """What each party of a proved task is owed of the fee, in their order, if none is at fault: ``uses`` as the proposal says,
+        ``attempts`` as were started."""
+        if not self.price:
+            return [self.fee * share // WHOLE for share in self.shares]
+        used, all_ = [each * attempts for each in uses], sum(uses) * attempts
+        enough = all_ * self.price <= self.fee
+        return [each * self.price if enough else self.fee * each // all_ for each in used]
 
     def id(self) -> bytes:
         """The EIP-712 struct hash."""
-        kinds = ("bytes32", "address", "uint128", "uint128", "uint32", "uint32", "bool", "bool", "bytes32", "bytes32")
+        kinds = ("bytes32", "address", "uint128", "uint128", "uint32", "uint32", "bool", "bool", "bytes32", "bytes32", "uint128")
         shares, arbiters = _array("uint16", self.shares), _array("address", self.arbiters)
-        return typed.struct_hash(AGREEMENT_TYPE, kinds, (*self.as_tuple()[:8], shares, arbiters))
+        return typed.struct_hash(AGREEMENT_TYPE, kinds, (*self.as_tuple()[:8], shares, arbiters, self.price))
 
 
 def standard_agreement(task: bytes) -> Agreement:
@@ -119,6 +134,20 @@ class LinkDigest:
         """The EIP-712 struct hash."""
         kinds = ("bytes32", "uint8", "address", "address", "uint64", "uint64", "bytes32")
         return typed.struct_hash(LINK_DIGEST_TYPE, kinds, self.as_tuple())
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Which row's place an owner is to show: of ``dataset``, with the commitment ``rows`` over ``size`` rows, that at ``index``."""
+
+    dataset: bytes
+    rows: bytes
+    index: int
+    size: int
+
+    def as_tuple(self) -> tuple[Any, ...]:
+        """The struct in ABI order."""
+        return (self.dataset, self.rows, self.index, self.size)
 
 
 @dataclass(frozen=True)

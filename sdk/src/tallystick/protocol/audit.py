@@ -8,7 +8,7 @@ so that a record holds in one log at one place. Leaves are whole records; heads 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from tallystick.protocol import canonical, merkle
 from tallystick.protocol.errors import VerificationFailed
 from tallystick.protocol.fields import Fields
-from tallystick.protocol.signature import verify_signature
+from tallystick.protocol.signature import recover, verify_signature
 
 TYPE = "tallystick.audit/1"
 LIMIT = 1 << 16
@@ -96,24 +96,33 @@ class AuditRecord:
             signature=outer.hexbytes("signature", 65),
         )
 
-    def verify(self, chain_id: int, account: str, index: int) -> None:
-        """Raise :class:`VerificationFailed` unless ``account`` signed this as record ``index`` of its log on
-        ``chain_id``.
+    def verify(self, chain_id: int, account: str, index: int, operators: Collection[str] = ()) -> None:
+        """Raise :class:`VerificationFailed` unless ``account``, or one of its ``operators``, signed this as record ``index`` of
+        its log on ``chain_id``.
         """
         if (self.chain_id, self.account, self.index) != (chain_id, account, index):
             raise VerificationFailed(f"the record is not number {index} of this log", rule=0, party=account)
-        verify_signature(account, self.digest(), self.signature)
+        if recover(self.digest(), self.signature) not in operators:
+            verify_signature(account, self.digest(), self.signature)
 
 
-def verify_log(records: Sequence[bytes], *, chain_id: int, account: str, heads: Sequence[tuple[int, bytes]]) -> None:
+def verify_log(
+    records: Sequence[bytes],
+    *,
+    chain_id: int,
+    account: str,
+    heads: Sequence[tuple[int, bytes]],
+    operators: Collection[str] = (),
+) -> None:
     """Raise unless ``records`` are the complete log of ``account`` from index 0, and every anchored head fits them.
 
     ``heads`` are the (size, root) pairs of ``AuditLog``'s ``Anchored`` events, in order. Each head's root is
-    recomputed, which implies that each tree extends the one before. Raises :class:`VerificationFailed` (rule 0) or
+    recomputed, which implies that each tree extends the one before. ``operators`` are keys that the account let write its
+    log at any time: a head that it anchored stands for what they wrote. Raises :class:`VerificationFailed` (rule 0) or
     :class:`MalformedDocument`.
     """
     for index, record in enumerate(records):
-        AuditRecord.parse(record).verify(chain_id, account, index)
+        AuditRecord.parse(record).verify(chain_id, account, index, operators)
     hashes = [merkle.leaf_hash(record) for record in records]
     last = 0
     for size, root in heads:

@@ -75,6 +75,9 @@ ENROLLED = _type(
 SUSPENDED = _type("ParticipantRegistry", "Suspended", "address account, bytes32 fingerprint", "bytes32 reason")
 REINSTATED = _type("ParticipantRegistry", "Reinstated", "address account, bytes32 fingerprint")
 REVOKED = _type("ParticipantRegistry", "Revoked", "address account, bytes32 fingerprint", "bytes32 reason")
+OPERATOR_CHANGED = _type(
+    "ParticipantRegistry", "OperatorChanged", "address account, address operator", "uint16 scopes, uint40 notAfter"
+)
 PUBLISHED = _type(
     "DatasetRegistry",
     "Published",

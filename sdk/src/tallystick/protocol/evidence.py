@@ -8,10 +8,11 @@ from tallystick.protocol.authorisation import fail
 from tallystick.protocol.case import Blocked, Case
 from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.facts import BundleFacts
+from tallystick.protocol.operators import Scope
 from tallystick.protocol.proof.attested import Attested
 from tallystick.protocol.proof.quorum import AttestedQuorum, appraise_run
 from tallystick.protocol.result import ResultFile, file_digest
-from tallystick.protocol.signature import verify_signature
+from tallystick.protocol.signature import recover, verify_signature
 from tallystick.protocol.task import tolerated
 from tallystick.protocol.typed import proof_kind, result_digest
 
@@ -60,13 +61,30 @@ def statement_fields(case: Case) -> str:
 
 def signatures(case: Case) -> str:
     """Rule 13: every party that is not named absent, and nobody else, signed the on-chain ``Result`` that stands for the
-    statement."""
+    statement, itself or by an operator that might sign for it then."""
     if set(case.envelope.signatures) != set(case.present):
         fail(13, "the signatures are not one for each party that is present")
     digest = result_digest(case.domain("ProofRegistry"), case.result())
+    operated = [party for party in case.present if _by_operator(case, party, digest)]
     for party in case.present:
-        verify_signature(party, digest, case.envelope.signatures[party], rule=13)
-    return f"{len(case.present)} parties" + (f", {len(case.statement.absent)} absent" if case.statement.absent else "")
+        if party not in operated:
+            verify_signature(party, digest, case.envelope.signatures[party], rule=13)
+    words = f"{len(case.present)} parties"
+    words += f", {len(operated)} of them by operators" if operated else ""
+    return words + (f", {len(case.statement.absent)} absent" if case.statement.absent else "")
+
+
+def _by_operator(case: Case, party: str, digest: bytes) -> bool:
+    """Whether an operator signed for a party that, as the chain's events say, might do so when the result was proved."""
+    signer = recover(digest, case.envelope.signatures[party])
+    if signer in (None, party) or case.proved is None:
+        return False
+    said = events.find(case.facts, events.OPERATOR_CHANGED, account=party, operator=signer)
+    before = [each for each in said if each.position < case.proved.position]
+    if not before:
+        return False
+    last = before[-1]
+    return bool(last["scopes"] & Scope.SIGN) and case.proved.log.timestamp <= last["notAfter"]
 
 
 def transcript(case: Case) -> str:

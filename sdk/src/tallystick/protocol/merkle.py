@@ -55,10 +55,10 @@ def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
 
 
 class InclusionProofs:
-    """All inclusion proofs of one tree: linear time to build, logarithmic for each."""
+    """All inclusion proofs of one tree: linear time to build, logarithmic for each. ``hashed``: the leaves' hashes are given."""
 
-    def __init__(self, leaves: Sequence[bytes]) -> None:
-        self._levels = [[leaf_hash(leaf) for leaf in leaves]]
+    def __init__(self, leaves: Sequence[bytes], *, hashed: bool = False) -> None:
+        self._levels = [list(leaves) if hashed else [leaf_hash(leaf) for leaf in leaves]]
         while len(level := self._levels[-1]) > 1:
             paired = [node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
             self._levels.append(paired + level[len(level) & ~1 :])

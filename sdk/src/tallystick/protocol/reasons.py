@@ -21,6 +21,7 @@ class Reason(IntEnum):
     AUTHORISATION_ENDED = 9
     WORKER = 10
     PEER_ABORTED = 11
+    OPENING_DEMANDED = 12
 
 
 WORDS: Mapping[int, str] = MappingProxyType(
@@ -36,6 +37,7 @@ WORDS: Mapping[int, str] = MappingProxyType(
         Reason.AUTHORISATION_ENDED: "a participant or a grant was revoked or suspended during the run",
         Reason.WORKER: "the reporter's worker process died, or ran too long",
         Reason.PEER_ABORTED: "another party ended the run and has not reported why",
+        Reason.OPENING_DEMANDED: "the accused is to show where a row stands in its dataset",
     }
 )
 

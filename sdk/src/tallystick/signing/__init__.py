@@ -67,6 +67,31 @@ class AccountSigner:
         return f"AccountSigner({self.address})"
 
 
+class OperatorSigner:
+    """A participant's operator: ``address`` is the participant's account, and the operator's key signs. What it signs counts where
+    the participant authorised it on chain (docs/spec/identity.md); its transactions are the operator's own account's."""
+
+    def __init__(self, account: str, key: Signer) -> None:
+        self._account = account
+        self._key = key
+
+    @property
+    def address(self) -> str:
+        """The participant's account, EIP-55."""
+        return self._account
+
+    def sign_digest(self, digest: bytes) -> bytes:
+        """65 bytes r || s || v (v 27 or 28) over a 32-byte digest, of the operator's key."""
+        return self._key.sign_digest(digest)
+
+    def sign_transaction(self, transaction: dict[str, Any]) -> bytes:
+        """The transaction, signed by the operator's key."""
+        return self._key.sign_transaction(transaction)
+
+    def __repr__(self) -> str:
+        return f"OperatorSigner({self._account} by {self._key.address})"
+
+
 def signer_from_uri(uri: str, password: Callable[[], str] | None = None) -> Signer:
     """The signer that ``uri`` names. ``password`` is asked only when a keystore needs it.
 
