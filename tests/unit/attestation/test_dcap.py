@@ -539,3 +539,25 @@ def test_what_is_kept_of_earlier_appraisals_vouches_for_nothing_else() -> None:
                 verify_dcap(quote, replace(good, **{name: getattr(other.collateral[SGX], name)}), NOW, w.roots)
         with pytest.raises(EvidenceRefused):
             verify_dcap(quote, other.collateral[SGX], NOW, w.roots | other.roots)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-6-01T00:00:00Z",
+        "2026-06-01T00:00:00z",
+        "2026-06-01T00:00:00",
+        " 2026-06-01T00:00:00Z",
+        "2026-06-01T00:00:00Z\n",
+        "2026-06-01 00:00:00Z",
+        "2026-02-30T00:00:00Z",
+        "2026-06-01T24:00:00Z",
+        "2026-06-01T00:00:60Z",
+        "0000-06-01T00:00:00Z",
+        "\u0662026-06-01T00:00:00Z",
+        1_700_000_000,
+    ],
+)
+def test_times_have_one_form(text: object) -> None:
+    refused(Rule.ENDORSEMENT, world().quote(), world().stated(issueDate=text))
+    refused(Rule.ENDORSEMENT, world().quote(), world().identified(nextUpdate=text))
