@@ -204,6 +204,7 @@ class Settings(BaseModel):
             raise Configuration(
                 f"setting {key}: {first['msg']}", party=str(path), remedy="see docs/reference/settings.md"
             ) from None
+        Place.parse(settings.local_work)
         secrets = (settings.key, settings.password_file, settings.enclave_authority, settings.enclave_password_file)
         for file in (*secrets, settings.certificate, settings.authority, settings.enclave_endorsements):
             if file is not None and not file.is_file():
@@ -214,7 +215,6 @@ class Settings(BaseModel):
         return settings
 
     @property
-        Place.parse(settings.local_work)
     def results(self) -> Path:
         """The folder with a folder of result files for each task."""
         return self.home / "results"
