@@ -6,8 +6,9 @@ import base64
 import hashlib
 import json
 import os
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,25 @@ from tallystick.protocol.proof.attested import Appraisal
 from tallystick.protocol.verify import verify_bundle
 from tallystick.testing.network import Network
 from tallystick_node.workloads.enclave_trial import answer, chain_of
+from wasmtime import wat2wasm
 
 pytestmark = pytest.mark.slow
 
 PURPOSE = "risk/joint exposure"
 NAMES = ("north", "east", "south")
 COLUMNS = [Column("person", "string"), Column("balance", "decimal", 2)]
-QUERY = """SELECT count(*) AS group_size, sum(north.balance + east.balance + south.balance) AS total
+QUERY = b"""SELECT count(*) AS group_size, sum(north.balance + east.balance + south.balance) AS total
 FROM north JOIN east USING (person) JOIN south USING (person)"""
 LIMITS = {"memory_mib": 128, "seconds": 60, "fuel": 0, "output_bytes": 10_000}
+FUEL: dict[str, dict[str, int]] = {"sql": {}, "python": {}, "wasm": {"fuel": 10_000_000}}
+FUNCTION = b"""from statistics import median
+from tallystick_node.engines.tee.tables import decode
+
+def run(inputs):
+    return str(median(cell for each in inputs for cell in decode(each).columns[0].cells)).encode()
+"""
+HOWTO = Path(__file__).parents[3] / "docs/how-to/compute-in-an-enclave.md"
+MODULE = bytes(wat2wasm(re.findall(r"```wat\n(.*?)```", HOWTO.read_text(), re.DOTALL)[0]))  # adds up the first columns
 MINIMUM = 10
 
 
@@ -70,32 +81,40 @@ class Banks:
         self.datasets = [client.publish("accounts", "accounts.csv", COLUMNS)[0] for client in self.clients]
         self.host, self.receiver = self.clients[1].account, self.clients[0].account
 
-    def grants(self, code: str, uses: int) -> dict[str, GrantFile]:
+    def grants(self, code: bytes, uses: int) -> dict[str, GrantFile]:
         """For this code alone."""
-        digest = hashlib.sha256(code.encode()).hexdigest()
+        digest = hashlib.sha256(code).hexdigest()
         terms: dict[str, Any] = {"purpose": PURPOSE, "algorithms": [f"enclave:sha256:{digest}"], "columns": ["person", "balance"]}
         return {
             client.account: client.grant(dataset, self.receiver, receivers=[self.receiver], uses=uses, **terms)
             for client, dataset in zip(self.clients, self.datasets, strict=True)
         }
 
-    def named(self, code: str) -> dict[str, Any]:
-        return answer({"kind": "sql", "code": base64.b64encode(code.encode()), "limits": LIMITS, "minimum_group": MINIMUM})
+    def named(self, code: bytes, kind: str = "sql") -> dict[str, Any]:
+        asked = {"kind": kind, "code": base64.b64encode(code), "limits": LIMITS | FUEL[kind], "minimum_group": MINIMUM}
+        return answer(asked)
 
-    def submit(self, grants: dict[str, GrantFile], code: str, **change: Any) -> str:
-        named = self.named(code)
+    def submit(
+        self,
+        grants: dict[str, GrantFile],
+        code: bytes,
+        kind: str = "sql",
+        columns: Sequence[str] = ("person", "balance"),
+        **change: Any,
+    ) -> str:
+        named = self.named(code, kind)
         parameters = {
-            "algorithm": {"kind": "sql", "content": code},
+            "algorithm": {"kind": kind, "content": base64.b64encode(code).decode() if kind == "wasm" else code.decode()},
             "enclave": {"algorithm": named["algorithm"], "identities": [named["identity"]]},
             "attestation": {"family": "simulated", "authority": self.fingerprint},
             "tables": [{"party": client.account, "name": name} for client, name in zip(self.clients, NAMES, strict=True)],
-            "limits": LIMITS,
+            "limits": LIMITS | FUEL[kind],
             "minimum_group": MINIMUM,
             **change,
         }
-        columns = {account: ["person", "balance"] for account in grants}
+        read = {account: list(columns) for account in grants}
         asked: dict[str, Any] = {"receivers": [self.receiver], "purpose": PURPOSE, "compute": [self.host], "corruptions": 0}
-        spec = self.clients[0].draft("enclave", parameters, grants, columns, proof="attested-simulated", attempts=1, **asked)
+        spec = self.clients[0].draft("enclave", parameters, grants, read, proof="attested-simulated", attempts=1, **asked)
         return self.clients[0].submit(spec, grants.values())
 
 
@@ -139,14 +158,28 @@ def test_three_banks_sum_over_common_people_and_only_the_receiver_reads(banks: B
 def test_other_code_another_root_and_an_enclave_that_the_chain_does_not_allow_are_refused(banks: Banks, tmp_path: Path) -> None:
     grants = banks.grants(QUERY, 5)
     with pytest.raises(Refused) as refused:
-        banks.submit(grants, QUERY + " ")
+        banks.submit(grants, QUERY + b" ")
     assert "is not allowed" in str(refused.value)
     with pytest.raises(Refused) as refused:
         banks.submit(grants, QUERY, attestation={"family": "simulated", "authority": "0x" + "11" * 32})
     assert "accepts no evidence of the simulated authority" in str(refused.value)
-    unknown = QUERY + "\n"  # another enclave, which the governor has not allowed
+    unknown = QUERY + b"\n"  # another enclave, which the governor has not allowed
     other = banks.submit(banks.grants(unknown, 5), unknown)
     assert banks.clients[0].wait(other, 120) == "Failed"
     with pytest.raises(NotFound):
         banks.clients[0].result(other, tmp_path / "none")
     assert "the enclave is not allowed on chain" in (banks.network.institutions["south"].folder / "node.log").read_text()
+
+
+@pytest.mark.parametrize(("kind", "code"), [("wasm", MODULE), ("python", FUNCTION)])
+def test_a_module_and_a_reviewed_function_run_over_real_nodes(banks: Banks, tmp_path: Path, kind: str, code: bytes) -> None:
+    banks.simulation.allow(canonical.untext(banks.named(code, kind)["identity"]))
+    task = banks.submit(banks.grants(code, 1), code, kind, ("balance",))
+    assert banks.clients[0].wait(task, 120) == "Proved"
+    paths = {path.name: path for path in patiently(lambda: banks.clients[0].result(task, tmp_path / "result"))}
+    cents = sorted(100 * person + 25 for number in range(3) for person in range(number, 30 + number))
+    if kind == "wasm":
+        assert int.from_bytes(paths["result.bin"].read_bytes(), "little") == sum(cents)
+    else:
+        middle = len(cents) // 2
+        assert float(paths["result.bin"].read_text()) == (cents[middle - 1] + cents[middle]) / 2
