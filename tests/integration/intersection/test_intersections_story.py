@@ -71,6 +71,7 @@ class Airlines:
     ) -> str:
         holder = parameters.get("holder")
         counted = [holder, *(each["party"] for each in parameters.get("columns", []))]
+        counted.append(parameters.get("labels", {}).get("party"))
         columns = {account: [*KEYS, "flights"] if account in counted else KEYS for account in grants}
         accounts = [self.clients[each].account for each in receivers]
         asked = {"receivers": accounts, "purpose": PURPOSE, "proof": "signed-by-all", **options}
@@ -109,6 +110,20 @@ def test_two_airlines(airlines: Airlines, tmp_path: Path, protocol: str, adversa
     assert len(joint) > 1000
     assert rows == [KEYS, *joint[KEYS].astype(str).values.tolist()]
     assert (values["cardinality"], values["protocol"]) == (len(joint), "rr22" if protocol == "automatic" else protocol)
+
+
+def test_an_airline_gets_the_other_ones_flights_on_common_route_days(airlines: Airlines, tmp_path: Path) -> None:
+    labels = {"party": airlines.clients[1].account, "columns": [{"name": "flights", "type": "int64"}]}
+    parameters = airlines.parameters([0, 1], mode="ids", protocol="rr22-malicious", labels=labels)
+    with pytest.raises(Refused, match="'intersection:labels' is not allowed"):  # a grant of intersections does not include labels
+        airlines.run("intersection", parameters, airlines.grants("intersection", [0, 1]), [0])
+    grants = airlines.grants("intersection:labels", [0, 1])
+    task = airlines.run("intersection", parameters, grants, [0], adversary="malicious-with-abort")
+    values, rows, _ = airlines.proved(task, 0, tmp_path)
+    joint = airlines.frames[0][KEYS].merge(airlines.frames[1], on=KEYS)
+    assert len(joint) > 1000
+    assert rows == [[*KEYS, "flights"], *joint[[*KEYS, "flights"]].astype(str).values.tolist()]
+    assert values["labels"] == {"columns": ["flights"], "unreadable": 0}
 
 
 def test_three_airlines(airlines: Airlines, tmp_path: Path) -> None:
