@@ -24,9 +24,11 @@ from tallystick.attestation.quote import TDX, TdReport, read_quote
 from tallystick.attestation.rules import EvidenceRefused
 from tallystick.attestation.simulation.authority import ProvisioningAuthority
 from tallystick.attestation.simulation.platform import DomainIdentity, SimulatedPlatform
-from tallystick.attestation.snp import SnpEndorsements
+from tallystick.attestation.snp import SnpEndorsements, verify_snp
+from tallystick.attestation.snp_report import SnpTcb, read_report
 from tallystick.attestation.verifier import Evidence
 from tallystick_node.engines.tee import hosting
+from tallystick_node.engines.tee.appraisal import Accepted
 from tallystick_node.engines.tee.devices import ARK, ASK, VCEK, GramineAttester, RawEvidence, SevGuestAttester, TsmAttester
 from tallystick_node.engines.tee.enclave import EnclaveFailed, EnclaveRefused
 from tallystick_node.engines.tee.frames import StreamBroken
@@ -34,8 +36,9 @@ from tallystick_node.engines.tee.hosting import HostedEnclave
 from tallystick_node.engines.tee.joint import Finished
 from tallystick_node.engines.tee.manifest import EnclaveManifest, Limits
 from tallystick_node.engines.tee.platforms import Devices, hardware
+from unit.attestation.amd import AmdAuthority
 from unit.engines.test_tee_devices import FakeTsm, table
-from unit.engines.test_tee_joint import QUERY, RECEIVER, WINDOW, played, terms_of
+from unit.engines.test_tee_joint import NOW, QUERY, RECEIVER, WINDOW, played, terms_of
 
 DOMAIN = DomainIdentity(b"\x2d" * 48)
 NOWHERE = Path("/nowhere")
@@ -179,6 +182,40 @@ def test_an_environment_that_fails_or_changes_its_kind_ends_the_launch(authority
         guest.tsm.answer = busy
         with pytest.raises(EnclaveRefused, match="busy"):
             platform.quoting.quote(None, bytes(64))  # type: ignore[arg-type]
+
+
+def test_a_guest_of_sev_is_appraised_by_what_its_host_gives_along() -> None:
+    amd = AmdAuthority("Milan", WINDOW)
+    given = amd.endorsements()
+    authorities = [each.public_bytes(Encoding.DER) for each in (amd.issuers["ask"], amd.ark)]
+    at, entries = 96, []
+    for name, part in zip((VCEK, ASK, ARK), (given.leaf, *authorities), strict=True):
+        entries.append((name.bytes, at, len(part)))
+        at += len(part)
+    along = table(*entries, (bytes(16), 0, 0)) + given.leaf + b"".join(authorities)
+    tsm = FakeTsm("sev_guest", auxiliary=along)
+    tsm.answer = lambda data: amd.report(report_data=data)
+    report_data = bytes(range(64))
+    with hardware("snp", None, {"tsm": lambda: TsmAttester(files=tsm)}) as platform:
+        document = platform.endorsed(platform.quoting.quote(None, report_data))  # type: ignore[arg-type]
+    read = read_report(read_evidence(document).raw)
+    policy = AppraisalPolicy(
+        "milan",
+        simulations=frozenset({amd.root}),
+        snp_minimum={"Milan": SnpTcb(4, 1, 20, 200)},
+        snp_without_list=frozenset({"Milan"}),
+    )
+    facts = verify_snp(read_evidence(document).raw, read_evidence(document).endorsements, NOW, policy.simulations)
+    accepted = Accepted(identities=frozenset({facts.identity}), policy=policy, simulated=True)
+    found = accepted.appraise(document, report_data)
+    assert (found.kind, found.strength, found.measurement) == ("snp", "attested, simulated", read.measurement)
+    for other, rule in (
+        (replace(accepted, simulated=False), "701"),
+        (replace(accepted, policy=replace(policy, simulations=frozenset())), "302"),
+        (replace(accepted, identities=frozenset({bytes(32)})), "703"),
+    ):
+        with pytest.raises(EvidenceRefused, match=rule):
+            other.appraise(document, report_data)
 
 
 class Amd:
