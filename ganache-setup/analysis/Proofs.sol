@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.20;
+
+import {GrantLedger} from "../src/GrantLedger.sol";
+import {Settlement} from "../src/Settlement.sol";
+import {IDatasetRegistry} from "../src/interfaces/IDatasetRegistry.sol";
+import {IDisputes} from "../src/interfaces/IDisputes.sol";
+import {IGrantLedger} from "../src/interfaces/IGrantLedger.sol";
+import {IParticipantRegistry} from "../src/interfaces/IParticipantRegistry.sol";
+import {IProofRegistry} from "../src/interfaces/IProofRegistry.sol";
+import {ITaskLedger} from "../src/interfaces/ITaskLedger.sol";
+import {StructHash} from "../src/libraries/StructHash.sol";
+import {Agreement, Narrowing} from "../src/types/Terms.sol";
+import {Grant, Party, Proposal} from "../src/types/Types.sol";
+
+interface Vm {
+    function assume(bool condition) external;
+    function store(address target, bytes32 slot, bytes32 value) external;
+}
+
+/// @title What halmos proves, for every value of the arguments at once. Storage is set as the contract could have left it.
+abstract contract Proof {
+    Vm internal constant vm = Vm(0x7109709ECfa91a80626fF3989D68f67F5b1DD12D);
+}
+
+contract GrantLedgerProof is Proof {
+    uint256 private constant ACCOUNTS = 2; // contracts/snapshots/layout.json
+    GrantLedger private ledger;
+
+    function setUp() public {
+        ledger = new GrantLedger(IParticipantRegistry(address(this)), IDatasetRegistry(address(this)), address(this));
+    }
+
+    /// @dev Every dataset is this contract's.
+    function datasetAt(bytes32) external view returns (IDatasetRegistry.Dataset memory dataset) {
+        dataset.owner = address(this);
+    }
+
+    function _set(bytes32 id, bytes32 binding, uint32 uses, uint32 used, uint64 budget, uint64 spent) private {
+        vm.assume(used <= uses && spent <= budget);
+        uint256 slot = uint256(keccak256(abi.encode(id, ACCOUNTS)));
+        vm.store(address(ledger), bytes32(slot), bytes32(uint256(used) << 192 | uint256(uses) << 160 | uint160(address(this))));
+        vm.store(address(ledger), bytes32(slot + 1), binding);
+        vm.store(
+            address(ledger),
+            bytes32(slot + 2),
+            bytes32(uint256(spent) << 144 | uint256(budget) << 80 | uint256(type(uint40).max) << 40)
+        );
+    }
+
+    /// @notice A debit adds what it says and passes no ceiling.
+    function check_a_debit_stays_below_its_ceilings(
+        uint32 uses, uint32 used, uint64 budget, uint64 spent, uint32 more, uint64 epsilon
+    ) public {
+        bytes32 id = keccak256("grant");
+        _set(id, keccak256(abi.encode(bytes32(uint256(1)), bytes32(uint256(2)))), uses, used, budget, spent);
+        ledger.debit(id, bytes32(uint256(1)), bytes32(uint256(2)), address(this), 0, 1, more, epsilon);
+        IGrantLedger.Account memory found = ledger.accountOf(id);
+        assert(found.used == uint256(used) + more && found.used <= uses && found.uses == uses);
+        assert(found.spentMicros == uint256(spent) + epsilon && found.spentMicros <= budget && found.epsilonMicros == budget);
+    }
+
+    /// @notice A narrowing lowers ceilings, never below what was used, and forgets nothing of it.
+    function check_a_narrowing_only_lowers(
+        uint32 uses, uint32 used, uint64 budget, uint64 spent, uint32 toUses, uint64 toBudget, uint40 until
+    ) public {
+        Grant memory grant;
+        grant.grantee = address(this);
+        bytes32 id = ledger.grantId(grant);
+        _set(id, 0, uses, used, budget, spent);
+        ledger.narrow(grant, Narrowing(id, toUses, toBudget, until), "");
+        IGrantLedger.Account memory found = ledger.accountOf(id);
+        assert(found.used == used && found.uses >= used && found.uses <= uses && (found.uses == toUses || found.uses == used));
+        assert(found.spentMicros == spent && found.epsilonMicros >= spent && found.epsilonMicros <= budget);
+        assert(found.notAfter == until && found.notBefore == 0);
+    }
+}
+
+contract SettlementProof is Proof {
+    uint256 private constant ESCROWS = 3; // contracts/snapshots/layout.json
+    uint256 private constant REQUESTER = 16;
+    Settlement private settlement;
+
+    function setUp() public {
+        settlement = new Settlement(
+            IParticipantRegistry(address(this)), ITaskLedger(address(this)), IProofRegistry(address(this)), IDisputes(address(this))
+        );
+    }
+
+    /// @notice Whatever was staked and lost, whoever is denied its share: what can be claimed is fee and bonds, to the last coin.
+    /// Of two parties, and a requester that is none or the second of them.
+    function check_what_is_claimed_is_fee_and_bonds(
+        bool paid, bool measured, bool own, uint24 posted, uint24 lost, uint24 denied, uint256 contributions,
+        uint128 fee, uint128 bond, uint16 share
+    ) public {
+        vm.assume(share <= 10_000);
+        vm.assume(posted & ~uint24(own ? 3 : 3 | 1 << REQUESTER) == 0 && lost & ~posted == 0);
+        Proposal memory proposal;
+        proposal.parties = new Party[](2);
+        proposal.parties[0].account = address(1);
+        proposal.parties[1].account = address(2);
+        proposal.requester = own ? address(2) : address(3);
+        Agreement memory agreement;
+        (agreement.fee, agreement.bond) = (fee, bond);
+        agreement.shares = new uint16[](2);
+        (agreement.shares[0], agreement.shares[1]) = (share, 10_000 - share);
+        _set(proposal, agreement, paid, measured, posted, lost, denied, contributions);
+
+        uint256[] memory amounts = settlement.payouts(proposal, agreement);
+        uint256 stakes = (posted & 1) + (posted >> 1 & 1) + (posted >> REQUESTER & 1);
+        assert(amounts[0] + amounts[1] + amounts[2] + amounts[3] == fee + bond * stakes);
+    }
+
+    function _set(
+        Proposal memory proposal, Agreement memory agreement, bool paid, bool measured, uint24 posted, uint24 lost,
+        uint24 denied, uint256 contributions
+    ) private {
+        bytes32 task = _taskOf(proposal);
+        uint256 slot = uint256(keccak256(abi.encode(task, ESCROWS)));
+        uint256 packed = uint256(denied) << 64 | uint256(lost) << 40 | uint256(posted) << 16 | (measured ? 1 << 8 : 0)
+            | uint256(paid ? 2 : 3);
+        vm.store(address(settlement), bytes32(slot), settlement.agreementId(agreement));
+        vm.store(address(settlement), bytes32(slot + 1), bytes32(packed));
+        vm.store(address(settlement), bytes32(slot + 2), bytes32(contributions));
+    }
+
+    function _taskOf(Proposal memory proposal) private view returns (bytes32) {
+        return this.taskId(proposal);
+    }
+
+    function taskId(Proposal calldata proposal) external pure returns (bytes32) {
+        return StructHash.structHash(proposal);
+    }
+}

@@ -1,0 +1,158 @@
+"""Analyses of the contracts, each with tools of its own: ``run.py static | symbolic | mutation | coverage``.
+
+Slither and halmos go into environments below ``.venvs``, from the versions in ``slither.txt`` and ``halmos.txt``; forge, through
+which both compile, from ``package-lock.json``. What is found stands in ``contracts/analysis.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+SETUP = HERE.parent
+PAGE = ROOT / "contracts" / "analysis.md"
+FORGE = HERE / "node_modules" / "@foundry-rs" / "forge-linux-amd64" / "bin"
+#: Not run on instrumented contracts: what compares their gas and bytes, what takes long, and what tests the command line.
+LEFT_OUT = re.compile(r"gas|layout|life_cycle|commands")
+PROJECT = f"""[profile.default]
+src = "src"
+test = "test"
+out = "out"
+libs = []
+solc = "{SETUP / "solc"}"
+offline = true
+ast = true
+extra_output = ["storageLayout", "metadata"]
+evm_version = "paris"
+optimizer = true
+optimizer_runs = 1000
+bytecode_hash = "none"
+remappings = ["@openzeppelin/={SETUP / "node_modules" / "@openzeppelin"}/"]
+ignored_error_codes = [6335]
+allow_paths = ["{ROOT}"]
+lint = {{ lint_on_build = false }}
+"""
+
+
+def tool(name: str) -> Path:
+    """The program of an environment of its own, installed when it is missing."""
+    folder = ROOT / ".venvs" / name
+    if not (folder / "bin" / name).exists():
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        subprocess.run([*pip, "-r", HERE / f"{name}.txt"], check=True)
+    if not FORGE.exists():
+        subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=HERE, check=True)
+    return folder / "bin" / name
+
+
+def project(folder: Path, test: Path | None = None) -> dict[str, str]:
+    """A Foundry project around the sources; the environment to run tools in."""
+    (folder / "foundry.toml").write_text(PROJECT)
+    (folder / "src").symlink_to(ROOT / "contracts" / "src")
+    (folder / "test").mkdir()
+    if test:
+        (folder / "test" / test.name).write_bytes(test.read_bytes())
+    return {**os.environ, "PATH": f"{FORGE}:{os.environ['PATH']}"}
+
+
+def static(folder: Path, _: argparse.Namespace) -> str:
+    """Slither. Fails for a finding that contracts/analysis.md does not explain, and for an explanation of none."""
+    command, report = tool("slither"), folder / "findings.json"
+    options = [".", "--filter-paths", "node_modules", "--json", str(report)]
+    ran = subprocess.run([command, *options], cwd=folder, env=project(folder), capture_output=True, text=True, check=False)
+    if not report.exists():
+        sys.exit(ran.stderr[-3000:])
+    found = {(each["check"], _place(each)) for each in json.loads(report.read_text())["results"].get("detectors", ())}
+    explained = set()
+    for check, places in re.findall(r"^\| `([a-z-]+)` \| ([^|]*) \|", PAGE.read_text(), flags=re.MULTILINE):
+        explained |= {(check, place) for place in re.findall(r"`([^`]+)`", places)}
+    for check, place in sorted(found ^ explained):
+        print(f"{check} in {place}: {'not explained' if (check, place) in found else 'explained, and not found any more'}")
+    return "" if found == explained else f"{len(found ^ explained)} findings and explanations differ"
+
+
+def _place(finding: dict[str, Any]) -> str:
+    """``Contract.member`` of a finding's first element."""
+    names, element = [], finding["elements"][0]
+    while element and element["type"] in ("contract", "function", "variable", "node"):
+        if element["type"] != "node":
+            names.append(element["name"])
+        element = element.get("type_specific_fields", {}).get("parent")
+    return ".".join(reversed(names[-2:]))
+
+
+def symbolic(folder: Path, _: argparse.Namespace) -> str:
+    """Halmos on Proofs.sol: what it proves, it proves for every value of the arguments."""
+    command = [tool("halmos"), "--loop", "4", "--solver-timeout-assertion", "600000"]
+    ran = subprocess.run(command, cwd=folder, env=project(folder, HERE / "Proofs.sol"), check=False)
+    return "" if ran.returncode == 0 else "a proof failed"
+
+
+def mutation(folder: Path, arguments: argparse.Namespace) -> str:
+    """Switch every check off in turn; fails for one whose absence no contract test sees."""
+    _tests("checks", folder, arguments)
+    sites = {site["number"]: site for site in json.loads((folder / "sites.json").read_text())}
+    killed = json.loads((folder / "killed.json").read_text())
+    alive = [sites[int(number)] for number, killer in killed.items() if not killer]
+    for site in alive:
+        print(f"{site['file']}:{site['line']} {site['text']}: no test sees that it is gone")
+    print(f"{len(killed) - len(alive)} of {len(killed)} checks are seen to be gone; {len(sites)} in all")
+    return f"{len(alive)} survive" if alive else ""
+
+
+def coverage(folder: Path, arguments: argparse.Namespace) -> str:
+    """Which statements and branches the contract tests reach; fails below 95 % of either."""
+    _tests("statements", folder, arguments)
+    reached = set(json.loads((folder / "reached.json").read_text()))
+    counts: dict[str, list[int]] = defaultdict(lambda: [0] * 4)
+    for site in json.loads((folder / "sites.json").read_text()):
+        for name in (site["file"], "all"):
+            counts[name][0 + 2 * site["branch"]] += site["number"] in reached
+            counts[name][1 + 2 * site["branch"]] += 1
+        if site["number"] not in reached:
+            print(f"{site['file']}:{site['line']} {site['text']}: not reached")
+    for name, (lines, of, ways, among) in sorted(counts.items()):
+        print(f"{name:50} statements {lines:4}/{of:<4} branches {ways:4}/{among:<4}")
+    lines, of, ways, among = counts["all"]
+    return "" if min(lines / of, ways / among) >= 0.95 else "below 95 %"
+
+
+def _tests(kind: str, folder: Path, arguments: argparse.Namespace) -> None:
+    """Make the instrumented contracts, and run the contract tests on them."""
+    import instrument  # needs the product's own environment, which runs this
+
+    instrument.make(kind, folder)
+    paths = [folder / "sdk", ROOT / "node" / "src", HERE, ROOT / "tests"]
+    variables = {"ANALYSIS": folder, "ANALYSIS_KIND": kind, "ANALYSIS_STEP": arguments.step, "ANALYSIS_SECONDS": arguments.seconds}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), **{k: str(v) for k, v in variables.items()}}
+    tests = [path for path in sorted((ROOT / "tests/contracts").glob("test_*.py")) if not LEFT_OUT.search(path.name)]
+    command = [sys.executable, "-m", "pytest", "-q", "-s", "-n0", "-p", "switch", "-p", "no:cacheprovider", *map(str, tests)]
+    subprocess.run(command, cwd=ROOT, env=environment, check=False)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    analyses = {"static": static, "symbolic": symbolic, "mutation": mutation, "coverage": coverage}
+    parser.add_argument("analysis", choices=analyses)
+    parser.add_argument("--step", type=int, default=1, help="of the mutants every how many")
+    parser.add_argument("--seconds", type=float, default=86400, help="how long mutants may take")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        problem = analyses[arguments.analysis](Path(name), arguments)
+    sys.exit(problem or None)
+
+
+if __name__ == "__main__":
+    main()
