@@ -18,6 +18,7 @@ from typing import Any
 
 from contracts.conftest import KIND, Case
 from contracts.test_attestation_verifier import Run
+from contracts.test_quorum_verifier import Vouched
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from tallystick.attestation import certificates, collateral, runs, sm2
@@ -31,7 +32,7 @@ from tallystick.attestation.simulation.platform import DomainIdentity, EnclaveId
 from tallystick.attestation.snp_report import SnpTcb
 from tallystick.attestation.verifier import Evidence, appraise
 from tallystick.protocol import typed
-from tallystick.protocol.task import ATTESTED_SIMULATED
+from tallystick.protocol.task import ATTESTED_QUORUM, ATTESTED_SIMULATED
 from tallystick.testing.local_chain import LocalChain
 from tallystick_node.engines.tee.enclave import Enclave
 from tallystick_node.engines.tee.manifest import EnclaveManifest
@@ -78,9 +79,9 @@ def run_verify() -> dict[str, Any]:
 
     Everything is parsed and verified, from the bytes of evidence and endorsements to the result: `ours` as for the first time, with
     nothing kept of earlier appraisals, as the peer does; `again_ms` where certificates, lists and signed statements are known.
-    Evidence is simulated;
-    `quote_gas` is what a three-party result costs more for its quote than one that is signed by all alone, `registration_gas` a
-    transaction that registers a platform; both with the precompile.
+    Evidence is simulated; `quote_gas` is what a three-party result costs more for its quote than one that is signed by all alone,
+    `quorum_gas` for the word of two verifiers of three, `registration_gas` a transaction that registers a platform; all with the
+    precompile.
     """
     rows = []
     with _one_core():
@@ -231,7 +232,7 @@ def _peer(quote: bytes, given: DcapCollateral, authority: ProvisioningAuthority,
 
 
 def _gas() -> dict[str, int]:
-    """Gas of a registration, and of one three-party result for its quote."""
+    """Gas of a registration, and of one three-party result for its quote, or for two verifiers of three."""
     with tempfile.TemporaryDirectory() as folder, LocalChain(Path(folder), kind=KIND) as local:
         world = world_on(local)
         for actor in (*world.parties, world.requester):
@@ -246,4 +247,9 @@ def _gas() -> dict[str, int]:
         attested.start()
         run = Run(world, attested.proposal)
         registration = run.register(SimulatedPlatform(run.authority).pck).gas_used
-        return {"quote_gas": run.prove(run.proof()).gas_used - signed, "registration_gas": registration}
+        quoted = run.prove(run.proof()).gas_used
+        appraised = Case(world, grants, world.proposal(grants, proof_kind=typed.proof_kind(ATTESTED_QUORUM)))
+        appraised.start()
+        vouched = Vouched(world, appraised.proposal)
+        quorum = vouched.prove(vouched.proof()).gas_used
+        return {"quote_gas": quoted - signed, "quorum_gas": quorum - signed, "registration_gas": registration}

@@ -42,7 +42,7 @@ class Vouched:
 
     def __post_init__(self) -> None:
         world = self.world
-        for actor in (world.newcomer, world.relayer):
+        for actor in (world.newcomer, world.relayer, world.regulator):
             if not world.call("ParticipantRegistry", "participant", actor.address)["status"]:
                 world.enrol(actor)
         self.verifiers = sorted((world.newcomer, world.relayer, world.regulator), key=lambda actor: order(actor.address))
