@@ -60,7 +60,7 @@ class Story:
         }
         options: dict[str, Any] = {"receivers": [self.alder.account], "purpose": PURPOSE, "corruptions": 2, **changes}
         columns = options.pop("columns", dict.fromkeys(grants, COLUMNS))
-        return self.alder.draft("statistics", parameters, grants, columns, proof="sum-verified", **options)
+        return self.alder.draft("statistics", parameters, grants, columns, **{"proof": "sum-verified", **options})
 
     def run(self, spec: TaskSpec, grants: dict[str, GrantFile]) -> tuple[str, str]:
         """Submit and wait; the task's id and final state."""
