@@ -14,9 +14,12 @@ import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tallystick.protocol import canonical
+from tallystick.protocol.dataset import Column, DatasetDescriptor
 from tallystick.protocol.errors import InvalidData, InvalidTask, Refused
 from tallystick.protocol.grant import GrantTerms, Salts
-from tallystick_node.engines.channel import local_sessions
+from tallystick_node.data.commit import rows_root
+from tallystick_node.engines.channel import Registered, local_sessions
 from tallystick_node.workloads import intersection as workload_module
 from tallystick_node.workloads.intersection import Intersection
 from tallystick_node.workloads.intersection_labels import MAX_TEXT, LabelTerms
@@ -148,6 +151,43 @@ def test_a_prepared_set_gives_labels_and_keeps_them_for_a_version(tmp_path):
         sent.append(sum(step.bytes for step in sessions[1].meter.steps.values()))
     kept = 10 * (11 + TERMS.width)
     assert sent[0] == sent[2] == sent[1] + kept
+
+
+def opened(own, asked, tmp_path):
+    """Both outcomes of a task in which the receiver registered ``own``, asks for ``asked`` and opens one row."""
+    columns = (Column("a", "int64", nullable=True),)
+    root = canonical.text(rows_root(own, columns, b"s" * 32))
+    descriptor = DatasetDescriptor(ACCOUNTS[0], "clients", columns, own.num_rows, root, "0x" + "11" * 32, 1)
+    spec = spec_of(parameters_of(protocol="rr22-malicious", openings=1, format="parquet"))
+    Intersection().check(spec)
+    sessions = [replace(each, versions={0: descriptor.digest(), 1: bytes(32)}) for each in local_sessions(2, 60.0)]
+    sessions[0] = replace(sessions[0], registered=Registered(descriptor.to_bytes(), b"s" * 32))
+
+    def one(session):
+        scratch = tmp_path / str(session.index)
+        scratch.mkdir(exist_ok=True)
+        account = ACCOUNTS[session.index]
+        mine = asked if session.index == 0 else sender(IDS).select(list(Intersection().columns(spec, account)))
+        try:
+            return Intersection().run(spec, account, mine, session, scratch)
+        except Exception as error:
+            for channel in session.channels.values():
+                for _ in range(4):
+                    channel.send(b"")  # so that nobody waits for who gave up
+            return error
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(one, sessions))
+
+
+def test_a_receiver_that_opens_rows_gets_labels_if_it_asks_by_the_table_that_it_registered(tmp_path):
+    own = table_of({"a": (OWN, "int64", 0)})
+    receiver, giver = opened(own, own, tmp_path)
+    assert pyarrow.parquet.read_table(receiver.files["matches.parquet"]).to_pylist() == joined()
+    assert giver.result is None
+    receiver, giver = opened(own, table_of({"a": (IDS, "int64", 0)}), tmp_path)
+    assert isinstance(giver, Exception)
+    assert isinstance(receiver, Exception)
 
 
 def test_a_table_of_other_labels_is_another_table():

@@ -179,14 +179,15 @@ def _intersect(
     receivers = [spec.parties.index(account) for account in spec.receivers]
     if parameters.protocol == UNBALANCED:
         return _ask_or_hold(spec, parameters, items, labels, session, scratch), UNBALANCED
+    shows, checks = _openings(spec, parameters, items, keys, session) if parameters.openings else (None, None)
     if parameters.labels is not None:
         protocol, beside = _labelled(parameters), Labels(parameters.labels.width, labels)
         terms: dict[str, Any] = {"peer": 1 - session.index, "receiver": receivers[0], "context": session.context}
+        terms |= {"shows": shows, "checks": checks}
         return intersect_labelled(session, items, beside, protocol=protocol, **terms), protocol
     if len(parameters.keys) > 2:
         parties, context = range(session.parties), session.context
         return multi_party.intersect_all(session, items, parties=parties, receivers=receivers, context=context), MANY
-    shows, checks = _openings(spec, parameters, items, keys, session) if parameters.openings else (None, None)
     found = intersect(
         session,
         items,

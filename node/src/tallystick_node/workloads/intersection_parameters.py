@@ -92,8 +92,8 @@ class Parameters(TaskParameters):
             raise MalformedDocument("parameters.format: only mode ids has a file of matches")
         labels = LabelTerms.read(value["labels"], "parameters.labels") if fields.has("labels") else None
         openings = fields.integer("openings", 1, MOST) if fields.has("openings") else 0
-        if openings and (protocol not in VARIANTS or labels is not None):
-            raise MalformedDocument(f"parameters.openings: of {' or '.join(VARIANTS)}, by its name and without labels")
+        if openings and protocol not in VARIANTS:
+            raise MalformedDocument(f"parameters.openings: of {' or '.join(VARIANTS)}, by its name")
         made = cls(keys, rules, mode, protocol, fields.integer("minimum_group", 2, 1000), file, labels, openings)
         made._require_labels_fit()
         return made

@@ -16,7 +16,8 @@ from tallystick_node.engines.psi import rr22
 from tallystick_node.engines.psi.handshake import Intersection, Prediction, bind
 from tallystick_node.engines.psi.items import Items
 from tallystick_node.engines.psi.labels import Labels
-from tallystick_node.engines.psi.two_party import VARIANTS, predict
+from tallystick_node.engines.psi.openings import Check, Show
+from tallystick_node.engines.psi.two_party import VARIANTS, predict_in_one
 
 Labelled = Literal["rr22", "rr22-malicious"]
 
@@ -24,10 +25,20 @@ _DOMAIN = b"tallystick/v1/psi/labelled\0"
 
 
 def intersect_labelled(
-    session: Session, items: Items, labels: Labels, *, peer: int, receiver: int, protocol: Labelled, context: bytes
+    session: Session,
+    items: Items,
+    labels: Labels,
+    *,
+    peer: int,
+    receiver: int,
+    protocol: Labelled,
+    context: bytes,
+    shows: Show | None = None,
+    checks: Check | None = None,
 ) -> Intersection:
     """Intersect distinct ``items`` with those of ``peer``; the receiver ends with positions and labels. Both pass the same width,
-    receiver, protocol and context (the task and attempt); the sender passes its rows.
+    receiver, protocol and context (the task and attempt); the sender passes its rows. With openings the receiver ``shows`` rows,
+    which the sender ``checks`` before it sends a label. However large the sets, they are intersected in one part.
 
     Raises ``ValueError`` for duplicates and other local misuse, :class:`ProtocolViolation` naming the peer and the step,
     ``ChannelError`` for a lost peer.
@@ -42,12 +53,12 @@ def intersect_labelled(
     run = bind(session, peer, items, hashlib.sha256(_DOMAIN + width + context).digest())
     if run.theirs > rr22.MAX_ITEMS:
         raise ProtocolViolation(peer, "bind", f"it announces more than {rr22.MAX_ITEMS} items")
-    return rr22.exchange(run, [receiver], VARIANTS[protocol], labels)
+    return rr22.exchange(run, [receiver], VARIANTS[protocol], labels, shows=shows, checks=checks)
 
 
 def predict_labelled(protocol: Labelled, sizes: tuple[int, int], receiver: int, width: int) -> Prediction:
     """What a run of parties 0 and 1 with so many items will cost: that without labels, and all of the sender's labels."""
-    plain = predict(protocol, "ids", sizes, [receiver])
+    plain = predict_in_one(VARIANTS[protocol], sizes, [receiver])
     sent = list(plain.bytes_sent)
     sent[1 - receiver] += width * sizes[1 - receiver]
     seconds = plain.seconds + (1 if protocol == "rr22" else 6) * 2e-9 * width * sum(sizes)

@@ -92,14 +92,15 @@ def predict(protocol: Protocol, mode: Mode, sizes: tuple[int, int], receivers: S
         sent = [BIND_BYTES + POINT * own + (total - own) * tag * (1 - party in receivers) for party, own in enumerate(sizes)]
         return Prediction(tuple(sent), 4, 2.5e-5 * 2 * max(sizes), 300 * total)
     if max(sizes) <= parts.UNCUT:
-        return _predict_rr22(VARIANTS[runs], sizes, receivers)
+        return predict_in_one(VARIANTS[runs], sizes, receivers)
     cut = parts.Cut.of(*sizes)
-    one = _predict_rr22(VARIANTS[runs], (cut.own, cut.theirs), receivers)
+    one = predict_in_one(VARIANTS[runs], (cut.own, cut.theirs), receivers)
     sent = [BIND_BYTES + parts.HELLO_BYTES + cut.parts * each for each in one.bytes_sent]
     return Prediction(tuple(sent), 3 + cut.parts * one.rounds, cut.parts * one.seconds, one.memory_bytes + 30 * max(sizes))
 
 
-def _predict_rr22(variant: oprf.Variant, sizes: tuple[int, int], receivers: Sequence[int]) -> Prediction:
+def predict_in_one(variant: oprf.Variant, sizes: tuple[int, int], receivers: Sequence[int]) -> Prediction:
+    """Like :func:`predict`, of ``rr22`` in one part."""
     tag, first = tag_bytes(*sizes), rr22.encoder(receivers, dict(enumerate(sizes)))
     slots, others, words = Shape.of(sizes[first]).total, sizes[1 - first], variant.words
     evaluation = oprf.bytes_sent(slots, words)
