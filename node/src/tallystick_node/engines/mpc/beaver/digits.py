@@ -38,6 +38,7 @@ def offer(session: Session, peer: int, supply: SupplySender, pads: Pads, a: Ring
     own = planes.of_numbers(a)
     words = own.shape[1]
     out = np.zeros((2, DIGITS, words), np.uint64)
+    supply.expect(64 * words * DIGITS)
     for start, stop in _groups(words):
         blocks = supply.take(64 * words * (stop - start)).reshape(stop - start, -1, 2)
         session.channels[peer].mark(STEP)
@@ -56,6 +57,7 @@ def choose(session: Session, peer: int, supply: SupplyReceiver, pads: Pads, b: R
     own = planes.of_numbers(b)
     words = own.shape[1]
     out = np.zeros((2, DIGITS, words), np.uint64)
+    supply.expect(64 * words * DIGITS)
     for start, stop in _groups(words):
         blocks = supply.take(64 * words * (stop - start)).reshape(stop - start, -1, 2)
         session.channels[peer].mark(STEP)

@@ -28,6 +28,7 @@ _TOGETHER = 1 << 20  # correlations at a time
 def offer(session: Session, peer: int, supply: SupplySender, pads: Pads, a: Ring) -> Ring:
     """The part, of the party of ``a``, of whether digits are the same: planes of shape (d, w), of a's of shape (4 d, w)."""
     out = np.empty((len(a) // WIDTH, a.shape[1]), np.uint64)
+    supply.expect(64 * out.size)
     for some in _groups(out):
         correlations = supply.take(64 * out[some].size).reshape(len(out[some]), -1, 2)
         session.channels[peer].mark(STEP)
@@ -43,6 +44,7 @@ def offer(session: Session, peer: int, supply: SupplySender, pads: Pads, a: Ring
 def choose(session: Session, peer: int, supply: SupplyReceiver, pads: Pads, b: Ring) -> Ring:
     """The part of the party of ``b``."""
     out = np.empty((len(b) // WIDTH, b.shape[1]), np.uint64)
+    supply.expect(64 * out.size)
     for some in _groups(out):
         correlations = supply.take(64 * out[some].size).reshape(len(out[some]), -1, 2)
         session.channels[peer].mark(STEP)

@@ -8,8 +8,8 @@ Where the receiver has choices of its own, it tells how they differ from u, and 
 :mod:`tallystick_node.engines.ot.rows`, of which the transfers of :mod:`tallystick_node.engines.ot.extension` can be made.
 
 A batch is a sparse vector (:mod:`sparse`) compressed by :mod:`code`. It has 600 trees and gives 300 * 2^depth correlations; the
-first is the smallest that is enough, and each further one as large as all before or what is wanted, up to ``LARGEST``. Both ends
-take the same numbers in the same order. Security: as :mod:`sparse`, semi-honest.
+first is the smallest that is enough, and each further one as large as all before or what is wanted, up to ``LARGEST``; what is
+expected is not exceeded so. Both ends expect and take the same numbers in the same order. Security: as :mod:`sparse`, semi-honest.
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ class _Store:
         self._array = np.empty((0, 2), np.uint64)
         self._start = self._stop = 0
         self._made = 0
+        self._expected = 0
+
+    def expect(self, count: int) -> None:
+        """The next takes are of so many together."""
+        self._expected = count
 
     def missing(self, count: int) -> int:
         """How many are lacking of ``count``."""
@@ -45,7 +50,7 @@ class _Store:
 
     def next(self, missing: int) -> Shape:
         """The shape of the batch to make next."""
-        wanted = max(missing, self._made)
+        wanted = max(missing, self.missing(self._expected) if self._expected else self._made)
         depth = LEAST_DEPTH
         while _HALF << depth < wanted and depth < LARGEST:
             depth += 1
@@ -65,6 +70,7 @@ class _Store:
     def take(self, count: int) -> Words:
         """The first ``count``."""
         self._start += count
+        self._expected = max(0, self._expected - count)
         return self._array[self._start - count : self._start]
 
 
@@ -76,6 +82,10 @@ class SupplySender:
         self._field, self._code, self._store = field, Code(session.context), _Store()
         self._sparse = SparseSender(session, peer, _label(field), rows, room, _but_lane(field))
         self.multiples = multiples(rows.delta, field)[0, : 1 << field.bits]  # of delta, by all elements
+
+    def expect(self, count: int) -> None:
+        """What is taken next are so many together: no more are made for them than it takes."""
+        self._store.expect(count)
 
     def take(self, count: int) -> Words:
         """The blocks q, of shape (count, 2): to be read, before the next are taken."""
@@ -92,6 +102,10 @@ class SupplyReceiver:
     def __init__(self, session: Session, peer: int, rows: RowReceiver, field: Field, room: Room) -> None:
         self._field, self._code, self._store = field, Code(session.context), _Store()
         self._sparse = SparseReceiver(session, peer, _label(field), rows, room, _but_lane(field))
+
+    def expect(self, count: int) -> None:
+        """Like :meth:`SupplySender.expect`."""
+        self._store.expect(count)
 
     def take(self, count: int) -> Words:
         """The blocks q + u delta, of shape (count, 2), with u in their lowest lane: to be read, before the next are taken."""
