@@ -96,7 +96,7 @@ def predict(protocol: Protocol, mode: Mode, sizes: tuple[int, int], receivers: S
     cut = parts.Cut.of(*sizes)
     one = predict_in_one(VARIANTS[runs], (cut.own, cut.theirs), receivers)
     sent = [BIND_BYTES + parts.HELLO_BYTES + cut.parts * each for each in one.bytes_sent]
-    return Prediction(tuple(sent), 3 + cut.parts * one.rounds, cut.parts * one.seconds, one.memory_bytes + 30 * max(sizes))
+    return Prediction(tuple(sent), 3 + cut.parts * one.rounds, cut.parts * one.seconds, one.memory_bytes + 60 * max(sizes))
 
 
 def predict_in_one(variant: oprf.Variant, sizes: tuple[int, int], receivers: Sequence[int]) -> Prediction:
