@@ -15,7 +15,14 @@ from tallystick.cli.main import app
 from typer.testing import CliRunner
 
 ACCOUNT = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
-FOUND = {"algorithm": "sha256:aa", "identity": "sha256:bb", "measurement": "cc", "in_force": ["seccomp"], "seconds": 1.5}
+FOUND = {
+    "algorithm": "sha256:aa",
+    "conditions": "sha256:dd",
+    "identity": "sha256:bb",
+    "measurement": "cc",
+    "in_force": ["seccomp"],
+    "seconds": 1.5,
+}
 
 
 def tally(*arguments: object) -> Any:
