@@ -29,7 +29,6 @@ from tallystick.protocol.proof.quorum import (
 )
 from tallystick.protocol.proof.subject import Subject, subject_of
 from tallystick.protocol.proof.vouching import RunClaim, Vouching, vouch
-from tallystick.protocol.typed import proof_kind
 from tallystick.protocol.verify import Report, verify_bundle
 from unit.attestation.test_cca import MARK
 from unit.protocol import quorum_world
@@ -235,7 +234,6 @@ def test_the_specification_has_what_is_signed() -> None:
     said = Vouching(*about, "snp", words[1], words[2], words[3] * 2, words[4], words[5], 7, VERIFIERS[0])
     page = (Path(__file__).parents[3] / "docs" / "spec" / "attested-task.md").read_text()
     assert f"`{said.digest.hex()}`" in page
-    assert f"`0x{proof_kind('attested-hardware-quorum').hex()}`" in page
 
 
 def test_terms_are_read_strictly() -> None:
