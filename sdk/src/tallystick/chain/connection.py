@@ -31,12 +31,14 @@ from tallystick.chain.profile import PROFILES, ChainProfile
 from tallystick.chain.transport import SECONDS, Transport, message_of, unhex
 from tallystick.ethereum import keccak, to_checksum_address
 from tallystick.protocol import typed
-from tallystick.protocol.errors import ChainUnreachable, ContractRefused, Deadline, NotFound, SignerLocked
+from tallystick.protocol.errors import ChainUnreachable, ContractRefused, Deadline, NotFound, SignerLocked, WrongChain
 from tallystick.signing import Signer
 
 Block = int | str
 NONCE_ATTEMPTS = 12
 SEND_ATTEMPTS = 4
+READ_CLOCK = "0x4260005260206000f3"  # TIMESTAMP; PUSH 0; MSTORE; PUSH 32; PUSH 0; RETURN
+MILLISECONDS = 10**11  # a time above it, in seconds, is in the year 5138
 #: How nodes word that the execution itself failed; every other JSON-RPC error is about the node, not about the contract.
 EXECUTION_FAILED = ("revert", "vm exception", "evm error", "out of gas", "gas required", "insufficient funds")
 #: How nodes word that another transaction of the account has this nonce, and that they have this very transaction already.
@@ -98,6 +100,8 @@ class Chain:
         self.quorum = QuorumVerifier(self)
         self._by_address = {contract.address.lower(): name for name, contract in self.contracts.items()}
         deployment.verify(self._transport)
+        if profile.clock:
+            self._require_seconds()
 
     @property
     def shown_url(self) -> str:
@@ -289,6 +293,21 @@ class Chain:
                 block_hash=str(found["blockHash"]),
                 gas_used=int(found["gasUsed"], 16),
                 events=tuple(event for event in events if event is not None),
+            )
+
+    def _require_seconds(self) -> None:
+        """Raises WrongChain when contracts are told milliseconds: every deadline and validity would have passed. A node that does
+        not carry out code that is no contract tells nothing."""
+        answer = self._transport.answer("eth_call", ({"data": READ_CLOCK}, "latest"))
+        if "error" in answer:
+            return
+        with self._transport.understood("eth_call"):
+            told = int.from_bytes(unhex(answer["result"]), "big")
+        if told >= MILLISECONDS:
+            raise WrongChain(
+                "contracts on this chain are told milliseconds where they need seconds",
+                party=self.shown_url,
+                remedy="have the chain's committee switch on feature_evm_timestamp (FISCO BCOS 3.12 or newer), then deploy",
             )
 
     # -- transport -----------------------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ class ChainProfile:
 
     ``fees``: ``eip1559``, ``legacy`` or ``zero`` (consortium chains without gas price). ``confirmations``: a block counts as
     final when that many blocks follow it; 0 where blocks are final at once (QBFT, PBFT). ``block_seconds``: how long a block takes.
-    ``log_page``: blocks per ``eth_getLogs``. Times in seconds. Headers need no setting: the longer extra data of
+    ``log_page``: blocks per ``eth_getLogs``. ``clock``: whether to ask first what time contracts are told, where that may be in
+    milliseconds, although headers say seconds. Times in seconds. Headers need no setting: the longer extra data of
     proof-of-authority chains is read as it is.
     """
 
@@ -29,6 +30,7 @@ class ChainProfile:
     poll_seconds: float = 1.0
     receipt_seconds: float = 120.0
     gas_margin: float = 1.25
+    clock: bool = False
 
     def __post_init__(self) -> None:
         if self.fees not in FEES:
@@ -47,7 +49,7 @@ PROFILES = {
         ChainProfile("development", block_seconds=1, poll_seconds=0.05, receipt_seconds=30),
         ChainProfile("ganache", fees="legacy", block_seconds=1, poll_seconds=0.2, receipt_seconds=30),
         ChainProfile("besu-qbft", fees="zero"),
-        ChainProfile("fisco-bcos", fees="zero", log_page=500),
+        ChainProfile("fisco-bcos", fees="zero", log_page=500, clock=True),
         ChainProfile("public", confirmations=12, block_seconds=12, poll_seconds=4, receipt_seconds=600),
     )
 }
