@@ -264,3 +264,13 @@ def test_records_of_many_threads_form_one_log(url: str) -> None:
     root, size = store.audit_head()
     assert size == store.audit_size() == 40
     verify_log(store.audit_records(), chain_id=31337, account=SIGNER.address, heads=[(size, root)])
+
+
+def test_a_store_knows_without_asking_whose_tasks_concern_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'node.db'}"
+    store = Store(url)
+    assert not store.concerns(TASK)
+    store.create_run(TASK, b"spec")
+    assert store.concerns(TASK) and not store.concerns("0x" + "ee" * 32)
+    store.close()
+    assert Store(url).concerns(TASK)

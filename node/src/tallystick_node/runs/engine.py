@@ -159,7 +159,8 @@ class Runs:
         elif "task" in event.arguments:
             if event.name == "AgreementOpened":
                 await asyncio.to_thread(self._agreements.keep, event)
-            run = await asyncio.to_thread(self._store.run, canonical.hex32(event["task"]))
+            task = canonical.hex32(event["task"])
+            run = await asyncio.to_thread(self._store.run, task) if self._store.concerns(task) else None
             if run is not None:
                 await self._on_task_event(run, event)
 

@@ -93,6 +93,8 @@ class Store:
         self._claim = ExitStack()
         self.changes = 0  # grows with every transaction that writes: who would read again sees whether there can be news
         migrate.require_current(self._engine)
+        with Session(self._engine) as session:
+            self._tasks = set(session.scalars(select(RunRow.task)))
 
     def close(self) -> None:
         """Close every connection, and let another process claim the database."""
@@ -170,7 +172,13 @@ class Store:
                 row = RunRow(task=task, state="received", attempt=1, phase="", spec=spec, updated=time.time())
                 row.progress, row.problem = 0.0, ""
                 session.add(row)
+                self._tasks.add(task)
             return _record(row)
+
+    def concerns(self, task: str) -> bool:
+        """Whether a task has a run that was here when this store was opened, or that it made since. Asks no database: of a chain's
+        events most are about the tasks of others."""
+        return task in self._tasks
 
     def run(self, task: str) -> RunRecord | None:
         """The run of a task."""
