@@ -453,7 +453,7 @@ def test_any_sequence_of_steps_leaves_chain_and_model_in_the_same_state(world: W
     run_state_machine_as_test(
         lambda: LifeCycle(world, grants),
         settings=settings(
-            max_examples=35 if KIND == "anvil" else 5,
+            max_examples=18 if KIND == "anvil" else 5,
             stateful_step_count=24,
             database=None,
             phases=[Phase.generate],  # to shrink a failure takes minutes on a real chain; its 24 steps can be read as they are

@@ -196,7 +196,7 @@ def test_any_sequence_of_steps_pays_everybody_what_it_is_owed_and_leaves_nothing
     run_state_machine_as_test(
         lambda: Money(case),
         settings=settings(
-            max_examples=25 if KIND == "anvil" else 5,
+            max_examples=14 if KIND == "anvil" else 5,
             stateful_step_count=10,
             deadline=None,
             phases=[Phase.generate],

@@ -28,7 +28,7 @@ from tallystick.testing.local_chain import CHAIN_IDS, LocalChain, free_port, rpc
 from web3 import HTTPProvider, Web3
 
 SCRIPT = Path(__file__).parents[3] / "ganache-setup" / "chain.py"
-KINDS = ["anvil", "ganache"]
+KINDS = ["anvil", pytest.param("ganache", marks=pytest.mark.slow)]
 CONFIGURATION, UNREACHABLE = 80, 40  # exit statuses, by the table of errors
 
 

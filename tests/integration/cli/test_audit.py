@@ -69,6 +69,7 @@ def test_saved_records_check_without_the_node(town: Town, refused: str, tmp_path
     assert "record 0 is missing" in town.tally(town.regulator, *check, code=30).error["message"]
 
 
+@pytest.mark.slow
 def test_a_node_that_rewrites_or_forgets_is_named(town: Town, proved: Proved, refused: str) -> None:
     """The operator of Birch's node edits the node's database, stopped; the regulator finds what was done."""
     database = town.birch.folder / "node.db"

@@ -22,6 +22,8 @@ from tallystick.chain import artifacts
 from tallystick.chain.deployment import Deployment
 from unit.protocol.world import CHAIN, DEPLOYED, PARTIES, make
 
+pytestmark = pytest.mark.slow
+
 SDK = Path(__file__).parents[3] / "sdk"
 
 

@@ -98,6 +98,7 @@ def test_a_killed_worker_fails_the_attempt_and_the_next_one_succeeds(story: Stor
     }
 
 
+@pytest.mark.slow
 def test_a_hanging_node_is_accused_of_silence(story: Story) -> None:
     with running(story, attempts=1) as (task, _, worker), stopped(number(story.hospitals[2])):
         os.kill(worker, signal.SIGCONT)
@@ -139,6 +140,7 @@ def test_authorisation_that_ends_in_a_run_ends_the_run(story: Story, function: s
     next_task_runs(story)
 
 
+@pytest.mark.slow
 def test_authorisation_that_ended_before_the_node_read_of_the_start_ends_the_run(story: Story) -> None:
     """The start of a run and the end of its authorisation come to the node in one breath."""
     alder, birch, cedar = map(number, story.hospitals)
@@ -164,6 +166,7 @@ def test_authorisation_that_ended_before_the_node_read_of_the_start_ends_the_run
     next_task_runs(story)
 
 
+@pytest.mark.slow
 def test_the_chain_killed_in_a_run_comes_back_and_the_task_ends(story: Story) -> None:
     local = story.network.local
     with running(story, attempts=1) as (task, _, _):
@@ -175,6 +178,7 @@ def test_the_chain_killed_in_a_run_comes_back_and_the_task_ends(story: Story) ->
     next_task_runs(story)
 
 
+@pytest.mark.slow
 def test_every_node_killed_in_a_run_fails_it_and_all_come_back(story: Story) -> None:
     with running(story, attempts=1) as (task, _, worker):
         with stopped(*(number(who) for who in story.hospitals)):  # so that none sees another one go
@@ -256,6 +260,7 @@ def kept(who: Institution, attempt: int) -> list[int]:
     return [int(path.name.split("-")[0]) for path in who.folder.glob(f"**/runs/*-{attempt}/checkpoints/*-*")]
 
 
+@pytest.mark.slow
 def test_a_killed_owner_comes_back_and_the_training_ends_as_if_nothing_had_happened(story: Story, tmp_path: Path) -> None:
     """Birch dies by SIGKILL, whether it coordinates that round or another. The next attempt has other coordinators and goes on from
     the rounds that all parties kept; the model is, to the bit, that of a simulation in one process that nothing disturbed."""

@@ -463,6 +463,7 @@ async def answered(stage: Stage, *frames: node_pb2.Frame) -> None:
         await server.stop(0)
 
 
+@pytest.mark.slow
 def test_a_node_that_never_says_hello_is_given_up(stage: Stage) -> None:
     async def play() -> None:
         with pytest.raises(PeerFailed, match="did not come") as caught:

@@ -20,6 +20,8 @@ from tallystick.protocol.errors import Refused
 from tallystick.protocol.task import TaskSpec
 from tallystick.protocol.verify import verify_bundle
 
+pytestmark = pytest.mark.slow
+
 ROWS = 150
 SCALES = {"mean radius": 4, "mean texture": 4, "mean smoothness": 5, "mean symmetry": 5}
 

@@ -13,6 +13,8 @@ from tallystick.client.recurring import SCHEDULE, Recurrence, repeat
 from tallystick.protocol.errors import Configuration, TallystickError
 from tallystick.protocol.task import TaskSpec, proposal_of
 
+pytestmark = pytest.mark.slow
+
 
 class Stopped(Exception):
     """The requester's machine stops."""

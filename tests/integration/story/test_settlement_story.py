@@ -17,6 +17,8 @@ from tallystick.protocol.statement import Envelope, Statement
 from tallystick.protocol.task import Proposal, TaskSpec, proposal_of
 from tallystick.protocol.typed import result_digest
 
+pytestmark = pytest.mark.slow
+
 FEE, BOND = 10**15, 10**14
 SHARES = (3334, 3333, 3333)
 

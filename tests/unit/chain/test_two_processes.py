@@ -40,7 +40,13 @@ def add_authorities(url: str, deployment: Deployment, start: Any, done: Any) -> 
         done.put(repr(error))
 
 
-@pytest.mark.parametrize("block_time", [None, 1], ids=["a block for each transaction", "a block each second"])
+@pytest.mark.parametrize(
+    "block_time",
+    [
+        pytest.param(None, id="a block for each transaction"),
+        pytest.param(1, id="a block each second", marks=pytest.mark.slow),
+    ],
+)
 def test_two_processes_with_one_account_lose_no_transaction(anvil: tuple[LocalChain, Deployment], block_time: int | None) -> None:
     local, deployment = anvil
     chain = Chain(local.url, deployment)

@@ -62,7 +62,7 @@ def circuits(draw) -> Circuit:
 
 
 @given(circuits())
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_any_circuit_garbled_is_the_circuit_in_the_clear(circuit) -> None:
     width = circuit.inputs[0]
     bits = (np.arange(1 << width) >> np.arange(width)[:, None] & 1).astype(np.uint8)  # every input
