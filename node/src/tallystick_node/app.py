@@ -26,6 +26,7 @@ import grpc
 import structlog
 from prometheus_client import Gauge
 from tallystick.chain.connection import Chain
+from tallystick.chain.contract import Event
 from tallystick.chain.deployment import Deployment
 from tallystick.chain.profile import profile_named
 from tallystick.protocol.errors import ChainUnreachable, Configuration, TallystickError, exit_code
@@ -84,8 +85,10 @@ class Node:
         require_enrolled(self.chain, self.certificate)
         self.delegated = self.certificate.account != key.address
         self.signer: Signer = OperatorSigner(self.certificate.account, key) if self.delegated else key
+        self._authorised: tuple[int, float] = (int(NODE), float("inf"))  # scopes, and until when
         if self.delegated:
             require_operator(self.chain, self.certificate.account, key.address, settings)
+            self._authorised = standing_of(self.chain, self.certificate.account, key.address)
         self.store = Store(settings.store)
         self.release = release_digest()
         self.peers = Peers(settings, self.chain, self.signer.address)
@@ -93,7 +96,7 @@ class Node:
         self.workers = Workers(settings.spare_workers, settings.local_work)
         self.retention = Retention(settings, self.store)
         self.runs = Runs(settings, self.store, self.chain, self.signer, self.peers, self.warming, self.workers, self.release)
-        self.indexer = Indexer(self.store, self.chain, self.runs.on_event)
+        self.indexer = Indexer(self.store, self.chain, self._on_event)
         self.outbox = Outbox(self.store, self.chain, self.runs.on_refused_write)
         self._loops: list[asyncio.Task[None]] = []
 
@@ -118,6 +121,8 @@ class Node:
             (lag > READY_LAG, f"{lag} blocks of the chain are not read yet"),
             (any(loop.done() for loop in self._loops) or not self._loops, "the node is starting or stopping"),
             (self.certificate.not_after < time.time(), "the certificate has expired"),
+            (self._authorised[0] & NODE != NODE, "the institution has taken back what this node's key may do"),
+            (self._authorised[1] < time.time(), "what this node's key may do for the institution has expired"),
         ]
         return [words for failed, words in found if failed]
 
@@ -180,6 +185,12 @@ class Node:
         await self.warming.run()
         await self.workers.keep()
 
+    async def _on_event(self, event: Event) -> None:
+        if event.name == "OperatorChanged" and event["account"] == self.signer.address and self.delegated:
+            operator = self.chain.own().address
+            self._authorised = await asyncio.to_thread(standing_of, self.chain, self.signer.address, operator)
+        await self.runs.on_event(event)
+
     def _record_refusal(self, rule: str, message: str, party: str) -> None:
         now = int(time.time())
         self.store.append_audit(self.signer, self.chain.deployment.chain_id, now, "refusal", message, party=party, rule=rule)
@@ -221,6 +232,12 @@ def require_operator(chain: Chain, account: str, operator: str, settings: Settin
             party=str(settings.certificate),
             remedy="use the keystore of the certificate's account, or authorise the signer's (`tally operator authorise`)",
         )
+
+
+def standing_of(chain: Chain, account: str, operator: str) -> tuple[int, float]:
+    """What an operator may do for an account, as bits of its scopes, and until when."""
+    held = chain.participants.operator_at(account, operator)
+    return held["scopes"], float(held["notAfter"])
 
 
 def _absolute(settings: Settings) -> str:

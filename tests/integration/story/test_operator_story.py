@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from tallystick.client import audit, disputes, settlement
 from tallystick.protocol import canonical
 from tallystick.protocol.agreement import Demand
 from tallystick.protocol.errors import Configuration
-from tallystick.protocol.operators import NODE
+from tallystick.protocol.operators import NODE, Scope
 from tallystick.protocol.statement import Envelope, Statement
 from tallystick.protocol.verify import verify_bundle
 from tallystick.signing import create_keystore
@@ -68,6 +71,18 @@ def test_a_node_acts_for_its_institution_by_an_operators_key(story: Story, tmp_p
     assert audit.examine(regulator.nodes, regulator.chain, birch.account, story.regulator.account).complete
 
     answered_by_itself(story, task, bundle.statement)
+    operators.authorise(chain, key, Scope(0), 0)
+    until(lambda: "taken back" in ready(story), 180)
+
+
+def ready(story: Story) -> str:
+    """What Birch's node says of itself."""
+    settings = tomllib.loads((story.hospitals[1].folder / "node.toml").read_text())
+    try:
+        with urllib.request.urlopen(f"http://{settings['metrics']}/readyz", timeout=10) as answer:
+            return str(answer.read().decode())
+    except urllib.error.HTTPError as unready:
+        return unready.read().decode()
 
 
 def answered_by_itself(story: Story, task: str, envelope: bytes) -> None:
