@@ -17,20 +17,19 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tallystick.attestation import runs
-from tallystick.attestation.documents import write_evidence
+from tallystick.attestation.documents import read_evidence
 from tallystick.attestation.policy import AppraisalPolicy
-from tallystick.attestation.quote import SGX, read_quote
+from tallystick.attestation.quote import read_quote
 from tallystick.attestation.simulation.authority import ProvisioningAuthority
 from tallystick.attestation.standing import Standing
-from tallystick.attestation.verifier import Evidence
-from tallystick_node.engines.tee import keys, locked
+from tallystick_node.engines.tee import hosting, keys, locked
 from tallystick_node.engines.tee.appraisal import Accepted
-from tallystick_node.engines.tee.enclave import Enclave, EnclaveFailed, EnclaveRefused
-from tallystick_node.engines.tee.frames import Messages
+from tallystick_node.engines.tee.enclave import EnclaveFailed, EnclaveRefused
+from tallystick_node.engines.tee.frames import Messages, StreamBroken
+from tallystick_node.engines.tee.hosting import HostedEnclave
 from tallystick_node.engines.tee.keys import Decision, KeyRefused, KeyService, ask
 from tallystick_node.engines.tee.locked import Use
 from tallystick_node.engines.tee.manifest import EnclaveManifest, fresh
-from tallystick_node.engines.tee.quoting import QuotingProcess
 from unit.engines.test_tee_attested_tls import WINDOW, Place
 
 DATA_KEY = b"\x2a" * 32
@@ -192,6 +191,19 @@ def test_a_malformed_request_is_refused_by_its_own_rule(request: bytes) -> None:
     assert caught.value.rule == "key.request"
 
 
+@pytest.mark.parametrize(
+    "change", [{"name": "\ud800"}, {"run": "\ud800"}, {"name": "\u20ac" * 43}, {"name": ""}, {"place": 1 << 16}]
+)
+def test_a_use_that_cannot_be_named_is_malformed(change: dict[str, Any]) -> None:
+    value = {name: getattr(USE, name, "") for name in keys._MEMBERS} | {"public_key": PUBLIC, "receivers": []} | change
+    request = json.dumps({name: item.hex() if isinstance(item, bytes) else item for name, item in value.items()})
+    with pytest.raises(KeyRefused) as caught:
+        keys._read(request.encode())
+    assert caught.value.rule == "key.request"
+    whole = json.loads(request) | {"name": "x", "run": "", "place": 0}
+    assert keys._read(json.dumps(whole).encode())[0].name == "x"
+
+
 def test_a_public_key_of_small_order_gets_nothing(authority: ProvisioningAuthority) -> None:
     place = Place(authority)
     with pytest.raises(KeyRefused, match="sealed to"):
@@ -215,25 +227,31 @@ def test_a_confined_enclave_computes_on_what_lies_locked_at_its_host(
     together = runs.inputs_digest(commitments)
     use = Use("accounts", context, digest, manifest.conditions, tuple(receivers), 1, together if promised is None else promised)
     policy = AppraisalPolicy("keys", simulations=frozenset({authority.fingerprint}))
-    try:
-        with QuotingProcess(authority) as quoting, Enclave(manifest, quoting) as enclave:
+    exported = authority.export(b"word")
+    ours, theirs = socket.socketpair()
 
-            def give(nonce: bytes) -> bytes:
-                return write_evidence(Evidence(enclave.attest(nonce), authority.collateral(SGX, WINDOW)))
+    def launched() -> None:
+        with contextlib.suppress(StreamBroken):
+            hosting.main(theirs, hosting.authority_frame(exported, b"word", bytes(32)))
 
-            identity = read_quote(enclave.attest(bytes(32))).body.identity
+    with ours, ThreadPoolExecutor(1) as pool:
+        pool.submit(launched)
+        try:
+            enclave = HostedEnclave(ours, manifest)
+            identity = read_quote(read_evidence(enclave.attest(bytes(32))).raw).body.identity
             kept = Kept(Accepted(identities=frozenset({identity}), policy=policy, simulated=True))
             kept.service = KeyService({"accounts": DATA_KEY}, lambda _: kept.accepted, kept.decisions.append)
-            released = kept.asked(lambda way: ask(way, use, enclave.public_key, give))
-            sealed = runs.seal(
-                enclave.public_key, salts[0] + together + data[0], runs.input_context(context + digest, receivers, 0)
-            )
+            released = kept.asked(lambda way: ask(way, use, enclave.public_key, enclave.attest))
+            input_context = runs.input_context(context + digest, receivers, 0)
+            sealed = runs.seal(enclave.public_key, salts[0] + together + data[0], input_context)
             at_rest = locked.lock(DATA_KEY, "accounts", salts[1], data[1])
             with pytest.raises(EnclaveFailed, match=fails) if fails else contextlib.nullcontext():
-                run = enclave.compute([sealed, at_rest], receivers, context, 30.0, {1: ("accounts", released)})
+                run, _ = enclave.compute([sealed, at_rest], receivers, context, 30.0, {1: ("accounts", released)})
                 opening = runs.output_context(context + digest, receivers, commitments)
                 assert runs.unseal(receiver, run.outputs[0], opening)[32:] == b"42"
-    except EnclaveRefused as refused:
-        if "not in force on this host" not in str(refused):
-            raise
-        pytest.skip(str(refused))
+        except EnclaveRefused as refused:
+            if "not in force on this host" not in str(refused):
+                raise
+            pytest.skip(str(refused))
+        finally:
+            ours.close()

@@ -12,10 +12,11 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from subprocess import CalledProcessError
+from types import MappingProxyType
 from typing import Any
 
 from tallystick.attestation.simulation.authority import ProvisioningAuthority
@@ -26,7 +27,7 @@ from tallystick_node.engines.tee.manifest import EnclaveManifest, Limits
 from tallystick_node.engines.tee.platforms import DAY, DEVICES, Devices, Platform, hardware, simulated
 
 AUTHORITY, LAUNCH, CODE, READY, ATTEST, EVIDENCE = b"A", b"L", b"C", b"R", b"N", b"E"
-RECEIVER, INPUT, COMPUTE, OUTPUT, DONE, REFUSED, FAILED = b"V", b"I", b"W", b"O", b"D", b"X", b"F"
+RECEIVER, INPUT, RELEASED, COMPUTE, OUTPUT, DONE, REFUSED, FAILED = b"V", b"I", b"K", b"W", b"O", b"D", b"X", b"F"
 START, FOREVER = 120.0, 365 * 86_400.0  # seconds
 _HEAD = 1 << 20
 _FRAME = 64 << 20
@@ -57,13 +58,22 @@ class HostedEnclave:
         except StreamBroken as broken:
             raise EnclaveFailed(broken.reason) from None
 
-    def compute(self, inputs: Sequence[bytes], receivers: Sequence[bytes], context: bytes, seconds: float) -> tuple[TaskRun, bytes]:
+    def compute(
+        self,
+        inputs: Sequence[bytes],
+        receivers: Sequence[bytes],
+        context: bytes,
+        seconds: float,
+        released: Mapping[int, tuple[str, bytes]] = MappingProxyType({}),
+    ) -> tuple[TaskRun, bytes]:
         """Run once, as :meth:`~tallystick_node.engines.tee.enclave.Enclave.compute`; and the evidence of the run, as a document."""
         self._stream.extend(seconds + START)
         try:
             for kind, items in ((RECEIVER, receivers), (INPUT, inputs)):
                 for item in items:
                     self._stream.send(kind, item)
+            for place, (name, sealed) in released.items():
+                self._stream.send(RELEASED, json.dumps([place, name, sealed.hex()]).encode())
             self._stream.send(COMPUTE, json.dumps({"context": context.hex(), "seconds": seconds}).encode())
             output, document = self._expect(DONE), self._expect(EVIDENCE)
             outputs = tuple(self._expect(OUTPUT) for _ in receivers)
@@ -125,18 +135,23 @@ def _frame(stream: Stream, expected: bytes) -> bytes:
 
 def _serve(stream: Stream, enclave: Enclave, platform: Platform) -> None:
     given: dict[bytes, list[bytes]] = {RECEIVER: [], INPUT: []}
+    released: dict[int, tuple[str, bytes]] = {}
     while True:
         kind, payload = stream.receive(_FRAME)
         if kind == ATTEST:
             stream.send(EVIDENCE, platform.endorsed(enclave.attest(payload)))
         elif kind == COMPUTE:
             asked = json.loads(payload)
-            run = enclave.compute(given[INPUT], given[RECEIVER], bytes.fromhex(asked["context"]), asked["seconds"])
+            context = bytes.fromhex(asked["context"])
+            run = enclave.compute(given[INPUT], given[RECEIVER], context, asked["seconds"], released)
             stream.send(DONE, run.output + run.quote)
             stream.send(EVIDENCE, platform.endorsed(run.quote))
             for sealed in run.outputs:
                 stream.send(OUTPUT, sealed)
             return
+        elif kind == RELEASED:
+            place, name, sealed = json.loads(payload)
+            released[place] = name, bytes.fromhex(sealed)
         else:
             given[kind].append(payload)
 

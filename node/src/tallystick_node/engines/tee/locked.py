@@ -41,8 +41,8 @@ class Use:
         sizes = (len(self.context), len(self.algorithm), len(self.conditions), len(self.inputs), *map(len, self.receivers))
         if set(sizes) != {32} or len(self.receivers) > MAX_RECEIVERS or not 0 <= self.place < 1 << 16:
             raise ValueError("a use names context, code, conditions, inputs and receivers by 32 bytes each, and a place")
-        if not 0 < len(self.name) <= MAX_NAME or len(self.run) > MAX_NAME:
-            raise ValueError("a key's name has 1 to 128 characters, and a run's at most 128")
+        if not 0 < len(self.name.encode()) <= MAX_NAME or len(self.run.encode()) > MAX_NAME:
+            raise ValueError("a key's name has 1 to 128 bytes in UTF-8, and a run's at most 128")
 
     def sealing(self) -> bytes:
         """What the released key is sealed for."""
