@@ -113,9 +113,9 @@ class Trials:
 def pytest_runtestloop(session: pytest.Session) -> bool:
     """Instead of the usual run."""
     if KIND == "statements":
-        passed = sum(passes(item) for item in session.items)
-        print(f"{passed} of {len(session.items)} tests pass on the instrumented contracts", flush=True)
-        (FOLDER / "reached.json").write_text(json.dumps(sorted(reached)))
+        for number, item in enumerate(session.items, 1):
+            print(f"{number} of {len(session.items)}: {item.nodeid} {'passes' if passes(item) else 'FAILS'}", flush=True)
+            (FOLDER / "reached.json").write_text(json.dumps(sorted(reached)))
         return True
     passes(session.items[0])  # starts the chain
     step, most, trials, found = (

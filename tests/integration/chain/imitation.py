@@ -3,7 +3,7 @@
 Besu: methods, error codes and words of its JSON-RPC (`EXCEEDS_RPC_MAX_BLOCK_RANGE`, `UNKNOWN_BLOCK`, `METHOD_NOT_FOUND`), and the
 headers of QBFT.
 FISCO BCOS 3: its Web3 endpoint (`bcos-rpc/web3jsonrpc`): no base fee, few methods, and a clock of contracts in milliseconds unless
-`feature_evm_timestamp` is on; headers are in seconds.
+`feature_evm_timestamp` is on; headers are in seconds. Its bound on ranges of logs, and the words for it, are of our making.
 """
 
 from __future__ import annotations
