@@ -84,12 +84,12 @@ class Recording:
     """A channel that keeps what is sent."""
 
     def __init__(self, inner: Channel) -> None:
-        self.peer, self._inner, self.sizes = inner.peer, inner, list[int]()
+        self.peer, self.inner, self.sizes = inner.peer, inner, list[int]()
         self.receive, self.receive_into, self.mark = inner.receive, inner.receive_into, inner.mark
 
     def send(self, message) -> None:
         self.sizes.append(len(message))
-        self._inner.send(message)
+        self.inner.send(message)
 
 
 def everything(x, y, k, b):

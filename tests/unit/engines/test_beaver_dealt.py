@@ -113,7 +113,7 @@ def test_no_party_gets_what_another_does(kind) -> None:
 )
 @pytest.mark.parametrize("change", [lambda m: m[:-1], lambda m: m + b"\0"], ids=["short", "long"])
 def test_wrong_lengths_name_the_sender(link, number, step, change) -> None:
-    sessions = local_sessions(3, seconds=5.0)
+    sessions = local_sessions(3)
     sender, receiver = link
     channels = sessions[sender].channels
     channels[receiver] = CorruptingChannel(channels[receiver], number, change)

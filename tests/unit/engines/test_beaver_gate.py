@@ -111,6 +111,6 @@ def test_misuse_and_messages_of_another_length():
         return p.agree(np.zeros(64 + 64 * p.index, np.uint64), 8)
 
     for step in (uneven, uneven_digits):
-        errors = [each for each in between(step, local_sessions(2, seconds=1.0)) if isinstance(each, ProtocolViolation)]
+        errors = [each for each in between(step, local_sessions(2)) if isinstance(each, ProtocolViolation)]
         assert errors
         assert all(error.peer in (0, 1) for error in errors)

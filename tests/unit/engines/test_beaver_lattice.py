@@ -251,7 +251,7 @@ def too_large(message: bytes) -> bytes:
 @pytest.mark.parametrize(("sender", "number"), [(0, 1), (0, 3), (1, 0), (1, 5)])
 @pytest.mark.parametrize("change", [lambda m: m[:-1], lambda m: m + b"\0", too_large], ids=["short", "long", "too large"])
 def test_hostile_messages(sender, number, change) -> None:
-    sessions = local_sessions(2, seconds=5.0)
+    sessions = local_sessions(2)
     channels = sessions[sender].channels
     channels[1 - sender] = CorruptingChannel(channels[1 - sender], number, change)
 
@@ -269,7 +269,7 @@ def test_hostile_messages(sender, number, change) -> None:
 
 @pytest.mark.parametrize("number", [0, 2])
 def test_seeds_of_the_wrong_length(number) -> None:
-    sessions = local_sessions(2, seconds=0.5)
+    sessions = local_sessions(2)
     sessions[0].channels[1] = CorruptingChannel(sessions[0].channels[1], number, lambda m: m + b"\0")
     error = run_parties(sessions, lambda session: Products(session).triples(1))[1]
     assert isinstance(error, ProtocolViolation)

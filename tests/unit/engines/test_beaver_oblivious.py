@@ -125,7 +125,7 @@ def test_how_many_parties(wrong) -> None:
 )
 def test_wrong_lengths_name_the_sender_and_the_step(step) -> None:
     """The first message of a step at party 1, one byte short."""
-    sessions = local_sessions(2, seconds=5.0)
+    sessions = local_sessions(2)
 
     class Short(CorruptingChannel):
         def __init__(self, inner):

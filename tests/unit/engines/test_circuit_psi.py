@@ -207,7 +207,7 @@ def test_local_misuse_is_refused(change):
         given = {"items": keys(range(3)), "rows": words(3, 1), "widths": (1, 1), "context": b""} | change
         return join(ObliviousAdditive(session), given.pop("items"), given.pop("rows"), **given)
 
-    assert all(isinstance(each, ValueError) for each in run_parties(local_sessions(2, seconds=1.0), run))
+    assert all(isinstance(each, ValueError) for each in run_parties(local_sessions(2), run))
 
 
 class FromNowOn:
@@ -240,7 +240,7 @@ def test_a_message_that_is_wrong_names_its_sender_and_step(sender, number, chang
             FromNowOn(session, 1 - sender, number, change).start()
         return join(protocol, keys(range(20)), words(20, 1), widths=(1, 1), context=b"t")
 
-    error = run_parties(local_sessions(2, seconds=1.0), run)[1 - sender]
+    error = run_parties(local_sessions(2), run)[1 - sender]
     assert isinstance(error, ProtocolViolation)
     assert (error.peer, error.step) == (sender, step)
 
@@ -248,7 +248,7 @@ def test_a_message_that_is_wrong_names_its_sender_and_step(sender, number, chang
 def test_more_words_than_memory_takes_are_refused_from_either(monkeypatch):
     monkeypatch.setattr(circuit, "MAX_WORDS", 40)
     sets, tables = ([*range(13)], [*range(14)]), (words(13, 2), words(14, 2))
-    _, greedy = linked(sets, tables, local_sessions(2, seconds=1.0))
+    _, greedy = linked(sets, tables, local_sessions(2))
     assert isinstance(greedy, ValueError)
     real = circuit.fits
     monkeypatch.setattr(circuit, "fits", lambda *given: real(*given) or threading.current_thread().name == "greedy")
@@ -258,7 +258,7 @@ def test_more_words_than_memory_takes_are_refused_from_either(monkeypatch):
             threading.current_thread().name = "greedy"
         return join(ObliviousAdditive(session), keys(sets[session.index]), tables[session.index], widths=(2, 2), context=b"t")
 
-    honest, _ = run_parties(local_sessions(2, seconds=1.0), run)
+    honest, _ = run_parties(local_sessions(2), run)
     assert isinstance(honest, ProtocolViolation)
     assert (honest.peer, honest.step) == (1, "bind")
 
@@ -266,6 +266,6 @@ def test_more_words_than_memory_takes_are_refused_from_either(monkeypatch):
 def test_a_hint_of_another_length_names_its_sender(monkeypatch):
     real = circuit.send_array
     monkeypatch.setattr(circuit, "send_array", lambda session, peer, array: real(session, peer, array[1:]))
-    error = linked(([1, 2], [2, 3, 4]), (words(2, 1), words(3, 1)), local_sessions(2, seconds=1.0))[0]
+    error = linked(([1, 2], [2, 3, 4]), (words(2, 1), words(3, 1)), local_sessions(2))[0]
     assert isinstance(error, ProtocolViolation)
     assert (error.peer, error.step) == (1, "hint")

@@ -215,7 +215,7 @@ def test_only_the_owner_gives_values(giver, values) -> None:
     def engine(session: Session):
         return Replicated(session).share(0, (3,), values if session.index == giver else None)
 
-    assert isinstance(run_parties(local_sessions(3, seconds=0.2), engine)[giver], ValueError)
+    assert isinstance(run_parties(local_sessions(3), engine)[giver], ValueError)
 
 
 def test_results_do_not_change_when_more_is_computed() -> None:

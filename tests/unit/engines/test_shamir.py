@@ -11,7 +11,7 @@ from tallystick_node.engines.mpc.shamir import code, field
 from tallystick_node.engines.mpc.shamir.field import ORDER
 from tallystick_node.engines.mpc.shamir.moving import move, recover
 from tallystick_node.engines.mpc.shamir.scheme import Committee, Secret, Shamir
-from unit.engines.conftest import CorruptingChannel, run_parties
+from unit.engines.conftest import CorruptingChannel, leave, run_parties
 
 VALUES = field.encode(np.array([[5, -7, 0], [1 << 59, -(1 << 59), 1]]))
 elements = st.lists(st.integers(0, ORDER - 1), min_size=1, max_size=10)
@@ -23,8 +23,8 @@ def kernels() -> None:
     together(5, everything)
 
 
-def together(number: int, engine, seconds: float = 60.0) -> list:
-    answers = run_parties(local_sessions(number, seconds), engine)
+def together(number: int, engine) -> list:
+    answers = run_parties(local_sessions(number), engine)
     for answer in answers:
         if isinstance(answer, Exception):
             raise answer
@@ -165,9 +165,9 @@ def test_results_open_while_enough_members_are_there(gone) -> None:
     def engine(session: Session):
         protocol = Shamir(session, committee)
         value = shared(protocol)
-        return None if session.index in gone else protocol.open(value)
+        return leave(session) if session.index in gone else protocol.open(value)
 
-    for party, answer in enumerate(together(5, engine, seconds=0.5)):
+    for party, answer in enumerate(together(5, engine)):
         if party not in gone:
             assert (answer.values == VALUES).all()
             assert (answer.wrong, answer.lost) == ((), tuple(sorted(gone)))
@@ -178,6 +178,7 @@ def test_results_do_not_open_with_too_few_members_and_reveal_wants_all() -> None
         protocol = Shamir(session, Committee((0, 1, 2), 1))
         value = shared(protocol)
         if session.index:
+            leave(session)
             return True
         with pytest.raises(code.Inconsistent, match="too few"):
             protocol.open(value)
@@ -185,7 +186,7 @@ def test_results_do_not_open_with_too_few_members_and_reveal_wants_all() -> None
             protocol.reveal(value)
         return True
 
-    assert all(together(3, engine, seconds=0.2))
+    assert all(together(3, engine))
 
 
 def lying(session: Session, liars, committee: Committee, method: str):
@@ -390,7 +391,7 @@ def no_elements(message: bytes) -> bytes:
     [(*SEEDS, shorter), (*SEEDS, longer), *((*each, change) for each in MESSAGES for change in (shorter, longer, no_elements))],
 )
 def test_a_message_that_is_none_names_its_sender_and_step(sender, receiver, number, step, change) -> None:
-    sessions = local_sessions(5, seconds=0.3)  # how long the others wait for one that has stopped
+    sessions = local_sessions(5)
     sessions[sender].channels[receiver] = CorruptingChannel(sessions[sender].channels[receiver], number, change)
     error = run_parties(sessions, everything)[receiver]
     assert isinstance(error, ProtocolViolation), error

@@ -378,7 +378,7 @@ def test_transfers_of_silent_rows(count) -> None:
 
 
 def test_another_number_of_choices_is_refused() -> None:
-    sessions = local_sessions(2, seconds=1.0)
+    sessions = local_sessions(2)
     sessions[1].channels[0] = Meddling(sessions[1].channels[0], CHOICES, shorter)
 
     def engine(session):
@@ -438,7 +438,7 @@ HONEST = checked_vole_send, checked_vole_receive
 
 def outcome(cheater, step, change, number=0, steps=HONEST):
     """What the party that is cheated ends with."""
-    sessions = local_sessions(2, seconds=1.0)
+    sessions = local_sessions(2)
     sessions[cheater].channels[1 - cheater] = Meddling(sessions[cheater].channels[1 - cheater], step, change, number)
     return run_parties(sessions, lambda session: steps[session.index](session, 1 - session.index, 100))[1 - cheater]
 

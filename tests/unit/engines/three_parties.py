@@ -16,7 +16,7 @@ from unit.engines.conftest import CorruptingChannel, run_parties
 
 def answers(engine, sessions=None) -> list:
     """What ``engine(protocol)`` returns at each party; the first error is raised."""
-    found = run_parties(sessions or local_sessions(3, seconds=10), lambda session: engine(Replicated(session)))
+    found = run_parties(sessions or local_sessions(3), lambda session: engine(Replicated(session)))
     errors = [answer for answer in found if isinstance(answer, Exception)]
     for error in sorted(errors, key=lambda error: isinstance(error, ChannelError)):  # what a party waited for in vain comes last
         raise error
@@ -110,7 +110,7 @@ def recorded(engine) -> tuple[list[Seen], list[Session]]:
     depths to be right: a barrier in the engine, or one step, sees to that."""
     record, clocks = Record(), [0, 0, 0]
     queues = {(i, j): deque[int]() for i in range(3) for j in range(3)}
-    sessions = local_sessions(3, seconds=10)
+    sessions = local_sessions(3)
     for session in sessions:
         for peer, channel in list(session.channels.items()):
             session.channels[peer] = RecordedChannel(channel, session.index, record, clocks, queues)
@@ -120,7 +120,7 @@ def recorded(engine) -> tuple[list[Seen], list[Session]]:
 
 def corrupted(engine, sender: int, receiver: int, number: int, change: Callable[[bytes], bytes]) -> list:
     """Each party's answer or error when one message is changed. A party that fails makes the others fail at once."""
-    sessions = local_sessions(3, seconds=10)
+    sessions = local_sessions(3)
     channels = sessions[sender].channels
     channels[receiver] = CorruptingChannel(channels[receiver], number, change)
 

@@ -12,6 +12,7 @@ from tallystick_node.engines.fl.aggregation.plain import PlainSum
 from tallystick_node.engines.fl.client import Client
 from tallystick_node.engines.fl.learner import Rows
 from tallystick_node.engines.fl.network import Network
+from unit.engines.conftest import leave
 
 
 @cache
@@ -48,13 +49,14 @@ def clients(rows: Rows, parts, held_out=0.25) -> list[Client]:
 
 def across(federation, people, aggregation=PlainSum, sessions=None, **options) -> list:
     """What each party of a network in threads gets; an error is returned in its place."""
-    sessions = sessions or local_sessions(len(people), seconds=5)
+    sessions = sessions or local_sessions(len(people))
 
     def party(pair):
         session, client = pair
         try:
             return federation.run(Network(session, range(session.parties), client, aggregation()), **options)
         except Exception as error:
+            leave(session)
             return error
 
     with ThreadPoolExecutor(len(people)) as pool:

@@ -15,6 +15,7 @@ from tallystick_node.engines.channel import Identity, ProtocolViolation, local_s
 from tallystick_node.engines.fl.aggregation import commitment, quantisation, robust
 from tallystick_node.engines.fl.aggregation.projection import Accused
 from tallystick_node.engines.fl.aggregation.robust import RobustSum
+from unit.engines.conftest import leave
 from unit.fl.test_aggregation_blame import credential, institutions
 
 NAMES = ["median", "trimmed-mean", "krum", "multi-krum"]
@@ -92,7 +93,7 @@ def test_means_that_do_not_stand_so_many_are_refused() -> None:
         RobustSum.of("krum", 1).total(local_sessions(3)[0], np.zeros(2), [0, 1, 2], 0)
 
 
-def everyone(parties, part, seconds=3.0):
+def everyone(parties, part):
     """What each party ends with, an error in its place: ``part(session)`` in a thread for each."""
 
     def one(session):
@@ -100,9 +101,11 @@ def everyone(parties, part, seconds=3.0):
             return part(session)
         except Exception as error:
             return error
+        finally:
+            leave(session)
 
     with ThreadPoolExecutor(parties) as pool:
-        return list(pool.map(one, local_sessions(parties, seconds)))
+        return list(pool.map(one, local_sessions(parties)))
 
 
 def test_members_and_others_get_the_same_robust_mean_round_after_round() -> None:

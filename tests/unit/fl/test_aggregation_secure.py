@@ -12,6 +12,7 @@ from tallystick_node.engines.channel import ChannelError, ProtocolViolation, loc
 from tallystick_node.engines.fl.aggregation import quantisation
 from tallystick_node.engines.fl.aggregation.messages import TooFewLeft
 from tallystick_node.engines.fl.aggregation.secure import SecureSum
+from unit.engines.conftest import leave
 
 LENGTH = 33
 COORDINATOR = 0
@@ -25,6 +26,7 @@ class Link:
 
     def send(self, message) -> None:
         if self.sent >= self.until:
+            self.inner.close()
             raise ChannelError(self.peer, "closed the link")
         message = bytes(message)
         self.inner.send(self.change(self.sent, message) if self.change else message)
@@ -44,15 +46,12 @@ def vectors(parties: int) -> np.ndarray:
     return np.random.default_rng(8).uniform(-1, 1, (parties, LENGTH))
 
 
-def run(
-    parties: int, *, members=None, rounds: int = 1, links=None, verified: bool = True, dropped: float = 0.2, patient: float = 20.0
-):
+def run(parties: int, *, members=None, rounds: int = 1, links=None, verified: bool = True, dropped: float = 0.2):
     """What each party gets in the last round, or the exception that it ends with; and its secure sum."""
-    sessions = local_sessions(parties, seconds=patient)
+    sessions = local_sessions(parties)
     for index, peer, link in links or ():
         channels = sessions[index].channels
         channels[peer] = link(channels[peer])
-        sessions[peer].channels[index]._seconds = 0.5  # a coordinator waits less long than those who wait for it
     taking, given = members or list(range(parties)), vectors(parties)
     sums = [SecureSum(dropped=dropped, verified=verified) for _ in sessions]
 
@@ -63,6 +62,8 @@ def run(
             return found
         except Exception as error:
             return error
+        finally:
+            leave(session)
 
     with ThreadPoolExecutor(parties) as pool:
         return list(pool.map(one, sessions)), sums
@@ -79,7 +80,7 @@ def test_members_and_others_get_the_same_sum_whoever_coordinates(verified: bool)
 @pytest.mark.parametrize(("until", "counted"), [(1, False), (2, False), (3, False), (4, False), (5, True), (6, True), (7, True)])
 def test_a_member_whose_link_breaks_drops_out(until: int, counted: bool) -> None:
     """``until`` messages of party 4 to the coordinator: key, advert, shares, root, vector, confirmation, reveal, projection."""
-    found, sums = run(6, links=[(4, COORDINATOR, lambda inner: Link(inner, until=until))], patient=2.0)
+    found, sums = run(6, links=[(4, COORDINATOR, lambda inner: Link(inner, until=until))])
     staying = [0, 1, 2, 3, 5]
     due = vectors(6)[range(6) if counted else staying].sum(axis=0)
     assert isinstance(found[4], ChannelError)
@@ -88,12 +89,11 @@ def test_a_member_whose_link_breaks_drops_out(until: int, counted: bool) -> None
     assert sums[1].survivors == (tuple(range(6)) if counted else tuple(staying))
 
 
-def test_more_than_may_drop_out_end_the_round() -> None:
+def test_more_than_may_drop_out_end_the_round_of_their_coordinator() -> None:
     links = [(party, COORDINATOR, lambda inner: Link(inner, until=3)) for party in (2, 3)]
-    found, _ = run(6, links=links, patient=1.5)
+    found, _ = run(6, links=links)
     assert isinstance(found[0], TooFewLeft)
     assert found[0].lost == (2, 3)
-    assert all(isinstance(found[party], ChannelError) for party in range(1, 6))
 
 
 @pytest.mark.parametrize(("number", "rule"), [(4, "did not announce"), (5, "with this aggregate"), (6, "with this aggregate")])
@@ -103,7 +103,7 @@ def test_a_coordinator_that_changes_the_sum_for_one_party_is_named_by_it(number:
     def change(sent: int, message: bytes) -> bytes:
         return message[:7] + bytes([message[7] ^ 1]) + message[8:] if sent == number else message
 
-    found, _ = run(4, members=[0, 1, 2], links=[(COORDINATOR, 3, lambda inner: Link(inner, change=change))], patient=5.0)
+    found, _ = run(4, members=[0, 1, 2], links=[(COORDINATOR, 3, lambda inner: Link(inner, change=change))])
     assert isinstance(found[3], ProtocolViolation)
     assert found[3].peer == COORDINATOR
     assert rule in str(found[3])
@@ -114,7 +114,7 @@ def test_a_member_that_breaks_a_rule_is_named() -> None:
     def change(sent: int, message: bytes) -> bytes:
         return message[:-1] if sent == 1 else message
 
-    found, _ = run(4, links=[(2, COORDINATOR, lambda inner: Link(inner, change=change))], patient=2.0)
+    found, _ = run(4, links=[(2, COORDINATOR, lambda inner: Link(inner, change=change))])
     assert isinstance(found[0], ProtocolViolation)
     assert found[0].peer == 2
 

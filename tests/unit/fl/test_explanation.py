@@ -16,6 +16,7 @@ from tallystick_node.engines.fl.vertical.boosting import Settings, fit
 from tallystick_node.engines.fl.vertical.coefficients import Coefficients
 from tallystick_node.engines.fl.vertical.parts import Branch, Ensemble, Leaf, Part
 from tallystick_node.engines.fl.vertical.prediction import score
+from unit.engines.conftest import leave
 from unit.fl.vertical_world import SETTINGS, across, names, people
 
 OWNERS = [[0, 1], [2], [3, 4]]  # columns of each
@@ -116,15 +117,17 @@ def test_trees_without_splits_and_too_many_columns() -> None:
 # -- between owners
 
 
-def together(count, work, seconds=20.0):
+def together(count, work):
     def one(session):
         try:
             return work(session)
         except Exception as error:
             return error
+        finally:
+            leave(session)
 
     with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(one, local_sessions(count, seconds)))
+        return list(pool.map(one, local_sessions(count)))
 
 
 def test_owners_together_find_the_values_of_the_pooled_model() -> None:
@@ -160,7 +163,7 @@ def test_what_an_owner_may_not_say_of_its_splits() -> None:
             send_array(session, 0, np.array(places or [0] * len(own), np.uint32))
             return send_array(session, 0, bits if bits is not None else np.zeros(-(-120 * len(own) // 8), np.uint8))
 
-        return together(2, work, 1.0)[0]
+        return together(2, work)[0]
 
     for wrong, words in (
         ({"names_": [*own[:-1], "0" * 16]}, "splits"),
@@ -175,7 +178,7 @@ def test_what_an_owner_may_not_say_of_its_splits() -> None:
         own = shares[session.index][: 120 - session.index]
         return joint_trees.explain(session, range(2), parts[session.index], own, [3, 3])
 
-    short = together(2, another_count, 1.0)
+    short = together(2, another_count)
     assert isinstance(short[0], ProtocolViolation) and "rows" in str(short[0])
     with pytest.raises(ValueError, match="another owner's"):
         joint_trees.explain(local_sessions(2)[0], [0, 1], parts[1], shares[1], [3, 3])

@@ -76,10 +76,10 @@ def by_definition(parts, shares):
     return [each / orders for each in found]
 
 
-def explained(parts, shares, seconds=20.0):
+def explained(parts, shares):
     widths = [own.shape[1] for own in shares]
     count = len(parts)
-    return together(count, lambda s: explain(s, range(count), parts[s.index], shares[s.index], widths), seconds)
+    return together(count, lambda s: explain(s, range(count), parts[s.index], shares[s.index], widths))
 
 
 @pytest.mark.parametrize("widths", [[2, 3], [0, 2, 1], [1, 2, 2], [0, 3]])
@@ -143,7 +143,7 @@ def test_what_an_owner_may_not_say() -> None:
                 send_array(session, 0, each)
             return None
 
-        return together(2, work, 1.0)[0]
+        return together(2, work)[0]
 
     assert label(*good).columns.shape == (5, 1)
     for place, wrong, words in (
@@ -163,7 +163,7 @@ def test_what_an_owner_may_not_say() -> None:
         session.channels[1].mark(STEP)
         return send_array(session, 1, np.full((5, 3), np.inf))
 
-    found = together(2, owner, 1.0)[1]
+    found = together(2, owner)[1]
     assert isinstance(found, ProtocolViolation) and "not finite" in str(found)
 
 

@@ -291,7 +291,7 @@ def test_the_mean_gradient_is_that_of_the_loss_along_the_segment(learner) -> Non
 def settle_across(training, people, aggregation, tamper=None) -> list:
     """What each party settles on, the last one without rows; an error is returned in its place. ``tamper(follower)`` makes party 0
     lie before it settles."""
-    sessions = local_sessions(len(people) + 1, seconds=5)
+    sessions = local_sessions(len(people) + 1)
 
     def party(session):
         mine = people[session.index] if session.index < len(people) else None

@@ -13,6 +13,7 @@ from tallystick_node.engines.fl.aggregation.ckks import CkksSum
 from tallystick_node.engines.fl.aggregation.encrypted import _send
 from tallystick_node.engines.fl.aggregation.paillier import PaillierSum
 from tallystick_node.engines.he.paillier.keys import generate
+from unit.engines.conftest import leave
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,9 +73,11 @@ def spoiled(bad, cheat_as, size=2, members=(0, 1, 2)):
                 scheme.total(session, np.full(size, 0.5), members, 0)
         except Exception as error:
             faults[session.index] = error
+        finally:
+            leave(session)
 
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(party, local_sessions(3, seconds=3)))
+        list(pool.map(party, local_sessions(3)))
     return faults
 
 
@@ -92,10 +95,13 @@ def test_a_holder_with_a_shorter_key_than_agreed_is_named() -> None:
     """Short vectors would fit under it, and nothing else would show it."""
 
     def party(session):
-        return PaillierSum(0, 1, 2048 if session.index == 0 else 3072).total(session, np.full(2, 0.5), [1, 2], 0)
+        try:
+            return PaillierSum(0, 1, 2048 if session.index == 0 else 3072).total(session, np.full(2, 0.5), [1, 2], 0)
+        finally:
+            leave(session)
 
     with ThreadPoolExecutor(3) as pool:
-        ran = [pool.submit(party, session) for session in local_sessions(3, seconds=3)]
+        ran = [pool.submit(party, session) for session in local_sessions(3)]
         for honest in ran[1:]:
             with pytest.raises(ProtocolViolation, match="party 0: .*a key of 2048 bits where 3072 were agreed"):
                 honest.result()
@@ -182,13 +188,16 @@ def test_a_sum_under_ckks_is_close_and_the_same_at_every_party() -> None:
 def test_a_member_without_a_ckks_ciphertext_is_named() -> None:
     def party(session):
         scheme = CkksSum(0, 1)
-        if session.index == 2:
-            scheme._keys(session)
-            _send(session, 1, (100).to_bytes(4, "big") + bytes(100))
-        else:
-            scheme.total(session, np.zeros(3), [0, 2], 0)
+        try:
+            if session.index == 2:
+                scheme._keys(session)
+                _send(session, 1, (100).to_bytes(4, "big") + bytes(100))
+            else:
+                scheme.total(session, np.zeros(3), [0, 2], 0)
+        finally:
+            leave(session)
 
     with ThreadPoolExecutor(3) as pool:
-        _, adder, _ = [pool.submit(party, session) for session in local_sessions(3, seconds=3)]
+        _, adder, _ = [pool.submit(party, session) for session in local_sessions(3)]
         with pytest.raises(ProtocolViolation, match="party 2: encrypted sum: sent no encrypted vector"):
             adder.result()

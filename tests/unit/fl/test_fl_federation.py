@@ -94,7 +94,7 @@ def test_a_network_goes_on_from_each_party_s_own_checkpoint() -> None:
             except ChannelError as error:
                 return error
 
-        found = list(pool.map(apart, local_sessions(3, seconds=2), people(), [2, 2, 3]))
+        found = list(pool.map(apart, local_sessions(3), people(), [2, 2, 3]))
     assert all(isinstance(error, ProtocolViolation) and error.step == "settings" for error in found)
     assert found[0].peer == found[1].peer == 2
 
@@ -143,7 +143,7 @@ def test_parties_with_other_settings_are_named_before_anyone_trains() -> None:
         Federation(LEARNER, FedAvg(), SCHEDULE, public=small(5)),
         Federation(LEARNER, FedAvg(), SCHEDULE, first=Parameters({"weight": np.ones((4, 3)), "bias": np.zeros(3)})),
     ):
-        sessions = local_sessions(2, seconds=2)
+        sessions = local_sessions(2)
         with ThreadPoolExecutor(2) as pool:
             running = [
                 pool.submit(mine.run, Network(session, range(session.parties), client, PlainSum()))

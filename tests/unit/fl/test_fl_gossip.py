@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tallystick_node.engines.channel import ChannelError, ProtocolViolation, local_sessions, send_array
 from tallystick_node.engines.fl.aggregation import gossip
+from unit.engines.conftest import leave
 
 GONE = b"the link is closed"
 
@@ -178,7 +179,7 @@ def test_what_a_party_may_not_ask_for() -> None:
         gossip.mean(session, np.zeros(1), [0, 1], b"", 1e-3, -1)
 
 
-def summed(parties, members, vectors, error, part=None, seconds=3.0, rounds=1):
+def summed(parties, members, vectors, error, part=None, rounds=1):
     """What each party's sums are, an error in its place; ``part(session)`` is what party 2 does instead."""
 
     def one(session):
@@ -189,9 +190,11 @@ def summed(parties, members, vectors, error, part=None, seconds=3.0, rounds=1):
             return [scheme.total(session, vectors[session.index], members, round_) for round_ in range(rounds)]
         except Exception as failure:
             return failure
+        finally:
+            leave(session)
 
     with ThreadPoolExecutor(parties) as pool:
-        return list(pool.map(one, local_sessions(parties, seconds)))
+        return list(pool.map(one, local_sessions(parties)))
 
 
 @pytest.mark.parametrize("members", [[0, 1, 2], [0, 1, 2, 3], [1, 3]])
@@ -221,7 +224,7 @@ def test_who_settles_on_another_mean_is_named(told, rule) -> None:
 
 
 def test_a_lost_member_ends_the_round() -> None:
-    found = summed(3, [0, 1, 2], np.zeros((3, 3)), 1e-6, lambda session: None, seconds=0.5)
+    found = summed(3, [0, 1, 2], np.zeros((3, 3)), 1e-6, lambda session: None)
     assert all(isinstance(each, ChannelError) and not isinstance(each, ProtocolViolation) for each in found[:2])
     for error in (0.0, 2.0, 1e-15):
         with pytest.raises(ValueError, match="an error from"):

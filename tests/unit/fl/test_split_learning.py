@@ -22,6 +22,7 @@ from tallystick_node.engines.fl.split.protection import Protection, most_area
 from tallystick_node.engines.fl.split.towers import Normals, Tower
 from tallystick_node.engines.fl.split.training import assist, lead, security
 from tallystick_node.engines.fl.vertical.boosting import quality
+from unit.engines.conftest import leave
 from unit.fl.fl_world import breast_cancer
 
 EXACT = Settings(
@@ -49,15 +50,17 @@ def parted(count):
     return ~held_out, held_out
 
 
-def together(parties, work, seconds=20.0, sessions=None):
+def together(parties, work, sessions=None):
     """What each party's ``work(session)`` gives, or its error."""
-    sessions = sessions or local_sessions(parties, seconds)
+    sessions = sessions or local_sessions(parties)
 
     def one(session):
         try:
             return work(session)
         except Exception as error:
             return error
+        finally:
+            leave(session)
 
     with ThreadPoolExecutor(parties) as pool:
         return list(pool.map(one, sessions))
@@ -259,7 +262,7 @@ def test_activations_that_no_bottom_gives_are_refused(bad, rule) -> None:
         session.channels[0].send((64).to_bytes(8, "little") + SMALL.digest(64))
         return send_array(session, 0, bad)
 
-    error = together(2, work, seconds=2)[0]
+    error = together(2, work)[0]
     assert isinstance(error, ProtocolViolation)
     assert (error.peer, error.step) == (1, "activations")
     assert rule in str(error)
@@ -275,7 +278,7 @@ def test_gradients_that_no_loss_has_are_refused(bad) -> None:
         session.channels[1].send((64).to_bytes(8, "little") + SMALL.digest(64))
         return send_array(session, 1, bad)
 
-    error = together(2, work, seconds=2)[1]
+    error = together(2, work)[1]
     assert isinstance(error, ProtocolViolation)
     assert (error.peer, error.step) == (0, "gradients")
 
@@ -298,9 +301,7 @@ def test_other_rows_or_settings_are_found_before_anything_is_sent() -> None:
 
 def test_a_silent_owner_is_named() -> None:
     (own, _), labels = small()
-    error = together(2, lambda session: session.index == 0 and lead(session, [0, 1], own, names(own), labels, SMALL, KEYS[0]), 0.2)[
-        0
-    ]
+    error = together(2, lambda session: session.index == 0 and lead(session, [0, 1], own, names(own), labels, SMALL, KEYS[0]))[0]
     assert isinstance(error, ChannelError)
     assert error.peer == 1
 
@@ -390,7 +391,7 @@ def test_unfit_input_is_refused() -> None:
 
 def test_training_that_diverges_says_so() -> None:
     shares, labels = small()
-    found = train(shares, labels, replace(SMALL, rate=10.0, penalty=10.0, epochs=100), sessions=local_sessions(2, 1.0))
+    found = train(shares, labels, replace(SMALL, rate=10.0, penalty=10.0, epochs=100))
     assert isinstance(found[0], ValueError)
     assert "diverged" in str(found[0])
 

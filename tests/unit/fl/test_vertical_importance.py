@@ -12,18 +12,21 @@ from tallystick_node.engines.fl.vertical.boosting import Local, grow
 from tallystick_node.engines.fl.vertical.importance import STEP, ask, share
 from tallystick_node.engines.fl.vertical.parts import Part, Split
 from tallystick_node.engines.fl.vertical.secureboost import assist, lead
+from unit.engines.conftest import leave
 from unit.fl.vertical_world import BITS, SETTINGS, key, names, people
 
 
-def together(count, work, seconds=20.0):
+def together(count, work):
     def one(session):
         try:
             return work(session)
         except Exception as error:
             return error
+        finally:
+            leave(session)
 
     with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(one, local_sessions(count, seconds)))
+        return list(pool.map(one, local_sessions(count)))
 
 
 def pooled(columns, labels):
@@ -74,7 +77,7 @@ def told(*messages):
             send_array(session, 0, each)
         return None
 
-    return together(2, work, 1.0)[0]
+    return together(2, work)[0]
 
 
 def test_what_an_owner_may_not_say() -> None:

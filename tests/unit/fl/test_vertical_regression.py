@@ -51,7 +51,7 @@ def people(rows=40, features=5, seed=0):
 def across(columns, targets, cuts, settings=SETTINGS, sessions=None):
     """Each owner's part, or its error: the columns are split at ``cuts``, the first owner has the targets."""
     shares = np.split(columns, cuts, axis=1)
-    sessions = sessions or local_sessions(len(shares), seconds=30)
+    sessions = sessions or local_sessions(len(shares))
 
     def one(session):
         place, own = session.index, shares[session.index]
@@ -154,7 +154,7 @@ def test_plaintexts_that_are_no_masked_products_are_refused() -> None:
 
 
 def tampered(owner, peer, number, change, owners=3):
-    sessions = local_sessions(owners, seconds=30)
+    sessions = local_sessions(owners)
     sessions[owner].channels[peer] = CorruptingChannel(sessions[owner].channels[peer], number, change)
     table, targets = people(rows=12, features=owners)
     chosen = Settings("linear", epochs=1, batch=12, rate=0.1)
@@ -203,7 +203,7 @@ def test_the_engine_s_verdict_names_the_owner(monkeypatch) -> None:
             return error
 
     with ThreadPoolExecutor(3) as pool:
-        found = list(pool.map(one, local_sessions(3, seconds=30)))
+        found = list(pool.map(one, local_sessions(3)))
     assert isinstance(found[0], ChannelError)
     assert [(found[place].peer, found[place].step) for place in (1, 2)] == [(2, "transfers"), (1, "transfers")]
 
@@ -250,7 +250,7 @@ def part(owner, owners=3, weights=(0.5, -0.25)):
 
 
 def scored(owners, rows=6, change=None):
-    sessions = local_sessions(owners, seconds=10)
+    sessions = local_sessions(owners)
     if change:
         sessions[1].channels[0] = CorruptingChannel(sessions[1].channels[0], 0, change)
     columns = np.random.default_rng(1).integers(-40, 40, (owners, rows, 2)) / 8

@@ -53,7 +53,7 @@ def walked(parts, columns, cuts, rows=()):
     """The scores that each owner gets, or its error; ``rows`` says how many rows each has, where not all."""
     shares = np.split(columns, cuts, axis=1)
     shares = [share[:count] for share, count in zip(shares, rows or [len(columns)] * len(parts), strict=True)]
-    sessions = local_sessions(len(parts), seconds=20)
+    sessions = local_sessions(len(parts))
     found = [None] * len(parts)
 
     def one(session):

@@ -37,7 +37,7 @@ def names(count, first=0):
 def across(columns, labels, cuts, settings=SETTINGS, sessions=None, lead=lead, assist=assist):
     """Each owner's part, or its error: the columns are split at ``cuts``, the first owner has the label."""
     shares = np.split(columns, cuts, axis=1)
-    sessions = sessions or local_sessions(len(shares), seconds=20)
+    sessions = sessions or local_sessions(len(shares))
     owners = range(len(shares))
 
     def one(session):

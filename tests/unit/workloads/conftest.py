@@ -18,6 +18,7 @@ from eth_utils.address import to_checksum_address
 from tallystick.protocol.task import Security, TaskInput, TaskSpec
 from tallystick_node.engines.channel import Session, local_sessions
 from tallystick_node.engines.mpc.plan.offers import OFFERS, SECURE
+from unit.engines.conftest import leave
 
 ACCOUNTS = tuple(to_checksum_address(f"0x{number:040x}") for number in (17, 4_242, 10**40, 16**39, 2**157, 2**158, 2**159))
 ID = "0x" + "11" * 32
@@ -109,12 +110,12 @@ def credit() -> pd.DataFrame:
 def run_workload(tmp_path):
     """``run_workload(workload, spec, {number: table})`` after the checks that a node makes: check, columns, select."""
 
-    def run(workload, spec: TaskSpec, tables: dict[int, pa.Table], seconds: float = 60.0) -> Ran:
+    def run(workload, spec: TaskSpec, tables: dict[int, pa.Table]) -> Ran:
         workload.check(spec)
         numbers = {spec.parties.index(account): number for number, account in enumerate(ACCOUNTS) if account in spec.parties}
         sessions = [
             Session(each.index, {peer: CountingChannel(channel) for peer, channel in each.channels.items()})
-            for each in local_sessions(len(spec.parties), seconds)
+            for each in local_sessions(len(spec.parties))
         ]
 
         def one(session: Session):
@@ -127,6 +128,7 @@ def run_workload(tmp_path):
             try:
                 return workload.run(spec, account, table, session, scratch)
             except Exception as error:
+                leave(session)
                 return error
 
         with ThreadPoolExecutor(len(sessions)) as pool:

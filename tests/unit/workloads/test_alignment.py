@@ -26,13 +26,13 @@ def table_of(ids) -> pa.Table:
     return pa.table([pa.array(ids, pa.string()), pa.array([f"of {each}" for each in ids])], schema=schema)
 
 
-def aligned(join: Join, *tables, seconds: float = 30.0) -> list:
+def aligned(join: Join, *tables) -> list:
     owners = list(range(len(tables)))
 
     def engine(session):
         return align(join, session, ACCOUNTS[session.index], owners, table_of(tables[session.index])).to_pydict()
 
-    return run_parties(local_sessions(len(tables), seconds), engine)
+    return run_parties(local_sessions(len(tables)), engine)
 
 
 IDS = st.lists(st.text("abcdef", min_size=1, max_size=3), unique=True, min_size=1, max_size=30)
@@ -62,19 +62,19 @@ def test_equal_order_is_confirmed_and_kept(owners) -> None:
 
 @pytest.mark.parametrize("other", [["c", "b", "a"], ["c", "a"], ["c", "a", "x"], ["ca", "b", "x"]])
 def test_another_order_or_other_keys_end_it(other) -> None:
-    first, second, third = aligned(join_of("order", 3), ["c", "a", "b"], ["c", "a", "b"], other, seconds=1)
+    first, second, third = aligned(join_of("order", 3), ["c", "a", "b"], ["c", "a", "b"], other)
     assert isinstance(first, InvalidData) and isinstance(third, InvalidData)
     assert "same order" in str(third)
     assert isinstance(second, dict | InvalidData | ChannelError)
 
 
 def test_a_row_without_a_key_has_no_place_in_an_order() -> None:
-    found, _ = aligned(join_of("order"), ["a", None], ["a", "b"], seconds=1)
+    found, _ = aligned(join_of("order"), ["a", None], ["a", "b"])
     assert isinstance(found, InvalidData) and "no key" in str(found)
 
 
 def test_duplicates_are_refused_or_grouped() -> None:
-    found, _ = aligned(join_of("intersection"), ["a", "a"], ["a"], seconds=1)
+    found, _ = aligned(join_of("intersection"), ["a", "a"], ["a"])
     assert isinstance(found, InvalidData) and "repeat" in str(found)
     for found in aligned(join_of("intersection", duplicates="group"), ["a", "a", "b"], ["a", "c"]):
         assert found["id"] == ["a"]

@@ -156,9 +156,9 @@ def test_what_a_task_on_shares_may_not_say(people) -> None:
 
 
 def test_rows_that_a_task_on_shares_does_not_allow_end_it(run_workload, people) -> None:
-    few = run_workload(SharedBoosting(), shared_spec(people, minimum_group=400), tables(people), seconds=3.0)
+    few = run_workload(SharedBoosting(), shared_spec(people, minimum_group=400), tables(people))
     assert all(isinstance(each, OutputRefused) for each in few.outcomes.values())
-    same = run_workload(SharedBoosting(), shared_spec(people), tables(people.assign(outcome="good")), seconds=1.0)
+    same = run_workload(SharedBoosting(), shared_spec(people), tables(people.assign(outcome="good")))
     assert isinstance(same.outcomes[0], InvalidData) and "both classes" in str(same.outcomes[0])
 
 
@@ -212,10 +212,10 @@ def test_only_owners_receive_and_compute(people) -> None:
 
 
 def test_rows_that_a_task_does_not_allow_end_it(run_workload, people) -> None:
-    few = run_workload(Boosting(), spec_of(asked(people, minimum_group=400)), tables(people), seconds=3.0)
+    few = run_workload(Boosting(), spec_of(asked(people, minimum_group=400)), tables(people))
     assert all(isinstance(each, OutputRefused) for each in few.outcomes.values())
     good = people.assign(outcome="good")
-    same = run_workload(Boosting(), spec_of(asked(people)), tables(good), seconds=1.0)
+    same = run_workload(Boosting(), spec_of(asked(people)), tables(good))
     assert isinstance(same.outcomes[0], InvalidData) and "both classes" in str(same.outcomes[0])
 
 

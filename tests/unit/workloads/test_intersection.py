@@ -191,7 +191,7 @@ def test_duplicates(run_workload):
     tables = {0: table(left, ["int64"], 0), 1: table(right, ["int64"], 1)}
     ran = run_workload(Intersection(), spec_of(parameters_of(["int64"])), tables)
     assert read_result(ran.outcomes[0])[1] == [("1",), ("2",)]
-    ran = run_workload(Intersection(), spec_of(parameters_of(["int64"], duplicates="reject")), tables, seconds=0.5)
+    ran = run_workload(Intersection(), spec_of(parameters_of(["int64"], duplicates="reject")), tables)
     assert isinstance(ran.outcomes[0], InvalidData)
     assert "1 rows repeat a key" in str(ran.outcomes[0])
     assert isinstance(ran.outcomes[1], ChannelError)
@@ -213,7 +213,7 @@ def test_the_first_row_stands_for_a_group(run_workload):
 def test_an_owner_with_too_few_distinct_keys_sends_nothing(run_workload, rows):
     enough = [(i,) for i in range(3)]
     spec = spec_of(parameters_of(["int64"], minimum_group=3), [1])
-    ran = run_workload(Intersection(), spec, {0: table(rows, ["int64"], 0), 1: table(enough, ["int64"], 1)}, seconds=0.5)
+    ran = run_workload(Intersection(), spec, {0: table(rows, ["int64"], 0), 1: table(enough, ["int64"], 1)})
     assert isinstance(ran.outcomes[0], OutputRefused)
     assert "fewer than 3 distinct keys" in str(ran.outcomes[0])
     assert ran.sent[0].total() == 0

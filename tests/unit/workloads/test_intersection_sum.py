@@ -69,7 +69,7 @@ def test_too_few_matches_are_refused_at_both(run_workload):
 
 def test_an_owner_with_too_few_keys_sends_nothing(run_workload):
     few = {"id": ([1, 2, 3, 4, 4], "int64", 0)}
-    ran = run_workload(IntersectionSum(), spec_of(parameters_of()), {0: table_of(few), 1: table_of(HOLDER)}, seconds=0.5)
+    ran = run_workload(IntersectionSum(), spec_of(parameters_of()), {0: table_of(few), 1: table_of(HOLDER)})
     assert isinstance(ran.outcomes[0], OutputRefused)
     assert isinstance(ran.outcomes[1], ChannelError)
     assert ran.sent[0].total() == 0
@@ -90,7 +90,7 @@ def cells(name, values, kind="int64", scale=0):
 )
 def test_what_a_holder_cannot_sum(run_workload, held, words):
     tables = {0: table_of(JOINER), 1: table_of(held)}
-    ran = run_workload(IntersectionSum(), spec_of(parameters_of()), tables, seconds=0.5)
+    ran = run_workload(IntersectionSum(), spec_of(parameters_of()), tables)
     assert isinstance(ran.outcomes[1], InvalidData)
     assert words in ran.outcomes[1].message
     assert "visits" in ran.outcomes[1].message

@@ -246,13 +246,13 @@ def test_a_networks_scores_are_explained_to_each_owner(run_workload, model, peop
 def test_rows_and_models_that_do_not_fit_end_it(run_workload, model, people) -> None:
     parameters, _ = model("split-training")
     tables, *_ = new(people)
-    few = run_workload(JointPrediction(), spec_of(asked("split-training", parameters, minimum_group=501)), tables, 2.0)
+    few = run_workload(JointPrediction(), spec_of(asked("split-training", parameters, minimum_group=501)), tables)
     assert all(isinstance(each, OutputRefused) for each in few.outcomes.values())
     others = [{**each, "scale": "2"} if each["column"] == "credit_amount" else each for each in parameters["features"]]
-    changed = run_workload(JointPrediction(), spec_of(asked("split-training", {**parameters, "features": others})), tables, 2.0)
+    changed = run_workload(JointPrediction(), spec_of(asked("split-training", {**parameters, "features": others})), tables)
     assert all(isinstance(each, InvalidData) and "other features" in str(each) for each in changed.outcomes.values())
     wrong = spec_of(asked("vertical-regression", parameters))
-    assert all(isinstance(each, InvalidData) for each in run_workload(JointPrediction(), wrong, tables, 2.0).outcomes.values())
+    assert all(isinstance(each, InvalidData) for each in run_workload(JointPrediction(), wrong, tables).outcomes.values())
 
 
 @pytest.mark.parametrize(

@@ -60,9 +60,9 @@ SPENDING = {
 }
 
 
-def run(run_workload, parameters, receivers=(0,), left=AGES, right=SPENDING, seconds=60.0):
+def run(run_workload, parameters, receivers=(0,), left=AGES, right=SPENDING):
     tables = {0: table_of(left), 1: table_of(right)}
-    return run_workload(LinkedStatistics(), spec_of(parameters, receivers), tables, seconds=seconds)
+    return run_workload(LinkedStatistics(), spec_of(parameters, receivers), tables)
 
 
 def flights_and_weather():
@@ -221,7 +221,7 @@ class Spoiling:
 def test_a_spoilt_message_ends_in_a_result_or_names_the_peer(tmp_path, seed):
     draw = random.Random(seed)
     spec = spec_of(parameters_of(compute=["std"]), (0, 1))
-    sessions = local_sessions(2, seconds=0.5)
+    sessions = local_sessions(2)
     sender = draw.randrange(2)
     sessions[sender].channels[1 - sender] = Spoiling(sessions[sender].channels[1 - sender], draw)
 
@@ -289,7 +289,7 @@ def test_what_owners_tell_a_receiver_is_checked(answers, error, words):
         send_array(session, 2, np.array(answers[session.index], np.uint8))
         return send_array(session, 2, np.zeros(1, np.uint64))
 
-    outcome = run_parties(local_sessions(3, seconds=1.0), one)[2]
+    outcome = run_parties(local_sessions(3), one)[2]
     assert isinstance(outcome, error)
     assert words in str(outcome)
 
@@ -298,7 +298,8 @@ def test_a_receiver_that_is_lost_is_named_itself(tmp_path):
     spec = make_spec("linked-statistics", parameters_of(columns=[], compute=["count"]), {0: ["id"], 1: ["number"]}, [2])
 
     class Lost:
-        peer, mark = 2, lambda *_: None
+        peer = 2
+        mark = close = lambda *_: None
 
         def send(self, message):
             raise ChannelError(2, "lost")
@@ -317,7 +318,7 @@ def test_a_receiver_that_is_lost_is_named_itself(tmp_path):
 
 def test_an_owner_with_too_few_keys_sends_nothing(run_workload):
     few = {"id": ([1, 2, 3, 4, 4, 5], "int64", 0), "age": ([1, 2, 3, 4, 5, None], "int64", 0)}
-    ran = run(run_workload, parameters_of(), left=few, seconds=0.5)
+    ran = run(run_workload, parameters_of(), left=few)
     assert isinstance(ran.outcomes[0], OutputRefused)
     assert isinstance(ran.outcomes[1], ChannelError)
     assert ran.sent[0].total() == 0
@@ -333,7 +334,7 @@ def test_an_owner_with_too_few_keys_sends_nothing(run_workload):
     ],
 )
 def test_columns_that_are_not_as_the_task_says(run_workload, change, words):
-    ran = run(run_workload, parameters_of(), left=AGES | change, seconds=0.5)
+    ran = run(run_workload, parameters_of(), left=AGES | change)
     assert isinstance(ran.outcomes[0], InvalidData)
     assert words in ran.outcomes[0].message
 

@@ -56,11 +56,11 @@ def features_table(rows, names, scale=4):
     )
 
 
-def predicted(run_workload, parameters, weights, tables, receiver=2, seconds=60):
+def predicted(run_workload, parameters, weights, tables, receiver=2):
     """The values that ``receiver`` gets of tables by their owners' numbers."""
     columns = {0: ["weight"], **{number: table.column_names for number, table in tables.items()}}
     spec = make_spec("prediction", parameters, columns, [receiver], (0, 1, 2))
-    outcomes = run_workload(Prediction(), spec, {0: weights_table(weights), **tables}, seconds).outcomes
+    outcomes = run_workload(Prediction(), spec, {0: weights_table(weights), **tables}).outcomes
     for number, outcome in outcomes.items():
         if isinstance(outcome, Exception):
             raise outcome
@@ -217,12 +217,12 @@ def test_the_owners_of_model_and_rows_by_themselves(run_workload) -> None:
 
 def test_weights_that_are_not_the_models(run_workload) -> None:
     with pytest.raises(InvalidData, match="5 weights, the architecture 6"):
-        predicted(run_workload, small(), [1] * 5, {1: features_table(np.zeros((3, 2)), ["a", "b"])}, seconds=0.5)
+        predicted(run_workload, small(), [1] * 5, {1: features_table(np.zeros((3, 2)), ["a", "b"])})
     stump = Architecture(Trees(2, 1, 1, 1, "less", "sigmoid"))
     for odd in (2, -1, 0.5):
         parameters = parameters_of(stump, [feature(None, "a"), feature(None, "b")])
         with pytest.raises(InvalidData, match="a node's feature"):
-            predicted(run_workload, parameters, [odd, 0, 1, 2, 0], {1: features_table(np.zeros((3, 2)), ["a", "b"])}, seconds=0.5)
+            predicted(run_workload, parameters, [odd, 0, 1, 2, 0], {1: features_table(np.zeros((3, 2)), ["a", "b"])})
 
 
 def test_too_few_rows_are_refused(run_workload) -> None:

@@ -109,7 +109,7 @@ def test_an_owner_brings_as_many_rows_as_are_named(run_workload, credit) -> None
 def test_what_does_not_fit_is_refused(run_workload, credit) -> None:
     score = [term(A, AMOUNT) | {"weight": "1000000000"}, term(A, DURATION), term(B, AGE)]
     spec, tables = task(credit.iloc[:40], score=score)
-    outcome = run_workload(Ranking(), spec, tables, seconds=0.3).outcomes[0]
+    outcome = run_workload(Ranking(), spec, tables).outcomes[0]
     assert isinstance(outcome, InvalidData) and "fraction bits" in str(outcome)
 
 

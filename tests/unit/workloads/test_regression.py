@@ -156,7 +156,7 @@ def test_too_few_rows_are_refused_at_every_party(run_workload) -> None:
 def test_bad_cells_name_the_column(run_workload) -> None:
     spec, tables = by_rows(parameters_of(), [slice(0, 300), slice(300, None)], receivers=(0,))
     empty = tables[0].set_column(0, tables[0].schema.field(0), [[None, *tables[0].column(0).to_pylist()[1:]]])
-    outcome = run_workload(Regression(), spec, {0: empty, 1: tables[1]}, seconds=1).outcomes[0]
+    outcome = run_workload(Regression(), spec, {0: empty, 1: tables[1]}).outcomes[0]
     assert isinstance(outcome, InvalidData) and "'x0' has empty cells" in str(outcome)
 
 

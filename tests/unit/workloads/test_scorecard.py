@@ -104,7 +104,7 @@ def test_a_bin_of_few_is_refused_by_its_owner(run_workload, credit) -> None:
     parameters = parameters_of(credit)
     parameters["features"][1]["edges"] = ["1", "24"]
     spec, tables = split(credit, parameters)
-    outcome = run_workload(Scorecard(), spec, tables, seconds=1).outcomes[0]
+    outcome = run_workload(Scorecard(), spec, tables).outcomes[0]
     assert isinstance(outcome, OutputRefused) and "duration_in_month" in str(outcome)
 
 
@@ -124,7 +124,7 @@ def test_cells_and_bins() -> None:
 
 def test_the_target_is_zero_or_one(run_workload, credit) -> None:
     spec, tables = split(credit.assign(bad=credit["bad"] * 2), parameters_of(credit))
-    outcome = run_workload(Scorecard(), spec, tables, seconds=1).outcomes[0]
+    outcome = run_workload(Scorecard(), spec, tables).outcomes[0]
     assert isinstance(outcome, InvalidData) and "'bad'" in str(outcome)
 
 

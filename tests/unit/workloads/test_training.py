@@ -183,9 +183,9 @@ def test_two_owners_and_strange_columns_are_refused() -> None:
 
 
 def test_rows_that_a_task_does_not_allow_end_it(run_workload) -> None:
-    few = run_workload(Training(), spec_of(asked(minimum_group=180)), TABLES, seconds=3.0)
+    few = run_workload(Training(), spec_of(asked(minimum_group=180)), TABLES)
     assert isinstance(few.outcomes[0], OutputRefused)
-    many = run_workload(Training(), spec_of(asked(schedule__rows=100)), TABLES, seconds=3.0)
+    many = run_workload(Training(), spec_of(asked(schedule__rows=100)), TABLES)
     assert isinstance(many.outcomes[0], InvalidData) and "at most 100" in str(many.outcomes[0])
 
 
@@ -211,7 +211,7 @@ def test_a_second_attempt_goes_on_from_the_last_round_that_all_kept(run_workload
 
             return super().run(spec, party, table, replace(session, progress=stop), scratch)
 
-    ends = run_workload(Lost(), spec, TABLES, seconds=2.0).outcomes
+    ends = run_workload(Lost(), spec, TABLES).outcomes
     assert isinstance(ends[1], RuntimeError) and all(isinstance(ends[number], ChannelError) for number in (0, 2))
     steps: list[str] = []
 
@@ -268,11 +268,11 @@ def test_a_peer_that_denies_its_checkpoints_cannot_have_earlier_sums_left_out_of
 
             return super().run(spec, party, table, replace(session, progress=stop), scratch)
 
-    run_workload(Ends(4), spec, TABLES, seconds=2.0)
+    run_workload(Ends(4), spec, TABLES)
     hidden, shown = tmp_path / "hidden", tmp_path / "1" / "checkpoints"
     shutil.copytree(shown, hidden)
     shutil.rmtree(shown)
-    run_workload(Ends(2), spec, TABLES, seconds=2.0)
+    run_workload(Ends(2), spec, TABLES)
     for path in hidden.iterdir():
         shutil.copy(path, shown)
     outcome = run_workload(Training(), spec, TABLES).outcomes[0]
@@ -315,5 +315,5 @@ def test_the_result_says_who_coordinated_in_an_order_that_the_block_of_the_start
 
 def test_a_few_held_out_rows_are_not_measured(run_workload) -> None:
     """Measures of one row would show its class and its score."""
-    few = run_workload(Training(), spec_of(asked(held_out=1)), TABLES, seconds=3.0)
+    few = run_workload(Training(), spec_of(asked(held_out=1)), TABLES)
     assert isinstance(few.outcomes[0], OutputRefused) and "hold" in str(few.outcomes[0])

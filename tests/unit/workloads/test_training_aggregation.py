@@ -266,10 +266,10 @@ def test_a_second_attempt_goes_on_from_the_last_round_that_all_kept(run_workload
     spec = task("ring", schedule__rounds=5)
     whole = run_workload(Training(), spec, TABLES).outcomes[0]
     forget(tmp_path)
-    ends = run_workload(Ends(4), spec, TABLES, seconds=1.0).outcomes
+    ends = run_workload(Ends(4), spec, TABLES).outcomes
     assert isinstance(ends[1], RuntimeError) and all(isinstance(ends[number], ChannelError) for number in (0, 2, 3, 4, 5))
     shutil.rmtree(tmp_path / "1" / "checkpoints")
-    run_workload(Ends(2), spec, TABLES, seconds=1.0)
+    run_workload(Ends(2), spec, TABLES)
     watched = Watched()
     again = run_workload(watched, spec, TABLES).outcomes[0]
     assert watched.steps.count("going on after round 2 of 5") == 6

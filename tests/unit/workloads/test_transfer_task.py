@@ -116,9 +116,9 @@ def test_who_takes_part_and_receives() -> None:
 
 
 def test_rows_that_a_task_does_not_allow_end_it(run_workload, patients) -> None:
-    few = run_workload(Transfer(), spec_of(asked(minimum_group=20)), tables(patients), 2.0)
+    few = run_workload(Transfer(), spec_of(asked(minimum_group=20)), tables(patients))
     assert isinstance(few.outcomes[0], OutputRefused) and isinstance(few.outcomes[1], OutputRefused)
-    same = run_workload(Transfer(), spec_of(asked()), tables(patients.assign(ill="no")), 1.0)
+    same = run_workload(Transfer(), spec_of(asked()), tables(patients.assign(ill="no")))
     assert isinstance(same.outcomes[0], InvalidData) and "both classes" in str(same.outcomes[0])
 
 

@@ -130,7 +130,7 @@ def test_regression_is_as_good_as_on_pooled_columns(run_workload, people) -> Non
     scores = weights[0] + columns[test] @ weights[1:]
     measured = {name: float(value) for name, value in bank.result["validation"].items()}
     assert abs(measured["auc"] - roc_auc_score(labels[test], scores)) < 0.005 and measured["auc"] > 0.7
-    assert abs(measured["accuracy"] - np.mean((scores > 0) == labels[test])) <= 0.005
+    assert abs(measured["accuracy"] - np.mean((scores > 0) == labels[test])) < 0.0075  # one of 200 rows is near the threshold
     assert bank.result["rows"] == 800 and "validation" not in person.result
     assert parts[0].features[0] == "status_of_existing_checking_account=" + sorted(people[BANK[0]].unique())[1]
     assert "linear or logistic" in bank.files[CARD].read_text() and ACCOUNTS[1] in person.files[CARD].read_text()
@@ -242,7 +242,7 @@ def test_regression_on_shares_is_as_good_as_on_pooled_columns(run_workload, peop
         (people.iloc[test][names] - centers) / scales
     )
     truth = people.iloc[test]["bad"].to_numpy() > 0
-    assert abs(np.mean((scores > 0) == truth) - np.mean((pooled > 0) == truth)) <= 0.005
+    assert abs(np.mean((scores > 0) == truth) - np.mean((pooled > 0) == truth)) < 0.0075
     assert abs(roc_auc_score(truth, scores) - roc_auc_score(truth, pooled)) < 0.005 and roc_auc_score(truth, scores) > 0.55
 
 
@@ -289,13 +289,13 @@ def test_what_a_network_may_not_say(people, changes, rule) -> None:
 
 
 def test_rows_that_a_task_does_not_allow_end_it(run_workload, people) -> None:
-    few = run_workload(VerticalRegression(), spec_of("vertical-regression", regression(people)), tables(people.iloc[:60]), 3.0)
+    few = run_workload(VerticalRegression(), spec_of("vertical-regression", regression(people)), tables(people.iloc[:60]))
     assert all(isinstance(each, OutputRefused) for each in few.outcomes.values())
-    same = run_workload(SplitTraining(), spec_of("split-training", network(people)), tables(people.assign(outcome="good")), 1.0)
+    same = run_workload(SplitTraining(), spec_of("split-training", network(people)), tables(people.assign(outcome="good")))
     assert isinstance(same.outcomes[0], InvalidData) and "both classes" in str(same.outcomes[0])
     wide = regression(people)
     wide["features"] = [{**each, "scale": "1"} if each["column"] == "credit_amount" else each for each in wide["features"]]
-    far = run_workload(VerticalRegression(), spec_of("vertical-regression", wide), tables(people), 1.0)
+    far = run_workload(VerticalRegression(), spec_of("vertical-regression", wide), tables(people))
     assert isinstance(far.outcomes[0], InvalidData) and "'credit_amount'" in str(far.outcomes[0])
 
 

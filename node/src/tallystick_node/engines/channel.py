@@ -233,7 +233,7 @@ def _require(channel: Channel, step: str, size: int, due: int) -> None:
 
 class _LocalChannel:
     def __init__(
-        self, peer: int, out: queue.SimpleQueue[bytes], into: queue.SimpleQueue[bytes], seconds: float, meter: Meter
+        self, peer: int, out: queue.SimpleQueue[bytes | None], into: queue.SimpleQueue[bytes | None], seconds: float, meter: Meter
     ) -> None:
         self.peer = peer
         self._out = out
@@ -250,6 +250,9 @@ class _LocalChannel:
             message = self._into.get(timeout=self._seconds)
         except queue.Empty:
             raise ChannelError(self.peer, f"sent nothing for {self._seconds:g} s") from None
+        if message is None:
+            self._into.put(None)  # for whoever asks again
+            raise ChannelError(self.peer, "closed the link")
         self._meter.received()
         return message
 
@@ -263,10 +266,14 @@ class _LocalChannel:
         """In-memory links keep no transcript."""
         self._meter.enter(phase)
 
+    def close(self) -> None:
+        """The other end gets what was sent, and then is told, so that it does not wait until its deadline."""
+        self._out.put(None)
 
-def local_sessions(parties: int, seconds: float = 30.0) -> Sequence[Session]:
+
+def local_sessions(parties: int, seconds: float = 120.0) -> Sequence[Session]:
     """Sessions for ``parties`` parties in one process, to be run in one thread each (tests, notebooks, simulation)."""
-    queues: dict[tuple[int, int], queue.SimpleQueue[bytes]] = {
+    queues: dict[tuple[int, int], queue.SimpleQueue[bytes | None]] = {
         (i, j): queue.SimpleQueue() for i in range(parties) for j in range(parties) if i != j
     }
     sessions = []
