@@ -103,7 +103,7 @@ def add_authority(chain: Chain) -> int:
 
 
 def gone(pid: int) -> None:
-    give_up = time.monotonic() + 10
+    give_up = time.monotonic() + 60
     while time.monotonic() < give_up:
         with contextlib.suppress(FileNotFoundError):
             if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":

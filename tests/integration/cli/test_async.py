@@ -97,13 +97,13 @@ def test_cancelling_a_wait_and_leaving_a_stream_end_their_threads(town: Town, pr
         task = "0x" + proposal_of(spec).id().hex()
         request = node_pb2.SubmitTaskRequest(spec=spec.to_bytes(), grants=[file.to_bytes() for file in grants.values()])
         await alder.ask(alder.account, "SubmitTask", request)
-        waiting = asyncio.create_task(alder.wait(task, 60))
+        waiting = asyncio.create_task(alder.wait(task, 600))
         await asyncio.sleep(0.3)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
         with pytest.raises(Deadline, match="no answer within"):
-            await alder.within(0.3).wait(task, 60)
+            await alder.within(0.3).wait(task, 600)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1):
                 async for status in alder.watch(alder.account, task):
@@ -116,12 +116,11 @@ def test_cancelling_a_wait_and_leaving_a_stream_end_their_threads(town: Town, pr
             who.close()
 
     before = threading.active_count()
-    began = time.monotonic()
     asyncio.run(main())
-    while threading.active_count() > before and time.monotonic() - began < 20:
+    ended = time.monotonic()
+    while threading.active_count() > before and time.monotonic() - ended < 60:
         time.sleep(0.05)
-    assert threading.active_count() <= before
-    assert time.monotonic() - began < 20
+    assert threading.active_count() <= before  # and not only after the ten minutes for which they would have waited
 
 
 def test_a_sync_and_an_async_client_are_the_same(town: Town) -> None:

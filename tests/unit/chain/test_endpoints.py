@@ -122,7 +122,7 @@ def test_the_local_chains_calls_are_refused_in_the_same_way(node: Node, answer: 
 
 @pytest.mark.parametrize("method", USES)
 def test_an_endpoint_that_hangs_is_left(node: Node, method: str) -> None:
-    chain = node.chain(signer=SIGNER, profile=PROFILE, seconds=0.2)
+    chain = node.chain(signer=SIGNER, profile=PROFILE, seconds=1.0)
     node.methods["eth_sendRawTransaction"] = lambda _: HASH
     node.raw, node.only = 30.0, method
     began = time.monotonic()
@@ -132,7 +132,7 @@ def test_an_endpoint_that_hangs_is_left(node: Node, method: str) -> None:
 
 
 def test_an_estimate_that_was_never_answered_is_asked_for_again(node: Node) -> None:
-    chain = node.chain(signer=SIGNER, profile=PROFILE, seconds=0.2)
+    chain = node.chain(signer=SIGNER, profile=PROFILE, seconds=1.0)
     asked: list[object] = []
 
     def estimate(message: object, *_: object) -> str:

@@ -13,7 +13,7 @@ from tallystick.protocol.errors import Deadline, NotFound
 
 class Slow:
     def __init__(self) -> None:
-        self.ended = threading.Event()
+        self.started, self.ended = threading.Event(), threading.Event()
         self.together = threading.Barrier(8)
 
     def add(self, a: int, *, b: int = 1) -> int:
@@ -25,6 +25,7 @@ class Slow:
         raise NotFound("gone", party="x")
 
     def wait(self) -> None:
+        self.started.set()
         try:
             pause(60)
         finally:
@@ -33,6 +34,7 @@ class Slow:
     def call(self) -> None:
         released = threading.Event()
         with ending(released.set):
+            self.started.set()
             released.wait(60)
         self.ended.set()
 
@@ -62,21 +64,21 @@ def test_a_cancelled_call_stops_waiting_in_its_thread_too(method: str) -> None:
     async def main() -> None:
         slow = AsyncSlow(Slow())
         task = asyncio.create_task(getattr(slow, method)())
-        await asyncio.sleep(0.1)
+        assert await asyncio.to_thread(slow.sync.started.wait, 30)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await asyncio.to_thread(slow.sync.ended.wait, 5)
+        assert await asyncio.to_thread(slow.sync.ended.wait, 30)
 
     asyncio.run(main())
 
 
 def test_a_deadline_is_our_error_and_ends_the_thread() -> None:
     async def main() -> None:
-        slow = AsyncSlow(Slow(), seconds=0.1)
-        with pytest.raises(Deadline, match=r"0\.1 s"):
+        slow = AsyncSlow(Slow(), seconds=1.0)
+        with pytest.raises(Deadline, match="within 1 s"):
             await slow.wait()
-        assert await asyncio.to_thread(slow.sync.ended.wait, 5)
+        assert await asyncio.to_thread(slow.sync.ended.wait, 30)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await AsyncSlow(Slow()).wait()

@@ -16,7 +16,7 @@ from tallystick_node.peers.links import Link, RunLinks
 from tallystick_node.runs.attempt import Attempt
 
 ME, A, B, C = (f"0x{number:040x}" for number in range(1, 5))
-SECONDS = 0.2
+SECONDS = 0.5
 
 
 def awaited(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
@@ -33,7 +33,7 @@ def links(*accounts: str, spare: tuple[str, ...] = (A, B), most: int = 1) -> Run
     return RunLinks("0x", 1, bytes(32), [Link(account) for account in accounts], 0, SECONDS, spare, most)
 
 
-async def ends(run: RunLinks, within: float = 2.0) -> PeerFailed | None:
+async def ends(run: RunLinks, within: float = 10.0) -> PeerFailed | None:
     """Why the run ends, None when it does not within this time."""
     try:
         return await asyncio.wait_for(run.broken(), within)
