@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
-from contracts.conftest import Case, World, refused
+from contracts.conftest import Case, World
 from eth_abi import encode as abi_encode
 from tallystick.chain import artifacts
 from tallystick.chain.connection import Receipt
@@ -15,6 +17,7 @@ from tallystick.commitments.bn254 import ORDER
 from tallystick.commitments.ranges import TOTAL, Form, Shape
 from tallystick.ethereum import keccak
 from tallystick.protocol import typed
+from tallystick.protocol.errors import ContractRefused
 from tallystick.protocol.proof.subject import context_of
 from tallystick.protocol.task import SUM_IN_RANGE, Proposal
 
@@ -73,15 +76,28 @@ class Ranged:
         listed = b"".join(map(bn254.encode, [*points, bn254.total(points)]))
         return self.shape.to_bytes() + listed + b"".join(own) + total
 
-    def prove(self, proof: bytes, commitments: list[bn254.Point] | None = None) -> Receipt:
-        """Submit it, signed by all."""
+    def prove(self, proof: bytes, commitments: list[bn254.Point] | None = None, total: bn254.Point = None) -> Receipt:
+        """Submit it, signed by all, for these commitments and this sum."""
         points = self.commitments if commitments is None else commitments
         result = self.world.result(
             self.proposal,
             inputs=keccak(abi_encode(["uint256[2][]"], [[each or (0, 0) for each in points]])),
-            output=keccak(bn254.encode(bn254.total(points)) + keccak(proof)),
+            output=keccak(bn254.encode(total or bn254.total(points)) + keccak(proof)),
         )
         return self.world.prove(self.proposal, result, proof)
+
+
+def refuses(rule: str) -> Any:
+    """The contract refuses for this reason."""
+    return pytest.raises(ContractRefused, match=re.escape(f"BadProof(rule={rule}"))
+
+
+NO_PROOF, TOO_SOON, NO_POINT = (
+    "a range proof does not hold",
+    "the proof ends too soon",
+    "what should be a point is none of the curve",
+)
+NOT_REDUCED, UNSIGNED = "a number is not reduced", "result commitment or proof is not the one signed"
 
 
 def cheat(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +133,7 @@ def test_an_input_out_of_range_is_refused_though_all_signed(case: Case, monkeypa
     ranged.vectors[1] = vector
     cheat(monkeypatch)
     proof = ranged.proof()
-    with refused("BadProof"):
+    with refuses(NO_PROOF):
         ranged.prove(proof)
     assert case.world.state(ranged.proposal) == "Running"
 
@@ -127,7 +143,7 @@ def test_one_member_too_few_is_refused(case: Case, monkeypatch: pytest.MonkeyPat
     ranged = Ranged(case.world, case.proposal, vectors=[[n, 20 * n] for n in counts]).start(case)
     cheat(monkeypatch)
     proof = ranged.proof()
-    with refused("BadProof"):
+    with refuses(NO_PROOF):
         ranged.prove(proof)
 
 
@@ -146,7 +162,7 @@ def test_swapped_commitments_and_proofs_are_refused(case: Case) -> None:
         ([own[1], own[0], own[2]], swapped),  # each with its own commitment, at another's place
         ([own[1], own[0], own[2]], [first, second, third]),
     ):
-        with refused("BadProof"):
+        with refuses(NO_PROOF):
             ranged.prove(ranged.bytes(proofs, total, points), points)
 
 
@@ -155,7 +171,7 @@ def test_a_proof_of_another_task_attempt_or_registry_is_refused(case: Case) -> N
     elsewhere = replace(ranged, proposal=replace(ranged.proposal, salt=secrets.token_bytes(32)))
     again = replace(ranged, attempt=2)
     for other in (elsewhere, again):
-        with refused("BadProof"):
+        with refuses(NO_PROOF):
             ranged.prove(other.proof())
 
 
@@ -167,10 +183,10 @@ def test_a_proof_under_other_bounds_is_refused(case: Case) -> None:
     narrower = replace(SHAPE, total=(replace(SHAPE.total[0], offset=-9),))
     bounded = replace(SHAPE, inputs=(BYTE, SHAPE.inputs[1], Form(6, 0, ((0, 24), (1, -1)))))
     for shape in (narrower, bounded):
-        with refused("BadProof"):
+        with refuses(NO_PROOF):
             ranged.prove(replace(ranged, shape=shape).bytes(own, total))
     signed = ranged.world.result(ranged.proposal)
-    with refused("BadProof"):  # for another result than the one that was signed
+    with refuses("input commitments are not those signed"):  # for another result
         ranged.world.prove(ranged.proposal, signed, proof)
 
 
@@ -180,47 +196,63 @@ def test_no_word_of_a_proof_can_be_changed(case: Case) -> None:
     start = len(SHAPE.to_bytes()) + 64 * 4
     size = ranges.size_of(2, SHAPE.inputs)
     points, scalars = (start, start + 64 * 2), range(start + 64 * 7, start + size, 4 * WORD)
-    for at in (*points, *scalars, len(proof) - WORD, len(proof) - 3 * WORD):
-        word = int.from_bytes(proof[at : at + WORD], "big")
-        for other in (word + 1, word + ORDER):
-            if other >> 256 == 0:
-                with refused("BadProof"):
-                    ranged.prove(proof[:at] + other.to_bytes(WORD, "big") + proof[at + WORD :])
-    for other in (proof + bytes(WORD), proof[:-WORD], proof[:start], proof[:100], b""):
-        with refused("BadProof"):
+    changes = [(at, 1, NO_POINT) for at in points]
+    for at in (*scalars, len(proof) - WORD, len(proof) - 3 * WORD):
+        changes += [(at, 1, NO_PROOF), (at, ORDER, NOT_REDUCED)]
+    for at, more, rule in changes:
+        word = int.from_bytes(proof[at : at + WORD], "big") + more
+        with refuses(rule):
+            ranged.prove(proof[:at] + word.to_bytes(WORD, "big") + proof[at + WORD :])
+    for other in (proof[:-WORD], proof[: start + 32], proof[: start - 1], proof[:100], b""):
+        with refuses(TOO_SOON):
             ranged.prove(other)
+    with refuses("the proof is longer than its forms say"):
+        ranged.prove(proof + bytes(WORD))
+
+
+LIMITS = {
+    0: ("1 to 126 values", [0, 127]),
+    1: ("1 to 256 forms", [0, 257]),
+    2: ("1 to 256 forms", [0, 2**200]),
+    3: ("a form has 1 to 64 digits", [0, 65, 2**255]),
+    4: ("a form has at least one term", [0, 3, 2**255]),
+    5: ("an offset is not reduced", [ORDER]),
+    6: ("a form names a value that there is not", [2, 2**256 - 1]),
+    7: ("a coefficient is not reduced", [ORDER]),
+}
 
 
 def test_forms_have_limits(case: Case) -> None:
     ranged = Ranged(case.world, case.proposal).start(case)
     proof = ranged.proof()
-    words = {
-        0: [0, 127],
-        1: [0, 257],
-        2: [0, 2**200],
-        3: [0, 65, 2**255],
-        4: [0, 3, 2**255],
-        5: [ORDER],
-        6: [2, 2**256 - 1],
-        7: [ORDER],
-    }
-    for place, values in words.items():
+    for place, (rule, values) in LIMITS.items():
         for value in values:
-            with refused("BadProof"):
+            with refuses(rule):
                 ranged.prove(proof[: WORD * place] + value.to_bytes(WORD, "big") + proof[WORD * (place + 1) :])
+    many = [2, 5, 1, *[64, 1, 0, 0, 1] * 5]
+    with refuses("more than 256 digits"):
+        ranged.prove(b"".join(word.to_bytes(WORD, "big") for word in many) + proof)
 
 
 def test_a_false_sum_and_points_off_the_curve_are_refused(case: Case) -> None:
     ranged = Ranged(case.world, case.proposal).start(case)
     own, total = [ranged.own(place) for place in range(3)], ranged.total()
-    points = ranged.commitments
-    other = bn254.multiply((1, 2), 5)
-    with refused("BadProof"):
+    points, other = ranged.commitments, bn254.multiply((1, 2), 5)
+    with refuses(NO_PROOF):
         ranged.prove(ranged.bytes(own, total, [*points[:2], other]), [*points[:2], other])
     proof = ranged.bytes(own, total)
-    at = len(SHAPE.to_bytes()) + 64 * 4
-    with refused("BadProof"):
-        ranged.prove(proof[:at] + (1).to_bytes(WORD, "big") + proof[at + WORD :])
+    with refuses("input commitments are not those signed"):
+        ranged.prove(proof, [*points[:2], other])
+    with refuses(UNSIGNED):
+        ranged.prove(proof, total=other)
+    at = len(SHAPE.to_bytes())
+    with refuses("the input commitments do not add up to the result"):
+        ranged.prove(proof[: at + 64 * 3] + bn254.encode(other) + proof[at + 64 * 4 :], total=other)
+    off = (1, 3)
+    with refuses("a commitment is not a point of the curve"):
+        ranged.prove(proof[:at] + bn254.encode(off) + proof[at + 64 :], [off, *points[1:]], bn254.total(points))
+    with refuses(NO_POINT):
+        ranged.prove(proof[: at + 64 * 4] + (1).to_bytes(WORD, "big") + proof[at + 64 * 4 + WORD :])
 
 
 def test_the_generators_are_those_of_the_release(world: World) -> None:
