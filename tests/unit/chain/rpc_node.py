@@ -48,6 +48,7 @@ class Node:
             "eth_blockNumber": lambda: "0x10",
             "eth_gasPrice": lambda: "0x7",
             "eth_getBlockByNumber": lambda number, _: {"number": "0x10", "timestamp": "0x5", "baseFeePerGas": "0x3"},
+            "eth_call": lambda *_: "0x" + "5".zfill(64),
             "eth_estimateGas": lambda *_: "0x5208",
             "eth_getTransactionCount": lambda *_: "0x0",
         }

@@ -9,7 +9,7 @@ from eth_account import Account
 from eth_account.typed_transactions import TypedTransaction
 from hexbytes import HexBytes
 from tallystick.chain.profile import FEES, PROFILES, ChainProfile, profile_named
-from tallystick.protocol.errors import Configuration, SignerLocked
+from tallystick.protocol.errors import Configuration, SignerLocked, WrongChain
 from tallystick.signing import signer_from_uri
 from unit.chain.rpc_node import Failure, Node
 
@@ -43,6 +43,23 @@ def test_a_consortium_chain_pays_nothing(node: Node, name: str) -> None:
     found = sent(node, PROFILES[name])
     assert (found["type"], found["gasPrice"]) == (0, 0)
     assert not node.asked("eth_gasPrice")
+
+
+def test_a_chain_that_tells_contracts_milliseconds_is_refused_and_one_that_tells_nothing_is_not(node: Node) -> None:
+    asked = PROFILES["fisco-bcos"]
+    node.methods["eth_call"] = lambda *_: hex(1_800_000_000_000)
+    with pytest.raises(WrongChain, match="milliseconds") as caught:
+        node.chain(profile=asked)
+    assert "feature_evm_timestamp" in caught.value.remedy
+    node.chain(profile=PROFILES["besu-qbft"])  # asks nothing
+    node.methods["eth_call"] = lambda *_: hex(1_800_000_000)
+    node.chain(profile=asked)
+
+    def refuse(*_: Any) -> str:
+        raise Failure({"code": -32000, "message": "no code at the address"})
+
+    node.methods["eth_call"] = refuse
+    node.chain(profile=asked)
 
 
 def test_gas_has_a_margin(node: Node) -> None:
