@@ -110,7 +110,7 @@ def test_a_dealer_that_leaves_is_named_by_its_number_in_the_session() -> None:
         own = {"A": {"x": encode(X, PLAN.inputs[0].kind)}, "B": {"y": encode(Y, PLAN.inputs[0].kind)}}.get(name, {})
         return Part(PLAN, OFFER, cast, session).run(own)
 
-    found = run_parties(local_sessions(4, 2.0), engine)
+    found = run_parties(local_sessions(4), engine)
     assert isinstance(found[1], ChannelError) and isinstance(found[2], ChannelError)
     assert found[1].peer == found[2].peer == 0
 

@@ -22,6 +22,7 @@ from tallystick_node.engines.fl.schedule import Schedule, Stopping
 from tallystick_node.engines.fl.simulation import Simulation
 from tallystick_node.engines.fl.strategies import FedAdam, FedAvg, FedProx, FedYogi, Scaffold
 from tallystick_node.engines.fl.update import Clip
+from unit.engines.conftest import leave
 from unit.fl.fl_world import across, clients, digits, small
 
 SCHEDULE = Schedule(4, 64, Instructions(epochs=2, batch=8, rate=0.1, momentum=0.0), seed=7)
@@ -199,13 +200,15 @@ def test_a_party_that_vanishes_at_the_end_is_told_of() -> None:
             return super().agree(digest, step) if step == "settings" or self.local[0].number != 1 else ()
 
     federation = Federation(LEARNER, FedAvg(), SCHEDULE)
+
+    def party(session, client):
+        try:
+            return federation.run(Vanishing(session, range(3), client, PlainSum()))
+        finally:
+            leave(session)
+
     with ThreadPoolExecutor(3) as pool:
-        ends = list(
-            pool.map(
-                lambda pair: federation.run(Vanishing(pair[0], range(3), pair[1], PlainSum())),
-                zip(local_sessions(3, 1.0), people(), strict=True),
-            )
-        )
+        ends = list(pool.map(party, local_sessions(3), people()))
     assert [end.silent for end in ends] == [(1,), (), (1,)]
     assert len({end.digest for end in ends}) == 1
 

@@ -44,7 +44,7 @@ class Mortal:
 
 def run(parties, vectors, members, seed=b"seed", error=1e-6, spare=0, ends=None) -> dict:
     """Each member's estimate; an error is returned in its place. ``ends``: after how many messages a party is gone."""
-    sessions = local_sessions(parties, 5)
+    sessions = local_sessions(parties)
     for session in sessions:
         count, until = [0], (ends or {}).get(session.index, 1 << 30)
         for peer, channel in list(session.channels.items()):

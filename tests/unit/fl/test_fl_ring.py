@@ -20,6 +20,7 @@ from tallystick_node.engines.fl.learners.linear import LogisticRegression
 from tallystick_node.engines.fl.partition import iid
 from tallystick_node.engines.fl.schedule import Schedule
 from tallystick_node.engines.fl.strategies import FedAvg
+from unit.engines.conftest import leave
 from unit.fl.fl_world import across, clients, small
 
 
@@ -61,6 +62,7 @@ def run(sessions, vectors, members, rounds=(0,), sums=None) -> list:
         try:
             return [sums[session.index].total(session, vectors[session.index], members, number) for number in rounds][-1]
         except Exception as error:
+            leave(session)
             return error
 
     with ThreadPoolExecutor(len(sessions)) as pool:
@@ -83,9 +85,9 @@ def test_every_party_gets_the_plain_sum_to_the_quantisation_error(data, parties,
     vectors = uniform(parties, length, number)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ring, "SHORT", short_for(length, direct))
-        found = run(local_sessions(parties, 5), vectors, members, [number])
+        found = run(local_sessions(parties), vectors, members, [number])
     with ThreadPoolExecutor(parties) as pool:
-        plain = list(pool.map(lambda s: PlainSum().total(s, vectors[s.index], members, 0), local_sessions(parties, 5)))
+        plain = list(pool.map(lambda s: PlainSum().total(s, vectors[s.index], members, 0), local_sessions(parties)))
     assert all(np.array_equal(each, found[0]) for each in found)
     assert found[0].shape == (length,)
     assert length == 0 or np.abs(found[0] - plain[0]).max() <= quantisation.error(len(members)) + 1e-15
@@ -151,7 +153,7 @@ def test_all_but_two_members_together_cannot_take_the_masks_off_the_others(monke
 @pytest.mark.parametrize("direct", [False, True])
 def test_a_message_of_the_wrong_length_names_its_sender(direct: bool, monkeypatch) -> None:
     monkeypatch.setattr(ring, "SHORT", short_for(50, direct))
-    sessions = local_sessions(3, 1)
+    sessions = local_sessions(3)
     tap(sessions, lambda number, message: message[:-4] if number == 1 else message, by=1)
     found = run(sessions, uniform(3, 50), [0, 1, 2])
     assert isinstance(found[2], ProtocolViolation)
@@ -163,7 +165,7 @@ def test_a_message_of_the_wrong_length_names_its_sender(direct: bool, monkeypatc
     ("key", "rule"), [(bytes(32), "a key of small order"), (bytes(31), "31 bytes where 32"), (b"", "0 bytes where 32")]
 )
 def test_a_key_that_is_none_names_its_sender(key, rule) -> None:
-    sessions = local_sessions(2, 1)
+    sessions = local_sessions(2)
     tap(sessions, lambda number, message: key if number == 0 else message, by=1)
     found = run(sessions, uniform(2, 5), [0, 1])
     assert isinstance(found[0], ProtocolViolation)
@@ -173,10 +175,10 @@ def test_a_key_that_is_none_names_its_sender(key, rule) -> None:
 
 def test_masks_that_do_not_cancel_are_no_sum() -> None:
     """One party believes that it is in another task; or changes the check word."""
-    sessions = [replace(session, context=b"other" if session.index == 2 else b"") for session in local_sessions(3, 2)]
+    sessions = [replace(session, context=b"other" if session.index == 2 else b"") for session in local_sessions(3)]
     found = run(sessions, uniform(3, 10), [0, 1, 2])
     assert all(isinstance(each, Disagreement) and "masks" in str(each) for each in found)
-    sessions = local_sessions(3, 2)
+    sessions = local_sessions(3)
     tap(sessions, lambda number, message: message[:-1] + bytes([message[-1] ^ 1]) if number == 1 else message, by=0)
     assert isinstance(run(sessions, uniform(3, 10), [0, 1, 2])[1], Disagreement)
 
@@ -188,13 +190,14 @@ def test_a_sum_that_no_members_can_give_is_refused() -> None:
 
 
 def test_a_silent_member_ends_the_round() -> None:
-    sessions = local_sessions(3, 0.3)
+    sessions = local_sessions(3)
+    leave(sessions[2])
     found = run(sessions[:2], uniform(3, 10), [0, 1, 2])
     assert all(isinstance(each, ChannelError) and each.peer == 2 for each in found)
 
 
 def test_what_a_party_may_not_do() -> None:
-    session = local_sessions(2, 1)[0]
+    session = local_sessions(2)[0]
     with pytest.raises(ValueError, match="two or more members"):
         RingSum().total(session, np.zeros(3), [0], 0)
     with pytest.raises(ValueError, match=r"within \[-1, 1\]"):
