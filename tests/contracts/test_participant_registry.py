@@ -57,6 +57,8 @@ def test_an_authority_needs_a_point_of_the_curve_and_a_future(world: World) -> N
         world.governor.send(REGISTRY, "addAuthority", b32(point.x), b32(point.y ^ 1), 0, world.now + DAY)
     with refused("BadValidity"):
         world.governor.send(REGISTRY, "addAuthority", b32(point.x), b32(point.y), 0, world.now - DAY)
+    with refused("BadValidity"):  # it would end as it begins
+        world.governor.send(REGISTRY, "addAuthority", b32(point.x), b32(point.y), world.now + DAY, world.now + DAY)
     with refused("UnknownAuthority"):
         world.governor.send(REGISTRY, "retireAuthority", 7)
     with refused("UnknownAuthority"):
