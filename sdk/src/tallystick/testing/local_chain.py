@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -25,6 +26,9 @@ from tallystick.protocol.errors import ChainUnreachable, Configuration, Deadline
 MNEMONIC = "test test test test test test test test test test test junk"
 CHAIN_IDS = {"anvil": 31337, "ganache": 1337}
 START_SECONDS = 30.0
+PORTS = range(20_000, 32_000)
+
+_keepers: list[socket.socket] = []
 
 
 def rpc(url: str, method: str, *params: Any, seconds: float = 30.0) -> Any:
@@ -33,10 +37,28 @@ def rpc(url: str, method: str, *params: Any, seconds: float = 30.0) -> Any:
 
 
 def free_port() -> int:
-    """A port of loopback that is free now."""
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of loopback that is free, and that no process which asks here gets again while this one lives.
+
+    Who starts a server on it does so later, so the number is kept by a datagram socket, which a server is not in the way of. It is
+    below those that systems give to connections that go out. Raises Configuration when none is found.
+    """
+    for _ in range(1000):
+        port = PORTS.start + secrets.randbelow(len(PORTS))
+        keeper = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            keeper.bind(("127.0.0.1", port))
+            with contextlib.closing(socket.socket()) as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            keeper.close()
+            continue
+        _keepers.append(keeper)
+        return port
+    raise Configuration(
+        f"no port from {PORTS.start} to {PORTS.stop - 1} of 127.0.0.1 is free",
+        party="this machine",
+        remedy="end what listens there",
+    )
 
 
 def modules() -> Path:
