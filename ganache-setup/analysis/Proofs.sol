@@ -87,30 +87,38 @@ contract SettlementProof is Proof {
         );
     }
 
+    /// @notice How a task was settled.
+    struct Outcome {
+        bool paid;
+        bool measured;
+        bool own; // the requester is the second party
+        uint24 posted;
+        uint24 lost;
+        uint24 denied;
+        uint8 attempts;
+        uint256 contributions;
+    }
+
     /// @notice Whatever was staked and lost, whoever is denied its share: what can be claimed is fee and bonds, to the last coin.
     /// Of two parties, and a requester that is none or the second of them; for fees and bonds below 2**16, since solvers do not get
     /// through divisions of 256 bits.
-    function check_what_is_claimed_is_fee_and_bonds(
-        bool paid, bool measured, bool own, uint24 posted, uint24 lost, uint24 denied, uint256 contributions,
-        uint16 fee, uint16 bond, uint16 share
-    ) public {
+    function check_what_is_claimed_is_fee_and_bonds(Outcome memory outcome, uint16 fee, uint16 bond, uint16 share) public {
         vm.assume(share <= 10_000);
-        (Proposal memory proposal, Agreement memory agreement) = _bargain(own, fee, bond);
+        (Proposal memory proposal, Agreement memory agreement) = _bargain(outcome.own, fee, bond);
         agreement.shares = new uint16[](2);
         (agreement.shares[0], agreement.shares[1]) = (share, 10_000 - share);
-        _holds(own, proposal, agreement, _packed(paid, measured, posted, lost, denied, 1), posted, lost, contributions);
+        _holds(proposal, agreement, outcome);
     }
 
     /// @notice The same where each use has a price, which the fee may not suffice for.
     function check_what_is_claimed_of_metered_uses_is_fee_and_bonds(
-        bool paid, bool own, uint24 posted, uint24 lost, uint24 denied, uint16 fee, uint16 bond, uint16 price, uint8 uses,
-        uint8 attempts
+        Outcome memory outcome, uint16 fee, uint16 bond, uint16 price, uint8 uses
     ) public {
-        vm.assume(price != 0 && uses != 0 && attempts <= 16);
-        (Proposal memory proposal, Agreement memory agreement) = _bargain(own, fee, bond);
+        vm.assume(price != 0 && uses != 0 && outcome.attempts <= 16);
+        (Proposal memory proposal, Agreement memory agreement) = _bargain(outcome.own, fee, bond);
         agreement.price = price;
         (proposal.parties[0].uses, proposal.parties[1].uses) = (uses, 3);
-        _holds(own, proposal, agreement, _packed(paid, false, posted, lost, denied, attempts), posted, lost, 0);
+        _holds(proposal, agreement, outcome);
     }
 
     function _bargain(bool own, uint16 fee, uint16 bond)
@@ -125,26 +133,20 @@ contract SettlementProof is Proof {
         (agreement.fee, agreement.bond) = (fee, bond);
     }
 
-    function _packed(bool paid, bool measured, uint24 posted, uint24 lost, uint24 denied, uint8 attempts)
-        private
-        pure
-        returns (uint256)
-    {
-        return uint256(attempts) << 112 | uint256(denied) << 64 | uint256(lost) << 40 | uint256(posted) << 16
-            | (measured ? 1 << 8 : 0) | uint256(paid ? 2 : 3);
+    function _packed(Outcome memory outcome) private pure returns (uint256 packed) {
+        packed = uint256(outcome.attempts) << 112 | uint256(outcome.denied) << 64 | uint256(outcome.lost) << 40;
+        packed |= uint256(outcome.posted) << 16 | (outcome.measured ? 1 << 8 : 0) | uint256(outcome.paid ? 2 : 3);
     }
 
-    function _holds(
-        bool own, Proposal memory proposal, Agreement memory agreement, uint256 packed, uint24 posted, uint24 lost,
-        uint256 contributions
-    ) private {
-        vm.assume(posted & ~uint24(own ? 3 : 3 | 1 << REQUESTER) == 0 && lost & ~posted == 0);
+    function _holds(Proposal memory proposal, Agreement memory agreement, Outcome memory outcome) private {
+        vm.assume(outcome.posted & ~uint24(outcome.own ? 3 : 3 | 1 << REQUESTER) == 0);
+        vm.assume(outcome.lost & ~outcome.posted == 0);
         uint256 slot = uint256(keccak256(abi.encode(_taskOf(proposal), ESCROWS)));
         vm.store(address(settlement), bytes32(slot), settlement.agreementId(agreement));
-        vm.store(address(settlement), bytes32(slot + 1), bytes32(packed));
-        vm.store(address(settlement), bytes32(slot + 2), bytes32(contributions));
+        vm.store(address(settlement), bytes32(slot + 1), bytes32(_packed(outcome)));
+        vm.store(address(settlement), bytes32(slot + 2), bytes32(outcome.contributions));
         uint256[] memory amounts = settlement.payouts(proposal, agreement);
-        uint256 stakes = (posted & 1) + (posted >> 1 & 1) + (posted >> REQUESTER & 1);
+        uint256 stakes = (outcome.posted & 1) + (outcome.posted >> 1 & 1) + (outcome.posted >> REQUESTER & 1);
         assert(amounts[0] + amounts[1] + amounts[2] + amounts[3] == uint256(agreement.fee) + agreement.bond * stakes);
     }
 
