@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +19,12 @@ import numpy as np
 import pytest
 from tallystick.protocol.errors import Configuration
 from tallystick_node.engines import local_work
-from tallystick_node.engines.local_work import HERE, perform
+from tallystick_node.engines.local_work import HERE, LocalWorkFailed, perform
 from tallystick_node.engines.psi import points, unbalanced
 from tallystick_node.engines.psi.items import Items
+from tallystick_node.engines.psi.labels import Labels
 from tallystick_node.runs import assistant as module
-from tallystick_node.runs.assistant import Assistant, LocalWorkFailed, serve
+from tallystick_node.runs.assistant import Assistant, serve
 from tallystick_node.runs.place import Place
 from tallystick_node.runs.workers import Worker
 
@@ -85,6 +86,36 @@ def test_a_prepared_set_is_the_same_wherever_it_is_made(monkeypatch: pytest.Monk
         there = unbalanced.prepare(ITEMS, bytes(32), executor=assistant)
     here = unbalanced.prepare(ITEMS, bytes(32))
     assert here.digest == there.digest
+
+
+class Erring:
+    """Does the work, and changes the answers, all 16 rows of a piece alike: whichever is looked at is wrong."""
+
+    def __init__(self, change: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.change = change
+
+    def map(self, work: str, given: Iterator[local_work.Arrays]) -> Iterator[np.ndarray]:
+        return (changed for each in HERE.map(work, given) if len(changed := self.change(each)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda made: made[:-1],
+        lambda made: made[:0],
+        lambda made: made[:1],
+        lambda made: made[:, :31],
+        lambda made: made.view(np.uint64),
+        np.zeros_like,
+        lambda made: np.roll(made, 1, axis=0),
+        lambda made: made ^ np.uint8(1),
+    ],
+)
+def test_labels_do_not_leave_where_points_are_missing_or_wrong(change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """What is not masked, or masked by what an asker can guess, would reach it."""
+    labels = Labels(4, np.zeros((len(ITEMS), 4), np.uint8))
+    with pytest.raises(LocalWorkFailed, match="local work answered with other"):
+        unbalanced.prepare(ITEMS, bytes(32), labelled=labels, executor=Erring(change))
 
 
 @pytest.mark.parametrize("work", ["os.system", "psi/../points", ""])

@@ -19,11 +19,16 @@ Arrays = tuple[NDArray[Any], ...]
 WORKS = {"psi/points": "tallystick_node.engines.psi.points"}
 
 
+class LocalWorkFailed(Exception):  # noqa: N818 - a verdict
+    """An executor did not do a piece, or not as it is: the message says why."""
+
+
 class Executor(Protocol):
     """Who does the work."""
 
     def map(self, work: str, pieces: Iterable[Arrays]) -> Iterator[NDArray[Any]]:
-        """The answers to the pieces, in their order; pieces are taken as there is room for them. Raises what the work raises."""
+        """The answers to the pieces, in their order; pieces are taken as there is room for them. Raises what the work raises, and
+        LocalWorkFailed. What an answer holds is for the caller to check."""
 
 
 class Here:

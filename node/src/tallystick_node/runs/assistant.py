@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tallystick.protocol.errors import Configuration
 
-from tallystick_node.engines.local_work import Arrays, perform
+from tallystick_node.engines.local_work import Arrays, LocalWorkFailed, perform
 from tallystick_node.runs.confinement import confine
 from tallystick_node.runs.place import Place
 
@@ -36,10 +36,6 @@ _HEAD = struct.Struct("<IQ")  # bytes of the description, and of the arrays
 _KINDS = ("|u1", "<u8", "<i8")
 _DESCRIPTION = 4096
 _FAILED = "failed"
-
-
-class LocalWorkFailed(Exception):  # noqa: N818 - a verdict
-    """The process beside the worker, or who works for it, did not do a piece: the message says why."""
 
 
 class Assistant:

@@ -29,10 +29,10 @@ from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.data.connect import open_table
 from tallystick_node.engines.channel import ChannelError, Meter, ProtocolViolation, Registered, Session
-from tallystick_node.engines.local_work import HERE, Executor
+from tallystick_node.engines.local_work import HERE, Executor, LocalWorkFailed
 from tallystick_node.engines.mpc.ring import OutOfRange
 from tallystick_node.engines.store import Store, StoreFull
-from tallystick_node.runs.assistant import Assistant, LocalWorkFailed
+from tallystick_node.runs.assistant import Assistant
 from tallystick_node.runs.confinement import confine
 from tallystick_node.runs.frames import HEADER, Kind, pack
 from tallystick_node.runs.place import Place

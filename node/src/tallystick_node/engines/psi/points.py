@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tallystick_node.engines.local_work import Arrays
+from tallystick_node.engines.local_work import Arrays, Executor, LocalWorkFailed
 from tallystick_node.engines.psi import curve25519
 from tallystick_node.engines.psi.items import Bytes, Items, Offsets
 
@@ -21,6 +22,23 @@ def pieces(items: Items, salt: bytes, scalar: bytes) -> Iterator[Arrays]:
     for start in range(0, len(items), BATCH):
         some = items[start : start + BATCH]
         yield np.frombuffer(salt, np.uint8), np.frombuffer(scalar, np.uint8), *some.arrays
+
+
+def products(items: Items, salt: bytes, scalar: bytes, executor: Executor) -> Iterator[Bytes]:
+    """The points of all items times the scalar, piece by piece, of shape (n, 32). Raises LocalWorkFailed for an answer of another
+    shape, and where one point of a piece, drawn at random, is another here: what follows hides labels by these points, and an
+    executor of another release, or one that leaves points out, must not show in what leaves the party."""
+    starts = range(0, len(items), BATCH)
+    answers = executor.map(WORK, pieces(items, salt, scalar))
+    for start in starts:
+        made, due = next(answers, np.empty((0, 0))), min(BATCH, len(items) - start)
+        if made.dtype != np.uint8 or made.shape != (due, curve25519.POINT):
+            raise LocalWorkFailed("local work answered with other than a point for each item")
+        drawn = secrets.randbelow(due)
+        one = items[start + drawn : start + drawn + 1]
+        if (curve25519.multiply(curve25519.hash_to_curve(one, salt), scalar)[0] != made[drawn]).any():
+            raise LocalWorkFailed("local work answered with other points than these: is it of this node's release?")
+        yield made
 
 
 def perform(salt: Bytes, scalar: Bytes, offsets: Offsets, content: Bytes) -> NDArray[Any]:

@@ -40,7 +40,7 @@ from tallystick_node.engines.psi.curve25519 import POINT
 from tallystick_node.engines.psi.handshake import Prediction
 from tallystick_node.engines.psi.items import MAX_ITEMS, Items
 from tallystick_node.engines.psi.labels import Bytes, Labels
-from tallystick_node.engines.psi.points import WORK, pieces
+from tallystick_node.engines.psi.points import products
 from tallystick_node.engines.psi.tags import Words
 
 TAG = 11  # bytes
@@ -113,12 +113,12 @@ def prepare(
     executor: Executor = HERE,
 ) -> Prepared:
     """Draw a scalar and make the tags of distinct items, and mask their labels: 30 microseconds each. ``version`` names the data,
-    32 bytes. ``executor`` does the multiplications, and learns items and scalar."""
+    32 bytes. ``executor`` does the multiplications, and learns items and scalar. Raises LocalWorkFailed."""
     scalar = curve25519.random_scalar()
     found = np.empty((len(items), 2), np.uint64)
     sealed = np.empty((len(items), 0), np.uint8) if labelled is None else labelled.beside(len(items)).copy()
     start = 0
-    for made in executor.map(WORK, pieces(items, _salt(version), scalar)):
+    for made in products(items, _salt(version), scalar, executor):
         stop = start + len(made)
         found[start:stop] = _words(made)
         sealed[start:stop] ^= _pads(made, version, sealed.shape[1])
