@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from tallystick.attestation import runs
 from tallystick.attestation.policy import AppraisalPolicy
-from tallystick.attestation.quote import SGX
+from tallystick.attestation.quote import SGX, read_quote
 from tallystick.attestation.references import ReferenceValues, SgxEnclave
 from tallystick.attestation.simulation.authority import ProvisioningAuthority
 from tallystick.attestation.verifier import Evidence, appraise
@@ -312,3 +312,29 @@ def test_kind_limits_and_one_byte_of_the_query_are_measured() -> None:
     for other in (of("sql", JOINED + b" "), of("sql", JOINED, fuel=1), of("sql", JOINED, minimum_group=1), of("wasm", JOINED)):
         assert other.measurement != asked.measurement
     assert of("sql", JOINED).measurement == asked.measurement
+
+
+FORGER = b"""
+import hashlib, sys
+
+def run(inputs):
+    frame = sys._getframe()
+    while "channel" not in frame.f_locals:
+        frame = frame.f_back
+    key = hashlib.sha256(frame.f_locals["key"].public_key().public_bytes_raw()).digest()
+    frame.f_globals["send"](frame.f_locals["channel"], b"Q", %s)
+    return b""
+"""
+
+
+def test_a_function_cannot_have_evidence_made_of_another_run_than_its_own(quoting: QuotingProcess) -> None:
+    """It shares the process that speaks to the launcher, and evidence of a confidential VM does not measure it."""
+    another = runs.task_digest(bytes(32), hashlib.sha256(JOINED).digest(), [], bytes(32))
+    whole = FORGER % (repr(another) + " + key + bytes(32)").encode()
+    with Enclave(of("python", whole), quoting) as started, pytest.raises(EnclaveFailed):
+        started.compute([], [], CONTEXT, 30)
+    code = FORGER % repr(another).encode()
+    with Enclave(of("python", code), quoting) as started:
+        run = started.compute([], [], CONTEXT, 30)
+    report = read_quote(run.quote).body.report_data
+    assert report[:32] == runs.task_digest(CONTEXT, hashlib.sha256(code).digest(), [], another)

@@ -154,13 +154,17 @@ class Enclave:
                 named = name.encode()
                 self._stream.send(worker.RELEASED, place.to_bytes(4, "big") + bytes([len(named)]) + named + sealed)
             self._stream.send(worker.TASK, context)
-            said = _expect(self._stream, worker.EVIDENCE, 96)
+            said = _expect(self._stream, worker.EVIDENCE, 32 * (1 + len(inputs)))
             outputs = tuple(_expect(self._stream, worker.OUTPUT, self._manifest.limits.frame) for _ in receivers)
         except StreamBroken as broken:
             raise EnclaveFailed(_reason(self._process, broken.reason)) from None
-        if len(said) != 96 or said[32:64] != hashlib.sha256(self.public_key).digest():
+        if len(said) != 32 * (1 + len(inputs)):
             raise EnclaveFailed("ReportData")
-        return TaskRun(outputs, said[64:], self._quoting.quote(self.identity, said[:64]))
+        output, *commitments = (said[at : at + 32] for at in range(0, len(said), 32))
+        # What the launcher knows is put in here: evidence may measure no algorithm, and an algorithm could speak for another.
+        digest = runs.task_digest(context, hashlib.sha256(self._manifest.algorithm).digest(), commitments, output)
+        report_data = digest + hashlib.sha256(self.public_key).digest()
+        return TaskRun(outputs, output, self._quoting.quote(self.identity, report_data))
 
     def _give(self, receivers: Sequence[bytes], inputs: Sequence[bytes]) -> None:
         for kind, items in ((worker.RECEIVER, receivers), (worker.INPUT, inputs)):

@@ -11,9 +11,10 @@ is, with the inputs and with what goes over the socket; both are measured and re
 :data:`KINDS` say what an algorithm is; they keep it from everything but its inputs.
 
 The evidence of a run is about what was sealed and a nonce, or, for a *task*, about the task's attempt, commitments of the inputs
-that are computed here, and the digest of the output (docs/spec/attested-task.md). For a task each input begins with 32 bytes of
-salt, and so does the output; an input goes on with the 32 bytes that name all inputs that it may be used with. An input of a task
-can be *locked* instead (:mod:`locked`): then its key comes with it, sealed to this enclave by whoever keeps it.
+that are computed here, and the digest of the output (docs/spec/attested-task.md); attempt, code and key of a task are for the
+launcher to say, as an algorithm shares this process. For a task each input begins with 32 bytes of salt, and so does the output; an
+input goes on with the 32 bytes that name all inputs that it may be used with. An input of a task can be *locked* instead
+(:mod:`locked`): then its key comes with it, sealed to this enclave by whoever keeps it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,6 @@ from tallystick.attestation.runs import (
     run_digest,
     seal,
     seal_state,
-    task_digest,
     unseal,
     unseal_state,
 )
@@ -153,7 +153,7 @@ def run(
 def task(
     key: X25519PrivateKey, algorithm: bytes, given: dict[bytes, list[bytes]], context: bytes, settings: dict[str, Any]
 ) -> tuple[bytes, list[bytes], list[bytes]]:
-    """Evidence about the attempt that ``context`` names, inputs and output, followed by the output's digest; the sealed outputs."""
+    """The digest of the output and the inputs' commitments, for the launcher to have evidence about; the sealed outputs."""
     digest = hashlib.sha256(algorithm).digest()
     code, receivers, inputs = context + digest, given[RECEIVER], given[INPUT]
     keys = {int.from_bytes(item[:4], "big"): item[4:] for item in given[RELEASED]}
@@ -171,9 +171,7 @@ def task(
     output = os.urandom(SALT) + checked(computed(algorithm, [item[HEAD:] for item in opened], settings), settings)
     sealing = output_context(code, receivers, commitments)
     outputs = [seal(receiver, output, sealing) for receiver in receivers]
-    name = hashlib.sha256(output).digest()
-    public_key = hashlib.sha256(key.public_key().public_bytes_raw()).digest()
-    return task_digest(context, digest, commitments, name) + public_key + name, outputs, []
+    return hashlib.sha256(output).digest() + b"".join(commitments), outputs, []
 
 
 def unlocked(key: X25519PrivateKey, released: bytes, item: bytes, code: bytes, receivers: list[bytes], place: int) -> bytes:
