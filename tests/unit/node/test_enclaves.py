@@ -153,7 +153,22 @@ def test_evidence_of_a_simulated_authority_is_accepted_only_where_the_policy_nam
             admit(*named)
         assert refused.value.rule == "security"
     Gate(NORTH, None, None, Policy(), tmp_path)._enclave_rule(spec(), Statistics())  # no enclave, no rule
-    Gate(NORTH, None, None, Policy(), tmp_path)._enclave_rule(spec(parameters(attestation=HARD)), EnclaveTask())  # no simulation
+
+
+def test_an_environment_of_hardware_is_accepted_where_the_policy_or_the_chain_names_it(tmp_path: Path) -> None:
+    """Who asks for a task names the environments, and its own image could give away what it is given."""
+
+    def admit(proof: str, *environments: str) -> None:
+        asked = spec(parameters(attestation=HARD), proof=proof)
+        Gate(NORTH, None, None, Policy(environments=environments), tmp_path)._enclave_rule(asked, EnclaveTask())
+
+    identity = "sha256:" + "22" * 32  # of the spec
+    admit("signed-by-all", "sha256:" + "44" * 32, identity)
+    admit("attested-hardware")
+    for named in ((), ("sha256:" + "44" * 32,)):
+        with pytest.raises(Refused, match=identity) as refused:
+            admit("signed-by-all", *named)
+        assert refused.value.rule == "security"
 
 
 def test_a_node_runs_no_enclaves_unless_it_says_so() -> None:

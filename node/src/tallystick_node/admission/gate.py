@@ -6,7 +6,8 @@
                    data owns or receives in the task, or is named by the owner's policy
  4 proof           the workload can give the proof kind that the spec asks for
  5 security        the workload's security statement meets the spec's demand and this node's; a simulated authority whose evidence
-                   the task accepts is one that the policy names
+                   the task accepts, and each environment of hardware that no list on chain is asked about, is one that the policy
+                   names
  6 requester       active on chain, as a requester
  7 participants    every party is active on chain, in the roles that its part in the task needs
  8 dataset         this party's dataset is attached here, usable on chain, its file unchanged and its root the registered one
@@ -157,7 +158,18 @@ class Gate:
 
     def _enclave_rule(self, spec: TaskSpec, workload: Workload) -> None:
         enclosed = workload.enclave(spec)
-        if enclosed is None or enclosed.authority is None:
+        if enclosed is None:
+            return
+        for identity in map(canonical.text, enclosed.environments):
+            if identity not in self._policy.environments:
+                raise Refused(
+                    f"this node accepts no evidence of the environment {identity}",
+                    rule="security",
+                    party=spec.requester,
+                    remedy="have its operator name the environment in the setting policy.environments once its image was examined: it "
+                    "decides what happens to the data; or ask for the proof attested-hardware, for which the chain's list counts",
+                )
+        if enclosed.authority is None:
             return
         authority = canonical.hex32(enclosed.authority)
         if authority not in self._policy.simulations:

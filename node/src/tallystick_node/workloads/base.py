@@ -44,10 +44,12 @@ class Outcome:
 @dataclass(frozen=True)
 class Enclosed:
     """That a run is in an enclave: which party's node launches it, and the fingerprint, 32 bytes, of the root of simulation that
-    its evidence may end in; None where it has to be of hardware."""
+    its evidence may end in; None where it has to be of hardware. ``environments``: the identities of hardware that the task accepts
+    and that no list on chain is asked about, so that only a party can say that it trusts them."""
 
     host: str
     authority: bytes | None
+    environments: Sequence[bytes] = ()
 
 
 def require_owners_compute(spec: TaskSpec) -> None:

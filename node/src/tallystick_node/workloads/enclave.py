@@ -92,8 +92,11 @@ class EnclaveTask(Workload):
         return part.columns
 
     def enclave(self, spec: TaskSpec) -> Enclosed:
-        """Launched by the party that computes; evidence ends in the simulated root that the parameters name, or in a vendor's."""
-        return Enclosed(spec.compute[0], Parameters.parse(spec.parameters).authority)
+        """Launched by the party that computes; evidence ends in the simulated root that the parameters name, or in a vendor's. Of
+        what is proved on chain, the chain says which environments count."""
+        parameters = Parameters.parse(spec.parameters)
+        unlisted = parameters.family == HARDWARE and spec.proof == SIGNED_BY_ALL
+        return Enclosed(spec.compute[0], parameters.authority, sorted(parameters.identities) if unlisted else ())
 
     def security(self, spec: TaskSpec) -> SecurityStatement:
         """Nothing is promised against whoever administers the host's machine, unless its environment keeps it out."""
