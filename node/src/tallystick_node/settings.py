@@ -63,8 +63,8 @@ class Policy(BaseModel):
     )
     environments: tuple[str, ...] = Field(
         default=(),
-        description="hardware environments that this node accepts evidence of, `sha256:` and the identity of their image, which the "
-        "operator has examined; for the proof `attested-hardware` the chain's list counts instead",
+        description="hardware environments that this node accepts evidence of, `sha256:` and the identity of their image, which "
+        "the operator has examined; for the proof `attested-hardware` the chain's list counts instead",
     )
     max_parties: int = Field(default=16, ge=2, le=16, description="largest number of parties of a task")
     adversary: Adversary = Field(default="semi-honest", description="weakest adversary that a task must withstand")

@@ -141,6 +141,17 @@ def test_evidence_is_for_one_request_one_use_and_one_key(authority: Provisioning
         assert refused(kept, place, elsewhere, Lying(**vars(USE))) == "policy.report-data"
 
 
+def test_what_is_revoked_while_the_host_takes_its_time_gets_nothing(authority: ProvisioningAuthority) -> None:
+    place = Place(authority)
+    kept = Kept(replace(place.accepted, standing=place.standing))
+
+    def slow(nonce: bytes) -> bytes:
+        kept.accepted = replace(kept.accepted, standing=Standing(frozenset(), {}))
+        return attest(place)(nonce)
+
+    assert refused(kept, place, slow) == "policy.standing"
+
+
 def test_no_key_leaves_where_no_record_can_be_made(authority: ProvisioningAuthority) -> None:
     place = Place(authority)
     kept = Kept(place.accepted)

@@ -166,8 +166,8 @@ class Gate:
                     f"this node accepts no evidence of the environment {identity}",
                     rule="security",
                     party=spec.requester,
-                    remedy="have its operator name the environment in the setting policy.environments once its image was examined: it "
-                    "decides what happens to the data; or ask for the proof attested-hardware, for which the chain's list counts",
+                    remedy="have its operator name the environment in the setting policy.environments once its image was examined: "
+                    "it decides what happens to the data; or ask for the proof attested-hardware: then the chain's list counts",
                 )
         if enclosed.authority is None:
             return

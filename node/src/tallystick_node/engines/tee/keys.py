@@ -6,10 +6,10 @@ use; the service releases the key sealed to that public key (HPKE), or says by w
 
 Security: the key leaves the service only sealed to a key that appraised evidence vouches for, so neither the host nor the transport
 learns it. Whether a use is permitted at all, and by which enclaves on which platforms, is for ``permit`` to say, which asks the
-chain; the service knows no chain. It asks anew for each request, so what was revoked gets nothing from then on; what was released
-before stays released. A nonce is drawn for one request and forgotten with it. Every decision is recorded before it is answered:
-where no record can be made, no key leaves. The service takes the digest of the other inputs from who asks: the enclave computes on
-no other inputs than these, but only ``permit`` can say whether they are somebody's.
+chain; the service knows no chain. It asks anew for each request, once the evidence is there, so what was revoked by then gets
+nothing; what was released before stays released. A nonce is drawn for one request and forgotten with it. Every decision is recorded
+before it is answered: where no record can be made, no key leaves. The service takes the digest of the other inputs from who asks:
+the enclave computes on no other inputs than these, but only ``permit`` can say whether they are somebody's.
 """
 
 from __future__ import annotations
@@ -75,13 +75,14 @@ class KeyService:
         use, public_key = None, b""
         try:
             use, public_key = _read(transport.receive())
-            accepted = self._permit(use)
             key = self._keys.get(use.name)
             if key is None:
                 raise KeyRefused("key.unknown", "no key of this name is kept here")
             nonce = secrets.token_bytes(NONCE)
             transport.send(_NONCE + nonce)
-            found = accepted.appraise(transport.receive(), runs.key_digest(public_key) + fresh(use.conditions, use.request(nonce)))
+            document = transport.receive()
+            accepted = self._permit(use)  # not before the evidence is here, for which its host takes the time that it likes
+            found = accepted.appraise(document, runs.key_digest(public_key) + fresh(use.conditions, use.request(nonce)))
             try:
                 sealed = release(public_key, key, use)
             except ValueError:  # of a point of small order
