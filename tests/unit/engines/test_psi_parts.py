@@ -1,5 +1,6 @@
 """An intersection in parts: equal to one in a piece, also when parties are killed on the way, and who goes on with whom."""
 
+import queue
 import threading
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tallystick_node.engines.channel import ChannelError, ProtocolViolation, local_sessions
-from tallystick_node.engines.psi import handshake, oprf, parts, two_party
+from tallystick_node.engines.psi import handshake, oprf, parts, rr22, two_party
 from tallystick_node.engines.psi.handshake import bind
 from tallystick_node.engines.psi.items import Items
 from tallystick_node.engines.psi.journal import Journal, Run
@@ -60,10 +61,14 @@ class Mortal:
         self._step()
         while True:
             try:
-                return self.inner._into.get(timeout=0.02)
-            except Exception:
-                if self.cut.is_set() and self.inner._into.empty():
-                    raise ChannelError(self.peer, "closed the link") from None
+                message = self.inner._into.get(timeout=0.02)
+            except queue.Empty:
+                if not self.cut.is_set():
+                    continue
+                message = None
+            if message is None:
+                raise ChannelError(self.peer, "closed the link")
+            return message
 
     def receive_into(self, view):
         message = self.receive()
@@ -271,6 +276,28 @@ def test_a_part_takes_its_items_but_once_in_2_to_the_40(items, number):
     capacity = parts._capacity(items, number)
     assert capacity == items or number * binom.sf(capacity, items, 1 / number) <= 2**-41
     assert capacity <= items / number * 1.02 + 200 or items < 10**6
+
+
+@pytest.mark.parametrize("larger", [(1 << 21) + 1, 10**7, 1 << 24])
+def test_tags_are_cut_for_all_parts_together(larger):
+    """Any two of a part may match by accident, what fills it up among them: in all parts once in 2^40 runs."""
+    for bits in range(4, 25):
+        cut = Cut.of(larger, min(larger, 1 << bits))
+        width = handshake.tag_bytes(cut.own, cut.theirs, cut.parts)
+        assert cut.parts * cut.own * cut.theirs <= 2 ** (8 * width - 40)
+
+
+def test_the_tags_of_a_part_are_of_that_width(parties, monkeypatch):
+    asked, original = set(), rr22.tag_bytes
+
+    def watched(own, theirs, runs):
+        asked.add((frozenset([own, theirs]), runs))
+        return original(own, theirs, runs)
+
+    monkeypatch.setattr(rr22, "tag_bytes", watched)
+    cut = Cut.of(70, 50, PART)
+    assert positions(parties(2, engine(None))) == list(EXPECTED)
+    assert asked == {(frozenset([cut.own, cut.theirs]), 3)}
 
 
 def test_overflowing_parts_end_the_run(parties, monkeypatch):

@@ -88,9 +88,11 @@ def bind_all(session: Session, peers: Sequence[int], items: Items, context: byte
     return sizes, hashlib.sha256(context + b"salt" + b"".join(parts[party] for party in sorted(parts))).digest()
 
 
-def tag_bytes(own: int, theirs: int) -> int:
-    """Bytes of a tag that make a false match in a run less likely than 2^-40: 40 + log2(own) + log2(theirs) bits."""
-    return -(-(STATISTICAL_BITS + max(own - 1, 0).bit_length() + max(theirs - 1, 0).bit_length()) // 8)
+def tag_bytes(own: int, theirs: int, runs: int = 1) -> int:
+    """Bytes of a tag that make a false match in any of so many runs less likely than 2^-40: 40 + log2(own) + log2(theirs) +
+    log2(runs) bits."""
+    bits = STATISTICAL_BITS + sum(max(number - 1, 0).bit_length() for number in (own, theirs, runs))
+    return -(-bits // 8)
 
 
 def _seal(context: bytes, party: int, half: bytes) -> bytes:

@@ -19,7 +19,7 @@ attempt tells at most what an intersection does, and attempts are counted and bo
 choose what it puts into a part when it knows the parts before.
 
 Failure: a part of a set has more items than it takes with less than 2^-40 over all parts (Bernstein); each part's store fails with
-2^-40. False matches: less than 2^-40 in all, since a part's tags are cut for it and have a byte to spare for 16 parts.
+2^-40. False matches: less than 2^-40 in all, since tags are cut for all parts together.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _part(run: Bound, cut: Cut, number: int, items: Items, receivers: Sequence[i
     bound = bind(session, run.peer, items.filled(cut.own), context)
     if bound.theirs != cut.theirs:
         raise ProtocolViolation(run.peer, "parts", f"it has {bound.theirs} items in a part where {cut.theirs} were due")
-    found = rr22.exchange(bound, receivers, variant).positions
+    found = rr22.exchange(bound, receivers, variant, runs=cut.parts).positions
     return np.empty(0, np.int64) if found is None else found[found < len(items)]
 
 

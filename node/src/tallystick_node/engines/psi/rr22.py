@@ -67,9 +67,11 @@ def exchange(
     *,
     shows: Show | None = None,
     checks: Check | None = None,
+    runs: int = 1,
 ) -> Intersection:
     """What follows the handshake; both pass the same receivers (one, for ``MALICIOUS``, with labels and with openings), variant and
-    width of labels. With openings the encoder ``shows`` rows, which the other ``checks``.
+    width of labels. With openings the encoder ``shows`` rows, which the other ``checks``. ``runs``: of how many that are one
+    intersection this is one, at both.
 
     Raises ``ValueError`` for duplicates, :class:`ProtocolViolation` naming the peer and the step, ``ChannelError`` for a lost peer.
     """
@@ -82,10 +84,11 @@ def exchange(
         raise ProtocolViolation(run.peer, "openings", "it compares no keys, and so none of its rows")
     own, rows = np.empty(0, np.int64), None if labelled is None else np.empty((0, labelled.width), np.uint8)
     if run.items and run.theirs:
+        size = _size(run, variant, runs)
         if me == encoder(receivers, {me: len(run.items), run.peer: run.theirs}):
-            own, rows = _encode(run, variant, labelled, shows, tells=both)
+            own, rows = _encode(run, variant, size, labelled, shows, tells=both)
         else:
-            own = _answer(run, variant, labelled, checks, hears=both)
+            own = _answer(run, variant, size, labelled, checks, hears=both)
     if me not in receivers:
         return Intersection(run.theirs, None, None)
     order = np.argsort(own)
@@ -98,7 +101,7 @@ def encoder(receivers: Sequence[int], sizes: dict[int, int]) -> int:
 
 
 def _encode(
-    run: Bound, variant: Variant, labelled: Labels | None, shows: Show | None, *, tells: bool
+    run: Bound, variant: Variant, size: int, labelled: Labels | None, shows: Show | None, *, tells: bool
 ) -> tuple[NDArray[np.int64], Bytes | None]:
     session, peer, salt = run.session, run.peer, run.salt
     channel, shape = session.channels[peer], Shape.of(len(run.items))
@@ -111,7 +114,6 @@ def _encode(
         openings.show(session, peer, salt, values, shows)
     session.progress("psi", 0.5)
     own = _tags(values, hashed, salt, variant)
-    size = _size(run, variant)
     channel.mark("psi/tags")
     first, second = tags.receive(session, peer, run.theirs, size, "tags")
     session.progress("psi", 0.9)
@@ -127,7 +129,9 @@ def _encode(
     return matched, labels.receive(session, peer, found, labelled.width, pads)
 
 
-def _answer(run: Bound, variant: Variant, labelled: Labels | None, checks: Check | None, *, hears: bool) -> NDArray[np.int64]:
+def _answer(
+    run: Bound, variant: Variant, size: int, labelled: Labels | None, checks: Check | None, *, hears: bool
+) -> NDArray[np.int64]:
     session, peer, items, salt = run.session, run.peer, run.items, run.salt
     channel, half = session.channels[peer], secrets.token_bytes(PAD)
     session.progress("psi", 0.1)
@@ -141,7 +145,7 @@ def _answer(run: Bound, variant: Variant, labelled: Labels | None, checks: Check
     values = function.at(hashed)
     session.progress("psi", 0.5)
     channel.mark("psi/tags")
-    order = tags.send_sorted(session, peer, _tags(values, hashed, salt, variant), _size(run, variant))
+    order = tags.send_sorted(session, peer, _tags(values, hashed, salt, variant), size)
     if labelled is not None:
         channel.mark("psi/labels")
         pads = partial(_pads, values, hashed, salt, variant, labelled.width)
@@ -162,8 +166,8 @@ def _at(function: Function, salt: bytes, items: Items) -> Words:
     return function.at(Hashed.of(items, salt))
 
 
-def _size(run: Bound, variant: Variant) -> int:
-    return 16 if variant is MALICIOUS else tags.width(tag_bytes(len(run.items), run.theirs))
+def _size(run: Bound, variant: Variant, runs: int) -> int:
+    return 16 if variant is MALICIOUS else tags.width(tag_bytes(len(run.items), run.theirs, runs))
 
 
 def _tags(values: Words, hashed: Hashed, salt: bytes, variant: Variant) -> Words:

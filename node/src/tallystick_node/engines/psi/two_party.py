@@ -94,14 +94,14 @@ def predict(protocol: Protocol, mode: Mode, sizes: tuple[int, int], receivers: S
     if max(sizes) <= parts.UNCUT:
         return predict_in_one(VARIANTS[runs], sizes, receivers)
     cut = parts.Cut.of(*sizes)
-    one = predict_in_one(VARIANTS[runs], (cut.own, cut.theirs), receivers)
+    one = predict_in_one(VARIANTS[runs], (cut.own, cut.theirs), receivers, cut.parts)
     sent = [BIND_BYTES + parts.HELLO_BYTES + cut.parts * each for each in one.bytes_sent]
     return Prediction(tuple(sent), 3 + cut.parts * one.rounds, cut.parts * one.seconds, one.memory_bytes + 60 * max(sizes))
 
 
-def predict_in_one(variant: oprf.Variant, sizes: tuple[int, int], receivers: Sequence[int]) -> Prediction:
-    """Like :func:`predict`, of ``rr22`` in one part."""
-    tag, first = tag_bytes(*sizes), rr22.encoder(receivers, dict(enumerate(sizes)))
+def predict_in_one(variant: oprf.Variant, sizes: tuple[int, int], receivers: Sequence[int], runs: int = 1) -> Prediction:
+    """Like :func:`predict`, of ``rr22`` in one part, one of so many runs."""
+    tag, first = tag_bytes(*sizes, runs), rr22.encoder(receivers, dict(enumerate(sizes)))
     slots, others, words = Shape.of(sizes[first]).total, sizes[1 - first], variant.words
     evaluation = oprf.bytes_sent(slots, words)
     encoder = BIND_BYTES + evaluation[0] + (-(-others // 8) + 32) * (len(receivers) == 2)
