@@ -24,6 +24,7 @@ from tallystick.attestation.quote import SGX, read_quote
 from tallystick.attestation.simulation.authority import ProvisioningAuthority
 from tallystick.attestation.simulation.platform import EnclaveIdentity, SimulatedPlatform
 from tallystick.attestation.verifier import Evidence
+from tallystick.chain.connection import Chain
 from tallystick.chain.enclaves import key_words, register_platform
 from tallystick.protocol import canonical
 from tallystick.protocol.audit import AuditRecord
@@ -130,6 +131,35 @@ def test_a_key_is_permitted_while_the_attempt_runs_that_debited_its_grant(instit
     assert granted is case.grants[0]
     owner.send("GrantLedger", "revoke", granted.as_tuple())
     assert "revoked" in why(permits, use)
+
+
+def test_a_key_is_not_permitted_once_the_time_of_the_attempt_has_passed(institution: Institution) -> None:
+    """Nobody has reported the task, so it still stands as one that runs."""
+    institution.case.start()
+    assert institution.permits(institution.use).simulated
+    institution.world.travel(institution.case.proposal.run_seconds + 1)
+    assert "does not run" in why(institution.permits, institution.use)
+
+
+def test_a_debit_is_found_by_pages_from_the_head_back_to_the_beginning_of_the_attempt(institution: Institution) -> None:
+    institution.world.travel(10)  # what was before is earlier, in seconds too
+    institution.case.start()
+    for _ in range(5):
+        institution.world.chain.request("evm_mine")
+    deployment = institution.world.deployment
+    chain = Chain(institution.world.url, deployment, profile=replace(institution.world.chain.profile, log_page=2))
+    read: list[int] = []
+    pages = chain.log_pages
+    chain.log_pages = lambda first, last: (read.append(first), pages(first, last))[1]  # type: ignore[method-assign]
+    permits = ChainPermits(load(institution.keys)[1], chain)
+    assert permits(institution.use).simulated
+    read.clear()
+    assert permits(institution.use).simulated
+    assert min(read) > 0 and read == sorted(read, reverse=True)
+    entry = replace(load(institution.keys)[1]["accounts"], grants=frozenset({bytes(32)}))
+    read.clear()
+    assert "no grant of this key was debited" in why(ChainPermits({"accounts": entry}, chain), institution.use)
+    assert min(read) > 0
 
 
 def test_a_grant_that_was_not_debited_and_a_chain_that_is_silent_give_nothing(institution: Institution) -> None:

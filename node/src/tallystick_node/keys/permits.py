@@ -20,7 +20,7 @@ from tallystick.attestation.documents import read_policy
 from tallystick.attestation.policy import AppraisalPolicy
 from tallystick.attestation.rules import EvidenceRefused
 from tallystick.chain.connection import Chain
-from tallystick.chain.enclaves import VERIFIERS, standing_of
+from tallystick.chain.enclaves import VERIFIERS, standing
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import Configuration, MalformedDocument, TallystickError
 from tallystick.protocol.fields import Fields
@@ -119,20 +119,32 @@ class ChainPermits:
         try:
             head = self._chain.head()
             facts = self._chain.tasks.task_at(task, block=head)
-            events = list(self._chain.events(0, head))
+            # A task whose time has passed still is one that runs, until somebody reports it.
+            current = facts["state"] == RUNNING and facts["attempt"] == attempt and self._time(head) <= facts["runBy"]
+            _require(current, "the attempt does not run")
+            granted = entry.grants & self._debited(task, attempt, facts["startedAt"], head)
+            valid = any(not self._chain.grants.account_of(grant, block=head)["revoked"] for grant in granted)
+            _require(valid, "no grant of this key was debited for the attempt, or it was revoked")
+            listed = standing(self._chain, entry.proof)
         except TallystickError:
             raise KeyRefused("key.service", "the chain does not answer, so nothing is released") from None
-        current = facts["state"] == RUNNING and facts["attempt"] == attempt
-        _require(current, "the attempt does not run")
-        ledger = [event for event in events if event.contract == "GrantLedger"]
-        revoked = {event["grant"] for event in ledger if event.name == "GrantRevoked"}
-        debited = {
-            event["grant"] for event in ledger if event.name == "Debited" and (event["task"], event["attempt"]) == (task, attempt)
-        }
-        _require(bool(entry.grants & debited - revoked), "no grant of this key was debited for the attempt, or it was revoked")
-        standing = standing_of(events, entry.proof)
         simulated = entry.proof == ATTESTED_SIMULATED
-        return Accepted(identities=entry.enclaves, policy=entry.policy, simulated=simulated, standing=standing)
+        return Accepted(identities=entry.enclaves, policy=entry.policy, simulated=simulated, standing=listed)
+
+    def _time(self, block: int) -> int:
+        return int(self._chain.block(block)["timestamp"], 16)
+
+    def _debited(self, task: bytes, attempt: int, since: int, head: int) -> set[bytes]:
+        """The grants that were debited for an attempt, all in one block: looked for from the head back to when it began, as a chain
+        may be years long."""
+        last = head
+        while True:
+            first = max(0, last + 1 - self._chain.profile.log_page)
+            debits = [event for event in self._chain.events(first, last) if event.name == "Debited"]
+            found = {event["grant"] for event in debits if (event["task"], event["attempt"]) == (task, attempt)}
+            if found or first == 0 or self._time(first) < since:
+                return found
+            last = first - 1
 
 
 def _require(holds: bool, message: str) -> None:  # noqa: FBT001 - a predicate
