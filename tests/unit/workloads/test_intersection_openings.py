@@ -321,7 +321,7 @@ def test_a_spec_says_who_is_shown_rows():
     spec = spec_of(openings=7)
     shown = [Intersection().shown_rows(spec, ACCOUNTS[number]) for number in (0, 1)]
     assert shown == [{ACCOUNTS[1]: 7}, {}]
-    assert "7 of the receiver's rows" in Intersection().security(spec).learns["owner"]
+    assert "7 of the receiver's rows in each attempt" in Intersection().security(spec).learns["owner"]
     assert (
         Intersection().shown_rows(
             make_spec(

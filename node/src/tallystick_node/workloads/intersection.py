@@ -94,7 +94,7 @@ class Intersection(Workload):
             receives += f", and with each the other owner's cells in {', '.join(parameters.labels.names)}"
         other = "how many distinct keys the other owner has" if owners == 2 else "how many distinct keys each owner has"
         if parameters.openings:
-            other += f", and {parameters.openings} of the receiver's rows, drawn by a coin"
+            other += f", and {parameters.openings} of the receiver's rows in each attempt, drawn by a coin"
         colluding = {"colluding owners": "which keys of their receiver those who do not collude all have"} if owners > 2 else {}
         return SecurityStatement(
             adversary="malicious-with-abort" if parameters.protocol == MALICIOUS else "semi-honest",
