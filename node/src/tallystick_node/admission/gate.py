@@ -231,8 +231,8 @@ class Gate:
         for account, number in workload_named(spec.workload).shown_rows(spec, self._account).items():
             if account not in terms.receivers:
                 raise Refused(
-                    f"the task opens {number} of this party's rows in each attempt to {account}, which the grant does not name as a "
-                    "receiver",
+                    f"the task opens {number} of this party's rows in each attempt to {account}, which the grant does not "
+                    "name as a receiver",
                     rule="grant.receivers",
                     party=spec.requester,
                     remedy="ask for no openings, or for a grant that names that party as a receiver",
