@@ -4,6 +4,7 @@ over mutual TLS from a server whose replicas keep a signed record of each decisi
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ from tallystick.protocol.identity import Certificate, issue_authority, issue_cer
 from tallystick.protocol.proof.subject import context_of
 from tallystick.protocol.signature import verify_signature
 from tallystick_node.engines.tee.frames import Messages, StreamBroken
-from tallystick_node.engines.tee.keys import KeyRefused, KeyService, ask
+from tallystick_node.engines.tee.keys import Decision, KeyRefused, KeyService, ask
 from tallystick_node.engines.tee.locked import Use, opened
 from tallystick_node.engines.tee.manifest import fresh
 from tallystick_node.keys.permits import ChainPermits, load
@@ -256,6 +257,28 @@ def test_replicas_answer_each_for_itself_and_keep_signed_records(institution: In
     first.write_bytes(first.read_bytes()[:-20])
     with pytest.raises(Configuration, match="damaged"):
         AuditFile(first, institution.world.parties[0].signer, 1)
+
+
+def test_a_decision_that_cannot_be_kept_leaves_no_line_behind(
+    institution: Institution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signer, path = institution.world.parties[0].signer, tmp_path / "log"
+    log = AuditFile(path, signer, 1)
+    most = replace(institution.use, name="\u00e4" * 64, receivers=(RECEIVER,) * 64)
+    decision = Decision(most, PUBLIC, "key.use", "x" * 2000)
+    log(decision, signer.address)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="no space"):
+            log(decision, signer.address)
+    log(replace(decision, use=None), signer.address)
+    log.close()
+    AuditFile(path, signer, 1).close()
+    assert [AuditRecord.parse(line).index for line in path.read_bytes().splitlines()] == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ off is made again at another.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -48,7 +49,7 @@ class AuditFile:
     def __init__(self, path: Path, signer: Signer, chain_id: int) -> None:
         self._signer, self._chain_id, self._turn = signer, chain_id, threading.Lock()
         try:
-            self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "a+b")
+            self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "a+b", buffering=0)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._file.seek(0)
             lines = self._file.read().splitlines(keepends=True)
@@ -75,7 +76,7 @@ class AuditFile:
         }
         if use is not None:
             inputs = {"key": use.name, "run": use.run, "conditions": use.conditions.hex(), "inputs": use.inputs.hex()}
-            detail |= {**inputs, "receivers": ",".join(each.hex() for each in use.receivers)}
+            detail |= {**inputs, "receivers": b"".join(use.receivers).hex()}
         with self._turn:
             record = AuditRecord(
                 chain_id=self._chain_id,
@@ -90,10 +91,19 @@ class AuditFile:
                 message=decision.message[:1024],
                 detail=detail,
             ).signed(self._signer.sign_digest)
-            self._file.write(record.to_bytes() + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            self._append(record.to_bytes() + b"\n")
             self._count += 1
+
+    def _append(self, line: bytes) -> None:
+        """All of it, on disk; or nothing, as a line that its place is given to again would make the log a damaged one."""
+        end = os.fstat(self._file.fileno()).st_size
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._file.fileno())
+        except OSError:
+            self._file.truncate(end)
+            raise
 
     def close(self) -> None:
         """Let go of the file."""
