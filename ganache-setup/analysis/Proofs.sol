@@ -101,7 +101,7 @@ contract SettlementProof is Proof {
 
     /// @notice Whatever was staked and lost, whoever is denied its share: what can be claimed is fee and bonds, to the last coin.
     /// Of two parties, and a requester that is none or the second of them; for fees and bonds below 2**16, since solvers do not get
-    /// through divisions of 256 bits.
+    /// through divisions of wide numbers. Stated and not yet proved: a quarter of an hour on a busy machine was not enough.
     function check_what_is_claimed_is_fee_and_bonds(Outcome memory outcome, uint16 fee, uint16 bond, uint16 share) public {
         vm.assume(share <= 10_000);
         (Proposal memory proposal, Agreement memory agreement) = _bargain(outcome.own, fee, bond);
