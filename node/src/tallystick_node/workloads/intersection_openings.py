@@ -14,7 +14,7 @@ from tallystick.protocol.errors import MalformedDocument, OutputRefused, Verific
 from tallystick.protocol.fields import Fields
 from tallystick.protocol.merkle import InclusionProofs, verify_inclusion
 
-from tallystick_node.data.commit import decode_row, encode_rows, row_salt
+from tallystick_node.data.commit import decode_row, encode_rows, leaf_hashes, row_salt
 from tallystick_node.engines.channel import Registered
 from tallystick_node.engines.psi.items import Items
 from tallystick_node.engines.psi.openings import LARGEST
@@ -51,12 +51,12 @@ class Shower:
         """The message that opens the rows, and the places of their keys among the items; a row without a key has none."""
         columns = self._descriptor.columns
         table = self._table.select([column.name for column in columns])
-        rows = encode_rows(table, columns)
-        salts = [row_salt(self._registered.secret, index) for index in range(len(rows))]
-        proofs = InclusionProofs([salt + row for salt, row in zip(salts, rows, strict=True)])
-        chosen = drawn(coin, self._count, len(rows))
+        secret, chosen = self._registered.secret, drawn(coin, self._count, table.num_rows)
+        proofs = InclusionProofs(leaf_hashes(table, columns, secret), hashed=True)
+        rows = encode_rows(table.take(pa.array(chosen)), columns)
         opened = [
-            {"salt": salts[row].hex(), "row": rows[row].hex(), "path": [each.hex() for each in proofs.path(row)]} for row in chosen
+            {"salt": row_salt(secret, place).hex(), "row": row.hex(), "path": [each.hex() for each in proofs.path(place)]}
+            for place, row in zip(chosen, rows, strict=True)
         ]
         message = canonical.encode({"descriptor": self._registered.descriptor.hex(), "rows": opened})
         keys = encode(self._rules, [table.column(name).take(chosen).combine_chunks() for name in self._columns]).to_pylist()
