@@ -38,6 +38,7 @@ LOG = structlog.get_logger()
 SECONDS = 30.0  # for each message
 MAX_MESSAGE = 1 << 20
 AT_ONCE = 32  # requests; one more waits to be accepted
+PAUSE = 0.1  # seconds, where no connection can be accepted
 
 
 class AuditFile:
@@ -133,6 +134,7 @@ class KeyServer:
             raise Configuration(f"{address} cannot be listened on", remedy="stop what uses the port, or name another") from None
         self._context, self._admit, self._service_for = context, admit, service_for
         self._room = threading.Semaphore(AT_ONCE)
+        self._closed = False
 
     @property
     def port(self) -> int:
@@ -140,17 +142,23 @@ class KeyServer:
         return int(self._listening.getsockname()[1])
 
     def serve(self) -> None:
-        """Until :meth:`close`."""
-        while True:
+        """Until :meth:`close`, and until what was begun by then is answered, for as long as one message may take."""
+        while not self._closed:
             self._room.acquire()
             try:
                 connection, _ = self._listening.accept()
-            except OSError:
-                return
+            except OSError:  # also of a connection that is gone again, and of a process out of files
+                self._room.release()
+                time.sleep(0 if self._closed else PAUSE)
+                continue
             threading.Thread(target=self._one, args=(connection,), daemon=True).start()
+        give_up = time.monotonic() + SECONDS
+        for _ in range(AT_ONCE):
+            self._room.acquire(timeout=max(0.0, give_up - time.monotonic()))
 
     def close(self) -> None:
-        """Listen no longer; requests that are being answered go on."""
+        """Listen no longer; :meth:`serve` comes to its end."""
+        self._closed = True
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
