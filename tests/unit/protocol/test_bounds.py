@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tallystick.protocol import bounds
 from tallystick.protocol.bounds import shape_of
 from tallystick.protocol.errors import MalformedDocument
 
@@ -159,3 +160,16 @@ def test_the_forms_do_not_depend_on_where_a_group_stands() -> None:
         assert second.digits == first.digits
         assert second.terms == tuple((place + width, coefficient) for place, coefficient in first.terms)
     assert len(set(itertools.chain(shape.inputs, shape.total))) == len(shape.inputs) + len(shape.total)
+
+
+def test_a_small_spec_that_asks_for_millions_of_forms_is_refused_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "_moments", lambda *_: pytest.fail("forms were written out"))
+    names = [f"c{k}" for k in range(128)]
+    wide = parameters(
+        columns=[{"name": name, "scale": 0} for name in names],
+        group_by={"column": "kind", "values": [str(k) for k in range(256)]},
+        histograms=[],
+        bounds={"row_bits": 2, "values": [{"column": name, "low": "0", "high": "1"} for name in names]},
+    )
+    with pytest.raises(MalformedDocument, match="at most 126 values"):
+        shape_of(wide)

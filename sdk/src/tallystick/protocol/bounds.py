@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from tallystick.commitments.ranges import Form, Shape
+from tallystick.commitments.ranges import MAX_VALUES, Form, Shape
 from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.fields import Fields
 from tallystick.protocol.task import MAX_PARTIES
@@ -81,6 +81,8 @@ def shape_of(parameters: Mapping[str, Any]) -> Shape:
     """The forms that every input and the sum of a `statistics` task must satisfy. Raises :class:`MalformedDocument`."""
     bounds = Bounds.of(parameters)
     layout = _Layout.of(parameters)
+    if layout.groups * layout.width > MAX_VALUES:  # before a form of each of them is written out
+        raise _too_large(f"range proofs are about at most {MAX_VALUES} values, and these are {layout.groups * layout.width}")
     inputs: list[Form] = []
     counted: list[int] = []
     for start in range(0, layout.groups * layout.width, layout.width):
@@ -99,10 +101,12 @@ def shape_of(parameters: Mapping[str, Any]) -> Shape:
             layout.groups * layout.width, tuple(inputs), tuple(Form(digits, -layout.least, ((place, 1),)) for place in counted)
         )
     except ValueError as error:
-        raise MalformedDocument(
-            f"parameters.{BOUNDS}: {error}",
-            remedy="ask for fewer columns, groups or bins, for narrower bounds, or for sum-verified",
-        ) from None
+        raise _too_large(str(error)) from None
+
+
+def _too_large(why: str) -> MalformedDocument:
+    remedy = "ask for fewer columns, groups or bins, for narrower bounds, or for sum-verified"
+    return MalformedDocument(f"parameters.{BOUNDS}: {why}", remedy=remedy)
 
 
 @dataclass(frozen=True)
