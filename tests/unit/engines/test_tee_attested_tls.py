@@ -250,6 +250,25 @@ def test_nothing_passes_once_the_appraisal_has_expired(authority: ProvisioningAu
             act()
 
 
+def test_what_arrives_after_the_appraisal_has_expired_is_not_taken(authority: ProvisioningAuthority) -> None:
+    place, owner, now, expires = Place(authority), Endpoint(), [float(NOW)], [0.0]
+
+    def waiting(transport: Any) -> Any:
+        channel = connect(transport, owner, replace(place.accepted, clock=lambda: now[0]), CONTEXT, listening=False)
+        expires[0] = float(channel.result.expires)
+        channel.send(b"I wait")
+        return channel.receive()
+
+    def late(transport: Any) -> None:
+        channel = connect(transport, Endpoint(place.attest), owner.known, CONTEXT, listening=True)
+        channel.receive()
+        now[0] = expires[0]
+        channel.send(b"late")
+
+    first, _ = both(waiting, late)
+    assert isinstance(first, EvidenceRefused) and "has expired" in str(first)
+
+
 def test_a_silent_peer_and_one_that_lets_go_end_the_wait() -> None:
     accepted = Accepted(identities=frozenset(), policy=AppraisalPolicy("x"), simulated=True)
     first, _ = both(opened(Endpoint(), accepted, False), lambda transport: transport._stream._connection.close())

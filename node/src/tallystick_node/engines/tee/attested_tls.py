@@ -213,7 +213,9 @@ class AttestedChannel:
         size = int.from_bytes(self._exactly(4), "big")
         if size > MAX_MESSAGE:
             raise ChannelRefused(f"the peer announces {size} bytes where at most {MAX_MESSAGE} are allowed")
-        return self._exactly(size)
+        message = self._exactly(size)
+        self._require_current()  # it may have come long after it was waited for
+        return message
 
     def _require_current(self) -> None:
         if self.result is not None and self._clock is not None and self._clock() >= self.result.expires:
