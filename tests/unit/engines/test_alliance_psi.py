@@ -151,6 +151,13 @@ def test_what_is_no_message_is_refused(content, words):
         wire.Reader(content).content(7)
 
 
+@pytest.mark.parametrize("content", [b"\x1a\x81\x20" + b"\x01" * 4097, 2 * (b"\x1a\x81\x10" + b"\x01" * 2049)])
+def test_a_list_of_numbers_is_bounded(content):
+    with pytest.raises(wire.Malformed, match="more than 4096 numbers"):
+        wire.Reader(content).numbers(3)
+    assert wire.Reader(b"\x1a\x80\x20" + b"\x01" * 4096).numbers(3) == [1] * 4096
+
+
 def test_fields_that_nobody_knows_are_skipped_and_lists_may_be_plain():
     known = Batch("enc", 0, last=True, count=0, points=b"").to_bytes()
     unknown = bytes.fromhex("a20603616263") + b"\x65abcd" + b"\x61" + b"abcdefgh" + b"\x42\x04\x08\x01\x10\x02"

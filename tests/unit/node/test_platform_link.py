@@ -124,6 +124,17 @@ def test_no_more_is_held_than_allowed(monkeypatch, link: PlatformLink, peer: Pee
     assert peer.push("root:P2P-2:1->0", b"123456") == (0, "")
 
 
+def test_a_message_has_only_so_many_parts(monkeypatch, link: PlatformLink, peer: Peer) -> None:
+    """Each takes room besides its bytes."""
+    monkeypatch.setattr(platform, "MAX_PARTS", 3)
+    for start in (4, 0, 2):
+        assert peer.push("root:P2P-1:1->0", b"x", length=9, start=start) == (0, "")
+    assert peer.push("root:P2P-1:1->0", b"x", length=9, start=2) == (0, "")  # again
+    code, words = peer.push("root:P2P-1:1->0", b"x", length=9, start=6)
+    assert (code, "more than 3 parts" in words) == (messages.INVALID_REQUEST, True)
+    assert len(link._parts["root:P2P-1:1->0"][1]) == 3
+
+
 def test_a_peer_that_marks_its_keys_is_told_what_was_taken() -> None:
     """As YACL's does, which else sends no more than ten messages ahead."""
     with PlatformLink(0, ANYWHERE, 60) as link, PlatformLink(1, ANYWHERE, 60) as other, ThreadPoolExecutor(2) as pool:

@@ -33,6 +33,7 @@ METHOD = "/org.interconnection.link.ReceiverService/Push"
 STREAMS = ("root", "root-0")
 MAX_MESSAGE = 32 << 20  # bytes
 MAX_HELD = 1 << 30  # bytes of messages that came and were not taken yet
+MAX_PARTS = 4096  # of a message
 AHEAD = 1 << 16  # messages of a stream that may come before those that are waited for
 RETRY = 0.2  # seconds between attempts to reach the peer
 YACL_MARK = "\x01\x02"
@@ -155,6 +156,8 @@ class PlatformLink:
             self._reserve(push.length)
             self._parts[key] = push.length, {}
         length, parts = self._parts[key]
+        if len(parts) == MAX_PARTS and push.start not in parts:
+            raise Malformed(f"a message in more than {MAX_PARTS} parts")
         have = parts.setdefault(push.start, push.value)
         if length != push.length or len(have) != len(push.value) or sum(map(len, parts.values())) > length:
             raise Malformed("parts that are not of one message")

@@ -8,9 +8,10 @@ last value of a field count, as the format demands. It refuses what is cut off a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
-MAX_FIELDS = 4096  # of one message
+MAX_FIELDS = 4096  # of one message, and numbers of one list
 
 Value = int | bytes
 
@@ -62,9 +63,11 @@ class Reader:
             if kind == VARINT and isinstance(value, int):
                 found.append(_signed(value))
             elif kind == LENGTH and isinstance(value, bytes):
-                found += _packed(value)
+                found += islice(_packed(value), MAX_FIELDS + 1)
             else:
                 raise Malformed(f"field {field} is of another type")
+            if len(found) > MAX_FIELDS:
+                raise Malformed(f"field {field} has more than {MAX_FIELDS} numbers")
         return found
 
     def content(self, field: int) -> bytes:
