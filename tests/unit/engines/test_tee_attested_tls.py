@@ -251,21 +251,24 @@ def test_nothing_passes_once_the_appraisal_has_expired(authority: ProvisioningAu
 
 
 def test_what_arrives_after_the_appraisal_has_expired_is_not_taken(authority: ProvisioningAuthority) -> None:
-    place, owner, now, expires = Place(authority), Endpoint(), [float(NOW)], [0.0]
+    place, owner, now = Place(authority), Endpoint(), [float(NOW)]
 
     def waiting(transport: Any) -> Any:
         channel = connect(transport, owner, replace(place.accepted, clock=lambda: now[0]), CONTEXT, listening=False)
-        expires[0] = float(channel.result.expires)
-        channel.send(b"I wait")
+        receive = transport.receive
+
+        def long_after() -> bytes:
+            message: bytes = receive()
+            now[0] = float(channel.result.expires)  # type: ignore[union-attr]
+            return message
+
+        transport.receive = long_after
         return channel.receive()
 
-    def late(transport: Any) -> None:
-        channel = connect(transport, Endpoint(place.attest), owner.known, CONTEXT, listening=True)
-        channel.receive()
-        now[0] = expires[0]
-        channel.send(b"late")
+    def telling(transport: Any) -> None:
+        connect(transport, Endpoint(place.attest), owner.known, CONTEXT, listening=True).send(b"late")
 
-    first, _ = both(waiting, late)
+    first, _ = both(waiting, telling)
     assert isinstance(first, EvidenceRefused) and "has expired" in str(first)
 
 
