@@ -6,14 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tallystick.commitments.ranges import Form
+from tallystick.commitments.ranges import Form, size_of
+from tallystick.protocol.bounds import shape_of
 from tallystick.protocol.errors import InvalidData, InvalidTask, MalformedDocument, OutputRefused
 from tallystick.protocol.proof.kinds import KINDS
 from tallystick.protocol.proof.subject import Subject
+from tallystick.protocol.proof.sum_in_range import Contribution
 from tallystick.protocol.result import Opening, ResultFile
 from tallystick.protocol.statement import StatementInput, StatementOutput
 from tallystick.protocol.task import SUM_IN_RANGE, TaskSpec
 from tallystick_node.engines.channel import ProtocolViolation
+from tallystick_node.evidence.agreement import MAX_CONTRIBUTION
 from tallystick_node.workloads import statistics
 from tallystick_node.workloads.statistics import Statistics
 from unit.workloads.conftest import ACCOUNTS, ID, make_spec, table_of
@@ -133,3 +136,22 @@ def test_proofs_fit_into_a_transaction() -> None:
     many = replace(spec, inputs=tuple(replace(spec.inputs[0], party=account) for account in ACCOUNTS) * 3)
     with pytest.raises(InvalidTask, match="range proofs"):
         Statistics().check(many)
+
+
+def test_what_the_proofs_say_counts_too_and_what_is_accepted_fits_into_a_partys_word() -> None:
+    """Many forms of one digit: their text is longer than the proofs."""
+    names = ["age", "mass"]
+    many = parameters(
+        columns=[{"name": name, "scale": 0} for name in names],
+        compute=["correlation"],
+        group_by={"column": "ward", "values": [str(k) for k in range(17)]},
+        bounds={"row_bits": 2, "values": [{"column": name, "low": "1", "high": "2"} for name in names]},
+    )
+    spec = replace(make_spec("statistics", many, {number: [*names, "ward"] for number in range(2)}, [0]), proof=SUM_IN_RANGE)
+    Statistics().check(spec)
+    shape = shape_of(many)
+    own, total = (bytes(size_of(shape.entries, forms)) for forms in (shape.inputs, shape.total))
+    assert len(Contribution(shape.to_bytes(), own, total).to_text()) <= MAX_CONTRIBUTION
+    more = replace(spec, inputs=tuple(replace(spec.inputs[0], party=account) for account in ACCOUNTS) * 2)
+    with pytest.raises(InvalidTask, match="range proofs"):
+        Statistics().check(more)

@@ -41,7 +41,7 @@ from tallystick.signing import Signer
 
 LIMIT = 1 << 20
 SIGNATURE = 65  # bytes, of an account's key
-MAX_CONTRIBUTION = 1 << 17  # letters; the longest are range proofs in hex digits
+MAX_CONTRIBUTION = 1 << 18  # letters; the longest are range proofs, part of the 96 KiB that a proof takes, in hex digits
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.base import Cost, Outcome, Workload, require_owners_compute
 from tallystick_node.workloads.statistics_parameters import Condition, Parameters, fixed
 
-MAX_PROOF = 96 << 10  # bytes: what nodes of a chain pass on in one transaction is 128 KiB
+MAX_PROOF = 96 << 10  # all proof bytes: what nodes of a chain pass on in one transaction is 128 KiB
+POINT = 64  # bytes of a commitment
 COMPARE = {
     "==": pc.equal,
     "!=": pc.not_equal,
@@ -283,10 +284,11 @@ def _require_ranges(spec: TaskSpec, parameters: Parameters) -> None:
     if parameters.ranges is None:
         return
     shape = parameters.ranges
-    size = len(spec.inputs) * size_of(shape.entries, shape.inputs) + size_of(shape.entries, shape.total)
+    size = len(shape.to_bytes()) + POINT * (len(spec.parties) + 1)
+    size += len(spec.inputs) * size_of(shape.entries, shape.inputs) + size_of(shape.entries, shape.total)
     if size > MAX_PROOF:
         raise InvalidTask(
-            f"the range proofs of {len(spec.inputs)} owners take {size} bytes, more than {MAX_PROOF}",
+            f"the range proofs of {len(spec.inputs)} owners, with what they say, take {size} bytes, more than {MAX_PROOF}",
             remedy="ask for fewer columns, groups or bins, or for narrower bounds",
         )
 
