@@ -240,6 +240,21 @@ def test_what_is_malformed_opens_nothing(authority: ProvisioningAuthority, messa
     assert isinstance(first, ChannelRefused)
 
 
+def test_a_certificate_with_any_byte_changed_is_refused_or_read() -> None:
+    genuine, other = bytes(Endpoint().certificate), Endpoint()
+    read = refused = 0
+    for place in range(len(genuine)):
+        for value in {genuine[place] ^ 1, 0, 5, 255} - {genuine[place]}:
+            changed = genuine[:place] + bytes([value]) + genuine[place + 1 :]
+            try:
+                found, _ = attested_tls._split(len(changed).to_bytes(4, "big") + changed)
+                other.context(found, listening=False)
+                read += 1
+            except ChannelRefused:
+                refused += 1
+    assert read and refused
+
+
 def test_nothing_passes_once_the_appraisal_has_expired(authority: ProvisioningAuthority) -> None:
     place, owner, now = Place(authority), Endpoint(), [float(NOW)]
     accepted = replace(place.accepted, clock=lambda: now[0])

@@ -97,12 +97,16 @@ class Endpoint:
         return Known(hashlib.sha256(self.certificate).digest())
 
     def context(self, peer: bytes, *, listening: bool) -> ssl.SSLContext:
-        """TLS 1.3 with this end's certificate, for the one peer with ``peer`` (DER)."""
+        """TLS 1.3 with this end's certificate, for the one peer with ``peer`` (DER). Raises ChannelRefused where OpenSSL does not
+        read that."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if listening else ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.check_hostname = False
         context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(cadata=peer)
+        try:
+            context.load_verify_locations(cadata=peer)
+        except ssl.SSLError:
+            raise ChannelRefused("the peer's certificate is none that TLS can use") from None
         if listening:
             context.num_tickets = 0  # nothing resumes: every channel is appraised anew
         with os.fdopen(os.memfd_create("attested"), "wb") as file:
@@ -161,7 +165,7 @@ def _split(message: bytes) -> tuple[bytes, bytes]:
     certificate = message[4 : 4 + size]
     try:
         key = x509.load_der_x509_certificate(certificate).public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         key = None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise ChannelRefused("the peer's certificate is none of a key on P-256")
