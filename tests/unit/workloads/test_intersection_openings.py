@@ -130,6 +130,17 @@ def test_who_swapped_all_rows_is_found(tmp_path, monkeypatch):
     assert isinstance(first, Exception)
 
 
+def test_who_puts_in_more_keys_than_it_has_rows_is_found(tmp_path, monkeypatch):
+    """All registered rows among them, so that each that is drawn passes."""
+    rows = MINE[:20]
+    swaps(monkeypatch, rows)
+    first, second = run([*rows, ("zoë 25", DAY)], tmp_path, rows)
+    assert isinstance(second, ProtocolViolation)
+    assert (second.peer, second.step) == (0, "openings")
+    assert "compares 21 keys, and registered 20 rows" in str(second)
+    assert isinstance(first, Exception)  # and it learns nothing
+
+
 def test_a_swapped_fraction_is_found_with_the_probability_that_is_said():
     """Over many coins, always the same ones: 1 - (1 - f)^k."""
     coins = [number.to_bytes(32, "big") for number in range(4000)]
@@ -159,7 +170,7 @@ def opened(rows=MINE, count=6, coin=b"c" * 32, columns=COLUMNS):
 def test_a_checker_reads_the_keys_that_are_shown():
     for seed in range(8):
         checker, coin, message, keys = opened(coin=bytes([seed]) * 32)
-        assert list(checker(coin, message)) == keys
+        assert list(checker(coin, message, len(MINE))) == keys
 
 
 def changed(change):
@@ -202,14 +213,14 @@ def other_salt(document):
 def test_a_checker_refuses_what_was_not_registered(change, rule):
     checker, coin, message = changed(change)
     with pytest.raises(ValueError, match=rule):
-        checker(coin, message)
+        checker(coin, message, len(MINE))
 
 
 def test_a_checker_refuses_bytes_that_are_no_message():
     checker, coin, message, _ = opened()
     for content in (b"", b"{}", message[:-1], b"\xff" * 40):
         with pytest.raises(ValueError, match="malformed"):
-            checker(coin, content)
+            checker(coin, content, len(MINE))
 
 
 def test_a_coin_that_was_told_late_is_refused():

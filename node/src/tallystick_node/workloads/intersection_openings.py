@@ -71,14 +71,15 @@ class Checker:
     def __init__(self, count: int, version: bytes, rules: KeyRules, columns: Sequence[str]) -> None:
         self._count, self._version, self._rules, self._columns = count, version, rules, columns
 
-    def __call__(self, coin: bytes, message: bytes) -> Items:
-        """The keys of the opened rows. Raises ValueError, saying which rule they break."""
+    def __call__(self, coin: bytes, message: bytes, announced: int) -> Items:
+        """The keys of the opened rows. Raises ValueError, saying which rule they break, also where more keys are ``announced`` than
+        the dataset has rows."""
         try:
-            return self._read(coin, message)
+            return self._read(coin, message, announced)
         except MalformedDocument:
             raise ValueError("what opens its rows is malformed") from None
 
-    def _read(self, coin: bytes, message: bytes) -> Items:
+    def _read(self, coin: bytes, message: bytes, announced: int) -> Items:
         fields = Fields(canonical.decode(message, LARGEST), ("descriptor", "rows"), "openings")
         content = _hex(fields.string("descriptor", LARGEST))
         if canonical.digest("dataset", content) != self._version:
@@ -87,6 +88,8 @@ class Checker:
         types = {column.name: column.type for column in descriptor.columns}
         if types != dict(zip(self._columns, self._rules.types, strict=True)) or not descriptor.rows:
             raise ValueError("its dataset has other columns than its keys, or no rows")
+        if announced > descriptor.rows:
+            raise ValueError(f"it compares {announced} keys, and registered {descriptor.rows} rows")
         opened = fields.items("rows", self._count, self._count, _opened)
         names, root = [column.name for column in descriptor.columns], canonical.untext(descriptor.root)
         keys = []

@@ -3,8 +3,9 @@
 After the encoder sent its store (:mod:`oprf`), and so fixed which items it can use, and before it gets a tag, both toss a coin:
 the checker commits to a half, the encoder tells its own, the checker opens. The coin says which rows are opened. How a row is
 opened, and is bound to what was registered, is the caller's: ``show(coin)`` gives the message and the places of the opened rows'
-items among the encoder's, and ``check(coin, message)`` those items, or raises ValueError saying what is wrong. The encoder sends a
-hash of the secret function's values at these items under the salt. The checker computes the function and compares.
+items among the encoder's, and ``check(coin, message, announced)`` those items, or raises ValueError saying what is wrong, also
+where the encoder announced more items than there can be. The encoder sends a hash of the secret function's values at these items
+under the salt. The checker computes the function and compares.
 
 Soundness: at an item that it did not put in, the encoder would have to guess the value, of 128 bits. So an encoder whose store
 lacks the items of a fraction f of its registered rows fails at k rows, drawn with replacement, with 1 - (1 - f)^k, before it learns
@@ -29,7 +30,7 @@ from tallystick_node.engines.okvs.store import Words
 from tallystick_node.engines.psi.items import Items
 
 Show = Callable[[bytes], tuple[bytes, NDArray[np.int64]]]
-Check = Callable[[bytes, bytes], Items]
+Check = Callable[[bytes, bytes, int], Items]
 
 LARGEST = 16 << 20  # bytes of a message that opens rows
 
@@ -51,8 +52,9 @@ def show(session: Session, peer: int, salt: bytes, values: Words, shown: Show) -
     send_block(channel, message)
 
 
-def check(session: Session, peer: int, salt: bytes, function: Callable[[Items], Words], checked: Check) -> None:
-    """The other side; ``function`` gives the values at items. Raises ProtocolViolation, naming the peer, and ChannelError."""
+def check(session: Session, peer: int, salt: bytes, announced: int, function: Callable[[Items], Words], checked: Check) -> None:
+    """The other side; ``announced`` items has the encoder, and ``function`` gives the values at items. Raises ProtocolViolation,
+    naming the peer, and ChannelError."""
     channel, half = session.channels[peer], secrets.token_bytes(_HALF)
     channel.mark("psi/openings")
     channel.send(_sealed(salt, half))
@@ -65,7 +67,7 @@ def check(session: Session, peer: int, salt: bytes, function: Callable[[Items], 
         raise ProtocolViolation(peer, _STEP, f"it opens rows with more than {LARGEST} bytes")
     message = receive_block(channel, size, _STEP)
     try:
-        items = checked(_coin(salt, other, half), message)
+        items = checked(_coin(salt, other, half), message, announced)
     except ValueError as error:
         raise ProtocolViolation(peer, _STEP, str(error)) from None
     if not hmac.compare_digest(_proof(salt, function(items)), head[8:]):

@@ -141,7 +141,7 @@ def _answer(
     if variant is MALICIOUS:
         salt = _pad_of_sender(run, half)
     if checks:
-        openings.check(session, peer, salt, partial(_at, function, run.salt), checks)
+        openings.check(session, peer, salt, run.theirs, partial(_at, function, run.salt), checks)
     values = function.at(hashed)
     session.progress("psi", 0.5)
     channel.mark("psi/tags")
