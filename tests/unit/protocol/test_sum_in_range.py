@@ -92,15 +92,15 @@ def test_a_proof_of_another_attempt_or_task_is_refused(world: World) -> None:
 def test_whoever_says_something_that_does_not_fit_is_named(world: World) -> None:
     about, honest = subject(world), world.contributions(subject(world))
     second, third = (Contribution.parse(honest[party]) for party in PARTIES[1:])
-    shape = shape_of(world.spec.parameters)
-    other = replace(shape, total=(Form(1, 0, ((0, 1),)),)).to_bytes()
     for party, text in (
         (PARTIES[0], ""),
         (PARTIES[0], "range:00"),
         (PARTIES[0], "range:0::"),
         (PARTIES[1], replace(second, own=b"").to_text()),
         (PARTIES[1], replace(second, total=third.total).to_text()),
-        (PARTIES[1], replace(second, shape=other).to_text()),
+        (PARTIES[1], replace(second, own=second.own + bytes(32)).to_text()),
+        (PARTIES[1], replace(second, own=second.own[:-32]).to_text()),
+        (PARTIES[2], replace(third, total=third.total + bytes(32)).to_text()),
         (PARTIES[1], replace(second, own=Contribution.parse(honest[PARTIES[0]]).own).to_text()),
         (PARTIES[2], replace(third, own=second.own).to_text()),
         (PARTIES[2], replace(third, total=b"").to_text()),
@@ -108,6 +108,16 @@ def test_whoever_says_something_that_does_not_fit_is_named(world: World) -> None
         with pytest.raises(MalformedDocument) as caught:
             KIND.assemble(about, honest | {party: text})
         assert caught.value.party == party, text
+
+
+def test_nobody_is_named_for_the_ranges_that_another_party_says(world: World) -> None:
+    about, honest = subject(world), world.contributions(subject(world))
+    other = replace(shape_of(world.spec.parameters), total=(Form(1, 0, ((0, 1),)),)).to_bytes()
+    for party in PARTIES:
+        said = dict(honest) | {party: replace(Contribution.parse(honest[party]), shape=other).to_text()}
+        with pytest.raises(MalformedDocument, match="different ranges") as caught:
+            KIND.assemble(about, said)
+        assert caught.value.party is None
 
 
 def test_an_input_out_of_range_and_a_group_too_small_cannot_be_shown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,16 +69,21 @@ class SumInRange(SumVerified):
                 parsed[party] = Contribution.parse(said.get(party, ""))
             except MalformedDocument as error:
                 raise MalformedDocument(error.message, party=party) from None
-        shape, first = parsed[subject.parties[0]].shape, subject.outputs[0].receiver
+        encoded, first = parsed[subject.parties[0]].shape, subject.outputs[0].receiver
+        if any(each.shape != encoded for each in parsed.values()):
+            # Which of them are the spec's is not known here, so nobody is named for what another may have said.
+            raise MalformedDocument("the parties prove different ranges")
+        shape, _ = _shape(encoded)
+        size, total = ranges.size_of(shape.entries, shape.inputs), ranges.size_of(shape.entries, shape.total)
         for (party, each), commitment in zip(parsed.items(), subject.commitments, strict=True):
-            if each.shape != shape:
-                raise MalformedDocument(f"proves other ranges than {subject.parties[0]}", party=party)
-            if bool(each.own) != bool(commitment):
-                raise MalformedDocument("a range proof belongs to an input, and an input has one", party=party)
-            if bool(each.total) != (party == first):
+            if len(each.own) != (size if commitment else 0):
+                raise MalformedDocument(
+                    "a range proof belongs to an input, and an input has one, of its forms' length", party=party
+                )
+            if len(each.total) != (total if party == first else 0):
                 raise MalformedDocument("the first receiver, and nobody else, proves the ranges of the sum", party=party)
         owned = [parsed[party].own for party in subject.parties]
-        proof = b"".join((shape, _commitments(subject), *owned, parsed[first].total))
+        proof = b"".join((encoded, _commitments(subject), *owned, parsed[first].total))
         self.check(subject, proof)
         return proof
 
