@@ -126,6 +126,24 @@ def test_a_vouching_about_anything_else_does_not_count(world: World, name: str) 
     assert "not about this run" in report.rules[15].detail
 
 
+def test_the_word_of_a_contract_is_left_to_the_chain(world: World) -> None:
+    """What signs for an account that is a contract looks like anybody's signature here."""
+    run, (first, second) = run_of(world), vouched(world)
+    third = vouched_again(world, run, VERIFIERS[2])
+    wallet = replace(third, signature=sign(VERIFIERS[0], third.digest))
+    world.proof = with_vouchings(world.proof, 3, [first, second, wallet])
+    report = check(world)
+    report.require(complete=True)
+    assert "2 of 3 verifiers vouch" in report.rules[15].detail and "1 more that only the chain" in report.rules[15].detail
+    assert isinstance(KIND, AttestedQuorum)
+    assert KIND.vouched_by(subject(world), world.proof) == VERIFIERS[:2]
+    world.proof = with_vouchings(world.proof, 3, [second, wallet])
+    assert check(world).failed == (16,)
+    again = write_vouchings(run, [wallet])
+    world.proof = world.proof[:BOUND] + again + again
+    assert "each once" in check(world).rules[15].detail
+
+
 CHANGES: dict[str, Callable[[QuorumRun], QuorumRun]] = {
     "threshold": lambda run: replace(run, threshold=3),
     "one verifier": lambda run: replace(run, threshold=1),

@@ -174,34 +174,39 @@ class AttestedQuorum:
         if run.threshold < LEAST:
             raise MalformedDocument("one verifier alone is no quorum")
         found = self.vouchings(subject, run, rest)
+        others = len(list(_vouchings(rest))) - len(found)
         if len(found) < run.threshold:
-            raise MalformedDocument(f"{len(found)} verifiers vouch for the run, and {run.threshold} have to")
-        who = ", ".join(each.verifier for each in found)
+            unknown = f"; {others} more are not these verifiers', not about this run, or contracts', which only the chain can ask"
+            words = f"{len(found)} verifiers vouch for the run, and {run.threshold} have to"
+            raise MalformedDocument(words + (unknown if others else ""))
+        who = ", ".join(each.verifier for each in found) + (f"; {others} more that only the chain can check" if others else "")
         about = f"{run.family} enclave {run.identity.hex()[:16]}, algorithm {run.algorithm.hex()[:16]}"
         return f"{self.name}: {len(found)} of {len(run.verifiers)} verifiers vouch ({who}): {about}"
 
     def vouchings(self, subject: Subject, run: QuorumRun, rest: bytes) -> list[Vouching]:
-        """Who vouched, each signature checked. Raises :class:`MalformedDocument` for what the chain would not take either."""
+        """Who vouched with its own key. Raises :class:`MalformedDocument` for what the chain would not take either, but for
+        signatures: those that only a contract could have made are left out."""
         report_data = _digest(subject, run) + run.key
         found: list[Vouching] = []
+        last = 0
         for place, not_after, signature in _vouchings(rest):
             if place >= len(run.verifiers):
                 raise MalformedDocument("a verifier is none that the task names")
             account = run.verifiers[place]
-            if found and order(account) <= order(found[-1].verifier):
+            if order(account) <= last:
                 raise MalformedDocument("the verifiers are not ascending, each once", party=account)
             if account in subject.parties:
                 raise MalformedDocument("a verifier is a party of the task", party=account)
             attempt = (subject.chain_id, subject.registry, subject.task, subject.attempt)
             found_in = (run.family, run.identity, run.platform, report_data)
             vouching = Vouching(*attempt, *found_in, run.evidence, run.policy, not_after, account, signature)
-            if recover(vouching.digest, signature) != account:
-                raise MalformedDocument("the vouching is not this verifier's, or not about this run", party=account)
-            found.append(vouching)
+            if recover(vouching.digest, signature) == account:
+                found.append(vouching)
+            last = order(account)
         return found
 
     def vouched_by(self, subject: Subject, proof: bytes) -> tuple[str, ...]:
-        """The verifiers whose signatures the proof bytes hold, each checked. Raises :class:`MalformedDocument`."""
+        """The verifiers of whose keys the proof bytes hold signatures. Raises :class:`MalformedDocument`."""
         return tuple(each.verifier for each in self.vouchings(subject, *_run(len(subject.parties), proof)))
 
     def open(self, subject: Subject, proof: bytes, file: ResultFile, aggregate: Iterable[bytes] | None) -> str | None:
