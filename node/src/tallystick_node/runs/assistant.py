@@ -4,8 +4,8 @@
 beside it, joined to it by a socket, and ends it with the worker. What comes over the socket is arrays and the name of a work
 (:mod:`tallystick_node.engines.local_work`), never code. With ``processes:N`` every process that does a piece is confined like a
 worker. With ``dask:tls://HOST:PORT`` pieces go to that scheduler, whose workers have this distribution installed, and which TLS
-with Dask's own configuration protects; without TLS only a scheduler on this machine is taken. Dask reads what the cluster answers by
-pickle, so that the cluster can run code in this process, which is not confined then: it is trusted as the node's machine is.
+with Dask's own configuration protects; without TLS only a scheduler on this machine is taken. Dask reads what the cluster answers
+by pickle, so that the cluster can run code in this process, which is not confined then: it is trusted as the node's machine is.
 """
 
 from __future__ import annotations
