@@ -28,7 +28,7 @@ class Kind(StrEnum):
 class Strength(StrEnum):
     """What stands behind an edge, from the strongest kind of proof to the weakest."""
 
-    # as sum-verified, and the chain checked proofs that inputs and sum are in the ranges of the task
+    # as sum-verified, and the chain checked proofs that inputs and sum are in the ranges that the proof names
     SUM_IN_RANGE = "sum-in-range"
     SUM_VERIFIED = "sum-verified"  # the chain checked that the result is the sum of the committed inputs
     PROJECTION_VERIFIED = "projection-verified"  # the chain checked that the announced projections of inputs and result add up
