@@ -31,7 +31,7 @@ from tallystick_node.engines.tee.manifest import INTERPRETER, LOADER, PATHS, Enc
 from tallystick_node.engines.tee.quoting import Quoting
 
 _SGX_ATTRIBUTES = bytes([0x85]) + bytes(7) + bytes([0x03]) + bytes(7)  # INIT, MODE64BIT, KSS (a configuration is given)
-_START_UP = 20.0  # seconds
+_START_UP = 60.0  # seconds: of one with a database half a second alone, and many times that on a machine with other work
 
 
 class EnclaveRefused(Exception):  # noqa: N818 - a verdict
