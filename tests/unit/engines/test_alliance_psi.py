@@ -410,6 +410,25 @@ def test_batches_that_are_not_due_name_the_peer(sent, words):
     assert (caught.value.peer, caught.value.step) == (1, "enc")
 
 
+def test_a_peer_that_breaks_the_protocol_gets_no_more_items(monkeypatch):
+    ends, original = [], exchange._send_masked
+
+    def late(main, items, order, scalar, over):
+        ends.append(over.wait(60))
+        original(main, items, order, scalar, over)
+
+    monkeypatch.setattr(exchange, "_send_masked", late)
+    sides = streams()
+    for message in (Request(**GOOD).to_bytes(), b"\xff"):
+        sides[1].main.send(message)
+    with pytest.raises(ProtocolViolation, match="no batch"):
+        intersect_with_platform(sides[0], 0, Items.of(OWN), -1)
+    assert ends == [True]
+    assert Response.parse(sides[1].main.receive()).code == messages.OK
+    sides[0].main.send(b"nothing else")
+    assert sides[1].main.receive() == b"nothing else"
+
+
 @pytest.mark.parametrize("count", [29, 31])
 def test_as_many_points_come_back_as_were_sent(count):
     sides = streams()

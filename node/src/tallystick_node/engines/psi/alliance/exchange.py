@@ -21,6 +21,7 @@ answer wrongly.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -71,8 +72,13 @@ def intersect_with_platform(streams: Streams, rank: int, items: Items, result_to
     receives, peer_receives = result_to_rank in (EVERYBODY, rank), result_to_rank in (EVERYBODY, 1 - rank)
     order, scalar = shuffled(len(items)), curve25519.random_scalar()
     with ThreadPoolExecutor(1) as other:
-        sending = other.submit(_send_masked, streams.main, items, order, scalar)
-        theirs = _mask_again(streams, scalar, announced, peer_receives=peer_receives)
+        over = threading.Event()
+        sending = other.submit(_send_masked, streams.main, items, order, scalar, over)
+        try:
+            theirs = _mask_again(streams, scalar, announced, peer_receives=peer_receives)
+        except BaseException:
+            over.set()  # else all items are still sent to a peer that broke the protocol, as slowly as it takes them
+            raise
         sending.result()
     if not receives:
         return Intersection(len(theirs), None, None)
@@ -153,9 +159,12 @@ def _refused(streams: Streams, code: int, words: str) -> ProtocolViolation:
     return ProtocolViolation(streams.main.peer, "handshake", f"its request is refused by code {code}: {words}")
 
 
-def _send_masked(main: Channel, items: Items, order: NDArray[np.int64], scalar: bytes) -> None:
+def _send_masked(main: Channel, items: Items, order: NDArray[np.int64], scalar: bytes, over: threading.Event) -> None:
+    """Send own items, to the end or until the run is over."""
     index = 0
     for start in range(0, len(order), BATCH):
+        if over.is_set():
+            return
         hashed = _points([items[place] for place in order[start : start + BATCH]])
         masked = curve25519.multiply(hashed, scalar)
         main.send(Batch(ENCRYPTED, index, last=False, count=len(masked), points=masked.tobytes()).to_bytes())
