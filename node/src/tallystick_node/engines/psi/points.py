@@ -29,9 +29,9 @@ def products(items: Items, salt: bytes, scalar: bytes, executor: Executor) -> It
     shape, and where one point of a piece, drawn at random, is another here: what follows hides labels by these points, and an
     executor of another release, or one that leaves points out, must not show in what leaves the party."""
     starts = range(0, len(items), BATCH)
-    answers = executor.map(WORK, pieces(items, salt, scalar))
+    answers, nothing = executor.map(WORK, pieces(items, salt, scalar)), np.empty((0, curve25519.POINT), np.uint8)
     for start in starts:
-        made, due = next(answers, np.empty((0, 0))), min(BATCH, len(items) - start)
+        made, due = next(answers, nothing), min(BATCH, len(items) - start)
         if made.dtype != np.uint8 or made.shape != (due, curve25519.POINT):
             raise LocalWorkFailed("local work answered with other than a point for each item")
         drawn = secrets.randbelow(due)
