@@ -27,14 +27,16 @@ create table if not exists events (
     id integer primary key, block integer not null, name text not null, log text not null);
 create index if not exists events_by_block on events (block);
 create index if not exists events_by_name on events (name);
-create table if not exists topics (topic text not null, event integer not null, primary key (topic, event)) without rowid;
+create table if not exists topics (
+    topic text not null, name text not null, event integer not null, primary key (topic, name, event)) without rowid;
 create table if not exists blocks (block integer primary key, at integer not null);
 """
 ALL = "select log from events order by id"
 NAMED = "select log from events where name in (select value from json_each(?)) order by id"
 ABOUT = "select log from topics join events on id = event where topic = ? order by id"
 ABOUT_NAMED = (
-    "select log from topics join events on id = event where topic = ? and name in (select value from json_each(?)) order by id"
+    "select log from topics join events on id = event"
+    " where topic = ? and topics.name in (select value from json_each(?)) order by id"
 )
 IN_MEMORY = Path(":memory:")
 KEPT = 512  # last pages whose hashes are kept: how deep a re-organisation is followed page by page
@@ -181,8 +183,8 @@ class EventIndex:
         (first,) = self._file.execute("select coalesce(max(id), -1) + 1 from events").fetchone()
         numbered = list(enumerate(rows, first))
         self._file.executemany("insert into events values (?, ?, ?, ?)", ((i, *row[:3]) for i, row in numbered))
-        pairs = ((topic, i) for i, row in numbered for topic in row[3])
-        self._file.executemany("insert or ignore into topics values (?, ?)", pairs)
+        keys = ((topic, row[1], i) for i, row in numbered for topic in row[3])
+        self._file.executemany("insert or ignore into topics values (?, ?, ?)", keys)
         self._file.execute("insert into pages values (?, ?)", (until, found))
         self._file.execute("delete from pages where last not in (select last from pages order by last desc limit ?)", (KEPT,))
         return len(numbered)
