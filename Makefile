@@ -9,7 +9,7 @@ CHAIN_STAMP := ganache-setup/node_modules/.installed
 CHAIN ?= anvil
 SOURCES := sdk/src node/src tests ganache-setup docs
 
-.PHONY: help setup demo test test-slow test-ganache check format generate lock chain chain-stop chain-status chain-reset bench clean
+.PHONY: help setup demo test test-slow test-ganache check format generate lock chain chain-stop chain-status chain-reset analyse bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}'
@@ -41,7 +41,7 @@ test-slow: setup ## Run the tests of whole networks that take long: every kind o
 	@$(BIN)/python -m pytest -n 2 -m slow tests
 
 test-ganache: setup ## Run the contract and story tests on Ganache
-	@CHAIN=ganache $(BIN)/python -m pytest -n 2 tests/contracts tests/integration/story
+	@CHAIN=ganache $(BIN)/python -m pytest -n 2 tests/contracts tests/integration/story tests/integration/node
 
 check: setup ## Format, lint, types, import direction, generated files
 	$(BIN)/ruff format --check $(SOURCES)
@@ -77,6 +77,9 @@ chain-status: setup ## Say whether the local chain runs, and at which block
 
 chain-reset: setup ## Stop the local chain and forget its state
 	@$(BIN)/python ganache-setup/chain.py reset --chain $(CHAIN)
+
+analyse: setup ## Analyse the contracts: A=static, symbolic, mutation or coverage
+	@$(BIN)/python ganache-setup/analysis/run.py $(A)
 
 bench: setup ## List the benchmarks; B=NAME runs one
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.bench $(B)
