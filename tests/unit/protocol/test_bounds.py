@@ -110,6 +110,20 @@ def test_more_rows_in_bins_than_in_the_group_are_refused() -> None:
     assert not within(numbers, shape_of(parameters()).inputs)
 
 
+def test_the_forms_allow_numbers_that_no_rows_have() -> None:
+    """They are linear, and a variance is not: two rows with the sum 100 of values from 0 to 100 and the squares' sum 0."""
+    values = [{"column": "age", "low": "0", "high": "100"}]
+    bare = parameters(
+        columns=[{"name": "age", "scale": 0}],
+        compute=["variance"],
+        histograms=[],
+        group_by=None,
+        bounds={"row_bits": BITS, "values": values},
+    )
+    assert within([2, 100, 0], shape_of(bare).inputs)
+    assert not within([2, 100, -1], shape_of(bare).inputs)
+
+
 def test_a_count_alone_needs_no_columns() -> None:
     bare = parameters(columns=[], compute=["count"], histograms=[], group_by=None, bounds={"row_bits": 32, "values": []})
     shape = shape_of(bare)
