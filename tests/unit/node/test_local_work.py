@@ -156,6 +156,17 @@ def test_what_is_no_piece_ends_the_assistant(message: bytes) -> None:
         assert near.recv(1) == b""
 
 
+def test_an_assistant_that_went_is_heard() -> None:
+    """Where its scheduler is not reached it has gone before there is a piece for it."""
+    near, far = socket.socketpair()
+    with near:
+        module._send(far, "", (np.zeros(1, np.uint8),))
+        module._send(far, "the scheduler is not reached: OSError", ())
+        far.close()
+        with pytest.raises(LocalWorkFailed, match="scheduler is not reached"):
+            list(Assistant(near, 2).map(points.WORK, pieces()))
+
+
 def test_an_assistant_that_died_is_named() -> None:
     near, far = socket.socketpair()
     with near:

@@ -54,8 +54,9 @@ class Assistant:
                 under_way -= 1
             try:
                 _send(self._connection, work, piece)
-            except OSError:
-                raise LocalWorkFailed("the process that has local work done died") from None
+            except OSError:  # it said why before it went, unless it died
+                while True:
+                    self._answer()
             under_way += 1
         for _ in range(under_way):
             yield self._answer()
