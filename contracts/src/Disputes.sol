@@ -455,7 +455,7 @@ contract Disputes is IDisputes, EIP712 {
 
     /// @dev Evidence: what an operator signed binds its party, be it revoked or not.
     function _requireBound(address account, uint40 since, bytes32 digest, bytes calldata signature) private view {
-        if (!Signatures.boundBy(participants, account, Scopes.SIGN, since, digest, signature)) revert BadSignature(account);
+        if (!Signatures.boundBy(participants, account, since, digest, signature)) revert BadSignature(account);
     }
 
     /// @dev Where no arbiters are named the governor judges, but not its own case.

@@ -13,6 +13,7 @@ abstract contract Operators is IOperators, EIP712 {
 
     mapping(address account => mapping(address operator => Operator)) private _operators;
     mapping(address account => address[]) private _known;
+    mapping(address operator => address account) private _served;
 
     /// @inheritdoc IOperators
     function authorise(address operator, uint16 scopes, uint40 notAfter) external {
@@ -48,9 +49,9 @@ abstract contract Operators is IOperators, EIP712 {
     }
 
     /// @inheritdoc IOperators
-    function actedFor(address operator, address account, uint16 scope, uint40 since) external view returns (bool) {
+    function couldSign(address operator, address account, uint40 since) external view returns (bool) {
         Operator storage found = _operators[account][operator];
-        return found.everScopes & scope == scope && scope != 0 && found.notAfter >= since;
+        return found.signsUntil != 0 && found.signsUntil >= since;
     }
 
     /// @inheritdoc IOperators
@@ -88,23 +89,32 @@ abstract contract Operators is IOperators, EIP712 {
         if (!_isActive(account)) revert InactiveParticipant(account);
         Operator storage found = _operators[account][operator];
         if (found.everScopes == 0) {
+            if (_served[operator] != address(0)) revert ServesAnother(operator);
             if (_known[account].length == MAX_OPERATORS) revert TooManyOperators(account);
+            _served[operator] = account;
             _known[account].push(operator);
         }
 
         found.scopes = scopes;
         found.everScopes |= scopes;
         found.notAfter = notAfter;
+        if (scopes & Scopes.SIGN != 0) found.signsUntil = notAfter;
+        else _endSigning(found);
         ++found.nonce;
         emit OperatorChanged(account, operator, scopes, notAfter);
     }
 
-    /// @dev What the operator signed before stays the participant's word: `everScopes`, and when its authorisation ended.
+    /// @dev What the operator signed before stays the participant's word.
     function _end(address account, address operator) private {
         Operator storage found = _operators[account][operator];
         found.scopes = 0;
         if (found.notAfter > block.timestamp) found.notAfter = uint40(block.timestamp);
+        _endSigning(found);
         ++found.nonce;
         emit OperatorChanged(account, operator, 0, found.notAfter);
+    }
+
+    function _endSigning(Operator storage found) private {
+        if (found.signsUntil > block.timestamp) found.signsUntil = uint40(block.timestamp);
     }
 }

@@ -200,13 +200,27 @@ def test_an_operator_acts_for_its_participant_and_for_no_other(institution: Inst
         institution.node.send("AuditLog", "anchorFor", world.parties[1].address, secrets.token_bytes(32), 1)
 
 
-def test_one_key_may_be_the_operator_of_two(institution: Institution) -> None:
-    world = institution.world
+def test_a_key_serves_who_authorised_it_first_and_no_other(institution: Institution) -> None:
+    world, ends = institution.world, institution.world.chain.now() + DAY
     institution.authorise()
-    world.parties[1].send(REGISTRY, "authorise", institution.node.address, int(NODE), world.chain.now() + DAY)
-    institution.case.propose()
-    institution.accept()
-    institution.accept(index=1)
+    institution.revoke()
+    with refused("ServesAnother"):
+        world.parties[1].send(REGISTRY, "authorise", institution.node.address, int(NODE), ends)
+    world.parties[1].send(REGISTRY, "authorise", institution.node.address, 0, 0)  # takes nothing, and nothing back
+    institution.authorise()
+    assert world.call(REGISTRY, "actsFor", institution.node.address, institution.own.address, int(NODE))
+
+
+def test_nobody_makes_anothers_operator_stake_for_it(institution: Institution) -> None:
+    """A party before it in the order would else be meant by what the operator calls, and have the bond that it staked."""
+    world, node, bargain = institution.world, institution.node, Bargain.of(institution.case)
+    thief, victim = world.parties[:2]
+    ends = world.chain.now() + DAY
+    victim.send(REGISTRY, "authorise", node.address, int(ALL), ends)
+    with refused("ServesAnother"):
+        thief.send(REGISTRY, "authorise", node.address, int(ALL), ends)
+    bargain.open()
+    assert bargain.post(node).event("BondPosted")["account"] == victim.address
 
 
 def test_an_operator_of_a_suspended_or_revoked_participant_acts_for_nobody(institution: Institution) -> None:
@@ -381,3 +395,28 @@ def test_an_operator_that_never_might_sign_convicts_nobody(institution: Institut
     one, other = (bargain.signed(institution.node, each) for each in two_results(institution.world, institution.case))
     with refused("BadSignature"):
         institution.world.stranger.send("Disputes", "proveTwoStatements", *bargain.terms, institution.own.address, one, other)
+
+
+def test_an_operator_that_may_sign_no_more_convicts_nobody_though_it_may_report(institution: Institution) -> None:
+    bargain = Bargain.of(institution.case)
+    institution.authorise(ALL)
+    bargain.ready()
+    institution.authorise(ALL & ~Scope.SIGN)
+    institution.world.travel(5)
+    institution.authorise(Scope.REPORT, 2 * DAY)
+    institution.world.accept(institution.case.proposal, institution.case.grants)
+    one, other = (bargain.signed(institution.node, each) for each in two_results(institution.world, institution.case))
+    with refused("BadSignature"):
+        institution.world.stranger.send("Disputes", "proveTwoStatements", *bargain.terms, institution.own.address, one, other)
+
+
+def test_nobody_escapes_from_what_its_operator_signed_by_leaving_it_less(institution: Institution) -> None:
+    bargain = Bargain.of(institution.case)
+    institution.authorise()
+    bargain.ready()
+    institution.accept()
+    institution.world.accept(institution.case.proposal, institution.case.grants, indices=[1, 2])
+    one, other = (bargain.signed(institution.node, each) for each in two_results(institution.world, institution.case))
+    institution.authorise(Scope.REPORT)
+    proving = ("Disputes", "proveTwoStatements", *bargain.terms, institution.own.address, one, other)
+    assert institution.world.stranger.send(*proving).event("BreachProved")["accused"] == institution.own.address

@@ -36,18 +36,17 @@ library Signatures {
     function boundBy(
         IOperators operators,
         address account,
-        uint16 scope,
         uint40 since,
         bytes32 digest,
         bytes calldata signature
     ) internal view returns (bool) {
         address recovered = _recovered(digest, signature);
         if (recovered == account && account != address(0)) return true;
-        if (recovered != address(0) && operators.actedFor(recovered, account, scope, since)) return true;
+        if (recovered != address(0) && operators.couldSign(recovered, account, since)) return true;
         return SignatureChecker.isValidERC1271SignatureNow(account, digest, signature);
     }
 
-    /// @notice The place of the party that calls: its own, or else that of the first party for which the caller may act. The number of
+    /// @notice The place of the party that calls: its own, or else that of the party for which the caller may act. The number of
     /// parties when there is none.
     function caller(IOperators operators, Party[] calldata parties, uint16 scope) internal view returns (uint256 place) {
         uint256 count = parties.length;

@@ -47,6 +47,7 @@ class OperatorFacts(TypedDict):
     everScopes: int
     notAfter: int
     nonce: int
+    signsUntil: int
 
 
 class ParticipantFacts(TypedDict):
@@ -70,11 +71,6 @@ class ParticipantRegistry:
         """`acceptOwnership()`."""
         return self._chain.send("ParticipantRegistry", "acceptOwnership")
 
-    def acted_for(self, operator: str, account: str, scope: int, since: int, *, block: Block = "latest") -> bool:
-        """Whether `operator` could act for `account` at any time from `since` on, be it revoked or expired meanwhile: what it
-        signed then binds the participant."""
-        return cast("bool", self._chain.call("ParticipantRegistry", "actedFor", operator, account, scope, since, block=block))
-
     def acts_for(self, operator: str, account: str, scope: int, *, block: Block = "latest") -> bool:
         """Whether `operator` may act for `account` now, in every bit of `scope`. An operator of a participant that is not
         active, or outside its validity, acts for nobody."""
@@ -97,7 +93,9 @@ class ParticipantRegistry:
 
     def authorise(self, operator: str, scopes: int, not_after: int) -> Receipt:
         """Says what an operator may do for the caller, in the place of what was said before. With scopes zero nothing, at once:
-        also what was signed and not relayed yet is void then. An active participant only; any account takes back."""
+        also what was signed and not relayed yet is void then. An active participant only; any account takes back. A key serves
+        the participant that authorised it first and no other: else whoever authorised it unasked would be meant by what it
+        calls."""
         return self._chain.send("ParticipantRegistry", "authorise", operator, scopes, not_after)
 
     def authorise_signed(self, account: str, operator: str, scopes: int, not_after: int, signature: bytes) -> Receipt:
@@ -123,6 +121,11 @@ class ParticipantRegistry:
     def certificate_revoked(self, authority: int, fingerprint: bytes, *, block: Block = "latest") -> bool:
         """`certificateRevoked(uint32,bytes32)`."""
         return cast("bool", self._chain.call("ParticipantRegistry", "certificateRevoked", authority, fingerprint, block=block))
+
+    def could_sign(self, operator: str, account: str, since: int, *, block: Block = "latest") -> bool:
+        """Whether `operator` could sign for `account` (scope SIGN) at a time from `since` on, be it revoked or expired
+        meanwhile: what it signed then binds the participant."""
+        return cast("bool", self._chain.call("ParticipantRegistry", "couldSign", operator, account, since, block=block))
 
     def drop_suspension(self, account: str, reason: bytes) -> Receipt:
         """Drops a motion. The governor, or the regulator that moved it."""
