@@ -114,6 +114,9 @@ def test_what_does_not_exist_raises():
     (empty,) = group_moments([np.array([], np.int64)], None, 1)
     with pytest.raises(SingularMoments, match="rows"):
         mean(empty, 0, 0)
+    impossible = moments_of_vector([10, 10, 9], 1)  # squares that add up to less than ten values of mean 1 must
+    with pytest.raises(SingularMoments, match="no rows have these totals"):
+        deviation(impossible, 0, 0)
 
 
 @pytest.mark.parametrize("value", [RANGE, -RANGE, -(2**63)])

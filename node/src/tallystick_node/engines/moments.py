@@ -246,7 +246,12 @@ def _covariance(moments: Moments, i: int, j: int, scale: int, ddof: int) -> Frac
 
 
 def _root(square: Fraction) -> float:
-    """The float64 nearest to the square root: 70 bits and a sticky one are enough to round as the exact root would."""
+    """The float64 nearest to the square root: 70 bits and a sticky one are enough to round as the exact root would.
+
+    Raises :class:`SingularMoments` for a negative square: some owner put in totals that no rows have.
+    """
+    if square < 0:
+        raise SingularMoments("no rows have these totals")
     if square == 0:
         return 0.0
     shift = max(0, 70 - (square.numerator.bit_length() - square.denominator.bit_length()) // 2)
