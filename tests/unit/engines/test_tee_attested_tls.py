@@ -240,6 +240,7 @@ def test_what_is_malformed_opens_nothing(authority: ProvisioningAuthority, messa
     assert isinstance(first, ChannelRefused)
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
 def test_a_certificate_with_any_byte_changed_is_refused_or_read() -> None:
     genuine, other = bytes(Endpoint().certificate), Endpoint()
     read = refused = 0
