@@ -300,6 +300,12 @@ def test_the_tags_of_a_part_are_of_that_width(parties, monkeypatch):
     assert asked == {(frozenset([cut.own, cut.theirs]), 3)}
 
 
+@pytest.mark.parametrize(("items", "room"), [(10**6, 1.032), (10**4, 1.335), (10, 16)])
+def test_the_room_of_a_party_that_deviates_is_what_is_said(items, room):
+    cut = Cut.of(1 << 24, items)
+    assert 0.97 * room <= cut.parts * cut.theirs / items <= room
+
+
 def test_overflowing_parts_end_the_run(parties, monkeypatch):
     monkeypatch.setattr(parts, "_placed", lambda items, cut, number: np.zeros(len(items), np.uint8))
     outcomes = parties(2, engine(None, part=4), corrupt=(0, 1, 10**6, bytes))

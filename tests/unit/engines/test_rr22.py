@@ -292,3 +292,8 @@ def test_a_tag_that_comes_twice_is_refused_wherever_it_stands(parties):
     assert isinstance(local, ValueError)
     assert isinstance(outcome, ProtocolViolation)
     assert (outcome.peer, outcome.step) == (0, "tags")
+
+
+@pytest.mark.parametrize(("announced", "slots"), [(10, 98), (1000, 1541), (10**6, 1_232_753)])
+def test_an_encoder_can_put_in_as_many_items_as_is_said(announced, slots):
+    assert Shape.of(announced).total == slots

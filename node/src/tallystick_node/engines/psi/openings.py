@@ -10,7 +10,7 @@ under the salt. The checker computes the function and compares.
 Soundness: at an item that it did not put in, the encoder would have to guess the value, of 128 bits. So an encoder whose store
 lacks the items of a fraction f of its registered rows fails at k rows, drawn with replacement, with 1 - (1 - f)^k, before it learns
 what matches: it is found, or breaks off when it knows the coin, as either can, and a further attempt is a further toss. It is not
-found for what it put in besides: a store takes up to 1.23 times the items that were announced. Of the checker's items nothing is
+found for what it put in besides: a store takes more items than were announced (:mod:`rr22`). Of the checker's items nothing is
 shown. What the checker learns are the k rows, others in each attempt, and, of an encoder that deviates, that one of their items is
 missing.
 """

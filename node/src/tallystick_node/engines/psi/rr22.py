@@ -24,14 +24,15 @@ more items than it announced, up to m; a sender that deviates can learn of guess
 evaluations in GF(2^128), the evaluation checked (:mod:`tallystick_node.engines.ot.silent.checked`), tags of 128 bits that BLAKE2s,
 a random oracle, makes of a value and its item under a pad that both contribute to, the sender by a commitment before the
 evaluation. It has one receiver: an encoder that told the other of matches could leave some out. An encoder can still put in up
-to m = 1.23 n items, which is what the proof extracts; a sender can make one tag stand for two items by 2^64 hashes.
+to m items, the slots of its store, which is what the proof extracts: 1.23 n of many, 1541 for a thousand, 98 for ten. A sender can
+make one tag stand for two items by 2^64 hashes.
 
 Labels. Tag and pad together are one longer output of the function: in ``SEMI_HONEST`` hashes under different ideal permutations, in
 ``MALICIOUS`` BLAKE2s under different keys. So what is said of tags holds for labels: at an item that the encoder did not put in,
 tag and pad are pseudo-random together, and the masked label with them. For the simulation against an encoder that deviates: its
 items are extracted from the store before tags are sent, and the functionality gives the labels of those that match. Against such a
 sender: the queries to the oracle that made a tag name value and item, hence the pad and the label that it put there. An encoder
-that deviates gets labels of all items that it put in, 1.23 times as many as it announced. A false match gives a label of noise.
+that deviates gets labels of all items that it put in, up to m. A false match gives a label of noise.
 """
 
 from __future__ import annotations
