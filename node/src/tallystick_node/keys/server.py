@@ -22,6 +22,7 @@ from pathlib import Path
 import structlog
 from tallystick.chain.connection import Chain
 from tallystick.chain.deployment import Deployment
+from tallystick.chain.enclaves import standing
 from tallystick.chain.profile import profile_named
 from tallystick.protocol.audit import AuditRecord
 from tallystick.protocol.errors import Configuration, MalformedDocument, TallystickError
@@ -181,7 +182,8 @@ class KeyServer:
 
 
 def run(settings: Settings, signer: Signer, keys: Path, listen: str, log: Path) -> None:
-    """Serve the keys of a file until SIGTERM or SIGINT; ``signer`` signs the log. Raises Configuration."""
+    """Serve the keys of a file until SIGTERM or SIGINT; ``signer`` signs the log. Raises Configuration, and what the
+    chain's first answers raise."""
     named, entries = load(keys)
     deployment = Deployment.load(settings.deployment)
     chain = Chain(settings.rpc_url, deployment, profile=profile_named(settings.chain_profile))
@@ -191,6 +193,8 @@ def run(settings: Settings, signer: Signer, keys: Path, listen: str, log: Path) 
         return KeyService(named, permits, lambda decision: record(decision, account))
 
     context = tls(settings.key, settings.certificate, settings.authority, listening=True)
+    for kind in sorted({entry.proof for entry in entries.values()}):
+        standing(chain, kind)  # a chain that is years long is read before anybody waits for it
     server = KeyServer(listen, context, lambda certificate: require_enrolled(chain, certificate), service_for)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.close())
