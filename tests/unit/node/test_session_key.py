@@ -39,6 +39,13 @@ def test_an_operator_vouches_for_its_party_and_for_no_other() -> None:
     assert not made.check(1, public(key), voucher)
 
 
+def test_no_party_shows_anothers_voucher_by_naming_that_account_its_operator() -> None:
+    key, voucher = session_key.issue(ONE, CONTEXT)
+    made = session_key.identity(key, voucher, CONTEXT, [[ONE.address], [TWO.address, ONE.address]])
+    assert made.check(0, public(key), voucher)
+    assert not made.check(1, public(key), voucher)
+
+
 def test_what_is_signed_is_what_the_specification_says() -> None:
     """docs/spec/session-key.md, its vector."""
     assert session_key.digest(CONTEXT, bytes(32)).hex() == VECTOR

@@ -7,7 +7,7 @@ signed both. See docs/spec/session-key.md.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tallystick.protocol import canonical
@@ -30,7 +30,14 @@ def issue(signer: Signer, context: bytes) -> tuple[bytes, bytes]:
     return key.private_bytes_raw(), signer.sign_digest(digest(context, key.public_key().public_bytes_raw()))
 
 
-def identity(key: bytes, voucher: bytes, context: bytes, signers: Sequence[Collection[str]]) -> Identity:
+def identity(key: bytes, voucher: bytes, context: bytes, signers: Sequence[Sequence[str]]) -> Identity:
     """What a worker signs with and checks others by; ``signers``: for each party, in the order of the task, the accounts that may
-    sign for it, its own and its operators'."""
-    return Identity(key, voucher, lambda peer, public, given: recover(digest(context, public), given) in signers[peer])
+    sign for it, its own first and then its operators'. A party's own account vouches for no other, whoever named it its operator
+    unasked: a voucher names no party, so another's key and all that is signed with it could be shown as one's own."""
+    owners = {own: party for party, (own, *_) in enumerate(signers)}
+
+    def check(peer: int, public: bytes, given: bytes) -> bool:
+        signer = recover(digest(context, public), given)
+        return signer is not None and signer in signers[peer] and owners.get(signer, peer) == peer
+
+    return Identity(key, voucher, check)
