@@ -13,7 +13,7 @@ from tallystick_node.engines.he.errors import InvalidCiphertext, InvalidKey, Pla
 from tallystick_node.engines.he.paillier import integers
 from tallystick_node.engines.he.paillier.ciphertexts import Ciphertexts, Encryptor, decrypt
 from tallystick_node.engines.he.paillier.keys import EXPONENT, STRENGTH, PrivateKey, PublicKey, generate, security
-from tallystick_node.engines.he.paillier.powers import PowerTable, product_of_powers
+from tallystick_node.engines.he.paillier.powers import PowerTable, SplitPowerTable, product_of_powers
 from tallystick_node.engines.he.paillier.primes import SMALL_PRODUCT, is_prime
 
 
@@ -202,6 +202,23 @@ def test_product_of_powers(pairs):
 def test_power_table(exponent):
     modulus = 2**61 - 1
     assert PowerTable(3, 4, modulus).power(exponent) == pow(3, int.from_bytes(exponent, "little"), modulus)
+
+
+@given(st.binary(min_size=4, max_size=4))
+def test_split_power_table(exponent):
+    first, second = 2**61 - 1, (2**31 - 1) ** 2
+    power = SplitPowerTable(3**40, 4, first, second).power(exponent)
+    assert power == pow(3**40, int.from_bytes(exponent, "little"), first * second)
+
+
+def test_the_holder_encrypts_with_its_factors(private, encryptor):
+    own = Encryptor(private)
+    numbers = [0, -5, 2**60, -private.public.largest, private.public.largest]
+    made = own.encrypt(numbers)
+    assert made.key == encryptor.key and made.fresh
+    assert decrypt(private, made) == numbers
+    assert decrypt(private, own.refresh(encryptor.encrypt(numbers))) == numbers
+    assert len(set(own.encrypt([0] * 4).values)) == 4
 
 
 def test_without_gmpy2(private):

@@ -118,7 +118,7 @@ def _hold(run: Bound, numbers: Numbers, receivers: set[int], minimum: int) -> Jo
     width = tag_bytes(len(run.items), run.theirs)
     key = generate(KEY_BITS)
     packing = Packing(KEY_BITS, SLOT_BITS, max(1, len(run.items)))
-    encryptor = Encryptor(key.public)
+    encryptor = Encryptor(key)
     channel.mark("join/items")
     theirs = [masked_again(peer, receive_block(channel, size * POINT, "items"), scalar, width) for size in _batches(run.theirs)]
     tags = np.concatenate([np.empty((0, width), np.uint8), *theirs])

@@ -46,7 +46,7 @@ class PaillierSum(EncryptedSum):
     def make_key(self) -> bytes:
         """See :class:`EncryptedSum`."""
         self._private = generate(self._key_bits)
-        self._encryptor = Encryptor(self._private.public)
+        self._encryptor = Encryptor(self._private)
         return self._private.public.to_bytes()
 
     def read_key(self, data: bytes) -> None:

@@ -53,7 +53,7 @@ class Peers:
     def exchange_keys(self, own: PrivateKey | None, key_bits: int) -> None:
         """Send the public key, where this owner is a holder, and receive the holders'."""
         if own is not None:
-            self.encryptors[self.place] = Encryptor(own.public)
+            self.encryptors[self.place] = Encryptor(own)
             for place in self.linked:
                 self.send(place, own.public.to_bytes())
         for place in self.holders:

@@ -118,7 +118,7 @@ class _Seal:
 
     def __init__(self, key: keys.PrivateKey, layout: Layout) -> None:
         self.key, self.layout = key, layout
-        self._encryptor = Encryptor(key.public)
+        self._encryptor = Encryptor(key)
         self._of: Integers | None = None
         self._data = b""
 

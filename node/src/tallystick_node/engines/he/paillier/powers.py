@@ -35,6 +35,22 @@ class PowerTable:
         return product
 
 
+class SplitPowerTable:
+    """As :class:`PowerTable`, modulo ``first`` times ``second``, which are coprime: by the Chinese remainder theorem, in two
+    thirds of the time."""
+
+    def __init__(self, base: int, size: int, first: int, second: int) -> None:
+        self._first, self._second = (PowerTable(base % modulus, size, modulus) for modulus in (first, second))
+        self._moduli = first, second
+        self._inverse = ARITHMETIC.inverse(second, first)
+
+    def power(self, exponent: bytes) -> int:
+        """As :meth:`PowerTable.power`."""
+        first, second = self._moduli
+        of_second = self._second.power(exponent)
+        return of_second + second * ((self._first.power(exponent) - of_second) * self._inverse % first)
+
+
 def product_of_powers(bases: Sequence[int], exponents: Sequence[int], modulus: int) -> int:
     """The product of base^exponent for exponents of at least 0, by the buckets of Pippenger (1976), with the width of digits that
     takes the fewest multiplications."""
