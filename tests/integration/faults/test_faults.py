@@ -242,7 +242,8 @@ def test_another_accounts_certificate(story: Story, tmp_path: Path) -> None:
     other = story.hospitals[2].folder
     ended = attempt_to_start(broken(story, tmp_path, certificate=other / "tls.pem", key=other / "tls.key"))
     assert ended.returncode == 80
-    assert "another account" in ended.stderr
+    assert f"the certificate is of {story.hospitals[2].account}, for which the signer" in ended.stderr
+    assert "`tally operator authorise`" in ended.stderr
 
 
 def test_check_describes_a_node_that_could_run(story: Story, tmp_path: Path) -> None:
