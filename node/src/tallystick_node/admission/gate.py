@@ -246,7 +246,10 @@ class Gate:
             (grant["grantee"] != spec.requester, "the grant was given to another account"),
             (grant["revoked"], "the grant is revoked"),
             (not grant["notBefore"] <= now <= grant["notAfter"], "the grant is not valid now"),
-            (left < spec.uses, f"an attempt takes {spec.uses} uses of the grant, which has {left} left of {grant['uses']}"),
+            (
+                left < spec.uses,
+                f"an attempt takes {spec.uses} use{'s' * (spec.uses > 1)} of the grant, which has {left} left of {grant['uses']}",
+            ),
         ]
         for failed, message in problems:
             if failed:
