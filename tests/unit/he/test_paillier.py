@@ -198,10 +198,10 @@ def test_product_of_powers(pairs):
     assert product_of_powers([b for b, _ in pairs], [e for _, e in pairs], modulus) == expected
 
 
-@given(st.binary(min_size=4, max_size=4))
-def test_power_table(exponent):
+@given(st.binary(min_size=4, max_size=4), st.integers(1, 11))
+def test_power_table(exponent, width):
     modulus = 2**61 - 1
-    assert PowerTable(3, 4, modulus).power(exponent) == pow(3, int.from_bytes(exponent, "little"), modulus)
+    assert PowerTable(3, 4, modulus, width).power(exponent) == pow(3, int.from_bytes(exponent, "little"), modulus)
 
 
 @given(st.binary(min_size=4, max_size=4))
