@@ -102,7 +102,7 @@ class Ciphertexts:
 
 class Encryptor:
     """Encrypts under one key, with a base and a table of its own (some 0.1 s to make; keep it for all of a task). The key's holder
-    gives the private key: its factors make such ciphertexts in half the time.
+    gives the private key: its factors make such ciphertexts in two thirds of the time.
 
     A ciphertext of m is (1 + mn) (h^n)^r mod n^2 for h = -x^2 with a random x that is forgotten, and a fresh random r of
     ``EXPONENT`` bits (Damgard, Jurik and Nielsen, 2010). Each encryptor draws its x itself, so that nothing but n is taken from

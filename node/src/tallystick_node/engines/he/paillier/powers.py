@@ -39,8 +39,8 @@ class PowerTable:
 
 
 class SplitPowerTable:
-    """As :class:`PowerTable`, modulo ``first`` times ``second``, which are coprime: by the Chinese remainder theorem, in half
-    the time."""
+    """As :class:`PowerTable`, modulo ``first`` times ``second``, which are coprime: by the Chinese remainder theorem, in two
+    thirds of the time."""
 
     def __init__(self, base: int, size: int, first: int, second: int) -> None:
         self._first, self._second = (PowerTable(base % modulus, size, modulus, _SPLIT_WIDTH) for modulus in (first, second))
