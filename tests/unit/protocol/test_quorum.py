@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from tallystick.attestation.cca import verify_cca
 from tallystick.attestation.documents import write_evidence
 from tallystick.attestation.policy import AppraisalPolicy
+from tallystick.attestation.references import Identified, ReferenceValues
 from tallystick.attestation.rules import EvidenceRefused, Rule
+from tallystick.attestation.verifier import appraise
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import MalformedDocument
 from tallystick.protocol.proof.attested import Appraisal
@@ -282,6 +284,29 @@ def test_parties_that_name_different_runs_are_named(world: World) -> None:
     for other in ("", honest.upper(), honest[:-1], honest.removeprefix("quorum:")):
         with pytest.raises(MalformedDocument):
             KIND.assemble(about, dict.fromkeys(about.parties, other))
+
+
+def test_a_party_states_the_run_that_it_appraised_itself_before_anybody_vouches(world: World) -> None:
+    about = claim(subject(world))
+    shown, references = evidence(about.report_data), ReferenceValues((Identified(quorum_world.identity()),))
+    found = appraise(shown, references, policy(), about.report_data, AT)
+    run = QuorumRun.appraised(about.context, quorum_world.ALGORITHM, quorum_world.OUTPUT, found, quorum_world.terms())
+    said = [vouching(about, verifier, shown) for verifier in VERIFIERS[:2]]
+    assert run == QuorumRun.of(quorum_world.ALGORITHM, quorum_world.OUTPUT, said[0], quorum_world.terms())
+    bare = KIND.assemble(subject(world), dict.fromkeys(subject(world).parties, run.to_text()))
+    assert len(bare) == BOUND
+    with pytest.raises(MalformedDocument, match="0 verifiers vouch"):
+        KIND.check(subject(world), bare)
+    whole = with_vouchings(bare, 3, said)
+    assert "2 of 3 verifiers vouch" in KIND.check(subject(world), whole)
+    assert KIND.output(subject(world), whole) == KIND.output(subject(world), bare)
+    for other, words in (
+        (replace(found, policy_digest=OTHER), "another policy"),
+        (replace(found, kind="simulated"), "genuine hardware alone"),
+        (replace(found, authority=replace(found.authority, hardware=False)), "genuine hardware alone"),
+    ):
+        with pytest.raises(MalformedDocument, match=words):
+            QuorumRun.appraised(about.context, quorum_world.ALGORITHM, quorum_world.OUTPUT, other, quorum_world.terms())
 
 
 @given(st.binary(max_size=600))

@@ -12,7 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tallystick.attestation.documents import write_policy
+from eth_utils.address import to_checksum_address
+from tallystick.attestation.documents import read_policy, write_policy
 from tallystick.attestation.policy import AppraisalPolicy
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick.protocol.task import Security, TaskInput, TaskSpec
@@ -199,3 +200,50 @@ def test_mock_data_are_typed_by_their_cells() -> None:
     for bad in ("", "n,m\n1\n", "n\n"):
         with pytest.raises(InvalidData, match="no CSV"):
             mock("north", bad)
+
+
+VERIFIERS = tuple(to_checksum_address(f"0x{number:040x}") for number in (0xA1, 0xA2))
+
+
+def vouched(**change: Any) -> TaskSpec:
+    """A task that verifiers vouch for; ``change`` of what it says of them, by ``attestation``, or of the spec."""
+    stated = change.pop("attestation", HARD)
+    policy = read_policy(json.dumps(stated["policy"]).encode())
+    terms = {"verifiers": list(VERIFIERS), "threshold": 2, "policy": "sha256:" + policy.digest.hex()}
+    terms |= change.pop("terms", {})
+    return spec(parameters(attestation=stated, quorum=terms), **{"proof": "attested-hardware-quorum", **change})
+
+
+def test_a_task_may_name_verifiers_that_vouch_for_its_hardware() -> None:
+    asked = vouched()
+    assert TaskSpec.parse(asked.to_bytes()) == asked
+    EnclaveTask().check(asked)
+    terms = Parameters.parse(asked.parameters).quorum
+    assert terms is not None and (terms.verifiers, terms.threshold) == (VERIFIERS, 2)
+    assert EnclaveTask().enclave(asked).environments == ()  # the chain's list counts
+    assert "that no 2 of the 2 verifiers vouch" in EnclaveTask().security(asked).trusted[-1]
+    EnclaveTask().check(vouched(attestation=own(cca_platforms=frozenset({bytes(32)}))))  # no maker's root, so verifiers alone
+
+
+@pytest.mark.parametrize(
+    ("words", "change"),
+    [
+        ("and only with it", {"proof": "attested-hardware"}),
+        ("not the digest of parameters.attestation.policy", {"terms": {"policy": "sha256:" + "11" * 32}}),
+        ("is a party of the task", {"compute": (VERIFIERS[0],)}),
+        ("threshold", {"terms": {"threshold": 1}}),
+        ("verifiers", {"terms": {"verifiers": list(reversed(VERIFIERS))}}),
+        ("names no roots", {"attestation": own(simulations=frozenset({bytes(32)}))}),
+    ],
+)
+def test_verifiers_that_cannot_count_are_refused(words: str, change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidTask, match=words.replace(".", r"\.")):
+        EnclaveTask().check(vouched(**change))
+
+
+def test_a_quorum_goes_with_its_kind_of_proof_and_vouches_for_no_simulation() -> None:
+    with pytest.raises(InvalidTask, match="and only with it"):
+        EnclaveTask().check(spec(parameters(attestation=HARD), proof="attested-hardware-quorum"))
+    terms = {"verifiers": list(VERIFIERS), "threshold": 2, "policy": "sha256:" + Parameters.parse(parameters()).policy.digest.hex()}
+    with pytest.raises(InvalidTask, match="of another family"):
+        EnclaveTask().check(spec(parameters(quorum=terms), proof="attested-hardware-quorum"))

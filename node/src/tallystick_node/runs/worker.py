@@ -18,6 +18,7 @@ import os
 import select
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ from tallystick.protocol.errors import Configuration, InvalidData, OutputRefused
 from tallystick.protocol.reasons import Reason
 from tallystick.protocol.task import TaskSpec
 
+from tallystick_node.data.commit import row_hashes
 from tallystick_node.data.connect import open_table
+from tallystick_node.engines.answers import Answers
 from tallystick_node.engines.channel import ChannelError, Meter, ProtocolViolation, Registered, Session
 from tallystick_node.engines.local_work import HERE, Executor, LocalWorkFailed
 from tallystick_node.engines.mpc.ring import OutOfRange
@@ -110,11 +113,14 @@ def run(job: dict[str, Any], pipe: Pipe, executor: Executor) -> dict[str, Any]:
     meter = Meter()
     channels = connect(job, meter)
     workload = workload_named(spec.workload)
-    table = None
+    table, answers = None, None
+    versions = {spec.parties.index(name): bytes.fromhex(version) for name, version in job["versions"].items()}
     if spec.input_of(party) is not None:
         columns = [Column.from_json(column) for column in job["columns"]]
-        wanted = list(workload.columns(spec, party))
-        table = open_table(Path(job["path"]), columns, Path(job["scratch"])).select(wanted)
+        whole = open_table(Path(job["path"]), columns, Path(job["scratch"]))
+        table = whole.select(list(workload.columns(spec, party)))
+        folder, most = job["answers"]
+        answers = Answers(Path(folder), versions[index], partial(row_hashes, whole, columns), most)
     key, voucher = job["session_key"]
     session = Session(
         index,
@@ -126,12 +132,13 @@ def run(job: dict[str, Any], pipe: Pipe, executor: Executor) -> dict[str, Any]:
         Store(Path(job["scratch"])),
         beacon=bytes.fromhex(job["beacon"]),
         identity=identity(bytes.fromhex(key), bytes.fromhex(voucher), bytes.fromhex(job["context"]), job["signers"]),
-        versions={spec.parties.index(name): bytes.fromhex(version) for name, version in job["versions"].items()},
+        versions=versions,
         kept=Path(job["kept"]),
         launcher=None if job["launcher"] is None else socket.socket(fileno=job["launcher"]),
         standing=None if job["standing"] is None else Standing.from_json(job["standing"]),
         executor=executor,
         registered=Registered(*map(bytes.fromhex, job["registered"])) if "registered" in job else None,
+        answers=answers,
     )
     outcome = workload.run(spec, party, table, session, Path(job["scratch"]))
     return {
@@ -141,6 +148,7 @@ def run(job: dict[str, Any], pipe: Pipe, executor: Executor) -> dict[str, Any]:
         "contribution": outcome.contribution,
         "contributions": list(outcome.all_contributions),
         "absent": list(outcome.absent),
+        "to_vouch": outcome.to_vouch and [outcome.to_vouch.key.hex(), outcome.to_vouch.evidence.decode()],
         "opening": outcome.opening,
         "files": {name: str(path) for name, path in outcome.files.items()},
         "sent": {str(peer): channel.sent.summary() for peer, channel in channels.items()},

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
+from tallystick.attestation.policy import AppraisalPolicy
 from tallystick.protocol.errors import InvalidTask
 from tallystick.protocol.task import TaskSpec
 
@@ -28,6 +29,15 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class ToVouch:
+    """What verifiers are asked to vouch for: the public ``key`` of the enclave, 32 bytes, and the ``evidence`` of its run with its
+    endorsements, as a document."""
+
+    key: bytes
+    evidence: bytes
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What one party's worker ends with."""
 
@@ -38,18 +48,21 @@ class Outcome:
     contribution: str = ""  # what this party adds to the proof, as the proof kind defines; for projection-verified its projections
     all_contributions: Sequence[str] = ()  # in tasks that may end without a party: those of every party, as this party knows them
     absent: Sequence[int] = ()  # parties that dropped out of such a task, by index
+    to_vouch: ToVouch | None = None  # for attested-hardware-quorum
     opening: Mapping[str, Any] | None = None  # for sum-verified, a receiver: {"totals": [decimal text], "blinding": ...}
 
 
 @dataclass(frozen=True)
 class Enclosed:
     """That a run is in an enclave: which party's node launches it, and the fingerprint, 32 bytes, of the root of simulation that
-    its evidence may end in; None where it has to be of hardware. ``environments``: the identities of hardware that the task accepts
-    and that no list on chain is asked about, so that only a party can say that it trusts them."""
+    its evidence may end in; None where it has to be of hardware, which every party appraises by ``appraisal``. ``environments``:
+    the identities of hardware that the task accepts and that no list on chain is asked about, so that only a party can say that it
+    trusts them."""
 
     host: str
     authority: bytes | None
     environments: Sequence[bytes] = ()
+    appraisal: AppraisalPolicy | None = None
 
 
 def require_owners_compute(spec: TaskSpec) -> None:

@@ -18,8 +18,9 @@ from tallystick.attestation.standing import Standing
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused, TallystickError
 from tallystick.protocol.proof.attested import AttestedRun
+from tallystick.protocol.proof.quorum import QuorumRun
 from tallystick.protocol.result import file_digest
-from tallystick.protocol.task import ATTESTED_HARDWARE, ATTESTED_SIMULATED, SIGNED_BY_ALL, TaskSpec
+from tallystick.protocol.task import ATTESTED_HARDWARE, ATTESTED_QUORUM, ATTESTED_SIMULATED, SIGNED_BY_ALL, TaskSpec
 
 from tallystick_node.engines.channel import Session
 from tallystick_node.engines.security import SecurityStatement
@@ -28,7 +29,7 @@ from tallystick_node.engines.tee.enclave import EnclaveFailed, EnclaveRefused
 from tallystick_node.engines.tee.hosting import HostedEnclave
 from tallystick_node.engines.tee.joint import MAX_INPUT, Finished, Terms
 from tallystick_node.engines.tee.tables import Column, Table, encode
-from tallystick_node.workloads.base import Cost, Enclosed, Outcome, Workload
+from tallystick_node.workloads.base import Cost, Enclosed, Outcome, ToVouch, Workload
 from tallystick_node.workloads.enclave_parameters import HARDWARE, SIMULATED, Parameters
 
 RESULTS = {"sql": "result.csv", "wasm": "result.bin", "python": "result.bin"}
@@ -73,13 +74,14 @@ class EnclaveTask(Workload):
     """The workload `enclave`."""
 
     name = "enclave"
-    proofs: tuple[str, ...] = (SIGNED_BY_ALL, ATTESTED_SIMULATED, ATTESTED_HARDWARE)
+    proofs: tuple[str, ...] = (SIGNED_BY_ALL, ATTESTED_SIMULATED, ATTESTED_HARDWARE, ATTESTED_QUORUM)
 
     def check(self, spec: TaskSpec) -> None:
         """Raise InvalidTask unless the spec names its code, enclaves, host and tables as it must."""
         parameters = Parameters.parse(spec.parameters)
         parameters.check(spec)
-        if spec.proof == (ATTESTED_HARDWARE if parameters.family == SIMULATED else ATTESTED_SIMULATED):
+        others = (ATTESTED_HARDWARE, ATTESTED_QUORUM) if parameters.family == SIMULATED else (ATTESTED_SIMULATED,)
+        if spec.proof in others:
             raise InvalidTask(
                 f"the proof {spec.proof} is of another family than evidence that is {parameters.family}",
                 remedy="name the family that the host has in parameters.attestation, and the proof of that family",
@@ -96,7 +98,9 @@ class EnclaveTask(Workload):
         what is proved on chain, the chain says which environments count."""
         parameters = Parameters.parse(spec.parameters)
         unlisted = parameters.family == HARDWARE and spec.proof == SIGNED_BY_ALL
-        return Enclosed(spec.compute[0], parameters.authority, sorted(parameters.identities) if unlisted else ())
+        environments = sorted(parameters.identities) if unlisted else ()
+        appraisal = parameters.policy if parameters.family == HARDWARE else None
+        return Enclosed(spec.compute[0], parameters.authority, environments, appraisal)
 
     def security(self, spec: TaskSpec) -> SecurityStatement:
         """Nothing is promised against whoever administers the host's machine, unless its environment keeps it out."""
@@ -108,7 +112,11 @@ class EnclaveTask(Workload):
             parties=len(spec.parties),
             computational_bits=128,
             statistical_bits=128,
-            trusted=(*(each.format(host=host) for each in _PLATFORMS[parameters.family]), _TRUSTED[parameters.kind]),
+            trusted=(
+                *(each.format(host=host) for each in _PLATFORMS[parameters.family]),
+                _TRUSTED[parameters.kind],
+                *_vouched(parameters),
+            ),
             learns={
                 "host": f"{strength}: of what it passes on, which is sealed, how long it is; how long the code computes, and "
                 "by which limit or kind of error it ends without a result, which can depend on the inputs; and see trusted",
@@ -160,11 +168,23 @@ class EnclaveTask(Workload):
             all_commitments=[commitments.get(each, "") for each in spec.parties],
             result=values,
             files=files,
-            contribution="" if spec.proof == SIGNED_BY_ALL else _contribution(parameters, found),
+            contribution=_contribution(spec.proof, parameters, session.context, found),
+            to_vouch=None if parameters.quorum is None else ToVouch(found.key, found.evidence),
         )
 
 
-def _contribution(parameters: Parameters, found: Finished) -> str:
+def _vouched(parameters: Parameters) -> tuple[str, ...]:
+    if parameters.quorum is None:
+        return ()
+    least, count = parameters.quorum.threshold, len(parameters.quorum.verifiers)
+    return (f"for what the chain shows of the hardware: that no {least} of the {count} verifiers vouch for what they did not find",)
+
+
+def _contribution(proof: str, parameters: Parameters, context: bytes, found: Finished) -> str:
+    if proof == SIGNED_BY_ALL:
+        return ""
+    if parameters.quorum is not None:
+        return QuorumRun.appraised(context, parameters.digest, found.digest, found.result, parameters.quorum).to_text()
     try:
         return AttestedRun.of_quote(parameters.digest, found.digest, found.quote).to_text()
     except EvidenceRefused as refused:

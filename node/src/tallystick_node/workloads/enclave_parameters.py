@@ -17,7 +17,8 @@ from tallystick.protocol import canonical
 from tallystick.protocol.errors import InvalidTask, MalformedDocument
 from tallystick.protocol.fields import Fields
 from tallystick.protocol.proof.attested import EnclaveTerms
-from tallystick.protocol.task import TaskSpec
+from tallystick.protocol.proof.quorum import QUORUM, QuorumTerms
+from tallystick.protocol.task import ATTESTED_QUORUM, TaskSpec
 
 from tallystick_node.engines.tee.joint import MAX_INPUT
 from tallystick_node.engines.tee.manifest import EnclaveManifest, Limits
@@ -36,7 +37,8 @@ PUBLISHER = bytes(32)  # none: what counts is the measurement
 class Parameters(TaskParameters):
     """``code`` of a ``kind``; ``digest``: its SHA-256; ``identities`` of the enclaves that are accepted; ``family`` of their
     evidence, simulated or hardware; ``authority``: fingerprint of the simulated root that it ends in, None of hardware; ``policy``
-    by which every party appraises it; ``tables``: by owner the name of its table; ``limits``."""
+    by which every party appraises it; ``tables``: by owner the name of its table; ``limits``; ``quorum``: of a task that verifiers
+    vouch for, whose word counts."""
 
     kind: str
     code: bytes
@@ -47,10 +49,12 @@ class Parameters(TaskParameters):
     policy: AppraisalPolicy
     tables: Mapping[str, str]
     limits: Limits
+    quorum: QuorumTerms | None = None
 
     @classmethod
     def _read(cls, value: Mapping[str, Any]) -> Parameters:
-        fields = Fields(dict(value), ("algorithm", "enclave", "attestation", "tables", "limits", "minimum_group"), "parameters")
+        members = ("algorithm", "enclave", "attestation", "tables", "limits", "minimum_group")
+        fields = Fields(dict(value), members, "parameters", (QUORUM,))
         algorithm = Fields(fields.object("algorithm"), ("kind", "content"), "parameters.algorithm")
         kind = algorithm.choice("kind", KINDS)
         code = _code(kind, algorithm.string("content", MAX_TEXT))
@@ -63,7 +67,9 @@ class Parameters(TaskParameters):
             raise MalformedDocument("parameters.tables: one for each owner, each of another name")
         family, authority, policy = _attestation(fields.object("attestation"))
         limits = read_limits(fields.object("limits"), kind, fields.integer("minimum_group", 2, 1000))
-        return cls(kind, code, enclave.algorithm, frozenset(enclave.identities), family, authority, policy, tables, limits)
+        quorum = QuorumTerms.of(value) if QUORUM in value else None
+        identities = frozenset(enclave.identities)
+        return cls(kind, code, enclave.algorithm, identities, family, authority, policy, tables, limits, quorum)
 
     def check(self, spec: TaskSpec) -> None:
         """Raise InvalidTask unless the spec has one host, and tables for its owners."""
@@ -71,6 +77,32 @@ class Parameters(TaskParameters):
             raise InvalidTask("an enclave runs at one party, the host", remedy="name the host, and nobody else, in compute")
         if {part.party for part in spec.inputs} != set(self.tables):
             raise InvalidTask("the owners of the tables are not those of the inputs", remedy="name a table for each input's party")
+        self._check_quorum(spec)
+
+    def _check_quorum(self, spec: TaskSpec) -> None:
+        asked = spec.proof == ATTESTED_QUORUM
+        if asked != (self.quorum is not None):
+            raise InvalidTask(
+                f"parameters.quorum goes with the proof {ATTESTED_QUORUM}, and only with it",
+                remedy="name verifiers, threshold and policy for that proof, and none for another",
+            )
+        if self.policy.cca_platforms and not asked:
+            raise InvalidTask(
+                "parameters.attestation.policy: of hardware, it names no roots and keys of its own",
+                remedy=f"Arm CCA has no maker's root, so that only verifiers can vouch for it: ask for the proof {ATTESTED_QUORUM}",
+            )
+        if self.quorum is None:
+            return
+        if self.quorum.policy != self.policy.digest:
+            raise InvalidTask(
+                "parameters.quorum.policy is not the digest of parameters.attestation.policy, by which the parties appraise",
+                remedy=f"write {canonical.text(self.policy.digest)}",
+            )
+        if party := next((each for each in self.quorum.verifiers if each in spec.parties), None):
+            raise InvalidTask(
+                f"parameters.quorum.verifiers: {party} is a party of the task, whose word never counts",
+                remedy="name verifiers that take no part in the task",
+            )
 
     @property
     def manifest(self) -> EnclaveManifest:
@@ -90,7 +122,7 @@ def _attestation(value: Any) -> tuple[str, bytes | None, AppraisalPolicy]:
         policy = read_policy(json.dumps(stated).encode())
     except EvidenceRefused as refused:
         raise MalformedDocument(f"{where}.policy: {refused.message}") from None
-    if policy.simulations or policy.cca_platforms:
+    if policy.simulations:
         raise MalformedDocument(f"{where}.policy: of hardware, it names no roots and keys of its own")
     return family, None, policy
 

@@ -22,6 +22,7 @@ class Reason(IntEnum):
     WORKER = 10
     PEER_ABORTED = 11
     OPENING_DEMANDED = 12
+    NOT_VOUCHED = 13
 
 
 WORDS: Mapping[int, str] = MappingProxyType(
@@ -38,6 +39,7 @@ WORDS: Mapping[int, str] = MappingProxyType(
         Reason.WORKER: "the reporter's worker process died, or ran too long",
         Reason.PEER_ABORTED: "another party ended the run and has not reported why",
         Reason.OPENING_DEMANDED: "the accused is to show where a row stands in its dataset",
+        Reason.NOT_VOUCHED: "fewer of the verifiers that the task names vouched in time than it asks for",
     }
 )
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from cryptography.exceptions import InvalidTag
@@ -69,11 +69,13 @@ class Terms(Accepted):
 
 @dataclass(frozen=True)
 class Finished:
-    """What a party has at the end. ``commitments`` by owner, in order; ``digest`` of the salted output; ``evidence`` of the run as
-    a document, its raw ``quote``, and the ``result`` of its appraisal; ``salt`` and ``output`` for a receiver."""
+    """What a party has at the end. ``commitments`` by owner, in order; ``digest`` of the salted output; the enclave's public
+    ``key``; ``evidence`` of the run as a document, its raw ``quote``, and the ``result`` of its appraisal; ``salt`` and ``output``
+    for a receiver."""
 
     commitments: tuple[bytes, ...]
     digest: bytes
+    key: bytes
     evidence: bytes
     quote: bytes
     result: AttestationResult
@@ -148,11 +150,11 @@ def run(session: Session, terms: Terms, data: bytes | None, launch: Callable[[],
         mine = _receive(session, terms.host, SALT + terms.output + runs.OVERHEAD, "sealed output") if own else b""
     bound = runs.task_digest(session.context, terms.algorithm, commitments, digest) + hashlib.sha256(key).digest()
     result = _accepted(terms, document, bound, "evidence of the run")
-    finished = Finished(commitments, digest, document, read_evidence(document).raw, result)
+    finished = Finished(commitments, digest, key, document, read_evidence(document).raw, result)
     if own is None:
         return finished
     salt, output = _opened(session, terms, own, mine, keys, finished)
-    return Finished(commitments, digest, document, finished.quote, result, salt, output)
+    return replace(finished, salt=salt, output=output)
 
 
 def _accepted(terms: Terms, document: bytes, report_data: bytes, step: str) -> AttestationResult:

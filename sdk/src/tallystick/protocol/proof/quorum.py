@@ -82,6 +82,24 @@ class QuorumRun:
         key, said = found.report_data[WORD:], (found.evidence, found.policy, found.family)
         return cls(algorithm, output, found.identity, found.platform, key, *said, terms.threshold, terms.verifiers)
 
+    @classmethod
+    def appraised(cls, context: bytes, algorithm: bytes, output: bytes, found: AttestationResult, terms: QuorumTerms) -> Self:
+        """The run of the attempt ``context`` whose evidence this party appraised itself, by the policy that the terms name.
+
+        Raises :class:`MalformedDocument` for what nobody vouches for: a simulation, or another policy.
+        """
+        if found.simulated or found.kind not in FAMILIES:
+            raise MalformedDocument("a quorum vouches for genuine hardware alone")
+        if found.policy_digest != terms.policy:
+            raise MalformedDocument("the evidence was appraised by another policy than the verifiers are to apply")
+        platform, key = platform_in(context, found.platform), found.report_data[WORD:]
+        said = (found.evidence, found.policy_digest, found.kind)
+        return cls(algorithm, output, found.identity, platform, key, *said, terms.threshold, terms.verifiers)
+
+    def to_text(self) -> str:
+        """What a party adds to the proof before anybody has vouched: ``quorum:`` and hex digits."""
+        return PREFIX + self.to_bytes().hex()
+
     def to_bytes(self) -> bytes:
         """The proof bytes after the commitments and before the vouchings."""
         accounts = b"".join(bytes.fromhex(each[2:]) for each in self.verifiers)
@@ -132,7 +150,8 @@ class AttestedQuorum:
             raise MalformedDocument("a commitment of zeros stands for a party without input")
 
     def assemble(self, subject: Subject, said: Mapping[str, str]) -> bytes:
-        """The commitments, and the run with its vouchings, of which all parties say the same. Raises MalformedDocument."""
+        """The commitments, and the run, of which all parties say the same; with the vouchings that there are by then, which may be
+        fewer than the task asks for, as they are no part of what is signed. Raises MalformedDocument."""
         first = said.get(subject.parties[0], "")
         for party in subject.parties:
             if said.get(party, "") != first:
@@ -141,7 +160,7 @@ class AttestedQuorum:
         if not first.startswith(PREFIX) or len(digits) % 2 or set(digits) - set("0123456789abcdef"):
             raise MalformedDocument("a contribution is written quorum: and lower-case hex digits", party=subject.parties[0])
         proof = commitments_of(subject) + bytes.fromhex(digits)
-        self.check(subject, proof)
+        self.vouchings(subject, *_run(len(subject.parties), proof))
         return proof
 
     def require_terms(self, parameters: Mapping[str, Any], parties: int, proof: bytes) -> None:

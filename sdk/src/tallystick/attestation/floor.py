@@ -1,0 +1,36 @@
+"""A floor under appraisal policies: the laxest policy that an institution accepts, whoever writes the one of a task.
+
+A floor is itself an appraisal policy. Another is at least as strict where each of its members accepts no more than the floor's, so
+that whatever it accepts, the floor accepts too.
+"""
+
+from __future__ import annotations
+
+from tallystick.attestation.policy import AppraisalPolicy
+
+_SETS = ("simulations", "tcb_statuses", "advisories", "service_tds", "snp_without_list", "vmpls", "cca_platforms")
+_MOST = ("grace", "max_age", "validity")
+_FLAGS = ("smt", "sendable")
+
+
+def laxer(policy: AppraisalPolicy, floor: AppraisalPolicy) -> list[str]:
+    """In which members ``policy`` accepts more than ``floor``, each with what is too much; none where it is at least as strict."""
+    found = []
+    for name in _SETS:
+        more = {getattr(each, "value", each) for each in getattr(policy, name) - getattr(floor, name)}
+        if more:
+            words = sorted(each.hex() if isinstance(each, bytes) else str(each) for each in more)
+            found.append(f"{name}: {', '.join(words)[:200]}")
+    found += [
+        f"{name}: {getattr(policy, name)}, above {getattr(floor, name)}"
+        for name in _MOST
+        if getattr(policy, name) > getattr(floor, name)
+    ]
+    found += [name for name in _FLAGS if getattr(policy, name) and not getattr(floor, name)]
+    if policy.minimum_evaluation < floor.minimum_evaluation:
+        found.append(f"minimum_evaluation: {policy.minimum_evaluation}, below {floor.minimum_evaluation}")
+    for product, tcb in sorted(policy.snp_minimum.items()):
+        least = floor.snp_minimum.get(product)
+        if least is None or not tcb.reaches(least):
+            found.append(f"snp_minimum: {product[:20]}")
+    return found
