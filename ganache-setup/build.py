@@ -32,6 +32,7 @@ CONTRACTS = (
     "AuditLog",
     "Settlement",
     "Disputes",
+    "AlgorithmRegistry",
     "SignedByAllVerifier",
     "SumVerifier",
     "RangeVerifier",

@@ -74,6 +74,18 @@ def quorum(case: Case) -> dict[str, int]:
     }
 
 
+def reviews(case: Case) -> dict[str, int]:
+    """Of an algorithm, one reviewer, and its change of mind."""
+    author, reviewer = case.world.parties[:2]
+    code, card, *reasons = (secrets.token_bytes(32) for _ in range(4))
+    return {
+        "register an algorithm": author.send("AlgorithmRegistry", "register", code, 1, card).gas_used,
+        "review an algorithm": reviewer.send("AlgorithmRegistry", "review", code, True, reasons[0]).gas_used,
+        "review it again": reviewer.send("AlgorithmRegistry", "review", code, False, reasons[1]).gas_used,
+        "withdraw an algorithm": author.send("AlgorithmRegistry", "withdraw", code).gas_used,
+    }
+
+
 def enforcement(bargain: Bargain) -> dict[str, int]:
     """Fees, bonds and disputes of a task. Nobody who wants none of them pays for them."""
     world, parties = bargain.world, bargain.parties
@@ -134,6 +146,7 @@ def test_gas_stays_within_the_limits_and_the_snapshot(case: Case) -> None:
     used["prove (in ranges, 3 parties of 16 digits)"] = in_ranges(case)
     used |= attestation(case)
     used |= quorum(case)
+    used |= reviews(case)
     used |= enforcement(Bargain.of(Case(world, case.grants, world.proposal(case.grants))))
     task = sum(value for name, value in used.items() if name.startswith(("propose", "accept", "prove (sum")))
     used["whole three-party task"] = task

@@ -190,7 +190,17 @@ def tendered_result(case: Case) -> list[Any]:
     return [*proposal(case), party(case), made.signed(case.world.stranger, case.world.result(case.proposal))]
 
 
+def registered(case: Case) -> bytes:
+    """A party's algorithm."""
+    (code,) = digests(1)
+    case.world.parties[0].send("AlgorithmRegistry", "register", code, 1, *digests(1))
+    return code
+
+
 ATTEMPTS: dict[str, tuple[Callable[[Case], list[Any]], str]] = {
+    "AlgorithmRegistry.register": (lambda _: [*digests(1), 1, *digests(1)], "NotActive"),
+    "AlgorithmRegistry.review": (lambda case: [registered(case), False, *digests(1)], "NotActive"),
+    "AlgorithmRegistry.withdraw": (lambda case: [registered(case)], "NotTheAuthor"),
     "AuditLog.anchorFor": (lambda case: [party(case), *digests(1), 1], "NotAnOperatorOf"),
     "AuditLog.anchor": (lambda _: [*digests(1), 1], "NotActive"),
     "DatasetRegistry.publish": (lambda _: digests(3), "NotActive"),

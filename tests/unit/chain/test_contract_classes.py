@@ -8,7 +8,7 @@ import pytest
 from tallystick.chain import artifacts, contracts
 from tallystick.chain.generate import LEFT_OUT, _snake
 
-CLASSES = (*artifacts.LEDGERS, *artifacts.ENFORCEMENT)
+CLASSES = (*artifacts.LEDGERS, *artifacts.ENFORCEMENT, *artifacts.REVIEWS)
 
 
 class Note:

@@ -14,6 +14,7 @@ from typing import Any
 
 from tallystick.chain.contract import Contract, Event, decode_error, decode_log, name_of_log
 from tallystick.chain.contracts import (
+    AlgorithmRegistry,
     AuditLog,
     DatasetRegistry,
     Disputes,
@@ -93,6 +94,7 @@ class Chain:
         self.tasks = TaskLedger(self)
         self.proofs = ProofRegistry(self)
         self.audit = AuditLog(self)
+        self.algorithms = AlgorithmRegistry(self)
         self.settlement = Settlement(self)
         self.disputes = Disputes(self)
         self.hardware = HardwareVerifier(self)

@@ -133,6 +133,15 @@ REMEDIES: Mapping[str, str] = {
     "BadDemand": "name a commitment, and a row below the number of rows",
     "WrongOpening": "show the row that is demanded, by a path that leads to the demanded commitment",
     "OpinionIsGiven": "an opinion is given once",
+    "UnknownAlgorithm": "register the code first (`tally algorithm register`); a changed line is another code",
+    "AlgorithmExists": "nothing is to be done if this author is meant; else change a line, which makes it another algorithm",
+    "AlgorithmIsWithdrawn": "look for a newer version: its author ended the use of this one for good",
+    "NotTheAuthor": "only who registered the algorithm may withdraw it; others reject it (`tally algorithm review`)",
+    "OwnAlgorithm": "have a participant of another organisation than the author's review it",
+    "SameVerdict": "nothing is to be done: this account says so already; only another verdict is recorded",
+    "NotAReviewer": "name an account that reviewed this code (`tally algorithm reviews`)",
+    "NotAscending": "name each account once, in ascending order",
+    "MemberMissing": "give the digests of code, card or reason, none of them zero, and a kind",
     "WrongTerms": "give the agreement as it was opened, or the standard one where none was",
 }
 

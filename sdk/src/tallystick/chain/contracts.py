@@ -793,6 +793,81 @@ class Disputes:
         return cast("VerdictFacts", self._chain.call("Disputes", "verdictOf", task, block=block))
 
 
+class AlgorithmFacts(TypedDict):
+    """What `IAlgorithmRegistry.Algorithm` holds."""
+
+    author: str
+    kind: int
+    withdrawn: bool
+    registeredAt: int
+    reviewers: int
+    card: bytes
+    newest: str
+
+
+class ReviewFacts(TypedDict):
+    """What `IAlgorithmRegistry.Review` holds."""
+
+    reviewer: str
+    approved: bool
+    reviewedAt: int
+    reason: bytes
+
+
+class VerdictsFacts(TypedDict):
+    """What `IAlgorithmRegistry.Verdicts` holds."""
+
+    approved: int
+    rejected: int
+
+
+class AlgorithmRegistry:
+    """`AlgorithmRegistry` at the address of a connection's deployment."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+
+    def algorithm_at(self, code: bytes, *, block: Block = "latest") -> AlgorithmFacts:
+        """`algorithmAt(bytes32)`."""
+        return cast("AlgorithmFacts", self._chain.call("AlgorithmRegistry", "algorithmAt", code, block=block))
+
+    def approvals(self, code: bytes, reviewers: Sequence[str], *, block: Block = "latest") -> VerdictsFacts:
+        """How many of these accounts, in ascending order, approve now, and how many reject. An approval counts while who gave
+        it is active and of another organisation than the author, a rejection always. Reverts when the code is unknown or
+        withdrawn."""
+        return cast("VerdictsFacts", self._chain.call("AlgorithmRegistry", "approvals", code, reviewers, block=block))
+
+    def participants(self, *, block: Block = "latest") -> str:
+        """`participants()`."""
+        return cast("str", self._chain.call("AlgorithmRegistry", "participants", block=block))
+
+    def register(self, code: bytes, kind: int, card: bytes) -> Receipt:
+        """Registers the code with this digest; the caller, an active algorithm provider, is its author. Once."""
+        return self._chain.send("AlgorithmRegistry", "register", code, kind, card)
+
+    def review(self, code: bytes, approved: bool, reason: bytes) -> Receipt:
+        """Says of an algorithm that the caller approves or rejects it, in the place of the opposite that it said before. Any
+        active participant but the author; to approve, of another organisation. `reason` is the digest of its written
+        grounds."""
+        return self._chain.send("AlgorithmRegistry", "review", code, approved, reason)
+
+    def review_at(self, code: bytes, reviewer: str, *, block: Block = "latest") -> ReviewFacts:
+        """What `reviewer` says now; reverts when it never reviewed this code."""
+        return cast("ReviewFacts", self._chain.call("AlgorithmRegistry", "reviewAt", code, reviewer, block=block))
+
+    def reviews_of(self, code: bytes, after_reviewer: str, most: int, *, block: Block = "latest") -> Sequence[ReviewFacts]:
+        """What reviewers say now, at most `most` of them: whoever reviewed first comes last. The next page is the one after the
+        last reviewer of this one; `afterReviewer` is zero for the first page."""
+        return cast(
+            "Sequence[ReviewFacts]", self._chain.call("AlgorithmRegistry", "reviewsOf", code, after_reviewer, most, block=block)
+        )
+
+    def withdraw(self, code: bytes) -> Receipt:
+        """Ends the registration for good. Author only; allowed also when suspended, so that an author can always warn of its
+        code."""
+        return self._chain.send("AlgorithmRegistry", "withdraw", code)
+
+
 class PlatformFacts(TypedDict):
     """What `IAttestationVerifier.Platform` holds."""
 

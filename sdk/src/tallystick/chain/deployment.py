@@ -34,8 +34,8 @@ RECEIPT_SECONDS = 120
 class Deployment:
     """The contracts' addresses on one chain, the block that the ledgers were complete at, and who deployed and who governs.
 
-    A deployment of an older release may lack settlement and disputes, and the newest verifiers: tasks there cannot be paid for, or
-    cannot ask for their kinds of proof.
+    A deployment of an older release may lack settlement and disputes, the registry of algorithms, and the newest verifiers: tasks
+    there cannot be paid for, owners cannot ask for reviews, or results not for their kinds of proof.
     """
 
     chain_id: int
@@ -49,8 +49,8 @@ class Deployment:
         """Read a deployment file. Raises NotFound or Configuration."""
         try:
             raw = flat_json.parse(path.read_bytes(), MAX_DEPTH)
-            later = (*artifacts.ENFORCEMENT, *artifacts.VERIFIERS)
-            present = (*artifacts.LEDGERS, *(name for name in later if name in raw["contracts"]))
+            later = set(artifacts.CONTRACTS) - set(artifacts.LEDGERS)
+            present = [name for name in artifacts.CONTRACTS if name not in later or name in raw["contracts"]]
             contracts = {name: to_checksum_address(raw["contracts"][name]) for name in present}
             people = [to_checksum_address(raw[name]) for name in ("deployer", "governor")]
             return cls(int(raw["chainId"]), contracts, int(raw["block"]), *people)
@@ -138,8 +138,8 @@ def ensure(web3: Web3, signer: Signer, path: Path) -> Deployment:
 
     A development chain is deployed to anew whenever it was reset or the contracts changed. Elsewhere the addresses that a file
     names are never replaced: they are what a consortium agreed on. What this release has and the file lacks (settlement, disputes,
-    verifiers) is deployed when the signer is the governor, and verifiers are registered. Raises WrongChain where code is missing
-    or another release's, and wherever the file is another chain's.
+    the registry of algorithms, verifiers) is deployed when the signer is the governor, and verifiers are registered. Raises
+    WrongChain where code is missing or another release's, and wherever the file is another chain's.
     """
     try:
         deployment = Deployment.load(path)
@@ -154,7 +154,7 @@ def ensure(web3: Web3, signer: Signer, path: Path) -> Deployment:
             raise
         deployment = deploy(web3, signer)
         deployment.save(path)
-    if signer.address == deployment.governor and not deployment.contracts.keys() >= {*artifacts.ENFORCEMENT, *artifacts.VERIFIERS}:
+    if signer.address == deployment.governor and not deployment.contracts.keys() >= set(artifacts.CONTRACTS):
         deployment = _complete(web3, signer, deployment)
         deployment.save(path)
     return deployment
@@ -166,7 +166,7 @@ def _complete(web3: Web3, signer: Signer, deployment: Deployment) -> Deployment:
     if not deployment.contracts.keys() >= set(artifacts.ENFORCEMENT):
         enforcing = _enforcement(web3, chain, signer, deployment)
         deployment = replace(deployment, contracts={**deployment.contracts, **enforcing})
-    missing = [name for name in artifacts.VERIFIERS if name not in deployment.contracts]
+    missing = [name for name in (*artifacts.REVIEWS, *artifacts.VERIFIERS) if name not in deployment.contracts]
     added = {
         name: _create(web3, chain, signer, chain_id, _next_nonce(chain, signer), name, _arguments(name, deployment))[0]
         for name in missing
@@ -176,17 +176,18 @@ def _complete(web3: Web3, signer: Signer, deployment: Deployment) -> Deployment:
     if deployment.governor == signer.address:
         at = deployment.contracts["ProofRegistry"]
         registry = web3.eth.contract(web3.to_checksum_address(at), abi=artifacts.load("ProofRegistry").abi)
-        for address in added.values():
-            call = registry.encode_abi("addVerifier", [address])
+        for name in added.keys() & set(artifacts.VERIFIERS):
+            call = registry.encode_abi("addVerifier", [added[name]])
             _send(chain, signer, chain_id, _next_nonce(chain, signer), {"to": at, "data": call})
     return whole
 
 
-def _arguments(verifier: str, deployment: Deployment) -> list[Any]:
-    """What a verifier is constructed with."""
-    if verifier == "RangeVerifier":
+def _arguments(name: str, deployment: Deployment) -> list[Any]:
+    """What the registry of algorithms, or a verifier, is constructed with."""
+    if name == "RangeVerifier":
         return [ranges.table()]
-    return [deployment.contracts["ParticipantRegistry"]] if verifier in artifacts.ATTESTATION else []
+    asks = name in (*artifacts.REVIEWS, *artifacts.ATTESTATION)
+    return [deployment.contracts["ParticipantRegistry"]] if asks else []
 
 
 def _enforcement(web3: Web3, chain: Transport, signer: Signer, deployment: Deployment) -> dict[str, str]:

@@ -44,7 +44,8 @@ def module() -> str:
     """The whole file."""
     parts = [HEADER]
     written: set[str] = set()
-    for name in (*artifacts.LEDGERS, *artifacts.ENFORCEMENT, *artifacts.ATTESTATION):  # contracts alone call the other verifiers
+    called = (*artifacts.LEDGERS, *artifacts.ENFORCEMENT, *artifacts.REVIEWS, *artifacts.ATTESTATION)
+    for name in called:  # contracts alone call the other verifiers
         artifact = artifacts.load(name)
         functions = [entry for entry in artifact.abi if entry["type"] == "function" and entry["name"] not in LEFT_OUT]
         structs = {_struct(entry["outputs"][0]): entry["outputs"][0] for entry in functions if _returns_struct(entry)}
@@ -86,23 +87,30 @@ def _method(contract: str, entry: Mapping[str, Any], notices: Mapping[str, str])
 
 
 def _typed_dict(struct: str, member: Mapping[str, Any]) -> str:
-    lines = [f"class {struct}(TypedDict):", f'    """What `{member["internalType"].removeprefix("struct ")}` holds."""', ""]
+    lines = [
+        f"class {struct}(TypedDict):",
+        f'    """What `{member["internalType"].removeprefix("struct ").removesuffix("[]")}` holds."""',
+        "",
+    ]
     return "\n".join([*lines, *(f"    {each['name']}: {_python(each)}" for each in member["components"]), ""])
 
 
 def _returns_struct(entry: Mapping[str, Any]) -> bool:
-    return len(entry["outputs"]) == 1 and entry["outputs"][0]["type"] == "tuple"
+    return len(entry["outputs"]) == 1 and entry["outputs"][0]["type"].removesuffix("[]") == "tuple"
 
 
 def _answer(entry: Mapping[str, Any]) -> str:
     if not entry["outputs"]:
         return "None"
-    return _struct(entry["outputs"][0]) if _returns_struct(entry) else _python(entry["outputs"][0])
+    output = entry["outputs"][0]
+    if not _returns_struct(entry):
+        return _python(output)
+    return f"Sequence[{_struct(output)}]" if output["type"].endswith("[]") else _struct(output)
 
 
 def _struct(member: Mapping[str, Any]) -> str:
     """`struct ITaskLedger.Task` is `TaskFacts`: what the chain holds, beside the protocol's own objects."""
-    return str(member["internalType"].removeprefix("struct ").rpartition(".")[2]) + "Facts"
+    return str(member["internalType"].removeprefix("struct ").removesuffix("[]").rpartition(".")[2]) + "Facts"
 
 
 def _python(member: Mapping[str, Any]) -> str:

@@ -24,7 +24,11 @@ ENFORCEMENT = ("Settlement", "Disputes")
 """Fees, bonds and who broke the rules. They name each other and the ledgers, and no ledger names them: a deployment of an older
 release may lack them."""
 
-CONTRACTS = (*LEDGERS, *ENFORCEMENT, *VERIFIERS)
+REVIEWS = ("AlgorithmRegistry",)
+"""Which algorithms were reviewed, and by whom. It names the participants alone and no contract names it: a deployment of an older
+release may lack it."""
+
+CONTRACTS = (*LEDGERS, *ENFORCEMENT, *REVIEWS, *VERIFIERS)
 
 
 @dataclass(frozen=True)
