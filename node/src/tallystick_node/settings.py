@@ -56,6 +56,12 @@ class Policy(BaseModel):
         description="most attempts within 24 hours, by tasks of the kinds `intersection`, `intersection-sum` and "
         "`linked-statistics`, that compare one dataset of this node with data of one other owner",
     )
+    answers_kept: int = Field(
+        default=1000,
+        ge=1,
+        description="most answers of `statistics` tasks about one dataset that this node remembers, to refuse one whose rows "
+        "differ in few from an earlier one's; beyond it, only what was answered before is answered again",
+    )
     simulations: tuple[str, ...] = Field(
         default=(),
         description="simulated authorities of enclaves that this node accepts evidence of, `0x` and the fingerprint; their "

@@ -16,6 +16,7 @@ from tallystick.protocol.dataset import Column
 from tallystick.protocol.errors import MalformedDocument
 
 from tallystick_node.data.connect import normalized
+from tallystick_node.engines.psi.items import Items
 
 SECRET_BYTES = 32
 
@@ -89,13 +90,30 @@ def row_salt(secret: bytes, index: int) -> bytes:
     return hmac.digest(secret, index.to_bytes(8, "big"), "sha256")
 
 
+def row_hashes(table: pa.Table, columns: Sequence[Column], key: bytes) -> NDArray[np.uint64]:
+    """64 bits of BLAKE2s of every row's canonical encoding, under a key of 32 bytes."""
+    hashes = np.empty(table.num_rows, np.uint64)
+    place = 0
+    for batch in _batches(table, columns):
+        _, offsets, content = batch.buffers()
+        ends = np.frombuffer(offsets, np.int64, len(batch) + 1, 8 * batch.offset)
+        hashes[place : place + len(batch)] = Items(ends, np.frombuffer(content, np.uint8)).hashes(key)[0][:, 0]
+        place += len(batch)
+    return hashes
+
+
 def _rows(table: pa.Table, columns: Sequence[Column]) -> Iterator[bytes]:
+    for batch in _batches(table, columns):
+        yield from batch.to_pylist()
+
+
+def _batches(table: pa.Table, columns: Sequence[Column]) -> Iterator[pa.LargeBinaryArray]:
     for start in range(0, table.num_rows, _BATCH):
         batch = table.slice(start, _BATCH)
         pieces: list[pa.Array] = []
         for column in columns:
             pieces += _cells(batch.column(column.name), column)
-        yield from pc.binary_join_element_wise(*pieces, pa.scalar(b"", pa.large_binary())).to_pylist()
+        yield pc.binary_join_element_wise(*pieces, pa.scalar(b"", pa.large_binary()))
 
 
 def _cells(values: pa.ChunkedArray, column: Column) -> list[pa.Array]:

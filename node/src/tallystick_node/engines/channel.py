@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tallystick_node.engines.answers import Answers
 from tallystick_node.engines.local_work import HERE, Executor
 from tallystick_node.engines.store import Store
 
@@ -149,7 +150,8 @@ class Session:
     outlives the run, for what this party need not make again, None where there is none; ``launcher`` leads to the process that
     launches this party's enclave, None where it is to launch none; ``standing``: which enclaves and platforms count on chain, None
     where the task does not ask; ``executor`` does this party's own work that needs no peer; ``registered``:
-    this party's dataset, None where the task opens none of its rows.
+    this party's dataset, None where the task opens none of its rows; ``answers``: what was answered of this party's dataset, None
+    where it has none.
     """
 
     index: int
@@ -167,6 +169,7 @@ class Session:
     standing: Standing | None = None
     executor: Executor = HERE
     registered: Registered | None = None
+    answers: Answers | None = None
 
     @property
     def parties(self) -> int:

@@ -83,6 +83,14 @@ def group_moments(columns: Sequence[Integers], groups: Integers | None, number: 
     return [_moments(columns, limbs, index) for index in _rows_by_group(groups, rows, number)]
 
 
+def bin_index(values: Integers, edges: Sequence[int]) -> Integers:
+    """Between which of the edges, which increase, each value lies, from 0 on; -1 outside. The last bin has both edges."""
+    bins = np.searchsorted(np.asarray(edges, np.int64), values, side="right") - 1
+    bins[values == edges[-1]] = len(edges) - 2
+    bins[bins > len(edges) - 2] = -1
+    return bins
+
+
 def group_histogram(column: Integers, edges: Sequence[int], groups: Integers | None, number: int) -> list[list[int]]:
     """Counts by group between consecutive fixed-point edges, as ``numpy.histogram``: [e0, e1), .., [e_k-1, e_k].
 
@@ -95,10 +103,8 @@ def group_histogram(column: Integers, edges: Sequence[int], groups: Integers | N
         raise ValueError("the edges' magnitudes are below 2^62")
     counts = []
     for index in _rows_by_group(groups, len(column), number):
-        values = column[index]
-        bins = np.searchsorted(np.asarray(edges, np.int64), values, side="right")
-        bins[values == edges[-1]] = len(edges) - 1
-        counts.append([int(each) for each in np.bincount(bins, minlength=len(edges) + 1)[1 : len(edges)]])
+        bins = bin_index(column[index], edges)
+        counts.append([int(each) for each in np.bincount(bins + 1, minlength=len(edges))[1:]])
     return counts
 
 

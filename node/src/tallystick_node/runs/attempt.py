@@ -190,7 +190,7 @@ class Attempt:
             require_unchanged(row)
         except InvalidData as error:
             raise RunFailed(error.message, reason=Reason.DATA, remedy=error.remedy) from None
-        data = {"path": row.path, "columns": json.loads(row.descriptor)["columns"]}
+        data = {"path": row.path, "columns": json.loads(row.descriptor)["columns"], "answers": self._answers(part.dataset)}
         if workload_named(self._spec.workload).shown_rows(self._spec, self._me.account):
             data["registered"] = [row.descriptor.hex(), row.secret.hex()]
         return data
@@ -216,6 +216,12 @@ class Attempt:
         folder = self._me.settings.home / "kept"
         folder.mkdir(exist_ok=True, mode=0o700)
         return folder
+
+    def _answers(self, dataset: str) -> tuple[str, int]:
+        """The folder of what was answered of a dataset, which no sweep empties, and how many answers it may keep."""
+        folder = self._me.settings.home / "answers"
+        folder.mkdir(exist_ok=True, mode=0o700)
+        return str(folder / dataset.removeprefix("0x")), self._me.settings.policy.answers_kept
 
     @asynccontextmanager
     async def _launcher(self) -> AsyncIterator[socket.socket | None]:

@@ -7,7 +7,6 @@ totals, and from them the statistics; nobody learns another owner's moments.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from tallystick.commitments.ranges import OutOfRange, size_of
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick.protocol.proof.sum_in_range import Contribution
@@ -29,18 +27,12 @@ from tallystick_node.engines.mpc.additive import MAX_LENGTH, secure_sum
 from tallystick_node.engines.mpc.threshold import at_least
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.base import Cost, Outcome, Workload, require_owners_compute
-from tallystick_node.workloads.statistics_parameters import Condition, Parameters, fixed
+from tallystick_node.workloads.statistics_answers import Answering
+from tallystick_node.workloads.statistics_parameters import Parameters
+from tallystick_node.workloads.statistics_rows import group_index, numbers, passing, selected
 
 MAX_PROOF = 96 << 10  # all proof bytes: what nodes of a chain pass on in one transaction is 128 KiB
 POINT = 64  # bytes of a commitment
-COMPARE = {
-    "==": pc.equal,
-    "!=": pc.not_equal,
-    "<": pc.less,
-    "<=": pc.less_equal,
-    ">": pc.greater,
-    ">=": pc.greater_equal,
-}
 
 
 class Statistics(Workload):
@@ -120,15 +112,19 @@ class Statistics(Workload):
         )
 
     def run(self, spec: TaskSpec, party: str, table: pa.Table | None, session: Session, scratch: Path) -> Outcome:
-        """Run one party's side. Raises OutputRefused when a group, or a bin of a histogram, is too small."""
+        """Run one party's side. Raises OutputRefused when a group, or a bin of a histogram, is too small, or tells of few rows of
+        this party together with an earlier answer."""
         parameters = Parameters.parse(spec.parameters)
         inputs = [spec.parties.index(part.party) for part in spec.inputs]
         receivers = [spec.parties.index(account) for account in spec.receivers]
-        vector, counts = None, None
+        vector, counts, answering = None, None, None
         if table is not None:
             session.progress("computing the local moments", 0.1)
             vector, counts = self._local(parameters, table)
             _require_within(parameters, vector)
+            if session.answers is not None and set(spec.receivers) != {party}:  # one's own rows need no hiding from oneself
+                answering = Answering(session.answers, spec, parameters, table)
+                answering.require()
         session.mark("sizes")
         session.progress("testing the group sizes", 0.3)
         tests, context = parameters.tests, session.context
@@ -138,6 +134,8 @@ class Statistics(Workload):
                 f"group or bin {large.index(False)} has fewer than {parameters.minimum_group} rows in all",
                 remedy="ask for fewer groups, wider bins or a wider filter",
             )
+        if answering is not None:  # every owner's rule has passed: who refuses takes no part in the size test
+            answering.remember()
         session.mark("sum")
         try:
             outcome = secure_sum(
@@ -173,12 +171,9 @@ class Statistics(Workload):
 
     def _local(self, parameters: Parameters, table: pa.Table) -> tuple[list[int], list[int]]:
         """The vector to share, and the sizes to test: each group's rows, then each group's bins."""
-        table = _selected(parameters, table)
-        groups = _group_index(parameters, table)
-        columns = []
-        for name in parameters.names:
-            _check_scale(table, name, parameters.columns[name])
-            columns.append(table.column(name).to_numpy().astype(np.int64, copy=False))
+        table = selected(table, passing(parameters, table))
+        groups = group_index(parameters, table)
+        columns = [numbers(parameters, table, name) for name in parameters.names]
         number = len(parameters.groups)
         if columns:
             found = engine.group_moments(columns, groups, number)
@@ -227,27 +222,27 @@ class Statistics(Workload):
 
     def _statistics(self, parameters: Parameters, found: Moments) -> dict[str, Any]:
         names, scales = parameters.names, list(parameters.columns.values())
-        numbers = range(len(names))
+        places = range(len(names))
         values: dict[str, Any] = {}
         wanted = set(parameters.compute)
         if "count" in wanted:
             values["count"] = found.count
         if "sum" in wanted:
-            values["sum"] = {names[i]: f"{Decimal(f'{found.sums[i]}E-{scales[i]}'):f}" for i in numbers}
+            values["sum"] = {names[i]: f"{Decimal(f'{found.sums[i]}E-{scales[i]}'):f}" for i in places}
         if "mean" in wanted:
-            values["mean"] = {names[i]: _text(engine.mean, found, i, scales[i]) for i in numbers}
+            values["mean"] = {names[i]: _text(engine.mean, found, i, scales[i]) for i in places}
         if "variance" in wanted:
             values["variance"] = {
-                names[i]: _text(engine.covariance, found, i, i, scales[i], scales[i], parameters.ddof) for i in numbers
+                names[i]: _text(engine.covariance, found, i, i, scales[i], scales[i], parameters.ddof) for i in places
             }
         if "std" in wanted:
-            values["std"] = {names[i]: _text(engine.deviation, found, i, scales[i], parameters.ddof) for i in numbers}
+            values["std"] = {names[i]: _text(engine.deviation, found, i, scales[i], parameters.ddof) for i in places}
         if "covariance" in wanted:
             values["covariance"] = [
-                [_text(engine.covariance, found, i, j, scales[i], scales[j], parameters.ddof) for j in numbers] for i in numbers
+                [_text(engine.covariance, found, i, j, scales[i], scales[j], parameters.ddof) for j in places] for i in places
             ]
         if "correlation" in wanted:
-            values["correlation"] = [[_text(engine.correlation, found, i, j) for j in numbers] for i in numbers]
+            values["correlation"] = [[_text(engine.correlation, found, i, j) for j in places] for i in places]
         if parameters.regression:
             values["regression"] = self._regression(parameters, found, scales)
         return values
@@ -303,58 +298,3 @@ def _require_within(parameters: Parameters, vector: Sequence[int]) -> None:
                 "rows of this owner lie outside the bounds of the task, or a group has too many of them",
                 remedy="filter such rows with parameters.where, or ask for wider bounds",
             )
-
-
-def _selected(parameters: Parameters, table: pa.Table) -> pa.Table:
-    """The rows that pass every filter. A row with an empty cell in a column that is read is left out, as pandas leaves it out."""
-    mask = None
-    for name in parameters.read:
-        present = pc.is_valid(table.column(name))
-        mask = present if mask is None else pc.and_(mask, present)
-    for condition in parameters.where:
-        passed = COMPARE[condition.operator](table.column(condition.column), _value(table, condition))
-        mask = passed if mask is None else pc.and_kleene(mask, passed)
-    return table if mask is None else table.filter(mask)
-
-
-def _value(table: pa.Table, condition: Condition) -> pa.Scalar:
-    return _typed(table, condition.column, [condition.value], "parameters.where")[0]
-
-
-def _typed(table: pa.Table, column: str, texts: Sequence[str], where: str) -> pa.Array:
-    """Texts of the spec as values of a column. Raises InvalidTask when they are not of its type."""
-    kind = table.schema.field(column).type
-    if pa.types.is_integer(kind):
-        return pa.array([fixed(text, _scale(table, column), where) for text in texts], pa.int64())
-    try:
-        return pa.array([unicodedata.normalize("NFC", text) for text in texts], pa.string()).cast(kind)
-    except pa.ArrowInvalid:
-        raise InvalidTask(
-            f"{where}: a value is not of the type of column {column!r}", remedy="write it as the column has it"
-        ) from None
-
-
-def _group_index(parameters: Parameters, table: pa.Table) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Each row's group, -1 for a value that the spec does not declare."""
-    if parameters.group_by is None:
-        return np.zeros(table.num_rows, np.int64)
-    column, texts = parameters.group_by
-    values = _typed(table, column, texts, "parameters.group_by.values")
-    if len(values.unique()) != len(values):
-        raise InvalidTask(f"parameters.group_by.values: one value of column {column!r} twice", remedy="name each group once")
-    return np.asarray(pc.index_in(table.column(column), value_set=values).fill_null(-1).to_numpy(), np.int64)
-
-
-def _scale(table: pa.Table, column: str) -> int:
-    metadata = table.schema.field(column).metadata or {}
-    return int(metadata.get(b"scale", b"0"))
-
-
-def _check_scale(table: pa.Table, column: str, scale: int) -> None:
-    if not pa.types.is_integer(table.schema.field(column).type):
-        raise InvalidData(f"column {column!r} is not numeric", remedy="leave it out of the task's columns")
-    if _scale(table, column) != scale:
-        raise InvalidData(
-            f"column {column!r} has {_scale(table, column)} digits after the point, the task says {scale}",
-            remedy="agree on one scale for all owners",
-        )
