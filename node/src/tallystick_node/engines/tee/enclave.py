@@ -27,11 +27,11 @@ from tallystick.attestation.simulation.platform import EnclaveIdentity
 
 from tallystick_node.engines.tee import confinement, worker
 from tallystick_node.engines.tee.frames import Stream, StreamBroken
-from tallystick_node.engines.tee.manifest import INTERPRETER, LOADER, PATHS, EnclaveManifest, Limits, fresh, sources
+from tallystick_node.engines.tee.manifest import ENVIRONMENT, INTERPRETER, LOADER, PATHS, EnclaveManifest, Limits, fresh, sources
 from tallystick_node.engines.tee.quoting import Quoting
 
 _SGX_ATTRIBUTES = bytes([0x85]) + bytes(7) + bytes([0x03]) + bytes(7)  # INIT, MODE64BIT, KSS (a configuration is given)
-_START_UP = 60.0  # seconds: of one with a database half a second alone, and many times that on a machine with other work
+_START_UP = 180.0  # seconds: of one with a database half a second alone, of one that trains five; many times that beside other work
 
 
 class EnclaveRefused(Exception):  # noqa: N818 - a verdict
@@ -203,7 +203,7 @@ def _start(manifest: EnclaveManifest, channel: int, root: str) -> subprocess.Pop
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={},
+        env=ENVIRONMENT,
         start_new_session=True,
     )
 

@@ -28,7 +28,7 @@ from tallystick_node.engines.tee.platforms import DAY, DEVICES, Devices, Platfor
 
 AUTHORITY, LAUNCH, CODE, READY, ATTEST, EVIDENCE = b"A", b"L", b"C", b"R", b"N", b"E"
 RECEIVER, INPUT, RELEASED, COMPUTE, OUTPUT, DONE, REFUSED, FAILED = b"V", b"I", b"K", b"W", b"O", b"D", b"X", b"F"
-START, FOREVER = 120.0, 365 * 86_400.0  # seconds
+START, FOREVER = 400.0, 365 * 86_400.0  # seconds
 _HEAD = 1 << 20
 _FRAME = 64 << 20
 

@@ -31,6 +31,7 @@ _FRESH = b"tallystick/tee/fresh/v1"
 
 # Isolated, and from sources alone: a compiled copy beside a source would be loaded and not measured.
 INTERPRETER = (sys.executable, "-I", "-S", "-B", "-X", f"pycache_prefix={os.devnull}")
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # confined code can start no thread
 LOADER = """
 import json, os, sys
 sys.path += json.loads(sys.argv[3])["paths"]
@@ -71,6 +72,7 @@ for line in open("/proc/self/maps"):
         files["mapped " + os.path.basename(path)] = path
 print(json.dumps({name: path for name, path in files.items() if path}))
 """
+LISTING = 180.0  # seconds: of what training loads five alone, as sources alone are read, and many times that beside other work
 # Where installed packages are, and the SDK and this package, which may be installed in place.
 PATHS = sorted(
     {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), str(Path(runs.__file__).parents[2]), str(_HERE.parents[2])}
@@ -84,8 +86,8 @@ REQUIRED = frozenset(
 class Limits:
     """``memory`` in bytes of address space, ``seconds`` of processor time, ``frame`` in bytes of one sealed input or output.
 
-    For queries and modules also: ``heap`` in bytes that they work in, ``fuel`` in WebAssembly instructions, ``output`` in bytes,
-    and ``minimum_group``, the fewest rows of an input, and the smallest group of a query's result.
+    For all kinds but Python also: ``heap`` in bytes that they work in, ``fuel`` in WebAssembly instructions, ``output`` in bytes,
+    and ``minimum_group``, the fewest rows of an input, and the smallest group of a query's result or that a model is fitted to.
     """
 
     memory: int = 1 << 30
@@ -138,6 +140,7 @@ class EnclaveManifest:
         """The 32 bytes that stand for MRENCLAVE."""
         value = {
             "algorithm": hashlib.sha256(self.algorithm).hexdigest(),
+            "environment": ENVIRONMENT,
             "features": sorted(self.features),
             "interpreter": interpreter_digest(self.loaded).hex(),
             "kind": self.kind,
@@ -173,7 +176,7 @@ def interpreter_digest(modules: tuple[str, ...]) -> bytes:
     """
     names = sorted({*modules, *_OWN_MODULES})
     command = [*INTERPRETER, "-c", _LIST_FILES, json.dumps(names), json.dumps(PATHS)]
-    listing = subprocess.run(command, capture_output=True, check=True, timeout=60, env={})
+    listing = subprocess.run(command, capture_output=True, check=True, timeout=LISTING, env=ENVIRONMENT)
     digest = hashlib.sha256(sys.version.encode())
     for name, path in sorted(json.loads(listing.stdout).items()):
         content = hashlib.sha256(Path(path).read_bytes()).hexdigest()

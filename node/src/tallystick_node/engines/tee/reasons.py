@@ -1,4 +1,4 @@
-"""Why a query or a module gave no result: all that leaves an enclave of it is one of these names.
+"""Why a query, a module or a fit gave no result: all that leaves an enclave of it is one of these names.
 
 Imported inside of enclaves: the standard library only, and part of the measurement.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 
 class NoResult(Exception):  # noqa: N818 - a verdict
-    """The class of what ends the computation of a query or a module; the message stays inside."""
+    """The class of what ends the computation of a query, a module or a fit; the message stays inside."""
 
 
 class AlgorithmRefused(NoResult):
-    """The text or the module is not one that may run here."""
+    """The text, the module or the description is not one that may run here."""
 
 
 class AlgorithmFailed(NoResult):
@@ -31,7 +31,7 @@ class OutputTooLarge(NoResult):
 
 
 class TooFewRows(NoResult):
-    """An input has fewer rows than the minimum group."""
+    """An input, or what a model is fitted to or judged by, has fewer rows than the minimum group."""
 
 
 class NoGroupSize(NoResult):
@@ -40,6 +40,18 @@ class NoGroupSize(NoResult):
 
 class MalformedInput(NoResult):
     """What was sealed for a place is no table."""
+
+
+class KeyTwice(NoResult):
+    """A table has one key in two rows, so its rows cannot be joined."""
+
+
+class NotConverged(NoResult):
+    """The fit of a model did not come to an end within its iterations."""
+
+
+class NoSealingKey(NoResult):
+    """It keeps a state, and the environment gives no key to seal one under."""
 
 
 class OtherInputs(NoResult):

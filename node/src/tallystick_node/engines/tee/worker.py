@@ -53,7 +53,12 @@ HEAD = SALT + 32  # of an input
 
 _BUILT_IN = {name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)}
 REASONS = frozenset(_BUILT_IN | {"InvalidTag", *NAMES})
-KINDS = {"python": "", "sql": "tallystick_node.engines.tee.sql", "wasm": "tallystick_node.engines.tee.wasm"}
+KINDS = {
+    "python": "",
+    "sql": "tallystick_node.engines.tee.sql",
+    "wasm": "tallystick_node.engines.tee.wasm",
+    "learn": "tallystick_node.engines.tee.learning",
+}
 """The kinds of algorithms, and the module that runs each but Python."""
 
 
