@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from tallystick.attestation import runs
 from tallystick.attestation.documents import read_evidence, write_evidence
@@ -27,7 +28,7 @@ from tallystick.attestation.standing import Standing
 from tallystick.attestation.verifier import Evidence
 from tallystick_node.engines.channel import ProtocolViolation, Session, local_sessions
 from tallystick_node.engines.tee import hosting, joint
-from tallystick_node.engines.tee.enclave import EnclaveRefused, TaskRun
+from tallystick_node.engines.tee.enclave import EnclaveFailed, EnclaveRefused, TaskRun
 from tallystick_node.engines.tee.hosting import HostedEnclave
 from tallystick_node.engines.tee.joint import Finished, Terms
 from tallystick_node.engines.tee.manifest import EnclaveManifest, Limits, fresh
@@ -287,3 +288,83 @@ def test_a_receiver_gets_the_output_of_the_enclave_that_it_sealed_to(authority: 
 def test_what_is_no_evidence_is_refused(authority: ProvisioningAuthority, document: bytes) -> None:
     with pytest.raises(ProtocolViolation):
         joint._accepted(terms_of(authority, bytes(32)), document, bytes(64), "evidence of the enclave")
+
+
+class Watched:
+    """A channel that writes down what passes."""
+
+    def __init__(self, channel: Any, log: list[tuple[str, int, bytes]]) -> None:
+        self._channel, self._log = channel, log
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+    def send(self, message: Any) -> None:
+        self._log.append(("sent", self._channel.peer, bytes(message)))
+        self._channel.send(message)
+
+    def receive(self) -> bytes:
+        found: bytes = self._channel.receive()
+        self._log.append(("received", self._channel.peer, found))
+        return found
+
+
+class Keeping(Platform):
+    """A host whose enclave's key is in the test's hands; it keeps the inputs that it is given, and ends."""
+
+    def __init__(self, authority: ProvisioningAuthority) -> None:
+        super().__init__(authority)
+        self.key = X25519PrivateKey.generate()
+        self.public_key = self.key.public_key().public_bytes_raw()
+        self.given: tuple[list[bytes], list[bytes]] = ([], [])
+
+    def compute(self, inputs: list[bytes], receivers: list[bytes], context: bytes, seconds: float) -> tuple[TaskRun, bytes]:
+        self.given = (inputs, receivers)
+        raise EnclaveFailed("Ended")
+
+
+def test_an_owners_rows_leave_it_once_sealed_to_the_key_that_it_appraised_and_in_no_other_form(
+    authority: ProvisioningAuthority,
+) -> None:
+    """What docs/explanation/attestation.md says of the way of an owner's rows into an enclave."""
+    platform = Keeping(authority)
+    terms = replace(terms_of(authority, platform.digest), owners=(1, 2))
+    sessions = [replace(session, context=CONTEXT) for session in local_sessions(4)]
+    log: list[tuple[str, int, bytes]] = []
+    sessions[1] = replace(sessions[1], channels={peer: Watched(each, log) for peer, each in sessions[1].channels.items()})
+    marker = b"A ROW OF THIS OWNER"
+    rows = encode(Table("b", 2, (Column("k", "string", 0, [marker.decode()] * 2),)))
+
+    def side(session: Session) -> Exception | None:
+        data = {1: rows, 2: table("c")}.get(session.index)
+        try:
+            joint.run(session, terms, data, (lambda: platform) if session.index == HOST else None)
+        except Exception as error:
+            closed(session)
+            return error
+        return None
+
+    with ThreadPoolExecutor(4) as pool:
+        ended = list(pool.map(side, sessions))
+    assert isinstance(ended[HOST], EnclaveFailed)
+    evidence = next(place for place, (way, peer, _) in enumerate(log) if (way, peer) == ("received", HOST))
+    assert not [each for each in log[:evidence] if each[0] == "sent"]  # nothing before the evidence, which it then accepted
+    sent = [(peer, message) for way, peer, message in log if way == "sent"]
+    (inputs, receivers), code = platform.given, terms.code(CONTEXT)
+    told = {message for _, message in sent if len(message) == 32}
+    assert len(told) == 1 and sorted(peer for peer, message in sent if message in told) == [0, 2, 3]  # one commitment, to all
+    assert [(peer, message) for peer, message in sent if message not in told] == [
+        (HOST, len(inputs[0]).to_bytes(8, "big")),
+        (HOST, inputs[0]),
+    ]
+    assert not any(marker in message for _, message in sent)
+    opened = runs.unseal(platform.key, inputs[0], runs.input_context(code, receivers, 0))
+    assert opened[64:] == rows and {runs.commitment(opened[:32], rows)} == told
+    for key, context in (
+        (X25519PrivateKey.generate(), runs.input_context(code, receivers, 0)),  # another enclave
+        (platform.key, runs.input_context(terms.code(bytes(32)), receivers, 0)),  # another attempt
+        (platform.key, runs.input_context(code, [bytes([9]) * 32], 0)),  # another receiver
+        (platform.key, runs.input_context(code, receivers, 1)),  # another owner's place
+    ):
+        with pytest.raises(InvalidTag):
+            runs.unseal(key, inputs[0], context)
