@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
-from tallystick_node.engines.tee import sql, wasm
+from tallystick_node.engines.tee import learning, sql, wasm
 from tallystick_node.engines.tee.manifest import Limits
 from tallystick_node.engines.tee.tables import Column, Table, encode
 from wasmtime import wat2wasm
@@ -36,6 +38,25 @@ def test_the_query_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sql, "connection", connection)
         found = sql.run(block("sql").encode(), [table("north"), table("south")], LIMITS)
     assert found == b"region,group_size,exposure,correlation\neast,2,6.00,1.0\n"
+
+
+def test_the_training_and_the_prediction_of_the_page() -> None:
+    people = range(100)
+    north = (Column("person", "int64", 0, list(people)), Column("age", "int64", 0, [20 + each % 40 for each in people]))
+    income = Column("income", "decimal", 2, [1_000_00 + 7_00 * (each % 31) for each in people])
+    south = (
+        Column("person", "int64", 0, list(people)),
+        income,
+        Column("late", "bool", 0, [int(each % 40 > 20) for each in people]),
+    )
+    tables = [encode(Table(name, 100, columns)) for name, columns in (("north", north), ("south", south))]
+    model = csv.DictReader(io.StringIO(learning.run(block("json train").encode(), tables, LIMITS).decode()))
+    parts, places, values = zip(*((each["part"], int(each["place"]), each["value"]) for each in model), strict=True)
+    assert "metric auc" in parts
+    columns = (Column("part", "string", 0, parts), Column("place", "int64", 0, places), Column("value", "string", 0, values))
+    given = [*tables, encode(Table("model", len(parts), columns))]
+    found = learning.run(block("json predict").encode(), given, LIMITS).decode().splitlines()
+    assert found[0] == "person,south.late,probability false,probability true" and len(found) == 101
 
 
 def test_the_python_function_of_the_page() -> None:

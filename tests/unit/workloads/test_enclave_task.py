@@ -88,6 +88,49 @@ def test_a_task_names_code_enclaves_root_tables_and_host() -> None:
     assert Parameters.parse(module()).code == MODULE
 
 
+def learned(description: dict[str, Any], **change: Any) -> dict[str, Any]:
+    text = json.dumps(description)
+    enclave = {"algorithm": digest(text.encode()), "identities": ["sha256:" + "22" * 32]}
+    return parameters(algorithm={"kind": "learn", "content": text}, enclave=enclave, **change)
+
+
+TRAINING = {
+    "do": "train",
+    "combine": "join",
+    "key": "person",
+    "features": ["north.age"],
+    "label": "south.late",
+    "estimator": {"name": "LogisticRegression"},
+    "standardise": True,
+    "held_out": 20,
+    "seed": 7,
+    "give": "model",
+}
+COLUMNS = {NORTH: ("age", "person"), SOUTH: ("late", "person")}
+
+
+def trained(description: dict[str, Any], columns: dict[str, tuple[str, ...]] = COLUMNS) -> TaskSpec:
+    inputs = tuple(TaskInput(party, ID, ID, ID, columns[party]) for party in (NORTH, SOUTH))
+    return spec(learned(description), inputs=inputs)
+
+
+def test_a_training_is_read_before_anybody_runs_it() -> None:
+    asked = trained(TRAINING)
+    EnclaveTask().check(asked)
+    assert TaskSpec.parse(asked.to_bytes()) == asked
+    assert "says what is fitted" in EnclaveTask().security(asked).trusted[2]
+    rows = {NORTH: 100, SOUTH: 100}
+    assert EnclaveTask().cost(asked, rows).seconds > EnclaveTask().cost(spec(), rows).seconds
+    for description, columns, words in (
+        (TRAINING | {"do": "run"}, COLUMNS, "do: one of"),
+        (TRAINING | {"features": ["west.age"]}, COLUMNS, "'west' is no table"),
+        (TRAINING, COLUMNS | {SOUTH: ("person",)}, f"reads the column 'late' of {SOUTH}"),
+        ({"do": "predict", "combine": "join", "key": "person", "model": "south"}, COLUMNS, f"the column 'part' of {SOUTH}"),
+    ):
+        with pytest.raises(InvalidTask, match=words):
+            EnclaveTask().check(trained(description, columns))
+
+
 def test_a_grant_may_name_the_code_and_one_byte_is_another_code() -> None:
     assert f"enclave:{digest(QUERY.encode())}" in spec().algorithms
     with pytest.raises(InvalidTask, match="SHA-256 of the algorithm"):

@@ -1,4 +1,4 @@
-"""`enclave`: a query, a WebAssembly module or a reviewed Python function over the tables of several owners, in an enclave.
+"""`enclave`: a query, a module, training, prediction or a reviewed function over the tables of several owners, in an enclave.
 
 It runs at one party, the host. Owners authorise the code by its digest. Each gives its table only to an enclave whose evidence it
 has accepted, sealed; the output leaves sealed to the receivers. The task says what the evidence has to be of: a simulation, or
@@ -32,9 +32,9 @@ from tallystick_node.engines.tee.tables import Column, Table, encode
 from tallystick_node.workloads.base import Cost, Enclosed, Outcome, ToVouch, Workload
 from tallystick_node.workloads.enclave_parameters import HARDWARE, SIMULATED, Parameters
 
-RESULTS = {"sql": "result.csv", "wasm": "result.bin", "python": "result.bin"}
+RESULTS = {"sql": "result.csv", "learn": "result.csv", "wasm": "result.bin", "python": "result.bin"}
 EVIDENCE = "evidence.json"
-START, CELL = 5.0, 2e-6  # seconds that an enclave takes to start, and for each cell that is sealed, opened and loaded
+START, LOADING, CELL = 5.0, 15.0, 2e-6  # seconds: to start, to load scikit-learn, and to seal, open and load a cell
 _TOO_LARGE, _NO_SIZE = partial(OutputRefused, rule="output-too-large"), partial(OutputRefused, rule="no-group-size")
 _ENDS: dict[str, tuple[Callable[..., TallystickError], str, str]] = {
     "AlgorithmRefused": (InvalidData, "the algorithm is not one that may run", "try it with `tally enclave try`"),
@@ -43,8 +43,20 @@ _ENDS: dict[str, tuple[Callable[..., TallystickError], str, str]] = {
     "OutOfHeap": (InvalidData, "the algorithm needs more memory than limits.memory_mib", "allow more memory"),
     "MemoryError": (InvalidData, "tables and algorithm need more memory than the enclave has", "allow more memory, or give less"),
     "OutputTooLarge": (_TOO_LARGE, "the output is longer than limits.output_bytes", "allow more, or give less"),
-    "TooFewRows": (OutputRefused, "an input has fewer rows than minimum_group", "use a larger dataset"),
+    "TooFewRows": (
+        OutputRefused,
+        "there are fewer rows than minimum_group, of an input, of a class, or of what is fitted or judged",
+        "use a larger dataset, or describe less of it",
+    ),
     "NoGroupSize": (_NO_SIZE, "the result has no column group_size of whole numbers", "count the rows behind each row"),
+    "KeyTwice": (InvalidData, "a table has one key in two rows, so that it cannot be joined", "give one row for each key"),
+    "NotConverged": (InvalidData, "the fit did not end within its iterations", "standardise, or allow a larger max_iter"),
+    "MalformedInput": (InvalidData, "an input is no table, or no model of ours", "give the table as the enclave's result had it"),
+    "NoSealingKey": (
+        InvalidData,
+        "the code keeps a state, and the host's environment gives no key to seal one under",
+        "keep no state, or run at a host whose platform gives such keys",
+    ),
     "OtherInputs": (InvalidData, "the inputs are not those that the owners told one another of", "ask the host and the owners"),
     "SIGXCPU": (InvalidData, "the enclave computed longer than limits.seconds", "allow more seconds"),
     "SIGKILL": (InvalidData, "the enclave was ended, as it computed longer than limits.seconds", "allow more seconds"),
@@ -53,6 +65,8 @@ _ENDS: dict[str, tuple[Callable[..., TallystickError], str, str]] = {
 
 _TRUSTED = {
     "sql": "the query with the authorised digest: it decides what of the inputs is in the output, in groups that it counts itself",
+    "learn": "the description with the authorised digest: it says what is fitted or predicted, and what of it is in the output; a "
+    "model, a metric or a prediction tells of the rows, as nothing is added to them",
     "wasm": "the module with the authorised digest: it decides what of the inputs is in the output",
     "python": "the Python source with the authorised digest, wholly: nothing keeps it from telling the host its inputs",
 }
@@ -138,7 +152,7 @@ class EnclaveTask(Workload):
         return Cost(
             bytes_sent=20_000 * len(spec.parties) + 17 * largest,
             rounds=4,
-            seconds=START + CELL * cells,
+            seconds=START + LOADING * (parameters.kind == "learn") + CELL * cells,
             memory_bytes=parameters.limits.memory + 200 * cells,
         )
 

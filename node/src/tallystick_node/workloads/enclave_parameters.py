@@ -20,11 +20,13 @@ from tallystick.protocol.proof.attested import EnclaveTerms
 from tallystick.protocol.proof.quorum import QUORUM, QuorumTerms
 from tallystick.protocol.task import ATTESTED_QUORUM, TaskSpec
 
+from tallystick_node.engines.tee import learning_terms
 from tallystick_node.engines.tee.joint import MAX_INPUT
 from tallystick_node.engines.tee.manifest import EnclaveManifest, Limits
+from tallystick_node.engines.tee.reasons import AlgorithmRefused
 from tallystick_node.workloads.reading import TaskParameters
 
-KINDS = ("sql", "wasm", "python")
+KINDS = ("sql", "learn", "wasm", "python")
 SIMULATED, HARDWARE = "simulated", "hardware"
 MAX_TEXT = 768 << 10  # characters of an algorithm, which stands in the spec
 MIB = 1 << 20
@@ -77,7 +79,25 @@ class Parameters(TaskParameters):
             raise InvalidTask("an enclave runs at one party, the host", remedy="name the host, and nobody else, in compute")
         if {part.party for part in spec.inputs} != set(self.tables):
             raise InvalidTask("the owners of the tables are not those of the inputs", remedy="name a table for each input's party")
+        if self.kind == "learn":
+            self._check_columns(spec)
         self._check_quorum(spec)
+
+    def _check_columns(self, spec: TaskSpec) -> None:
+        """A description names columns, so that what would be missing in the enclave is known now."""
+        try:
+            needed = learning_terms.columns_of(learning_terms.read(self.code), list(self.tables.values()))
+        except AlgorithmRefused as refused:
+            raise InvalidTask(
+                f"parameters.algorithm.content: {refused}",
+                remedy="see docs/how-to/compute-in-an-enclave.md#training-and-prediction",
+            ) from None
+        for part in spec.inputs:
+            if missing := sorted(needed[self.tables[part.party]] - set(part.columns)):
+                raise InvalidTask(
+                    f"the description reads the column {missing[0]!r} of {part.party}, which the task does not",
+                    remedy="name it in the input's columns, and have it granted",
+                )
 
     def _check_quorum(self, spec: TaskSpec) -> None:
         asked = spec.proof == ATTESTED_QUORUM

@@ -31,6 +31,7 @@ from tallystick.attestation.simulation.authority import ProvisioningAuthority
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import InvalidData, InvalidTask, MalformedDocument, TallystickError
 
+from tallystick_node.engines.tee import learning_terms
 from tallystick_node.engines.tee.enclave import Enclave, EnclaveFailed, EnclaveRefused
 from tallystick_node.engines.tee.hosting import throw_away
 from tallystick_node.engines.tee.manifest import EnclaveManifest
@@ -101,6 +102,8 @@ def _inspect(kind: str, code: bytes, names: Sequence[str]) -> None:
             from tallystick_node.engines.tee import wasm
 
             wasm.loaded(code)
+        elif kind == "learn":
+            learning_terms.columns_of(learning_terms.read(code), names)
         else:
             compile(code, "code", "exec", dont_inherit=True)
     except (NoResult, SyntaxError, ValueError) as refused:

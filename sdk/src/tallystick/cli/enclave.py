@@ -25,10 +25,12 @@ from tallystick.protocol.errors import Configuration, InvalidData, InvalidTask, 
 app = typer.Typer(name="enclave", help="Try code for enclaves, and describe it for a task.", no_args_is_help=True)
 DAY, YEAR = 86_400, 365 * 86_400
 RUNNER = "tallystick_node.workloads.enclave_trial"
-KINDS = {".sql": "sql", ".wasm": "wasm", ".py": "python"}
+KINDS = {".sql": "sql", ".json": "learn", ".wasm": "wasm", ".py": "python"}
 PLATFORM = "platform.secret"  # in a node's folder
 DEADLINE = 120  # seconds beyond the code's own
-Code = Annotated[Path, typer.Argument(help="The code: NAME.sql, one SELECT statement; NAME.wasm, a module; or NAME.py.")]
+Code = Annotated[
+    Path, typer.Argument(help="NAME.sql, one SELECT statement; NAME.json, what to fit or predict; NAME.wasm; or NAME.py.")
+]
 Memory = Annotated[int, typer.Option(min=16, max=4096, help="MiB that the code works in.")]
 Seconds = Annotated[int, typer.Option(min=5, max=3600, help="Processor time, with the enclave's start.")]
 Fuel = Annotated[int, typer.Option(min=1, help="Instructions that a module may execute.")]
@@ -142,7 +144,7 @@ def _request(code: Path, memory: int, seconds: int, fuel: int, output: int, mini
     kind = KINDS.get(code.suffix)
     if kind is None:
         raise MalformedDocument(
-            "the code is neither .sql nor .wasm nor .py", party=str(code), remedy="give the file the name of its kind"
+            "the code is neither .sql nor .json nor .wasm nor .py", party=str(code), remedy="give the file the name of its kind"
         )
     limits = {"memory_mib": memory, "seconds": seconds, "fuel": fuel if kind == "wasm" else 0, "output_bytes": output}
     return {"kind": kind, "code": base64.b64encode(read(code)).decode(), "limits": limits, "minimum_group": minimum}
