@@ -129,6 +129,20 @@ def test_a_group_that_is_too_small_is_not_revealed_and_on_record(story: Story) -
     assert any(record.task == task and record.rule == "group-too-small" for record in records)
 
 
+def test_the_same_sums_with_few_rows_fewer_are_refused_and_on_record(story: Story, proved: tuple[str, bytes, Bundle]) -> None:
+    """Both answers together would tell of the three people with the largest radius."""
+    assert 1 <= (data.clinical()["mean radius"] > 27).sum() < 10 and proved
+    grants = story.grants()
+    task, state = story.run(
+        story.spec(grants, attempts=1, parameters={"where": [{"column": "mean radius", "op": "<=", "value": "27"}]}), grants
+    )
+    assert state == "Failed"
+    with pytest.raises(NotFound):
+        story.alder.nodes.files(story.alder.account, "GetResult", task, Path("/nonexistent"))
+    records = [AuditRecord.parse(raw) for who in story.clients for raw in who.audit(who.account, "refusal")]
+    assert any(record.task == task and record.rule == "differencing" and "earlier answer" in record.message for record in records)
+
+
 def test_only_the_requester_submits(story: Story) -> None:
     grants = story.grants()
     request = node_pb2.SubmitTaskRequest(spec=story.spec(grants).to_bytes(), grants=[])

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 from eth_utils.address import to_checksum_address
 from tallystick.protocol.task import Security, TaskInput, TaskSpec
+from tallystick_node.engines.answers import Answers
 from tallystick_node.engines.channel import Session, local_sessions
 from tallystick_node.engines.mpc.plan.offers import OFFERS, SECURE
 from unit.engines.conftest import leave
@@ -110,11 +111,17 @@ def credit() -> pd.DataFrame:
 def run_workload(tmp_path):
     """``run_workload(workload, spec, {number: table})`` after the checks that a node makes: check, columns, select."""
 
-    def run(workload, spec: TaskSpec, tables: dict[int, pa.Table]) -> Ran:
+    def run(workload, spec: TaskSpec, tables: dict[int, pa.Table], answers: dict[int, Answers] = {}) -> Ran:  # noqa: B006
         workload.check(spec)
         numbers = {spec.parties.index(account): number for number, account in enumerate(ACCOUNTS) if account in spec.parties}
         sessions = [
-            Session(each.index, {peer: CountingChannel(channel) for peer, channel in each.channels.items()})
+            Session(
+                each.index,
+                {peer: CountingChannel(channel) for peer, channel in each.channels.items()},
+                answers=next(
+                    (answers[number] for number, index in numbers.items() if index == each.index and number in answers), None
+                ),
+            )
             for each in local_sessions(len(spec.parties))
         ]
 
