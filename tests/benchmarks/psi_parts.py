@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tallystick.protocol.dataset import Column
 from tallystick.testing.network import Institution, Network
 
@@ -112,9 +113,9 @@ class _Watch:
         while not self._over.wait(0.2):
             for rank, owner in enumerate(self._owners):
                 assert owner.process is not None
-                self.nodes[rank] = max(self.nodes[rank], _peak(owner.process.pid))
+                self.nodes[rank] = max(self.nodes[rank], peak(owner.process.pid))
                 for worker in _workers(owner.process.pid):
-                    self.workers[rank] = max(self.workers[rank], _peak(worker))
+                    self.workers[rank] = max(self.workers[rank], peak(worker))
                     if self.left and self.left[0][0] == rank and worker not in self._killed:
                         self._kill(rank, worker)
 
@@ -143,7 +144,7 @@ def _workers(node: int) -> list[int]:
     return found
 
 
-def _peak(process: int) -> int:
+def peak(process: int) -> int:
     """The largest resident set that a process had, bytes; 0 when it is gone."""
     with suppress(OSError):
         for line in Path(f"/proc/{process}/status").read_text().splitlines():
@@ -152,10 +153,15 @@ def _peak(process: int) -> int:
     return 0
 
 
+def hexadecimal(numbers: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """Each number as 16 hex digits, times an odd constant, so that their order is not the numbers'; of shape (n, 16)."""
+    mixed = (numbers * np.uint64(0x9E3779B97F4A7C15)).astype(">u8").view(np.uint8)
+    return _HEX[mixed].reshape(len(numbers), 16)
+
+
 def _write(path: Path, first: int, count: int) -> None:
     """``count`` ids of 16 hex digits from the ``first`` on, in random order."""
     order = np.random.default_rng(first).permutation(np.arange(first + 1, first + count + 1, dtype=np.uint64))
-    ids = (order * np.uint64(0x9E3779B97F4A7C15)).astype(">u8").view(np.uint8).reshape(-1, 8)
     lines = np.full((count, 17), ord("\n"), np.uint8)
-    lines[:, :16] = _HEX[ids].reshape(count, 16)
+    lines[:, :16] = hexadecimal(order)
     path.write_bytes(b"id\n" + lines.tobytes())

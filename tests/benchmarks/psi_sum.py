@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import socket
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +20,16 @@ from tallystick_node.engines.channel import Session
 from tallystick_node.engines.psi import unbalanced
 from tallystick_node.engines.psi.items import Items
 from tallystick_node.engines.psi.join_sum import JoinSum, join_and_sum
+from tallystick_node.runs.assistant import Assistant
+from tallystick_node.runs.place import Place
+from tallystick_node.runs.workers import environment
 
 from benchmarks.parties import measure
+from benchmarks.psi_parts import BOUND, hexadecimal, peak
 
 SUM_ITEMS = 100_000
-ASKED, HELD = 1000, 1_000_000
+ASKED, HELD = 1000, 10_000_000
+PROCESSES = 2  # that prepare
 VERSION = bytes(32)
 
 
@@ -29,11 +40,18 @@ def run_sum() -> dict[str, Any]:
 
 
 def run_prepared() -> dict[str, Any]:
-    """1000 ids asked for among 10^6 that are prepared: the time of a question; what is made once stands beside it."""
+    """1000 ids asked for among 10^7 that two processes prepared: the time of a question; what is made once stands beside it.
+
+    ``prepare_memory_mb``: the largest resident set of the preparing process and of the two that multiply for it, added.
+    ``memory_mb``: of a party in the questions, the first of which brings the asker the tags and is not counted.
+    """
     with tempfile.TemporaryDirectory() as name:
-        began = time.monotonic()
-        unbalanced.kept(Path(name) / "tags", VERSION, partial(_ids, 0, HELD))
-        prepared = time.monotonic() - began
+        with _processes(PROCESSES) as (executor, multiplying):
+            began = time.monotonic()
+            unbalanced.kept(Path(name) / "tags", VERSION, partial(_ids, 0, HELD), executor=executor)
+            prepared = time.monotonic() - began
+            memory = sum(map(peak, multiplying()))
+        memory += resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
         sys.stderr.write(f"prepared in {prepared:.1f} s\n")
         found = measure(2, partial(_asked, Path(name)), partial(_ask, Path(name)), 3, _check_asked)
     return {
@@ -43,12 +61,33 @@ def run_prepared() -> dict[str, Any]:
         "held": HELD,
         "prepare_seconds": round(prepared, 2),
         "prepare_bytes": unbalanced.TAG * HELD,
+        "prepare_memory_mb": memory >> 20,
+        "within_bound": max(memory, found.memory) < BOUND,
+        "load": os.getloadavg(),
         **found.row(),
     }
 
 
+@contextmanager
+def _processes(number: int) -> Iterator[tuple[Assistant, Callable[[], list[int]]]]:
+    """What a node with ``local_work = "processes:N"`` has its work done by; and the processes that do it."""
+    place = f"processes:{number}"
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-m", "tallystick_node.runs.assistant", str(theirs.fileno()), place]
+    process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment(), start_new_session=True)
+    theirs.close()
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    try:
+        yield Assistant(ours, Place.parse(place).ahead), lambda: [int(child) for child in children.read_text().split()]
+    finally:
+        process.kill()
+        process.wait()
+        ours.close()
+
+
 def _ids(first: int, count: int) -> Items:
-    return Items.of(f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}".encode() for number in range(first, first + count))
+    digits = hexadecimal(np.arange(first, first + count, dtype=np.uint64))
+    return Items(np.arange(0, digits.size + 1, 16), digits.reshape(-1))
 
 
 def _items(count: int, session: Session) -> Items:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from tallystick_node.engines.psi import curve25519
+from tallystick_node.engines.psi.items import Items
 
+P = curve25519.P
 SUITE = b"QUUX-V01-CS02-with-curve25519_XMD:SHA-512_ELL2_NU_"
 VECTORS = [
     (
@@ -39,6 +41,19 @@ def test_hash_to_curve_equals_the_rfc():
     for message, element, point in VECTORS:
         assert curve25519.hash_to_field([message], SUITE).tobytes()[::-1].hex() == element
         assert curve25519.hash_to_curve([message], b"", SUITE).tobytes()[::-1].hex() == point
+
+
+@pytest.mark.parametrize("number", [0, 1, P - 1, P, P + 1, 2**255 - 1, 2**255, 19 * P, (2**129 - 1) * P, 2**383, 2**384 - 1])
+def test_long_numbers_are_reduced(number):
+    words = np.frombuffer(number.to_bytes(48, "little"), "<u8").reshape(1, 6)
+    assert int.from_bytes(curve25519._reduced(words).tobytes(), "little") == number % P
+
+
+def test_a_salt_stands_before_every_message():
+    messages = [bytes([i]) * i for i in range(40)]
+    salted = curve25519.hash_to_field([b"salt" + each for each in messages], SUITE)
+    assert (curve25519.hash_to_field(Items.of(messages), SUITE, b"salt") == salted).all()
+    assert curve25519.hash_to_field([], SUITE, b"salt").shape == (0, 32)
 
 
 def test_hashed_points_are_on_the_curve_and_not_the_twist():

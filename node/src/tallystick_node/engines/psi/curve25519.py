@@ -56,22 +56,39 @@ def invertible_scalar() -> tuple[bytes, bytes]:
 
 def hash_to_curve(items: Sequence[bytes], salt: bytes, suite: bytes = _SUITE) -> Points:
     """The u-coordinates of the points that ``salt || item`` hash to; multiply them by clamped scalars only."""
-    return map_to_curve(hash_to_field([salt + item for item in items], suite))
+    return map_to_curve(hash_to_field(items, suite, salt))
 
 
-def hash_to_field(messages: Sequence[bytes], suite: bytes) -> NDArray[np.uint8]:
-    """RFC 9380, section 5.2 with ``expand_message_xmd`` over SHA-512, L = 48: one element for each message, as 32 bytes."""
+def hash_to_field(messages: Sequence[bytes], suite: bytes, salt: bytes = b"") -> NDArray[np.uint8]:
+    """RFC 9380, section 5.2 with ``expand_message_xmd`` over SHA-512, L = 48: one element for each message after the salt, as 32
+    bytes."""
     suffix = suite + len(suite).to_bytes(1, "big")
-    start = hashlib.sha512(bytes(128))
+    start = hashlib.sha512(bytes(128) + salt)
     middle = (48).to_bytes(2, "big") + b"\0" + suffix
     end = b"\1" + suffix
-    elements = bytearray()
+    digests = []
     for message in messages:
         state = start.copy()
         state.update(message + middle)
-        number = int.from_bytes(hashlib.sha512(state.digest() + end).digest()[:48], "big") % P
-        elements += number.to_bytes(POINT, "little")
-    return np.frombuffer(bytes(elements), np.uint8).reshape(-1, POINT)
+        digests.append(hashlib.sha512(state.digest() + end).digest())
+    return _reduced(np.frombuffer(b"".join(digests), ">u8").reshape(-1, 8)[:, 5::-1])
+
+
+def _reduced(words: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """Numbers of six words each, least significant first, modulo the prime: what is above 255 bits counts 19 times."""
+    count = len(words)
+    if count == 0:
+        return np.empty((0, POINT), np.uint8)
+    low = words.astype("<u8")
+    high = np.zeros((count, 4), "<u8")
+    high[:, :2] = low[:, 3:5] >> np.uint64(63) | low[:, 4:6] << np.uint64(1)
+    high[:, 2] = low[:, 5] >> np.uint64(63)
+    folded = _folded(field.from_bytes(_bytes(low[:, :4])), field.from_bytes(_bytes(high)))
+    return field.to_bytes(folded, count)
+
+
+def _bytes(words: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(words).view(np.uint8).reshape(-1, POINT)
 
 
 def map_to_curve(elements: NDArray[np.uint8]) -> Points:
@@ -152,6 +169,15 @@ def _ladder(points: Numbers, bits: NDArray[np.uint64], one: Row) -> tuple[Number
         out_x[row] = x2
         out_z[row] = z2
     return out_x, out_z
+
+
+@compiled
+def _folded(low: Numbers, high: Numbers) -> Numbers:
+    """low + 19 high, row by row."""
+    out = np.empty_like(low)
+    for row in range(len(low)):
+        field.carry(out[row], low[row], high[row], np.uint64(19))
+    return out
 
 
 @compiled

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import overload
 
 import numpy as np
@@ -19,6 +20,7 @@ Offsets = NDArray[np.int64]
 SALT = 32  # bytes
 MAX_ITEMS = 1 << 26
 
+_STEP = 1 << 14  # items that are taken together where they are wanted one after another
 _MULTIPLIER = np.uint64(0x9FB21C651E98DF25)
 _SHIFT = np.uint64(29)
 
@@ -55,7 +57,10 @@ class Items(Sequence[bytes]):
         return self._content[self._offsets[place] : self._offsets[place + 1]].tobytes()
 
     def __iter__(self) -> Iterator[bytes]:
-        return (self[index] for index in range(len(self)))
+        for start in range(0, len(self), _STEP):  # one by one takes a microsecond more for each
+            ends = self._offsets[start : start + _STEP + 1]
+            content = self._content[ends[0] : ends[-1]].tobytes()
+            yield from (content[one:other] for one, other in pairwise((ends - ends[0]).tolist()))
 
     @property
     def arrays(self) -> tuple[Offsets, Bytes]:

@@ -158,9 +158,10 @@ def serve(session: Session, peer: int, prepared: Prepared) -> int:
     asked = int.from_bytes(hello[:8], "big")
     if asked > MAX_ASKED:
         raise ProtocolViolation(peer, "hello", f"it asks for more than {MAX_ASKED} items")
-    channel.send(len(prepared.table.tags).to_bytes(8, "big") + prepared.digest)
+    digest = prepared.digest
+    channel.send(len(prepared.table.tags).to_bytes(8, "big") + digest)
     channel.mark("psi/tags")
-    if hello[8:] != prepared.digest:
+    if hello[8:] != digest:
         tags.send_sorted(session, peer, prepared.table.tags, TAG)
         send_array(session, peer, prepared.table.sealed)
     channel.mark("psi/items")
@@ -177,15 +178,16 @@ def ask(session: Session, peer: int, items: Items, version: bytes, folder: Path,
         raise ValueError(f"at most {MAX_ASKED} items are asked for")
     channel = session.channels[peer]
     held = _held(folder, width)
+    digest = _NOTHING if held is None else held.digest(version)
     channel.mark("psi/hello")
-    channel.send(len(items).to_bytes(8, "big") + (_NOTHING if held is None else held.digest(version)))
+    channel.send(len(items).to_bytes(8, "big") + digest)
     session.patience(peer)  # it may have to prepare
     hello = receive_block(channel, 40, "hello")
     number = int.from_bytes(hello[:8], "big")
     if number > MAX_ITEMS:
         raise ProtocolViolation(peer, "hello", f"it announces more than {MAX_ITEMS} items")
     channel.mark("psi/tags")
-    if held is None or not hmac.compare_digest(held.digest(version), hello[8:]):
+    if held is None or not hmac.compare_digest(digest, hello[8:]):
         words = np.stack(tags.receive(session, peer, number, TAG, "tags"), axis=1)
         held = Table(words, receive_array(session, peer, (number, width), "labels", np.uint8))
         if not hmac.compare_digest(held.digest(version), hello[8:]):
