@@ -25,13 +25,17 @@ from typing import Any, NoReturn
 import grpc
 import structlog
 from prometheus_client import Gauge
+from tallystick.attestation.policy import AppraisalPolicy
 from tallystick.chain.connection import Chain
 from tallystick.chain.contract import Event
 from tallystick.chain.deployment import Deployment
 from tallystick.chain.profile import profile_named
+from tallystick.protocol import canonical
 from tallystick.protocol.errors import ChainUnreachable, Configuration, TallystickError, exit_code
 from tallystick.protocol.identity import Certificate
 from tallystick.protocol.operators import NODE, Scope, scope_names
+from tallystick.protocol.proof.vouching import Vouching
+from tallystick.protocol.task import TaskSpec
 from tallystick.signing import OperatorSigner, Signer, signer_from_uri
 from tallystick.wire import node_pb2_grpc
 
@@ -48,6 +52,7 @@ from tallystick_node.runs.workers import Workers
 from tallystick_node.server import health
 from tallystick_node.server.door import Door
 from tallystick_node.server.services import NodeService, PeerService
+from tallystick_node.server.vouching import Voucher
 from tallystick_node.settings import Settings
 from tallystick_node.store import migrate
 from tallystick_node.store.database import Store, Write, open_engine
@@ -96,6 +101,8 @@ class Node:
         self.workers = Workers(settings.spare_workers, settings.local_work)
         self.retention = Retention(settings, self.store)
         self.runs = Runs(settings, self.store, self.chain, self.signer, self.peers, self.warming, self.workers, self.release)
+        floor = (settings.policy.appraisal or AppraisalPolicy("strictest")) if settings.policy.vouches else None
+        self.voucher = Voucher(self.chain, self.signer, key.address, floor, self._takes_part, self._record_vouching)
         self.indexer = Indexer(self.store, self.chain, self._on_event)
         self.outbox = Outbox(self.store, self.chain, self.runs.on_refused_write)
         self._loops: list[asyncio.Task[None]] = []
@@ -135,7 +142,7 @@ class Node:
             door, self.settings, self.store, self.chain, self.runs, self.signer, self.release, self.certificate.common_name
         )
         node_pb2_grpc.add_NodeServicer_to_server(service, server)
-        node_pb2_grpc.add_PeerServicer_to_server(PeerService(door, self.peers), server)
+        node_pb2_grpc.add_PeerServicer_to_server(PeerService(door, self.peers, self.voucher), server)
         credentials = server_credentials(self.settings.key, self.settings.certificate, self.settings.authority)
         try:
             port = server.add_secure_port(self.settings.listen, credentials)
@@ -194,6 +201,26 @@ class Node:
     def _record_refusal(self, rule: str, message: str, party: str) -> None:
         now = int(time.time())
         self.store.append_audit(self.signer, self.chain.deployment.chain_id, now, "refusal", message, party=party, rule=rule)
+
+    def _takes_part(self, task: str) -> bool:
+        run = self.store.run(task)
+        return run is not None and self.signer.address in TaskSpec.parse(run.spec).parties
+
+    def _record_vouching(self, found: Vouching, caller: str) -> None:
+        """Signed, and before the answer leaves."""
+        said = {"evidence": found.evidence.hex(), "identity": found.identity.hex(), "policy": found.policy.hex()}
+        words = f"vouched for {found.family} evidence of attempt {found.attempt}"
+        now, task = int(time.time()), canonical.hex32(found.task)
+        self.store.append_audit(
+            self.signer,
+            found.chain_id,
+            now,
+            "statement",
+            words,
+            task=task,
+            party=caller,
+            detail={**said, "not_after": str(found.not_after)},
+        )
 
     async def _write(self) -> None:
         anchored, seen, read_at = 0, -1, 0.0

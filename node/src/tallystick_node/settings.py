@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+from tallystick.attestation.documents import VERSION, read_policy
+from tallystick.attestation.policy import AppraisalPolicy
+from tallystick.attestation.rules import EvidenceRefused
 from tallystick.protocol.errors import Configuration
 from tallystick.signing import require_private
 
@@ -15,6 +19,18 @@ from tallystick_node.runs.place import Place
 
 PREFIX = "TALLYSTICK_"
 Adversary = Literal["semi-honest", "malicious-with-abort", "malicious-with-identifiable-abort"]
+
+
+def _appraisal(value: object) -> AppraisalPolicy:
+    """An appraisal policy from a table of its members."""
+    if isinstance(value, AppraisalPolicy):
+        return value
+    if not isinstance(value, dict):
+        raise ValueError("is a table of an appraisal policy's members")
+    try:
+        return read_policy(json.dumps({"name": "floor", **value, "document": "tallystick/policy", "version": VERSION}).encode())
+    except (EvidenceRefused, TypeError) as error:
+        raise ValueError(f"is no appraisal policy: {error}") from None
 
 
 class Policy(BaseModel):
@@ -70,7 +86,20 @@ class Policy(BaseModel):
     environments: tuple[str, ...] = Field(
         default=(),
         description="hardware environments that this node accepts evidence of, `sha256:` and the identity of their image, which "
-        "the operator has examined; for the proof `attested-hardware` the chain's list counts instead",
+        "the operator has examined; for the proofs `attested-hardware` and `attested-hardware-quorum` the chain's list counts "
+        "instead",
+    )
+    appraisal: Annotated[AppraisalPolicy, PlainValidator(_appraisal)] | None = Field(
+        default=None,
+        description="table `[policy.appraisal]`: the laxest appraisal policy of hardware evidence that this node accepts, whatever a "
+        'task allows, by the members of docs/spec/attestation.md (as `tcb_statuses = ["SWHardeningNeeded"]`); what is not '
+        "named is the strictest, products of SEV-SNP without `snp_minimum` are not accepted, and of Arm CCA only keys in "
+        "`cca_platforms` count. Without the table any policy of a task will do that names no such keys",
+    )
+    vouches: bool = Field(
+        default=False,
+        description="whether this node vouches by itself, where the governor named its account a verifier, for evidence of running "
+        "tasks of others that its own appraisal accepts, by the task's policy and no laxer than `appraisal`",
     )
     max_parties: int = Field(default=16, ge=2, le=16, description="largest number of parties of a task")
     adversary: Adversary = Field(default="semi-honest", description="weakest adversary that a task must withstand")
@@ -174,10 +203,11 @@ class Settings(BaseModel):
         None, description="file with the simulated authority under which this node launches enclaves; none: it launches none"
     )
     enclave_password_file: Path | None = Field(None, description="file with that authority's password (mode 0600)")
-    enclave_device: Literal["simulation", "auto", "sgx", "tdx", "snp"] = Field(
+    enclave_device: Literal["simulation", "auto", "sgx", "tdx", "snp", "cca"] = Field(
         default="simulation",
         description="what vouches for enclaves that this node launches: the simulated authority; or the environment that the node "
-        "itself runs in, of SGX (Gramine), TDX or SEV-SNP, or whichever there is (`auto`). Where it is not there, none is launched",
+        "itself runs in, of SGX (Gramine), TDX, SEV-SNP or Arm CCA, or whichever there is (`auto`). Where it is not there, none is "
+        "launched",
     )
     enclave_endorsements: Path | None = Field(
         None,

@@ -28,6 +28,7 @@ from tallystick_node.peers.links import PROTOCOL_VERSION, QUEUE, Link, RunLinks
 from tallystick_node.runs import process
 from tallystick_node.server.door import Door
 from tallystick_node.server.services import PeerService
+from tallystick_node.server.vouching import Voucher
 from tallystick_node.settings import Settings
 
 TASK = "0x" + "ab" * 32
@@ -56,9 +57,10 @@ class Stage:
         self, who: Institution, peers: Peers, *, key: Path | None = None, pem: Path | None = None
     ) -> AsyncIterator[None]:
         server = grpc.aio.server(options=SERVER_OPTIONS)
-        node_pb2_grpc.add_PeerServicer_to_server(
-            PeerService(Door(self.network.connect(), lambda *refusal: self.refusals.append(refusal)), peers), server
-        )
+        chain = self.network.connect()
+        door = Door(chain, lambda *refusal: self.refusals.append(refusal))
+        voucher = Voucher(chain, who.signer, who.account, None, lambda _: False, lambda *_: None)
+        node_pb2_grpc.add_PeerServicer_to_server(PeerService(door, peers, voucher), server)
         folder = who.folder
         credentials = server_credentials(key or folder / "tls.key", pem or folder / "tls.pem", self.network.authority_file)
         server.add_secure_port(who.address, credentials)

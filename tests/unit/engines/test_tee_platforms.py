@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from tallystick.attestation import runs
+from tallystick.attestation.cca import verify_cca
 from tallystick.attestation.documents import read_evidence, write_evidence
 from tallystick.attestation.policy import AppraisalPolicy
 from tallystick.attestation.quote import TDX, TdReport, read_quote
@@ -37,6 +38,7 @@ from tallystick_node.engines.tee.joint import Finished
 from tallystick_node.engines.tee.manifest import EnclaveManifest, Limits
 from tallystick_node.engines.tee.platforms import Devices, hardware
 from unit.attestation.amd import AmdAuthority
+from unit.attestation.test_cca import Platform
 from unit.engines.test_tee_devices import FakeTsm, table
 from unit.engines.test_tee_joint import NOW, QUERY, RECEIVER, WINDOW, played, terms_of
 
@@ -149,8 +151,8 @@ def test_an_environment_of_another_kind_is_none_that_was_asked_for(authority: Pr
     guest = Guest(authority)
     with pytest.raises(EnclaveRefused, match="tsm: the evidence is of tdx"), hardware("snp", None, guest.devices):
         pytest.fail("nothing is launched")
-    guest.tsm.provider = "arm_cca_guest"  # which nobody can name an image of
-    with pytest.raises(EnclaveRefused, match="the evidence is of cca"), hardware("auto", None, guest.devices):
+    nitro: Devices = {"nsm": lambda: Nitro()}  # of which no launcher here makes an enclave
+    with pytest.raises(EnclaveRefused, match="the evidence is of nitro"), hardware("auto", None, nitro):
         pytest.fail("nothing is launched")
 
 
@@ -164,8 +166,29 @@ def test_evidence_without_endorsements_of_its_family_is_not_given_out(authority:
         pytest.fail("nothing is launched")
     with hardware("tdx", guest.endorsements, guest.devices) as platform:
         assert read_evidence(platform.endorsed(b"quote")).raw == b"quote"
-        with pytest.raises(EnclaveFailed):
+        with pytest.raises(EnclaveFailed, match="NoSealingKey"):
             platform.quoting.sealing_key(None, bytes(32))  # type: ignore[arg-type]
+
+
+class Nitro:
+    def attest(self, report_data: bytes) -> RawEvidence:
+        return RawEvidence("nitro", b"document")
+
+
+def test_a_realm_is_hardware_by_a_platform_key_that_a_policy_names_and_by_nothing_else() -> None:
+    arm = Platform()
+    tsm = FakeTsm("arm_cca_guest")
+    tsm.answer = lambda data: arm.token(realm={"CHALLENGE": data}, platform={"IMPLEMENTATION": b"\x11" * 32})
+    endorsements = write_evidence(Evidence(arm.token(), arm.endorsements))
+    report_data = bytes(range(64))
+    with hardware("auto", endorsements, {"tsm": lambda: TsmAttester(files=tsm)}) as platform:
+        document = platform.endorsed(platform.quoting.quote(None, report_data))  # type: ignore[arg-type]
+    policy = AppraisalPolicy("arm", cca_platforms=frozenset({arm.fingerprint}))
+    identity = verify_cca(read_evidence(document).raw, arm.endorsements, policy.cca_platforms).identity
+    accepted = Accepted(identities=frozenset({identity}), policy=policy, simulated=False)
+    assert accepted.appraise(document, report_data).strength == "attested, hardware"
+    with pytest.raises(EvidenceRefused, match="602"):
+        replace(accepted, policy=AppraisalPolicy("none")).appraise(document, report_data)
 
 
 def test_an_environment_that_fails_or_changes_its_kind_ends_the_launch(authority: ProvisioningAuthority) -> None:

@@ -7,7 +7,8 @@
  4 proof           the workload can give the proof kind that the spec asks for
  5 security        the workload's security statement meets the spec's demand and this node's; a simulated authority whose evidence
                    the task accepts, and each environment of hardware that no list on chain is asked about, is one that the policy
-                   names
+                   names; its policy for hardware accepts no more than this node's floor; verifiers that are to vouch for that are
+                   as many as the chain asks for, named and active, and the environments allowed
  6 requester       active on chain, as a requester
  7 participants    every party is active on chain, in the roles that its part in the task needs
  8 dataset         this party's dataset is attached here, usable on chain, its file unchanged and its root the registered one
@@ -39,9 +40,10 @@ from tallystick.protocol.dataset import DatasetDescriptor
 from tallystick.protocol.errors import ContractRefused, InvalidData, InvalidTask, Refused
 from tallystick.protocol.grant import GrantTerms
 from tallystick.protocol.identity import ROLES, roles_mask
-from tallystick.protocol.task import ADVERSARIES, TaskInput, TaskSpec
+from tallystick.protocol.task import ADVERSARIES, ATTESTED_QUORUM, TaskInput, TaskSpec
 
 from tallystick_node.admission.agreements import Agreements, require_terms
+from tallystick_node.admission.evidence import require_floor, require_quorum
 from tallystick_node.data.attach import require_unchanged
 from tallystick_node.evidence.earlier import require_result
 from tallystick_node.settings import Policy
@@ -169,6 +171,10 @@ class Gate:
                     remedy="have its operator name the environment in the setting policy.environments once its image was examined: "
                     "it decides what happens to the data; or ask for the proof attested-hardware: then the chain's list counts",
                 )
+        if enclosed.appraisal is not None:
+            require_floor(enclosed.appraisal, self._policy.appraisal, spec.requester)
+        if spec.proof == ATTESTED_QUORUM:
+            require_quorum(spec, self._chain)
         if enclosed.authority is None:
             return
         authority = canonical.hex32(enclosed.authority)

@@ -175,6 +175,10 @@ class RunLinks:
             raise link.failure
         return message
 
+    async def hear(self, account: str) -> bytes | None:
+        """The next message of evidence, for as long as it takes; None when the link is over: for what a run can do without."""
+        return await self.links[account].inbound.get()
+
     async def broken(self) -> PeerFailed:
         """Wait until a link is over that the run cannot do without; why."""
         while (failure := self.failure) is None:

@@ -30,7 +30,7 @@ from tallystick.protocol.proof.subject import context_of, result_of
 from tallystick.protocol.reasons import Reason
 from tallystick.protocol.result import NAME, Opening, ResultFile, file_digest
 from tallystick.protocol.statement import Link, Statement
-from tallystick.protocol.task import TaskSpec, proposal_of
+from tallystick.protocol.task import ATTESTED_QUORUM, TaskSpec, proposal_of
 from tallystick.signing import Signer
 
 from tallystick_node.data.attach import require_unchanged
@@ -40,10 +40,12 @@ from tallystick_node.evidence.signed_links import SignedLink
 from tallystick_node.peers.links import RunLinks
 from tallystick_node.runs import enclaves, session_key
 from tallystick_node.runs.process import run_worker
+from tallystick_node.runs.quorum import vouched
 from tallystick_node.runs.retention import folder_name
 from tallystick_node.runs.workers import Workers
 from tallystick_node.settings import Settings
 from tallystick_node.store.database import RunRecord, Store, Write
+from tallystick_node.workloads.base import ToVouch
 from tallystick_node.workloads.registry import workload_named
 
 T = TypeVar("T")
@@ -105,8 +107,9 @@ class Attempt:
         self.awaited: str | None = None  # whose evidence this party waits for
         self.contradictions: list[tuple[SignedLink, SignedLink]] = []  # in what the parties signed of their links
 
-    async def prove(self) -> None:
-        """Compute, agree and queue the proof. Raises RunFailed and PeerFailed; nothing is claimed on chain then."""
+    async def prove(self, until: float) -> None:
+        """Compute, agree and queue the proof, by the loop's time ``until`` where verifiers have to vouch for it first. Raises
+        RunFailed and PeerFailed; nothing is claimed on chain then."""
         task, spec, store = self._run.task, self._spec, self._me.store
         began = time.monotonic()
         datasets = await self._patiently(partial(agreement.registered, spec, self._me.chain))
@@ -150,7 +153,12 @@ class Attempt:
         contracts = self._me.chain.deployment.contracts
         build = partial(agreement.build, spec, self._run.attempt, words, datasets, contracts, known)
         statement, content = await asyncio.to_thread(build)  # it may check proofs of ranges, for a second or more
-        self._queue(statement, content, words, await self._exchange_signatures(statement, words))
+        signatures = await self._exchange_signatures(statement, words)
+        if spec.proof == ATTESTED_QUORUM:
+            store.report(task, "waiting for verifiers", 0.9)
+            shown = ToVouch(**{name: bytes.fromhex(value) for name, value in outcome["to_vouch"].items()})
+            content = await vouched(self._me.settings, self._me.chain, self._links, spec, statement, content, shown, until)
+        self._queue(statement, content, words, signatures)
         without = f" without {', '.join(statement.absent)}" if statement.absent else ""
         self._me.note("statement", f"signed the statement of a {spec.workload} task{without}", task, spec)
 

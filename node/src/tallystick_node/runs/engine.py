@@ -55,6 +55,7 @@ from tallystick_node.workloads.registry import workload_named
 
 LOG = structlog.get_logger()
 STATES = ("None", "Proposed", "Running", "Proved", "Failed", "Cancelled", "Expired")
+SAYING = 1.0  # seconds in which an attempt that verifiers do not vouch for says so itself
 RETRIED = frozenset({Reason.RESTARTED, Reason.PEER_SILENT, Reason.WORKER, Reason.PEER_ABORTED})
 
 
@@ -346,13 +347,14 @@ class Runs:
         try:
             log.info("run starts")
             left = run_by - await asyncio.to_thread(self._now, run_by - spec.run_seconds) - self._promises.margin
+            until = asyncio.get_running_loop().time() + left
             try:
-                async with asyncio.timeout(left):
+                async with asyncio.timeout_at(until):
                     links = await self._peers.open(
                         run.task, run.attempt, spec.digest(), spec.parties, spec.may_be_absent, tolerated(spec.proof)
                     )
                     attempt = Attempt(self._me, run, spec, links, beacon)
-                    await attempt.prove()
+                    await attempt.prove(until - SAYING)
             except TimeoutError:
                 awaited = attempt.awaited if attempt else None
                 raise OutOfTime(

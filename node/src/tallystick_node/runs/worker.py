@@ -148,7 +148,7 @@ def run(job: dict[str, Any], pipe: Pipe, executor: Executor) -> dict[str, Any]:
         "contribution": outcome.contribution,
         "contributions": list(outcome.all_contributions),
         "absent": list(outcome.absent),
-        "to_vouch": outcome.to_vouch and [outcome.to_vouch.key.hex(), outcome.to_vouch.evidence.decode()],
+        "to_vouch": outcome.to_vouch and {name: value.hex() for name, value in vars(outcome.to_vouch).items()},
         "opening": outcome.opening,
         "files": {name: str(path) for name, path in outcome.files.items()},
         "sent": {str(peer): channel.sent.summary() for peer, channel in channels.items()},

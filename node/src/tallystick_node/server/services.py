@@ -29,6 +29,7 @@ from tallystick_node.peers.links import PROTOCOL_VERSION
 from tallystick_node.runs.attempt import result_folder
 from tallystick_node.runs.engine import Runs
 from tallystick_node.server.door import Door
+from tallystick_node.server.vouching import Question, Voucher
 from tallystick_node.settings import Settings
 from tallystick_node.store.database import RunRecord, Store
 from tallystick_node.workloads.registry import workloads
@@ -259,9 +260,21 @@ class NodeService(node_pb2_grpc.NodeServicer):
 class PeerService(node_pb2_grpc.PeerServicer):
     """What the nodes of other parties ask of this node."""
 
-    def __init__(self, door: Door, peers: Peers) -> None:
+    def __init__(self, door: Door, peers: Peers, voucher: Voucher) -> None:
         self._door = door
         self._peers = peers
+        self._voucher = voucher
+
+    @answers
+    async def Vouch(self, request: Any, context: Any) -> node_pb2.VouchReply:  # noqa: N802
+        """Appraise the evidence of a task's run, and vouch for it. Any participant."""
+        caller = await self._door.caller(context)
+        question = Question(request.claim, request.evidence, request.policy, tuple(request.identities))
+        try:
+            found = await self._voucher.answer(question, caller)
+        except Refused as refusal:
+            self._door.refuse(Refused(refusal.message, rule=refusal.rule, party=caller, remedy=refusal.remedy))
+        return node_pb2.VouchReply(vouching=found.to_bytes())
 
     async def Exchange(self, frames: Any, context: Any) -> AsyncIterator[node_pb2.Frame]:  # noqa: N802
         """One stream of a run."""

@@ -30,11 +30,12 @@ class Cost:
 
 @dataclass(frozen=True)
 class ToVouch:
-    """What verifiers are asked to vouch for: the public ``key`` of the enclave, 32 bytes, and the ``evidence`` of its run with its
-    endorsements, as a document."""
+    """What verifiers are asked to vouch for: the public ``key`` of the enclave, 32 bytes; and as documents the ``evidence`` of its
+    run with its endorsements, and the ``policy`` by which they appraise it."""
 
     key: bytes
     evidence: bytes
+    policy: bytes
 
 
 @dataclass(frozen=True)

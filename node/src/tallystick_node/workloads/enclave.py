@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from tallystick.attestation.documents import write_policy
 from tallystick.attestation.rules import EvidenceRefused
 from tallystick.attestation.standing import Standing
 from tallystick.protocol import canonical
@@ -183,7 +184,7 @@ class EnclaveTask(Workload):
             result=values,
             files=files,
             contribution=_contribution(spec.proof, parameters, session.context, found),
-            to_vouch=None if parameters.quorum is None else ToVouch(found.key, found.evidence),
+            to_vouch=None if parameters.quorum is None else ToVouch(found.key, found.evidence, write_policy(parameters.policy)),
         )
 
 

@@ -188,3 +188,21 @@ class Abort(_message.Message):
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
     problem: Problem
     def __init__(self, problem: _Optional[_Union[Problem, _Mapping]] = ...) -> None: ...
+
+class VouchRequest(_message.Message):
+    __slots__ = ("claim", "evidence", "policy", "identities")
+    CLAIM_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    IDENTITIES_FIELD_NUMBER: _ClassVar[int]
+    claim: bytes
+    evidence: bytes
+    policy: bytes
+    identities: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, claim: _Optional[bytes] = ..., evidence: _Optional[bytes] = ..., policy: _Optional[bytes] = ..., identities: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class VouchReply(_message.Message):
+    __slots__ = ("vouching",)
+    VOUCHING_FIELD_NUMBER: _ClassVar[int]
+    vouching: bytes
+    def __init__(self, vouching: _Optional[bytes] = ...) -> None: ...

@@ -467,6 +467,11 @@ class PeerStub:
                 request_serializer=node__pb2.Frame.SerializeToString,
                 response_deserializer=node__pb2.Frame.FromString,
                 _registered_method=True)
+        self.Vouch = channel.unary_unary(
+                '/tallystick.v1.Peer/Vouch',
+                request_serializer=node__pb2.VouchRequest.SerializeToString,
+                response_deserializer=node__pb2.VouchReply.FromString,
+                _registered_method=True)
 
 
 class PeerServicer:
@@ -481,6 +486,14 @@ class PeerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Vouch(self, request, context):
+        """Asks a verifier to appraise the evidence of a task's run, and to vouch for what it shows. Any participant; the same answer for
+        the same question, as long as it holds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PeerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -488,6 +501,11 @@ def add_PeerServicer_to_server(servicer, server):
                     servicer.Exchange,
                     request_deserializer=node__pb2.Frame.FromString,
                     response_serializer=node__pb2.Frame.SerializeToString,
+            ),
+            'Vouch': grpc.unary_unary_rpc_method_handler(
+                    servicer.Vouch,
+                    request_deserializer=node__pb2.VouchRequest.FromString,
+                    response_serializer=node__pb2.VouchReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -518,6 +536,33 @@ class Peer:
             '/tallystick.v1.Peer/Exchange',
             node__pb2.Frame.SerializeToString,
             node__pb2.Frame.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Vouch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tallystick.v1.Peer/Vouch',
+            node__pb2.VouchRequest.SerializeToString,
+            node__pb2.VouchReply.FromString,
             options,
             channel_credentials,
             insecure,

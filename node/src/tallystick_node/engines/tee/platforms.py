@@ -1,6 +1,6 @@
 """Which platform vouches for the enclaves of a launcher: a simulated one, or the environment that the launcher itself runs in.
 
-In an environment (a confidential VM of TDX or SEV-SNP) the launcher asks the device of that environment. Its evidence measures the
+In an environment (a confidential VM of TDX, SEV-SNP or Arm CCA) the launcher asks the device of that environment. Its evidence measures the
 VM: its image with this very software, which launches and confines enclaves as it does elsewhere; algorithm and limits are bound by
 the report data (:func:`~.manifest.fresh`, :func:`~tallystick.attestation.runs.task_digest`). So the identity that a task names is
 that of an image, which has to fix everything that runs in it. Nothing falls back: a platform that was asked for and is not there
@@ -17,6 +17,7 @@ from typing import Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from tallystick.attestation.cca import CcaEndorsements
 from tallystick.attestation.collateral import DcapCollateral
 from tallystick.attestation.documents import read_evidence, write_evidence
 from tallystick.attestation.quote import SGX
@@ -40,10 +41,12 @@ from tallystick_node.engines.tee.devices import (
 )
 from tallystick_node.engines.tee.enclave import EnclaveFailed, EnclaveRefused
 from tallystick_node.engines.tee.quoting import Quoting, QuotingProcess
+from tallystick_node.engines.tee.reasons import NoSealingKey
 
 DAY = 86_400
 _PROBE = bytes(64)  # report data that stand for nothing that anybody accepts
-KINDS = ("sgx", "tdx", "snp")
+KINDS = ("sgx", "tdx", "snp", "cca")
+_ENDORSED = {"snp": SnpEndorsements, "cca": CcaEndorsements}  # and DCAP's, of the others
 
 
 class Attester(Protocol):
@@ -136,15 +139,14 @@ class _Device:
 
     def sealing_key(self, enclave: EnclaveIdentity, public_key: bytes) -> bytes:
         """Environments give no keys for sealing here. Raises :class:`EnclaveFailed`."""
-        raise EnclaveFailed("NotImplementedError")
+        raise EnclaveFailed(NoSealingKey.__name__)
 
     def endorsed(self, raw: bytes) -> bytes:
         """The document. Raises :class:`EnclaveRefused` where endorsements are missing, or of another family."""
         endorsements = self._endorsements
         if endorsements is None and self._kind == "snp" and self._table:
             endorsements = _along(self._table)
-        expected = SnpEndorsements if self._kind == "snp" else DcapCollateral
-        if not isinstance(endorsements, expected):
+        if endorsements is None or not isinstance(endorsements, _ENDORSED.get(self._kind, DcapCollateral)):
             raise EnclaveRefused(f"there are no endorsements for evidence of {self._kind}: set enclave_endorsements")
         return write_evidence(Evidence(raw, endorsements))
 
