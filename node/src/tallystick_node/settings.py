@@ -8,11 +8,12 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 from tallystick.attestation.documents import VERSION, read_policy
 from tallystick.attestation.policy import AppraisalPolicy
 from tallystick.attestation.rules import EvidenceRefused
-from tallystick.protocol.errors import Configuration
+from tallystick.protocol.errors import Configuration, MalformedDocument
+from tallystick.protocol.fields import address
 from tallystick.signing import require_private
 
 from tallystick_node.runs.place import Place
@@ -129,6 +130,29 @@ class Policy(BaseModel):
         default=(),
         description="accounts that may compute on shares of this node's data, besides the owners and receivers of the same task",
     )
+    approvals: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="how many participants have to have approved code, on chain, before it runs over this node's data in an enclave; "
+        "0: owners' grants alone decide",
+    )
+    reviewers: tuple[str, ...] = Field(
+        default=(),
+        description="accounts whose approvals count, and of whom none may reject the code; without any, the approvals of all "
+        "participants but the author and the task's requester count, and no rejection does",
+    )
+
+    @model_validator(mode="after")
+    def _reviewers_suffice(self) -> Policy:
+        for each in self.reviewers:
+            try:
+                address(each, "reviewers")
+            except MalformedDocument as error:
+                raise ValueError(error.message) from None
+        if self.reviewers and not 1 <= self.approvals <= len(set(self.reviewers)):
+            raise ValueError(f"approvals: with reviewers named, from 1 to their number, {len(set(self.reviewers))}")
+        return self
 
 
 class Settings(BaseModel):

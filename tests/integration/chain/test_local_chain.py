@@ -22,7 +22,7 @@ from tallystick.chain.connection import Chain
 from tallystick.chain.deployment import Deployment, deploy, ensure
 from tallystick.chain.profile import PROFILES
 from tallystick.protocol import typed
-from tallystick.protocol.errors import ChainUnreachable, Configuration
+from tallystick.protocol.errors import ChainUnreachable, Configuration, NotFound
 from tallystick.signing import signer_from_uri
 from tallystick.testing.local_chain import CHAIN_IDS, LocalChain, free_port, rpc
 from web3 import HTTPProvider, Web3
@@ -277,7 +277,7 @@ def test_deploying_twice_is_deploying_once(tmp_path: Path) -> None:
         Chain(local.url, again)
 
 
-def test_the_governor_adds_a_verifier_that_an_older_deployment_lacks(tmp_path: Path) -> None:
+def test_the_governor_adds_what_an_older_deployment_lacks(tmp_path: Path) -> None:
     path = tmp_path / "31337.json"
     governor, other = signer_from_uri("mnemonic:0"), signer_from_uri("mnemonic:1")
     with LocalChain(tmp_path / "chain") as local:
@@ -285,16 +285,20 @@ def test_the_governor_adds_a_verifier_that_an_older_deployment_lacks(tmp_path: P
         older = artifacts.VERIFIERS[:2]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(artifacts, "VERIFIERS", older)
+            patch.setattr(artifacts, "REVIEWS", ())
             first = ensure(web3, governor, path)
         kind = typed.proof_kind("projection-verified")
         assert set(first.contracts) == {*artifacts.LEDGERS, *artifacts.ENFORCEMENT, *older}
         assert ensure(web3, other, path) == Deployment.load(path) == first
         assert Chain(local.url, first).call("ProofRegistry", "verifierOf", kind) == "0x" + 40 * "0"
+        with pytest.raises(NotFound, match="has no AlgorithmRegistry"):
+            Chain(local.url, first).algorithms.algorithm_at(bytes(32))
         whole = ensure(web3, governor, path)
         assert ensure(web3, governor, path) == Deployment.load(path) == whole
         assert (whole.block, whole.contracts | first.contracts) == (first.block, whole.contracts)
         added = Chain(local.url, whole).call("ProofRegistry", "verifierOf", kind)
         assert added.lower() == whole.contracts["ProjectionVerifier"].lower()
+        assert Chain(local.url, whole).algorithms.participants() == whole.contracts["ParticipantRegistry"]
 
 
 def test_a_chain_of_another_kind_is_refused(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def kinds(graph: Graph) -> dict[str, int]:
 def test_counts_of_the_whole_history(graph: Graph) -> None:
     assert kinds(graph) == {
         "certificate": 3, "participant": 4, "dataset": 2, "grant": 2, "task": 1, "attempt": 1, "statement": 1,
-        "result": 1, "file": 0, "agreement": 0, "dispute": 0, "breach": 0,
+        "result": 1, "file": 0, "agreement": 0, "dispute": 0, "breach": 0, "algorithm": 0, "review": 0,
     }  # fmt: skip
 
 

@@ -23,6 +23,8 @@
 17 run-time        the run is long enough to compute, and to say in time on this chain when it stalls
 18 agreement       what was agreed about the task pays this party what it asks, has the others stake what it asks, and asks no
                    larger bond of it than the policy lets it stake, unless its operator did
+19 algorithm-review  code that runs over this party's data in an enclave has the approvals that the policy asks for, and no rejection by
+                   whom it names
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ from tallystick.protocol.task import ADVERSARIES, ATTESTED_QUORUM, TaskInput, Ta
 
 from tallystick_node.admission.agreements import Agreements, require_terms
 from tallystick_node.admission.evidence import require_floor, require_quorum
+from tallystick_node.admission.reviews import require_reviews
 from tallystick_node.data.attach import require_unchanged
 from tallystick_node.evidence.earlier import require_result
 from tallystick_node.settings import Policy
@@ -86,6 +89,8 @@ class Gate:
         self._differencing_rule(spec, workload)
         self._time_rule(spec)
         require_terms(self._agreements.of(spec), spec, self._account, self._policy)
+        if part is not None and workload.enclave(spec) is not None:
+            require_reviews(spec, self._chain, self._policy)
 
     def _chain_rule(self, spec: TaskSpec) -> None:
         deployment = self._chain.deployment

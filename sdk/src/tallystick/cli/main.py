@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from tallystick.cli import (
+    algorithm,
     audit,
     ca,
     chain,
@@ -91,6 +92,7 @@ _NOUNS = (
     operator,
     dataset,
     grant,
+    algorithm,
     enclave,
     task,
     settlement,

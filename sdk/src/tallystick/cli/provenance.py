@@ -129,6 +129,7 @@ def _origin(whole: Graph, statement: Node) -> dict[str, object]:
         "task": task["task"],
         "workload": task["workload"],
         **({"aggregation": task["aggregation"]} if "aggregation" in task else {}),
+        **{"code reviews": each.attributes["reviews"] for each in graph.of(Kind.ATTEMPT) if "reviews" in each.attributes},
         "purpose": task["purpose"],
         "parties": list(parties),
         "datasets": [f"{each.attributes['dataset']} version {each.attributes['version']}" for each in graph.of(Kind.DATASET)],

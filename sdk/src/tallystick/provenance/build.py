@@ -19,8 +19,8 @@ from tallystick.protocol.reasons import reason_words
 from tallystick.protocol.result import ResultFile, file_digest
 from tallystick.protocol.statement import Envelope, Statement
 from tallystick.protocol.task import ATTESTED_QUORUM, PROOFS, TaskSpec
+from tallystick.provenance.algorithms import AlgorithmDraft
 from tallystick.provenance.draft import hex_of, short
-from tallystick.provenance.enforcement import EnforcementDraft
 from tallystick.provenance.graph import Edge, Graph, Kind, Node, Strength
 
 _KINDS = {typed.proof_kind(name): Strength(name) for name in PROOFS}
@@ -53,7 +53,7 @@ def build(
     return Graph(chain_id, block, block_hash, builder.nodes, tuple(dict.fromkeys(builder.edges)))
 
 
-class _Builder(EnforcementDraft):
+class _Builder(AlgorithmDraft):
     def __init__(self, times: Mapping[int, int]) -> None:
         super().__init__(times)
         self._version: dict[str, str] = {}  # dataset -> node of its version in force
@@ -153,6 +153,7 @@ class _Builder(EnforcementDraft):
         attempt, task = self._attempt(event), hex_of(event["task"])
         self.mark(f"{Kind.TASK}:{task}", state="running")
         self.mark(attempt, state="running", started_at=str(self._times.get(event.block, "")))
+        self.begin(event, attempt)
         for dataset, _ in self._parts.get(task, ()):
             if dataset in self._version:
                 self.edge(event, self._version[dataset], attempt, "was used in")
@@ -204,6 +205,7 @@ class _Builder(EnforcementDraft):
             self.mark(task, aggregation=spec.aggregation)
         if spec.attestation:
             self.mark(task, evidence=spec.attestation, algorithm=spec.algorithms[-1])
+        self.name_code(spec, task, f"{Kind.ATTEMPT}:{stated.task}#{stated.attempt}")
         self._name_model(spec, f"{Kind.ATTEMPT}:{stated.task}#{stated.attempt}")
         if spec.proof == ATTESTED_QUORUM:
             self._name_verifiers(subject_of(stated, spec.parties), bundle.proof, name)

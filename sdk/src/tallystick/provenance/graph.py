@@ -23,6 +23,8 @@ class Kind(StrEnum):
     AGREEMENT = "agreement"  # what a task is paid for, and what its participants stake
     DISPUTE = "dispute"
     BREACH = "breach"  # that the contract saw by itself
+    ALGORITHM = "algorithm"  # code, as it was registered
+    REVIEW = "review"  # what a participant said of an algorithm
 
 
 class Strength(StrEnum):

@@ -1,9 +1,9 @@
 """A self-contained SVG drawing of a graph: six columns from participants to result files, edges coloured by their proof.
 
-Certificates stand in their participant's card, files in that of the result that names them; attempts, agreements, disputes and
-breaches in their task's. Only edges between neighbouring columns are drawn; who asked and who received stands in the cards, so no
-line crosses a column. Labels come from certificates and bundles and are hostile: control characters go, text is cut and escaped,
-and each card clips what it holds.
+Certificates, algorithms and reviews stand in their participant's card, files in that of the result that names them; attempts,
+agreements, disputes and breaches in their task's. Only edges between neighbouring columns are drawn; who asked and who received
+stands in the cards, so no line crosses a column. Labels come from certificates and bundles and are hostile: control characters go,
+text is cut and escaped, and each card clips what it holds.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ _NESTED = {
     Kind.AGREEMENT: Kind.TASK,
     Kind.DISPUTE: Kind.TASK,
     Kind.BREACH: Kind.TASK,
+    Kind.ALGORITHM: Kind.PARTICIPANT,
+    Kind.REVIEW: Kind.PARTICIPANT,
 }
 _NARROW, _WIDE = frozenset("iljtfrI.,:;'|!()[]{}- "), frozenset("mwMW@%…")
 
@@ -173,7 +175,11 @@ def _nested_lines(graph: Graph, node: Node) -> list[str]:
         return _wrapped(f"dispute about {about}: {had['outcome']}")
     if node.kind is Kind.BREACH:
         return _wrapped(f"breach: {_who(graph, had['accused'])} {had['breach']}")
-    return [f"{node.label}: {node.attributes.get('state', 'accepting')}"]
+    if node.kind is Kind.ALGORITHM:
+        return _wrapped(f"{had['code_kind']} code {node.label}")
+    if node.kind is Kind.REVIEW:
+        return _wrapped(node.label)
+    return [f"{node.label}: {had.get('state', 'accepting')}", *(_wrapped(f"code: {had['reviews']}") if "reviews" in had else [])]
 
 
 def _who(graph: Graph, account: str) -> str:
