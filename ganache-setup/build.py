@@ -43,6 +43,7 @@ CONTRACTS = (
     "ProjectionAbsent1Verifier",
     "ProjectionAbsent2Verifier",
     "ProjectionAbsent3Verifier",
+    "VectorSumVerifier",
 )
 SETTINGS: dict[str, Any] = {
     # Paris: the oldest EVM among the chains we target (Ganache stops at Shanghai, FISCO BCOS 3 defaults to Paris).

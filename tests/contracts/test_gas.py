@@ -19,6 +19,7 @@ from contracts.test_projection_verifier import Training
 from contracts.test_proof_registry import Sum
 from contracts.test_quorum_verifier import Vouched
 from contracts.test_range_verifier import Ranged
+from contracts.test_vector_sum_verifier import Vectors, ready
 from eth_abi import encode as abi_encode
 from tallystick.attestation.simulation.platform import SimulatedPlatform
 from tallystick.protocol import typed
@@ -38,6 +39,17 @@ def in_ranges(case: Case) -> int:
         world.issue(actor, grant)
     ranged = Ranged(world, world.proposal(grants)).start(Case(world, grants, case.proposal))
     return ranged.prove(ranged.proof()).gas_used
+
+
+def opened_sum(case: Case) -> int:
+    """Of a result whose vectors, of up to 28,658 words each, were shown to add up."""
+    world = case.world
+    ready(world.url)
+    grants = [world.grant(world.publish(actor)) for actor in world.parties]
+    for actor, grant in zip(world.parties, grants, strict=True):
+        world.issue(actor, grant)
+    vectors = Vectors(world, world.proposal(grants)).start(Case(world, grants, case.proposal))
+    return vectors.prove(vectors.proof()).gas_used
 
 
 def attestation(case: Case) -> dict[str, int]:
@@ -144,6 +156,7 @@ def test_gas_stays_within_the_limits_and_the_snapshot(case: Case) -> None:
     world.accept(training.proposal, case.grants)
     used["prove (projection-verified, 3 parties)"] = training.prove(training.proof()).gas_used
     used["prove (in ranges, 3 parties of 16 digits)"] = in_ranges(case)
+    used["prove (vector-sum-verified, 3 parties, 1 chunk)"] = opened_sum(case)
     used |= attestation(case)
     used |= quorum(case)
     used |= reviews(case)

@@ -48,7 +48,7 @@ from tallystick.protocol.statement import (
     StatementOutput,
 )
 from tallystick.protocol.task import Security, TaskInput, TaskSpec, proposal_of
-from unit.protocol import quorum_world
+from unit.protocol import quorum_world, vector_sum_world
 
 CHAIN = 31337
 START = 1_800_000_000
@@ -171,6 +171,8 @@ class World:
             return dict.fromkeys(subject.parties, attested_run(subject).to_text())
         if self.statement.proof == "attested-hardware-quorum":
             return dict.fromkeys(subject.parties, quorum_world.said(subject))
+        if self.statement.proof == "vector-sum-verified":
+            return vector_sum_world.contributions(subject)
         return contributions_of(subject) if self.statement.proof.startswith("projection-verified") else {}
 
     def state_proof(self) -> None:
@@ -416,6 +418,7 @@ def make(kind: str = "sum-verified") -> World:
         "sum-in-range": pedersen_commitments,
         "signed-by-all": [canonical.text(bytes(32))] * 2,
         "projection-verified": [canonical.text(projection.root([projection.encode(each)])) for each in VECTORS],
+        "vector-sum-verified": vector_sum_world.commitments() if kind == "vector-sum-verified" else [],
         "attested-simulated": enclosed,
         "attested-hardware-quorum": enclosed,
     }[kind.partition("-absent-")[0]]

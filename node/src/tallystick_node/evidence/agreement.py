@@ -70,7 +70,7 @@ class Word:
         try:
             fields = Fields(canonical.decode(data, LIMIT), cls.__dataclass_fields__, "word")
             word = cls(
-                commitment=fields.string("commitment", 256, empty=True),
+                commitment=fields.string("commitment", 400, empty=True),
                 contribution=fields.string("contribution", MAX_CONTRIBUTION, empty=True),
                 output=fields.string("output", 256, empty=True),
                 links=fields.items("links", 0, 2 * MAX_PARTIES, Link.from_json),

@@ -74,7 +74,7 @@ REMEDIES: Mapping[str, str] = {
     "BadThreshold": "ask for the word of at least two verifiers",
     "AlreadySo": "nothing is to be done: it is so already",
     "WrongGenerators": "deploy the generators of this release",
-    "PrecompileMissing": "this chain lacks BN254 addition: use the proof kind signed-by-all",
+    "PrecompileMissing": "this chain lacks a precompile that the verifier needs: ask for a kind of proof that the chain can check",
     "GrantIsRevoked": "ask the dataset's owner for a new grant",
     "GrantOutsideValidity": "wait until the grant is valid, or ask the owner for a new one",
     "NotTheGrantee": "propose from the account that the grant was given to",

@@ -54,7 +54,7 @@ class StatementInput:
             fields.hex32("dataset"),
             fields.digest("rows"),
             fields.hex32("grant"),
-            fields.string("commitment", 160),
+            fields.string("commitment", 400),
         )
 
 

@@ -24,6 +24,7 @@ SIGNED_BY_ALL = "signed-by-all"
 SUM_VERIFIED = "sum-verified"
 SUM_IN_RANGE = "sum-in-range"
 PROJECTION_VERIFIED = "projection-verified"
+VECTOR_SUM_VERIFIED = "vector-sum-verified"
 ATTESTED_HARDWARE = "attested-hardware"
 ATTESTED_SIMULATED = "attested-simulated"
 ATTESTED_QUORUM = "attested-hardware-quorum"
@@ -33,7 +34,7 @@ PROJECTION_ABSENT = ("projection-verified-absent-1", "projection-verified-absent
 """The kinds for tasks that end without some of their parties: place k has the kind for at most k + 1 of them."""
 ATTESTED = (ATTESTED_HARDWARE, ATTESTED_SIMULATED, ATTESTED_QUORUM)
 """The kinds for tasks that an enclave computes."""
-PROOFS = (SIGNED_BY_ALL, SUM_VERIFIED, SUM_IN_RANGE, PROJECTION_VERIFIED, *PROJECTION_ABSENT, *ATTESTED)
+PROOFS = (SIGNED_BY_ALL, SUM_VERIFIED, SUM_IN_RANGE, PROJECTION_VERIFIED, *PROJECTION_ABSENT, VECTOR_SUM_VERIFIED, *ATTESTED)
 ADVERSARIES = ("semi-honest", "malicious-with-abort", "malicious-with-identifiable-abort")
 ZERO32 = bytes(32)
 EPSILON = re.compile(r"(0|[1-9][0-9]{0,12})(\.[0-9]{1,15})?")

@@ -33,6 +33,8 @@ class Strength(StrEnum):
     # as sum-verified, and the chain checked proofs that inputs and sum are in the ranges that the proof names
     SUM_IN_RANGE = "sum-in-range"
     SUM_VERIFIED = "sum-verified"  # the chain checked that the result is the sum of the committed inputs
+    # the chain checked at one point, which commitments fixed, that the committed vectors add up to the result's
+    VECTOR_SUM_VERIFIED = "vector-sum-verified"
     PROJECTION_VERIFIED = "projection-verified"  # the chain checked that the announced projections of inputs and result add up
     ATTESTED_HARDWARE = "attested-hardware"  # signed by all, and the chain checked the quote of an enclave on genuine hardware
     # signed by all, and the chain counted the verifiers that vouch for evidence of genuine hardware

@@ -26,6 +26,7 @@ TITLES = ("Participants", "Datasets", "Grants", "Tasks", "Proofs", "Result files
 STROKES = {
     Strength.SUM_IN_RANGE: ("#07603a", "3.0", "", "sum and ranges of inputs verified by the chain"),
     Strength.SUM_VERIFIED: ("#0a7d4b", "2.6", "", "sum verified by the chain"),
+    Strength.VECTOR_SUM_VERIFIED: ("#0b6f6f", "2.6", "", "sum of committed vectors verified by the chain"),
     Strength.PROJECTION_VERIFIED: ("#0f8a8a", "2.4", "", "sum of projections checked by the chain"),
     Strength.ATTESTED_HARDWARE: ("#6b4fb3", "2.4", "", "attested, hardware: quote checked by the chain"),
     Strength.ATTESTED_HARDWARE_QUORUM: ("#6b4fb3", "2.3", "8 2", "attested, hardware: vouched for by a quorum of verifiers"),

@@ -17,8 +17,9 @@ ATTESTATION = ("HardwareVerifier", "SimulationVerifier", "QuorumVerifier")
 ABSENCE = ("ProjectionAbsent1Verifier", "ProjectionAbsent2Verifier", "ProjectionAbsent3Verifier")
 """The verifiers of results without one, two or three of their parties."""
 
-VERIFIERS = ("SignedByAllVerifier", "SumVerifier", "RangeVerifier", "ProjectionVerifier", *ATTESTATION, *ABSENCE)
-"""One for each kind of proof. No other contract depends on them: a deployment of an older release may lack the newest."""
+VERIFIERS = ("SignedByAllVerifier", "SumVerifier", "RangeVerifier", "ProjectionVerifier", *ATTESTATION, *ABSENCE, "VectorSumVerifier")
+"""One for each kind of proof. No other contract depends on them: a deployment of an older release may lack the newest, and one on a
+chain without the precompile for KZG openings lacks ``VectorSumVerifier``."""
 
 ENFORCEMENT = ("Settlement", "Disputes")
 """Fees, bonds and who broke the rules. They name each other and the ledgers, and no ledger names them: a deployment of an older

@@ -11,6 +11,7 @@ from tallystick.protocol.proof.projection_verified import ProjectionVerified
 from tallystick.protocol.proof.signed_by_all import SignedByAll
 from tallystick.protocol.proof.sum_in_range import SumInRange
 from tallystick.protocol.proof.sum_verified import SumVerified
+from tallystick.protocol.proof.vector_sum_verified import VectorSumVerified
 from tallystick.protocol.task import PROJECTION_ABSENT, PROJECTION_VERIFIED
 
 _ALL: tuple[ProofKind, ...] = (
@@ -18,6 +19,7 @@ _ALL: tuple[ProofKind, ...] = (
     SumVerified(),
     SumInRange(),
     *(ProjectionVerified(name) for name in (PROJECTION_VERIFIED, *PROJECTION_ABSENT)),
+    VectorSumVerified(),
     attested.HARDWARE,
     attested.SIMULATED,
     quorum.KIND,
