@@ -1,5 +1,6 @@
 """An intersection in parts: equal to one in a piece, also when parties are killed on the way, and who goes on with whom."""
 
+import hashlib
 import queue
 import threading
 from dataclasses import replace
@@ -13,6 +14,8 @@ from tallystick_node.engines.psi import handshake, oprf, parts, rr22, two_party
 from tallystick_node.engines.psi.handshake import bind
 from tallystick_node.engines.psi.items import Items
 from tallystick_node.engines.psi.journal import Journal, Run
+from tallystick_node.engines.psi.labelled import intersect_labelled, predict_labelled
+from tallystick_node.engines.psi.labels import Labels
 from tallystick_node.engines.psi.oprf import MALICIOUS, SEMI_HONEST
 from tallystick_node.engines.psi.parts import Cut
 from unit.engines.conftest import CorruptingChannel, run_parties
@@ -93,6 +96,70 @@ def engine(folder, receivers=(0, 1), variant=SEMI_HONEST, sets=SETS, part=PART):
     return run
 
 
+ROWS = np.random.default_rng(3).integers(0, 256, (70, 37), np.uint8)  # the first party's labels
+
+
+def labelled(folder, rows=ROWS, variant=SEMI_HONEST):
+    """One party's side of a run in which the second receives labels of the first."""
+
+    def run(session):
+        items = Items.of(SETS[session.index])
+        own = Labels(rows.shape[1], None if session.index else rows)
+        try:
+            bound = bind(session, 1 - session.index, items, b"c" * 32)
+            return parts.exchange(bound, [1], variant, folder / str(session.index) if folder else None, PART, own)
+        except Killed:
+            return None
+
+    return run
+
+
+def gets(found, rows=ROWS):
+    return found.positions.tolist() == EXPECTED[1] and (found.labels == rows[EXPECTED[0]]).all()
+
+
+@pytest.mark.parametrize("variant", [SEMI_HONEST, MALICIOUS])
+def test_labels_come_with_the_parts_of_their_items(parties, variant):
+    sender, receiver = parties(2, labelled(None, variant=variant))
+    assert gets(receiver)
+    assert (sender.positions, sender.labels, sender.peer_items) == (None, None, 50)
+
+
+@pytest.mark.parametrize("party", [0, 1])
+def test_labels_of_parts_that_are_done_are_kept(tmp_path, monkeypatch, begun, party):
+    with monkeypatch.context() as patched:
+        run_parties(dying_after(patched, party, 1).sessions, labelled(tmp_path))
+    begun.clear()
+    _, receiver = run_parties(Links().sessions, labelled(tmp_path))
+    assert gets(receiver)
+    assert 0 not in begun
+    assert (tmp_path / "1" / "labels-0").stat().st_mode & 0o077 == 0
+    assert gets(run_parties(Links().sessions, labelled(tmp_path))[1])  # all is done
+
+
+def dying_after(monkeypatch, party, number):
+    """Links of parties of which one dies once it has kept a part."""
+    original, cut = Journal.keep, Links(party, 10**9)
+
+    def keep(journal, which, found):
+        original(journal, which, found)
+        if which == number and journal._folder.name == str(party):
+            cut.cut.set()
+            raise Killed
+
+    monkeypatch.setattr(Journal, "keep", keep)
+    return cut
+
+
+def test_a_sender_whose_labels_changed_begins_anew(tmp_path, begun):
+    run_parties(Links(0, 50).sessions, labelled(tmp_path))
+    begun.clear()
+    changed = ROWS ^ 1
+    _, receiver = run_parties(Links().sessions, labelled(tmp_path, changed))
+    assert gets(receiver, changed)
+    assert sorted(begun) == [0, 0, 1, 1, 2, 2]
+
+
 def positions(outcomes):
     return [None if each.positions is None else each.positions.tolist() for each in outcomes]
 
@@ -147,18 +214,8 @@ def test_a_run_killed_anywhere_goes_on_to_the_same_end(tmp_path):
 @pytest.mark.parametrize("party", [0, 1])
 @pytest.mark.parametrize("number", range(3))
 def test_a_run_killed_between_two_parts_does_not_do_them_again(tmp_path, monkeypatch, begun, party, number):
-    original = Journal.keep
-    cut = Links(party, 10**9)
-
-    def keep(journal, which, found):
-        original(journal, which, found)
-        if which == number and journal._folder.name == str(party):
-            cut.cut.set()
-            raise Killed
-
     with monkeypatch.context() as patched:
-        patched.setattr(Journal, "keep", keep)
-        run_parties(cut.sessions, engine(tmp_path))
+        run_parties(dying_after(patched, party, number).sessions, engine(tmp_path))
     begun.clear()
     assert positions(run_parties(Links().sessions, engine(tmp_path))) == list(EXPECTED)
     first = min(begun, default=3)
@@ -372,3 +429,39 @@ def test_what_is_filled_up_has_strings_of_its_own():
     assert len({*filled}) == 3
     assert len(filled[1]) == len(filled[2]) == 32
     assert handshake.SALT == 32  # the length of a filler is no sign: keys may have it
+
+
+def test_labelled_sets_above_the_bound_run_in_parts(monkeypatch, begun):
+    monkeypatch.setattr(parts, "UNCUT", 60)
+    terms = {"receiver": 1, "protocol": "rr22", "context": b"t"}
+
+    def run(session):
+        own = Labels(37, None if session.index else ROWS)
+        return intersect_labelled(session, Items.of(SETS[session.index]), own, peer=1 - session.index, **terms)
+
+    _, receiver = run_parties(local_sessions(2, 60.0), run)
+    assert gets(receiver)
+    assert begun == [0, 0]  # of one part: 70 items are fewer than a part takes
+    small, large = predict_labelled("rr22", (60, 50), 1, 37), predict_labelled("rr22", (70, 50), 1, 37)
+    assert large.bytes_sent[0] > small.bytes_sent[0]
+
+
+def test_rows_of_many_keys_are_not_opened(monkeypatch):
+    monkeypatch.setattr(parts, "UNCUT", 60)
+    sessions, never = local_sessions(2), lambda *_: pytest.fail("no row is shown")
+    terms = {"receiver": 1, "protocol": "rr22", "context": b"t"}
+    with pytest.raises(ValueError, match="at most 60"):
+        intersect_labelled(sessions[0], Items.of(SETS[0]), Labels(37, ROWS), peer=1, checks=never, **terms)
+
+    def run(session):
+        if session.index:
+            return intersect_labelled(session, Items.of(SETS[1]), Labels(37), peer=0, shows=never, **terms)
+        return bind(session, 1, Items.of(SETS[0]), hashlib.sha256(labelled_domain() + b"t").digest())
+
+    with pytest.raises(ProtocolViolation, match="more than 60 items in a task with openings"):
+        raise next(each for each in run_parties(sessions, run) if isinstance(each, Exception))
+
+
+def labelled_domain():
+    """What the handshake of a labelled run is bound to, but for the context."""
+    return b"tallystick/v1/psi/labelled\0" + (37).to_bytes(4, "big")

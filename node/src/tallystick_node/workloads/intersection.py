@@ -183,7 +183,7 @@ def _intersect(
     if parameters.labels is not None:
         protocol, beside = _labelled(parameters), Labels(parameters.labels.width, labels)
         terms: dict[str, Any] = {"peer": 1 - session.index, "receiver": receivers[0], "context": session.context}
-        terms |= {"shows": shows, "checks": checks}
+        terms |= {"shows": shows, "checks": checks, "folder": scratch / PARTS}
         return intersect_labelled(session, items, beside, protocol=protocol, **terms), protocol
     if len(parameters.keys) > 2:
         parties, context = range(session.parties), session.context

@@ -1,4 +1,5 @@
-"""What a party keeps of an intersection in parts, from one attempt to the next: which run it is, and what each part found.
+"""What a party keeps of an intersection in parts, from one attempt to the next: which run it is, and what each part found, with
+the labels that it got.
 
 Everything is written whole or not at all, also through a power failure. It tells which of the party's rows match, and belongs on a
 disk that is as well protected as the rows.
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 from tallystick_node.engines import folders
 
 Places = NDArray[np.int64]
+Bytes = NDArray[np.uint8]
 
-_RUN = "run"
+_RUN, _PART, _LABELS = "run", "part-", "labels-"
 _WORDS = 5
 
 
@@ -43,6 +45,7 @@ class Journal:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._found: dict[int, Places] = {}
+        self._labels: dict[int, Bytes] = {}
         if folder is not None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -77,26 +80,40 @@ class Journal:
         if self._folder is None:
             self._found[number] = found
         else:
-            folders.put(self._path(f"part-{number}"), found.astype("<i8").tobytes())
+            folders.put(self._path(f"{_PART}{number}"), found.astype("<i8").tobytes())
+
+    def keep_labels(self, number: int, rows: Bytes) -> None:
+        """What labels a part found, before it is done."""
+        if self._folder is None:
+            self._labels[number] = rows
+        else:
+            folders.put(self._path(f"{_LABELS}{number}"), rows.tobytes())
 
     def found(self, number: int) -> Places:
         """What :meth:`keep` was given."""
         if self._folder is None:
             return self._found[number]
-        return np.fromfile(self._path(f"part-{number}"), "<i8").astype(np.int64)
+        return np.fromfile(self._path(f"{_PART}{number}"), "<i8").astype(np.int64)
+
+    def labels(self, number: int, width: int) -> Bytes:
+        """What :meth:`keep_labels` was given, rows of ``width``."""
+        if self._folder is None:
+            return self._labels[number]
+        return np.fromfile(self._path(f"{_LABELS}{number}"), np.uint8).reshape(-1, width)
 
     def forget_from(self, number: int) -> None:
         """Forget all parts from this one on."""
         if self._folder is None:
             self._found = {each: found for each, found in self._found.items() if each < number}
             return
-        for path in self._folder.glob("part-*"):
-            if int(path.name.removeprefix("part-")) >= number:
-                path.unlink()
+        for prefix in (_PART, _LABELS):
+            for path in self._folder.glob(f"{prefix}*"):
+                if int(path.name.removeprefix(prefix)) >= number:
+                    path.unlink()
         folders.keep_names(self._folder)
 
     def _has(self, number: int) -> bool:
-        return self._path(f"part-{number}").exists() if self._folder is not None else number in self._found
+        return self._path(f"{_PART}{number}").exists() if self._folder is not None else number in self._found
 
     def _path(self, name: str) -> Path:
         assert self._folder is not None

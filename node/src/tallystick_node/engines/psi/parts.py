@@ -6,7 +6,8 @@
 2. An item's part is a hash of it under the cut. Each part of a set is filled up with random strings to one size, the same for all
    parts, so that sizes tell nothing of which items there are.
 3. Each part is a run of :mod:`rr22` of its own: its own handshake, salt, evaluation and store, and so its own secrets. When it is
-   over each party keeps what it found, on disk before the next part begins.
+   over each party keeps what it found, on disk before the next part begins. A sender's :mod:`labels` go with the part of their
+   item, and its seal is of them, too; what fills a part up has labels of zeros, which nobody can open.
 
 Going on. Of an earlier attempt nothing is used again but the cut, which both know and which only says what is compared with what.
 The secrets of the part that was killed are gone with the process; the part is done again with new ones, and messages of two runs of
@@ -28,7 +29,7 @@ from __future__ import annotations
 import hashlib
 import math
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,6 +41,7 @@ from tallystick_node.engines.psi import rr22
 from tallystick_node.engines.psi.handshake import STATISTICAL_BITS, Bound, Intersection, bind
 from tallystick_node.engines.psi.items import Items
 from tallystick_node.engines.psi.journal import Journal, Run
+from tallystick_node.engines.psi.labels import Bytes, Labels
 from tallystick_node.engines.psi.oprf import Variant
 
 PART = 1 << 20  # items of a part of the larger set, on average
@@ -66,37 +68,65 @@ class Cut:
         return cls(parts, _capacity(own, parts), _capacity(theirs, parts))
 
 
-def exchange(run: Bound, receivers: Sequence[int], variant: Variant, folder: Path | None, part: int = PART) -> Intersection:
-    """What follows the handshake; both pass the same receivers, variant and ``part``. ``folder`` is this party's own, of the task:
-    what an earlier attempt kept there is gone on from. Without one nothing is kept.
+def exchange(
+    run: Bound,
+    receivers: Sequence[int],
+    variant: Variant,
+    folder: Path | None,
+    part: int = PART,
+    labelled: Labels | None = None,
+) -> Intersection:
+    """What follows the handshake; both pass the same receivers (one, with labels), variant, ``part`` and width of labels.
+    ``folder`` is this party's own, of the task: what an earlier attempt kept there is gone on from. Without one nothing is kept.
 
     Raises ``ValueError`` for duplicates, :class:`ProtocolViolation` naming the peer and the step, ``ChannelError`` for a lost peer.
     """
     cut = Cut.of(len(run.items), run.theirs, part)
     journal = Journal(folder)
-    kept, done = _agreed(run, cut, journal, _terms(receivers, variant, cut, part))
+    width = 0 if labelled is None else labelled.width
+    kept, done = _agreed(run, cut, journal, _terms(receivers, variant, cut, part, width), _sealing(run.items, labelled))
     journal.forget_from(done)
     places = _placed(run.items, kept.cut, cut.parts)
     receives = run.session.index in receivers
     for number in range(done, cut.parts):
         own = np.flatnonzero(places == number)
-        found = _part(run, cut, number, run.items.take(own), receivers, variant)
+        beside = None if labelled is None else _filled(labelled, own, cut.own)
+        found, rows = _part(run, cut, number, run.items.take(own), receivers, variant, beside)
+        if receives and rows is not None:
+            journal.keep_labels(number, rows)
         journal.keep(number, own[found] if receives else np.empty(0, np.int64))
     if not receives:
         return Intersection(run.theirs, None, None)
-    positions = np.sort(np.concatenate([journal.found(number) for number in range(cut.parts)]))
-    return Intersection(run.theirs, positions, len(positions))
+    positions = np.concatenate([journal.found(number) for number in range(cut.parts)])
+    order = np.argsort(positions)
+    rows = np.concatenate([journal.labels(number, width) for number in range(cut.parts)])[order] if width else None
+    return Intersection(run.theirs, positions[order], len(positions), rows)
 
 
-def _agreed(run: Bound, cut: Cut, journal: Journal, terms: bytes) -> tuple[Run, int]:
+def _sealing(items: Items, labelled: Labels | None) -> Callable[[bytes], bytes]:
+    """A party's seal under a nonce: a hash of its items, and of its labels, if it has any."""
+    rows = b"" if labelled is None or labelled.rows is None else hashlib.sha256(np.ascontiguousarray(labelled.rows).data).digest()
+    return lambda nonce: items.commitment(_DOMAIN + nonce + rows)
+
+
+def _filled(labelled: Labels, own: NDArray[np.int64], size: int) -> Labels:
+    """A part's labels, and those of what fills it up; nothing at the receiver."""
+    if labelled.rows is None:
+        return labelled
+    rows = np.zeros((size, labelled.width), np.uint8)
+    rows[: len(own)] = labelled.rows[own]
+    return Labels(labelled.width, rows)
+
+
+def _agreed(run: Bound, cut: Cut, journal: Journal, terms: bytes, sealing: Callable[[bytes], bytes]) -> tuple[Run, int]:
     """The run that both go on with, or begin, and how many parts of it are done at both."""
     channel, me, peer = run.session.channels[run.peer], run.session.index, run.peer
     kept = journal.run()
-    if kept is None or kept.terms != terms or run.items.commitment(_DOMAIN + kept.nonce) != kept.seals[me > peer]:
+    if kept is None or kept.terms != terms or sealing(kept.nonce) != kept.seals[me > peer]:
         kept = None
     done = journal.done() if kept is not None else 0
     nonce = kept.nonce if kept is not None else secrets.token_bytes(32)
-    seal = kept.seals[me > peer] if kept is not None else run.items.commitment(_DOMAIN + nonce)
+    seal = kept.seals[me > peer] if kept is not None else sealing(nonce)
     channel.mark("psi/parts")
     channel.send((_NO_RUN if kept is None else kept.name) + done.to_bytes(4, "big") + seal)
     hello = receive_block(channel, HELLO_BYTES, "parts")
@@ -114,8 +144,10 @@ def _agreed(run: Bound, cut: Cut, journal: Journal, terms: bytes) -> tuple[Run, 
     return kept, min(done, theirs)
 
 
-def _part(run: Bound, cut: Cut, number: int, items: Items, receivers: Sequence[int], variant: Variant) -> NDArray[np.int64]:
-    """Of one part, which of this party's items the peer has; none for a party that does not receive."""
+def _part(
+    run: Bound, cut: Cut, number: int, items: Items, receivers: Sequence[int], variant: Variant, labelled: Labels | None
+) -> tuple[NDArray[np.int64], Bytes | None]:
+    """Of one part, which of this party's items the peer has, and their labels; none for a party that does not receive."""
     if len(items) > cut.own:
         raise ValueError("a part has more items than it takes: this happens once in 2^40 runs")
     context = hashlib.sha256(_DOMAIN + number.to_bytes(4, "big") + run.session.context).digest()
@@ -123,8 +155,11 @@ def _part(run: Bound, cut: Cut, number: int, items: Items, receivers: Sequence[i
     bound = bind(session, run.peer, items.filled(cut.own), context)
     if bound.theirs != cut.theirs:
         raise ProtocolViolation(run.peer, "parts", f"it has {bound.theirs} items in a part where {cut.theirs} were due")
-    found = rr22.exchange(bound, receivers, variant, runs=cut.parts).positions
-    return np.empty(0, np.int64) if found is None else found[found < len(items)]
+    found = rr22.exchange(bound, receivers, variant, labelled, runs=cut.parts)
+    if found.positions is None:
+        return np.empty(0, np.int64), None
+    real = found.positions < len(items)
+    return found.positions[real], None if found.labels is None else found.labels[real]
 
 
 def _within(session: Session, context: bytes, number: int, parts: int) -> Session:
@@ -153,7 +188,7 @@ def _capacity(items: int, parts: int) -> int:
     return min(items, math.ceil(mean + bound / 3 + math.sqrt(bound * bound / 9 + 2 * bound * mean)))
 
 
-def _terms(receivers: Sequence[int], variant: Variant, cut: Cut, part: int) -> bytes:
+def _terms(receivers: Sequence[int], variant: Variant, cut: Cut, part: int, width: int) -> bytes:
     """What a run that goes on has in common with the one that began."""
-    numbers = (variant.words, part, cut.parts, cut.own, cut.theirs, *sorted(receivers))
+    numbers = (variant.words, part, cut.parts, cut.own, cut.theirs, width, *sorted(receivers))
     return hashlib.sha256(_DOMAIN + b"".join(each.to_bytes(8, "big") for each in numbers)).digest()
