@@ -85,7 +85,7 @@ def show(
 def review(
     context: typer.Context,
     code: Code,
-    verdict: Annotated[Verdict, typer.Argument(help="What the own account says after reading it.")],
+    verdict: Annotated[Verdict, typer.Argument(help="approved or rejected: what the own account says after reading it.")],
     card: Annotated[Path, typer.Option(help="Its card, as its author gave it.")],
     reason: Annotated[Path, typer.Option(help="The written reason; its digest alone goes on chain. Keep the file.")],
 ) -> None:
