@@ -36,6 +36,7 @@ CONTRACTS = (
     "SignedByAllVerifier",
     "SumVerifier",
     "RangeVerifier",
+    "Groth16Verifier",
     "ProjectionVerifier",
     "HardwareVerifier",
     "SimulationVerifier",

@@ -15,6 +15,7 @@ import pytest
 from contracts.bargain import Bargain
 from contracts.conftest import KIND, Case
 from contracts.test_attestation_verifier import Run
+from contracts.test_groth16_verifier import Proved, register
 from contracts.test_projection_verifier import Training
 from contracts.test_proof_registry import Sum
 from contracts.test_quorum_verifier import Vouched
@@ -23,11 +24,12 @@ from contracts.test_vector_sum_verifier import Vectors, ready
 from eth_abi import encode as abi_encode
 from tallystick.attestation.simulation.platform import SimulatedPlatform
 from tallystick.protocol import typed
-from tallystick.protocol.task import ATTESTED_QUORUM, ATTESTED_SIMULATED
+from tallystick.protocol.task import ATTESTED_QUORUM, ATTESTED_SIMULATED, GROTH16
 
 SNAPSHOT = Path(__file__).parents[2] / "contracts" / "snapshots" / "gas.json"
 RECORD_LIMIT = 120_000
 TASK_LIMIT = 600_000
+KEY = "register a circuit's key"  # once for each circuit; its points of the second group are paired to see that they are of it
 TOLERANCE = 0.02
 
 
@@ -83,6 +85,21 @@ def quorum(case: Case) -> dict[str, int]:
         "name a verifier": vouched.govern("nameVerifier", world.requester.address).gas_used,
         "set how many verifiers have to vouch": vouched.govern("setThreshold", 2).gas_used,
         "prove (attested by 2 of 3 verifiers, 3 parties)": vouched.prove(vouched.proof()).gas_used,
+    }
+
+
+def circuits(case: Case) -> dict[str, int]:
+    """Of a key for two public inputs, and a result that a proof by it stands behind."""
+    world = case.world
+    grants = [world.grant(world.publish(actor)) for actor in world.parties]
+    for actor, grant in zip(world.parties, grants, strict=True):
+        world.issue(actor, grant)
+    proposal = world.proposal(grants, proof_kind=typed.proof_kind(GROTH16))
+    Case(world, grants, proposal).start()
+    proved = Proved(world, proposal)
+    return {
+        KEY: register(proved.registrant).gas_used,
+        "prove (by a circuit with 2 public inputs, 3 parties)": proved.prove(proved.proof()).gas_used,
     }
 
 
@@ -159,6 +176,7 @@ def test_gas_stays_within_the_limits_and_the_snapshot(case: Case) -> None:
     used["prove (vector-sum-verified, 3 parties, 1 chunk)"] = opened_sum(case)
     used |= attestation(case)
     used |= quorum(case)
+    used |= circuits(case)
     used |= reviews(case)
     used |= enforcement(Bargain.of(Case(world, case.grants, world.proposal(case.grants))))
     task = sum(value for name, value in used.items() if name.startswith(("propose", "accept", "prove (sum")))
@@ -166,7 +184,7 @@ def test_gas_stays_within_the_limits_and_the_snapshot(case: Case) -> None:
     if os.environ.get("UPDATE_GAS"):
         SNAPSHOT.write_text(json.dumps(used, indent=1) + "\n")
     assert task <= TASK_LIMIT
-    singles = {k: v for k, v in used.items() if not k.startswith(("whole", "propose", "accept", "prove ("))}
+    singles = {k: v for k, v in used.items() if not k.startswith(("whole", "propose", "accept", "prove (", KEY))}
     assert max(singles.values()) <= RECORD_LIMIT, singles
     expected = json.loads(SNAPSHOT.read_text())
     grown = {name: (expected.get(name), value) for name, value in used.items() if value > expected[name] * (1 + TOLERANCE)}

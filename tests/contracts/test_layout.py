@@ -23,10 +23,11 @@ def test_verifiers_keep_no_results_and_ledgers_only_private_tables() -> None:
     for name in artifacts.VERIFIERS:
         stored = [entry for entry in found[name]["storage"] if " threshold" not in entry]  # how many have to vouch
         tables = {
+            "Groth16Verifier": 1,
             "HardwareVerifier": 2,
             "SimulationVerifier": 3,
             "QuorumVerifier": 2,
-        }  # enclaves; platforms, authorities or verifiers
+        }  # keys; enclaves, and platforms, authorities or verifiers
         assert len(stored) == tables.get(name, 0)
         assert all("mapping" in entry and " _" in entry for entry in stored)
     tables = [entry for entry in found["Settlement"]["storage"] if "mapping" in entry]

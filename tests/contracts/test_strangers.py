@@ -223,6 +223,7 @@ ATTEMPTS: dict[str, tuple[Callable[[Case], list[Any]], str]] = {
     "GrantLedger.narrow": (narrowing, "BadOwnerSignature"),
     "GrantLedger.revokeSigned": (revocation, "BadOwnerSignature"),
     "GrantLedger.revoke": (lambda case: [case.grants[0].as_tuple()], "NotTheDatasetOwner"),
+    "Groth16Verifier.register": (lambda _: [bytes(32), b""], "NotActive"),
     "HardwareVerifier.allow": (lambda _: digests(1), "OnlyGovernor"),
     "HardwareVerifier.disallow": (lambda _: digests(2), "OnlyGovernor"),
     "HardwareVerifier.registerPlatform": (platform, "UnknownIssuer"),

@@ -24,7 +24,7 @@ interface IProofVerifier {
     /// @notice Four bytes that name the kind: the first four of keccak256(name()).
     function kind() external view returns (bytes4);
     /// @notice `signed-by-all`, `sum-verified`, `sum-in-range`, `vector-sum-verified`, `projection-verified`,
-    /// `projection-verified-absent-1` to `-3`, `attested-hardware`, `attested-hardware-quorum` or `attested-simulated`; what a query's
-    /// answer shows as the proof's strength.
+    /// `projection-verified-absent-1` to `-3`, `groth16`, `attested-hardware`, `attested-hardware-quorum` or `attested-simulated`; what
+    /// a query's answer shows as the proof's strength.
     function name() external view returns (string memory);
 }

@@ -32,6 +32,7 @@ from tallystick.protocol.grant import Grant, GrantTerms, Salts
 from tallystick.protocol.identity import Certificate, issue_authority, issue_certificate
 from tallystick.protocol.proof import sum_verified
 from tallystick.protocol.proof.attested import AttestedRun, EnclaveTerms
+from tallystick.protocol.proof.groth16 import Circuit, Groth16Terms, ProvedCircuit, attempt_input
 from tallystick.protocol.proof.kinds import KINDS
 from tallystick.protocol.proof.projection_verified import Contribution
 from tallystick.protocol.proof.subject import Subject, result_of, subject_of
@@ -48,7 +49,7 @@ from tallystick.protocol.statement import (
     StatementOutput,
 )
 from tallystick.protocol.task import Security, TaskInput, TaskSpec, proposal_of
-from unit.protocol import quorum_world, vector_sum_world
+from unit.protocol import groth16_world, quorum_world, vector_sum_world
 
 CHAIN = 31337
 START = 1_800_000_000
@@ -167,6 +168,8 @@ class World:
         """What each party adds to the proof."""
         if self.statement.proof == "sum-in-range":
             return ranged(subject, self.spec.parameters)
+        if self.statement.proof == "groth16":
+            return {PARTIES[2]: proved_circuit(subject).to_text()}
         if self.statement.proof == "attested-simulated":
             return dict.fromkeys(subject.parties, attested_run(subject).to_text())
         if self.statement.proof == "attested-hardware-quorum":
@@ -253,6 +256,22 @@ def ranged(subject: Subject, parameters: Mapping[str, Any]) -> dict[str, str]:
         RangeContribution(encoded, b"", total),
     ]
     return {party: each.to_text() for party, each in zip(subject.parties, said, strict=True)}
+
+
+def circuit() -> Circuit:
+    """A key that the first party registered."""
+    return Circuit(PARTIES[0], hashlib.sha256(b"w times w is y").digest(), groth16_world.ceremony()[1])
+
+
+def proved_circuit(subject: Subject) -> ProvedCircuit:
+    """A proof that somebody knows a root of 49, for this subject."""
+    first = attempt_input(subject.context, KINDS["groth16"].inputs(subject))
+    return ProvedCircuit(circuit(), (49,), root_proof(first))
+
+
+@cache
+def root_proof(attempt: int) -> bytes:
+    return groth16_world.encoded(*groth16_world.prove(groth16_world.ceremony()[2], attempt, 7))
 
 
 @cache
@@ -360,7 +379,10 @@ def make(kind: str = "sum-verified") -> World:
     parameters: dict[str, Any] = {"measures": ["mean"], "minimum_group": 5, "privacy": {"epsilon": "0.25"}}
     if kind == "sum-in-range":
         parameters |= RANGED
-    values = {"mean": "3.5"}
+    values: dict[str, Any] = {"mean": "3.5"}
+    if kind == "groth16":
+        parameters["groth16"] = Groth16Terms(circuit().id).to_json()
+        values["public_inputs"] = ["49"]
     if kind == "attested-simulated":
         identity_of = SgxReport.read(sgx_report(ENCLAVE, bytes(64))).identity
         parameters["enclave"] = EnclaveTerms(ALGORITHM, (identity_of,)).to_json()
@@ -419,6 +441,7 @@ def make(kind: str = "sum-verified") -> World:
         "signed-by-all": [canonical.text(bytes(32))] * 2,
         "projection-verified": [canonical.text(projection.root([projection.encode(each)])) for each in VECTORS],
         "vector-sum-verified": vector_sum_world.commitments() if kind == "vector-sum-verified" else [],
+        "groth16": enclosed,
         "attested-simulated": enclosed,
         "attested-hardware-quorum": enclosed,
     }[kind.partition("-absent-")[0]]

@@ -19,6 +19,7 @@ from tallystick.chain.contracts import (
     DatasetRegistry,
     Disputes,
     GrantLedger,
+    Groth16Verifier,
     HardwareVerifier,
     ParticipantRegistry,
     ProofRegistry,
@@ -100,6 +101,7 @@ class Chain:
         self.hardware = HardwareVerifier(self)
         self.simulation = SimulationVerifier(self)
         self.quorum = QuorumVerifier(self)
+        self.circuits = Groth16Verifier(self)
         self._by_address = {contract.address.lower(): name for name, contract in self.contracts.items()}
         deployment.verify(self._transport)
         if profile.clock:

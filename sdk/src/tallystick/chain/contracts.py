@@ -1024,5 +1024,25 @@ class QuorumVerifier:
         return cast("int", self._chain.call("QuorumVerifier", "threshold", block=block))
 
 
+class Groth16Verifier:
+    """`Groth16Verifier` at the address of a connection's deployment."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+
+    def participants(self, *, block: Block = "latest") -> str:
+        """`participants()`."""
+        return cast("str", self._chain.call("Groth16Verifier", "participants", block=block))
+
+    def register(self, circuit: bytes, points: bytes) -> Receipt:
+        """Registers a circuit's verifying key for good: it is never changed and never removed. An active participant, which the
+        key's id names."""
+        return self._chain.send("Groth16Verifier", "register", circuit, points)
+
+    def registered_at(self, key: bytes, *, block: Block = "latest") -> int:
+        """When a key was registered, in seconds since 1970; zero for none that is."""
+        return cast("int", self._chain.call("Groth16Verifier", "registeredAt", key, block=block))
+
+
 def _plain(value: Struct | tuple[Any, ...]) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else value.as_tuple()

@@ -197,7 +197,7 @@ def _arguments(name: str, deployment: Deployment) -> list[Any]:
     """What the registry of algorithms, or a verifier, is constructed with."""
     if name == "RangeVerifier":
         return [ranges.table()]
-    asks = name in (*artifacts.REVIEWS, *artifacts.ATTESTATION)
+    asks = name in (*artifacts.REVIEWS, *artifacts.ATTESTATION, *artifacts.CIRCUITS)
     return [deployment.contracts["ParticipantRegistry"]] if asks else []
 
 

@@ -44,7 +44,7 @@ def module() -> str:
     """The whole file."""
     parts = [HEADER]
     written: set[str] = set()
-    called = (*artifacts.LEDGERS, *artifacts.ENFORCEMENT, *artifacts.REVIEWS, *artifacts.ATTESTATION)
+    called = (*artifacts.LEDGERS, *artifacts.ENFORCEMENT, *artifacts.REVIEWS, *artifacts.ATTESTATION, *artifacts.CIRCUITS)
     for name in called:  # contracts alone call the other verifiers
         artifact = artifacts.load(name)
         functions = [entry for entry in artifact.abi if entry["type"] == "function" and entry["name"] not in LEFT_OUT]

@@ -15,6 +15,7 @@ from tallystick.cli import (
     audit,
     ca,
     chain,
+    circuit,
     dataset,
     dispute,
     doctor,
@@ -102,6 +103,7 @@ _NOUNS = (
     audit,
     platform,
     quorum,
+    circuit,
     chain,
     node,
 )

@@ -101,10 +101,15 @@ def verify(key: VerifyingKey, inputs: Sequence[int], proof: Groth16Proof) -> Non
         raise Groth16Refused(f"the circuit has {key.count} public inputs, not {len(inputs)}")
     if not all(0 <= each < ORDER for each in inputs):
         raise Groth16Refused("a public input is not reduced modulo the group's order")
+    if not _balances(key, tuple(inputs), proof):
+        raise Groth16Refused("the proof does not hold for this key and these public inputs")
+
+
+@lru_cache(maxsize=16)  # several rules ask the same of one proof
+def _balances(key: VerifyingKey, inputs: tuple[int, ...], proof: Groth16Proof) -> bool:
     total = bn254.msm(key.inputs, [1, *inputs])
     pairs = ((bn254.neg(proof.a), proof.b), (key.alpha, key.beta), (total, key.gamma), (proof.c, key.delta))
-    if not bn254_pairing.product_is_one(pairs):
-        raise Groth16Refused("the proof does not hold for this key and these public inputs")
+    return bn254_pairing.product_is_one(pairs)
 
 
 def _first(data: bytes) -> bn254.Point:

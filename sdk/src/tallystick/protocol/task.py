@@ -25,6 +25,7 @@ SUM_VERIFIED = "sum-verified"
 SUM_IN_RANGE = "sum-in-range"
 PROJECTION_VERIFIED = "projection-verified"
 VECTOR_SUM_VERIFIED = "vector-sum-verified"
+GROTH16 = "groth16"  # also the object in such a task's parameters that names the key
 ATTESTED_HARDWARE = "attested-hardware"
 ATTESTED_SIMULATED = "attested-simulated"
 ATTESTED_QUORUM = "attested-hardware-quorum"
@@ -34,7 +35,9 @@ PROJECTION_ABSENT = ("projection-verified-absent-1", "projection-verified-absent
 """The kinds for tasks that end without some of their parties: place k has the kind for at most k + 1 of them."""
 ATTESTED = (ATTESTED_HARDWARE, ATTESTED_SIMULATED, ATTESTED_QUORUM)
 """The kinds for tasks that an enclave computes."""
-PROOFS = (SIGNED_BY_ALL, SUM_VERIFIED, SUM_IN_RANGE, PROJECTION_VERIFIED, *PROJECTION_ABSENT, VECTOR_SUM_VERIFIED, *ATTESTED)
+SUMS = (SUM_VERIFIED, SUM_IN_RANGE, PROJECTION_VERIFIED, *PROJECTION_ABSENT, VECTOR_SUM_VERIFIED)
+"""The kinds for results that are sums of what the parties committed to."""
+PROOFS = (SIGNED_BY_ALL, *SUMS, GROTH16, *ATTESTED)
 ADVERSARIES = ("semi-honest", "malicious-with-abort", "malicious-with-identifiable-abort")
 ZERO32 = bytes(32)
 EPSILON = re.compile(r"(0|[1-9][0-9]{0,12})(\.[0-9]{1,15})?")

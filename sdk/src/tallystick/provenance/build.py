@@ -14,11 +14,12 @@ from tallystick.protocol.errors import VerificationFailed
 from tallystick.protocol.grant import GrantTerms
 from tallystick.protocol.identity import Certificate, role_names
 from tallystick.protocol.proof import quorum
+from tallystick.protocol.proof.groth16 import ProvedCircuit
 from tallystick.protocol.proof.subject import Subject, subject_of
 from tallystick.protocol.reasons import reason_words
 from tallystick.protocol.result import ResultFile, file_digest
 from tallystick.protocol.statement import Envelope, Statement
-from tallystick.protocol.task import ATTESTED_QUORUM, PROOFS, TaskSpec
+from tallystick.protocol.task import ATTESTED_QUORUM, GROTH16, PROOFS, TaskSpec
 from tallystick.provenance.algorithms import AlgorithmDraft
 from tallystick.provenance.draft import hex_of, short
 from tallystick.provenance.graph import Edge, Graph, Kind, Node, Strength
@@ -209,6 +210,8 @@ class _Builder(AlgorithmDraft):
         self._name_model(spec, f"{Kind.ATTEMPT}:{stated.task}#{stated.attempt}")
         if spec.proof == ATTESTED_QUORUM:
             self._name_verifiers(subject_of(stated, spec.parties), bundle.proof, name)
+        if spec.proof == GROTH16:
+            self._name_circuit(bundle.proof, name)
         proved = self.nodes[name]
         shown = {"evidence": spec.attestation} if spec.attestation else {}
         for output in stated.outputs:
@@ -251,6 +254,15 @@ class _Builder(AlgorithmDraft):
                 self.edges.append(
                     Edge(verifier, statement, "vouched for the evidence of", Strength.DOCUMENT, self.nodes[statement].block)
                 )
+
+    def _name_circuit(self, proof: bytes, statement: str) -> None:
+        """Which key the proof is by, and who registered it: the proof bytes hold what the key's id is over."""
+        circuit = ProvedCircuit.parse(proof).circuit
+        self.mark(statement, key=hex_of(circuit.id), circuit=hex_of(circuit.description), registrant=circuit.registrant)
+        registrant = f"{Kind.PARTICIPANT}:{circuit.registrant}"
+        if registrant in self.nodes:
+            block = self.nodes[statement].block
+            self.edges.append(Edge(registrant, statement, "answers for the set-up behind", Strength.DOCUMENT, block))
 
     def _name_grants(self, bundle: Bundle) -> None:
         by_root = {node.attributes["terms"]: node.id for node in self.nodes.values() if node.kind is Kind.GRANT}

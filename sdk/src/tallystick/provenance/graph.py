@@ -36,6 +36,7 @@ class Strength(StrEnum):
     # the chain checked at one point, which commitments fixed, that the committed vectors add up to the result's
     VECTOR_SUM_VERIFIED = "vector-sum-verified"
     PROJECTION_VERIFIED = "projection-verified"  # the chain checked that the announced projections of inputs and result add up
+    GROTH16 = "groth16"  # signed by all, and the chain checked a proof of a registered circuit, whose set-up somebody answers for
     ATTESTED_HARDWARE = "attested-hardware"  # signed by all, and the chain checked the quote of an enclave on genuine hardware
     # signed by all, and the chain counted the verifiers that vouch for evidence of genuine hardware
     ATTESTED_HARDWARE_QUORUM = "attested-hardware-quorum"

@@ -28,6 +28,7 @@ STROKES = {
     Strength.SUM_VERIFIED: ("#0a7d4b", "2.6", "", "sum verified by the chain"),
     Strength.VECTOR_SUM_VERIFIED: ("#0b6f6f", "2.6", "", "sum of committed vectors verified by the chain"),
     Strength.PROJECTION_VERIFIED: ("#0f8a8a", "2.4", "", "sum of projections checked by the chain"),
+    Strength.GROTH16: ("#a0447a", "2.4", "", "proof of a registered circuit verified by the chain"),
     Strength.ATTESTED_HARDWARE: ("#6b4fb3", "2.4", "", "attested, hardware: quote checked by the chain"),
     Strength.ATTESTED_HARDWARE_QUORUM: ("#6b4fb3", "2.3", "8 2", "attested, hardware: vouched for by a quorum of verifiers"),
     Strength.ATTESTED_SIMULATED: ("#6b4fb3", "2.2", "2 3", "attested, simulated: quote checked by the chain"),

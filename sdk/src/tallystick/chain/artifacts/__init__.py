@@ -17,7 +17,13 @@ ATTESTATION = ("HardwareVerifier", "SimulationVerifier", "QuorumVerifier")
 ABSENCE = ("ProjectionAbsent1Verifier", "ProjectionAbsent2Verifier", "ProjectionAbsent3Verifier")
 """The verifiers of results without one, two or three of their parties."""
 
-VERIFIERS = ("SignedByAllVerifier", "SumVerifier", "RangeVerifier", "ProjectionVerifier", *ATTESTATION, *ABSENCE, "VectorSumVerifier")
+CIRCUITS = ("Groth16Verifier",)
+"""The verifiers of circuits, whose keys participants register there."""
+
+SUMS = ("SumVerifier", "RangeVerifier", "ProjectionVerifier", "VectorSumVerifier")
+"""The verifiers of sums of what the parties committed to."""
+
+VERIFIERS = ("SignedByAllVerifier", *SUMS, *ATTESTATION, *ABSENCE, *CIRCUITS)
 """One for each kind of proof. No other contract depends on them: a deployment of an older release may lack the newest, and one on a
 chain without the precompile for KZG openings lacks ``VectorSumVerifier``."""
 

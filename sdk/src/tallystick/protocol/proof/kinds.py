@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tallystick.protocol.proof import attested, quorum
+from tallystick.protocol.proof import attested, groth16, quorum
 from tallystick.protocol.proof.kind import ProofKind
 from tallystick.protocol.proof.projection_verified import ProjectionVerified
 from tallystick.protocol.proof.signed_by_all import SignedByAll
@@ -20,6 +20,7 @@ _ALL: tuple[ProofKind, ...] = (
     SumInRange(),
     *(ProjectionVerified(name) for name in (PROJECTION_VERIFIED, *PROJECTION_ABSENT)),
     VectorSumVerified(),
+    groth16.KIND,
     attested.HARDWARE,
     attested.SIMULATED,
     quorum.KIND,
