@@ -8,6 +8,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tallystick import flat_json
 from tallystick.flat_json import MAX_DEPTH, parse, require_flat
 
 VALUES = st.recursive(
@@ -38,6 +39,13 @@ def test_nothing_but_a_value_error_comes_of_other_texts(text: str) -> None:
         return
     with pytest.raises(ValueError):
         parse(text.encode())
+
+
+@given(st.text('"[]{}a', max_size=60), st.integers(1, 7))
+def test_strings_that_lie_in_several_windows_are_found_as_wholes(text: str, window: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flat_json, "_WINDOW", window)
+        assert b"".join(flat_json._outside_strings(text.encode())) == flat_json._STRINGS.sub(b"", text.encode())
 
 
 def test_strings_hide_no_nesting_and_only_strings_hide_brackets() -> None:

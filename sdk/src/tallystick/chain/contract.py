@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -12,6 +12,7 @@ from eth_abi.abi import encode as abi_encode
 from eth_abi.exceptions import DecodingError
 
 from tallystick.chain import artifacts
+from tallystick.chain.words import Irregular, reader
 from tallystick.ethereum import keccak, to_checksum_address
 from tallystick.protocol.errors import ContractRefused
 
@@ -198,19 +199,16 @@ def decode_log(addresses: Mapping[str, str], log: Mapping[str, Any]) -> Event | 
     contract = addresses.get(log["address"].lower())
     if contract is None or not log["topics"]:
         return None
-    entry = _events(contract).get(log["topics"][0])
-    if entry is None:
+    kind = _kinds(contract).get(log["topics"][0])
+    if kind is None:
         return None
-    indexed = [member for member in entry["inputs"] if member["indexed"]]
-    plain = [member for member in entry["inputs"] if not member["indexed"]]
     arguments: dict[str, Any] = {}
-    for member, topic in zip(indexed, log["topics"][1:], strict=True):
-        arguments[member["name"]] = _named(member, abi_decode([member["type"]], bytes.fromhex(topic[2:]))[0])
-    values = abi_decode([_type_of(member) for member in plain], bytes.fromhex(log["data"][2:]))
-    arguments.update({member["name"]: _named(member, value) for member, value in zip(plain, values, strict=True)})
+    for read, topic in zip(kind.indexed, log["topics"][1:], strict=True):
+        arguments.update(read(bytes.fromhex(topic[2:])))
+    arguments.update(kind.plain(bytes.fromhex(log["data"][2:])))
     return Event(
         contract=contract,
-        name=entry["name"],
+        name=kind.name,
         arguments=arguments,
         block=int(log["blockNumber"], 16),
         block_hash=log["blockHash"],
@@ -250,6 +248,46 @@ def decode_error(contract: str, data: bytes) -> ContractRefused:
 def _events(contract: str) -> dict[str, dict[str, Any]]:
     entries = [entry for entry in artifacts.load(contract).abi if entry["type"] == "event"]
     return {"0x" + keccak(signature_of(entry).encode()).hex(): entry for entry in entries}
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One event of the ABI, and what reads its topics and its data to values by name."""
+
+    name: str
+    indexed: tuple[Callable[[bytes], dict[str, Any]], ...]
+    plain: Callable[[bytes], dict[str, Any]]
+
+
+@cache
+def _kinds(contract: str) -> dict[str, _Kind]:
+    kinds = {}
+    for topic, entry in _events(contract).items():
+        indexed = tuple(_reader([member]) for member in entry["inputs"] if member["indexed"])
+        kinds[topic] = _Kind(entry["name"], indexed, _reader([member for member in entry["inputs"] if not member["indexed"]]))
+    return kinds
+
+
+def _reader(members: Sequence[Mapping[str, Any]]) -> Callable[[bytes], dict[str, Any]]:
+    """What reads an encoding to values by name: by a table where it is regular, else by the ABI library, which raises for what is
+    none."""
+    types = [_type_of(member) for member in members]
+
+    def thorough(data: bytes) -> dict[str, Any]:
+        return {m["name"]: _named(m, value) for m, value in zip(members, abi_decode(types, data), strict=True)}
+
+    try:
+        quick = reader(members)
+    except Irregular:
+        return thorough
+
+    def read(data: bytes) -> dict[str, Any]:
+        try:
+            return quick(data)
+        except Irregular:
+            return thorough(data)
+
+    return read
 
 
 @cache
