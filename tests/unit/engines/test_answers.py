@@ -29,12 +29,9 @@ def of(rows: list[int], *selections: set[int], counts: bool = False) -> Partitio
 def refused(answers: Answers, partitions: list[Partition], minimum: int, inputs: bytes = SAME) -> bool:
     """Whether an answer is refused; it is given otherwise."""
     try:
-        answers.require(partitions, inputs, minimum)
+        answers.require(partitions, inputs, minimum).remember()
     except TooClose:
-        with pytest.raises(TooClose):
-            answers.remember(partitions, inputs, minimum)
         return True
-    answers.remember(partitions, inputs, minimum)
     return False
 
 
@@ -141,17 +138,41 @@ def test_beyond_the_bound_only_what_was_answered_is(tmp_path: Path) -> None:
     assert not refused(answers, [of(rows, set(rows[:20]))], 5)
     assert not refused(answers, [of(rows, set(rows[20:]))], 5)
     assert not refused(answers, [of(rows, set(rows[:20]))], 5)
-    for give in (answers.require, answers.remember):
-        with pytest.raises(AnswersFull):
-            give([of(rows, set(rows[10:30]))], SAME, 5)
+    with pytest.raises(AnswersFull):
+        answers.require([of(rows, set(rows[10:30]))], SAME, 5)
     assert refused(answers, [of(rows, set(rows[1:20]))], 5)
 
 
-@pytest.mark.parametrize("content", [b"", b"x", bytes(35), bytes(36), SAME + b"\2\0\0\0" + b"no zlib"])
+def test_of_two_tasks_at_once_one_is_answered(tmp_path: Path) -> None:
+    rows = list(range(40))
+    answers = memory(tmp_path, rows)
+    first, second = (answers.require([of(rows, set(rows[start:]))], SAME, 5) for start in (0, 1))
+    first.remember()
+    with pytest.raises(TooClose):
+        second.remember()
+    grown = [*rows, *range(100, 150)]  # another version comes between: its rows are numbered after these
+    third = answers.require([of(rows, set(rows[:20]))], SAME, 5)
+    assert not refused(memory(tmp_path, grown, LATER), [of(grown, {*rows[:20], *grown[40:]})], 5)
+    third.remember()
+    assert refused(memory(tmp_path, grown, LATER), [of(grown, set(grown[1:20]))], 5)
+
+
+def test_as_many_selections_as_a_task_may_have(tmp_path: Path) -> None:
+    rows = list(range(5000))
+    numbers = np.arange(5000, dtype=np.int32)
+    answers = memory(tmp_path, rows)
+    assert not refused(answers, [Partition(numbers // 2, counts=True)], 2)
+    assert not refused(answers, [Partition(numbers[::-1] // 2, counts=True)], 2)
+    assert refused(answers, [Partition((numbers + 1) // 2, counts=True)], 3)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"x", SAME, bytes(35), SAME + b"\0\1\7" + bytes(7) + b"no zlib", SAME + b"\0\1\xff" + bytes(7)]
+)
 def test_what_cannot_be_read_is_not_passed_over(tmp_path: Path, content: bytes) -> None:
     rows = list(range(40))
     answers = memory(tmp_path, rows)
-    answers.remember([of(rows, set(rows))], SAME, 5)
+    answers.require([of(rows, set(rows))], SAME, 5).remember()
     (kept,) = tmp_path.glob("answer-*")
     whole = kept.read_bytes()
     kept.write_bytes(content)
@@ -165,10 +186,10 @@ def test_what_cannot_be_read_is_not_passed_over(tmp_path: Path, content: bytes) 
 
 def test_a_memory_is_its_owners_alone(tmp_path: Path) -> None:
     rows = list(range(40))
-    memory(tmp_path / "answers", rows).remember([of(rows, set(rows))], SAME, 5)
+    memory(tmp_path / "answers", rows).require([of(rows, set(rows))], SAME, 5).remember()
     assert (tmp_path / "answers").stat().st_mode & 0o077 == 0
     for path in (tmp_path / "answers").iterdir():
         assert path.name == "lock" or path.stat().st_mode & 0o077 == 0
     keys = {(folder / "rows").read_bytes()[:32] for folder in [tmp_path / "answers"]}
-    memory(tmp_path / "second", rows).remember([of(rows, set(rows))], SAME, 5)
+    memory(tmp_path / "second", rows).require([of(rows, set(rows))], SAME, 5).remember()
     assert (tmp_path / "second" / "rows").read_bytes()[:32] not in keys

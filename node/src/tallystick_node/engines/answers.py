@@ -36,12 +36,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tallystick_node.engines import folders
+from tallystick_node.engines.compiled import compiled
 
 KEY = 32  # bytes
 Labels = NDArray[np.int32]
 Hashes = NDArray[np.uint64]
+Counts = NDArray[np.int64]
 
 _ROWS, _VERSION, _ANSWER = "rows", "version", "answer-"
+_HEAD = struct.Struct("<?BQ")  # of a partition: whether of counts; bytes of a label; bytes of all, compressed
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _DENSE = 1 << 22  # pairs of selections that are counted in an array
 
@@ -79,38 +82,17 @@ class Answers:
     rows: Callable[[bytes], Hashes]
     most: int
 
-    def require(self, partitions: Sequence[Partition], inputs: bytes, minimum: int) -> None:
+    def require(self, partitions: Sequence[Partition], inputs: bytes, minimum: int) -> Asking:
         """Raise TooClose unless these selections may be answered, AnswersFull if there is no room to remember them, AnswersLost.
         ``inputs``: 32 bytes that name whose data is counted together."""
         with folders.turn(self.folder):
-            self._new(partitions, inputs, minimum)
+            numbers, seen = self._numbers()
+            asking = Asking(self, [_Asked(_spread(each, numbers, seen)) for each in partitions], inputs, minimum)
+            asking.compare(self.kept())
+        return asking
 
-    def remember(self, partitions: Sequence[Partition], inputs: bytes, minimum: int) -> None:
-        """Like :meth:`require`, since another run may have come first; and keep them, before they are answered."""
-        with folders.turn(self.folder):
-            if new := self._new(partitions, inputs, minimum):
-                numbers = [int(path.name.removeprefix(_ANSWER)) for path in self._kept()]
-                folders.put(self.folder / f"{_ANSWER}{max(numbers, default=0) + 1:06}", _packed(new, inputs))
-
-    def _new(self, partitions: Sequence[Partition], inputs: bytes, minimum: int) -> list[Partition]:
-        """The partitions as they would be kept, over all rows that were ever seen; none if all was answered before."""
-        numbers, seen = self._numbers()
-        asked = [_Asked(_spread(each, numbers, seen)) for each in partitions]
-        kept = self._kept()
-        for path in kept:
-            same, before = _unpacked(_read(path), inputs)
-            for earlier in before:
-                for each in asked:
-                    each.compare(earlier, minimum, same=same)
-        if any((still & close).any() for each in asked for still, close in zip(each.open, each.close, strict=True)):
-            raise TooClose
-        if not any(still.any() for each in asked for still in each.open):
-            return []
-        if len(kept) >= self.most:
-            raise AnswersFull
-        return [each.partition for each in asked]
-
-    def _kept(self) -> list[Path]:
+    def kept(self) -> list[Path]:
+        """The files of the answers that were given, in their order."""
         return sorted(self.folder.glob(f"{_ANSWER}*"))
 
     def _numbers(self) -> tuple[NDArray[np.uint32], int]:
@@ -122,10 +104,11 @@ class Answers:
             if not len(numbers) or int(numbers.max()) < len(known):
                 return numbers, len(known)
         hashes = _distinct(self.rows(key))
-        order = np.argsort(known)
-        places = np.searchsorted(known, hashes, sorter=order)
-        numbers = order[np.minimum(places, len(known) - 1)].astype(np.uint32) if len(known) else np.zeros(len(hashes), np.uint32)
-        new = np.ones(len(hashes), np.bool_) if not len(known) else known[numbers] != hashes
+        numbers, new = np.zeros(len(hashes), np.uint32), np.ones(len(hashes), np.bool_)
+        if len(known):
+            order = np.argsort(known)
+            numbers = order[np.minimum(np.searchsorted(known, hashes, sorter=order), len(known) - 1)].astype(np.uint32)
+            new = known[numbers] != hashes
         numbers[new] = np.arange(len(known), len(known) + np.count_nonzero(new), dtype=np.uint32)
         known = np.concatenate([known, hashes[new]])
         folders.put(self.folder / _ROWS, key + known.tobytes())
@@ -135,79 +118,134 @@ class Answers:
     def _known(self) -> tuple[bytes, Hashes]:
         """The key, and the hashes of all rows by their numbers."""
         content = _read(self.folder / _ROWS)
-        if not content and not self._kept():
+        if not content and not self.kept():
             return secrets.token_bytes(KEY), np.zeros(0, np.uint64)
         if len(content) < KEY or len(content) % 8:
             raise AnswersLost("the rows of earlier answers cannot be read")
         return content[:KEY], np.frombuffer(content, np.uint64, offset=KEY)
 
 
+class Asking:
+    """What one task asks for, and may be answered as far as the answers go that it was compared with."""
+
+    def __init__(self, answers: Answers, asked: Sequence[_Asked], inputs: bytes, minimum: int) -> None:
+        self._answers, self._asked, self._inputs, self._minimum = answers, asked, inputs, minimum
+        self._compared: set[Path] = set()
+
+    def compare(self, kept: Sequence[Path]) -> None:
+        """With the answers that it was not compared with yet. Raises TooClose, AnswersFull and AnswersLost."""
+        for path in kept:
+            if path in self._compared:
+                continue
+            same, before = _unpacked(_read(path), self._inputs)
+            for earlier in before:
+                for each in self._asked:
+                    each.compare(earlier, self._minimum, same=same)
+            self._compared.add(path)
+        if any((still & close).any() for each in self._asked for still, close in zip(each.open, each.close, strict=True)):
+            raise TooClose
+        if self._new and len(kept) >= self._answers.most:
+            raise AnswersFull
+
+    def remember(self) -> None:
+        """Keep that it is answered, before it is. Raises what :meth:`compare` does, where another task came first."""
+        folder = self._answers.folder
+        with folders.turn(folder):
+            kept = self._answers.kept()
+            self.compare(kept)
+            if self._new:
+                last = int(kept[-1].name.removeprefix(_ANSWER)) if kept else 0
+                folders.put(folder / f"{_ANSWER}{last + 1:06}", _packed([each.partition for each in self._asked], self._inputs))
+
+    @property
+    def _new(self) -> bool:
+        return any(still.any() for each in self._asked for still in each.open)
+
+
 class _Asked:
-    """A partition of a new task. Of each view of it, itself and all its selections as one: which selections no earlier task
+    """A partition of a new task. Of it, and of all its selections as one unless it is of counts: which selections no earlier task
     answered, and which are too close to an earlier one."""
 
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
-        self._views = _views(partition)
-        self.open = [_sizes(view) > 0 for view in self._views]
+        self._sizes = np.bincount(partition.labels[partition.labels >= 0]).astype(np.int64)
+        self.open = [self._sizes > 0] if partition.counts else [self._sizes > 0, np.array([self._sizes.any()])]
         self.close = [np.zeros(len(each), np.bool_) for each in self.open]
 
     def compare(self, earlier: Partition, minimum: int, *, same: bool) -> None:
         """With a partition of an earlier task; ``same``: that was over the same inputs."""
         answers = same and (self.partition.counts or not earlier.counts)
-        for which, old in enumerate(_views(earlier)):
-            follows = _Overlaps(self.partition.labels, old).unions_of_first()
-            for place, view in enumerate(self._views):
-                overlaps = _Overlaps(view, old)
+        single = _Overlaps.of(self.partition.labels, self._sizes, earlier.labels)
+        for old in [single] if earlier.counts else [single, single.second_as_one()]:
+            follows = old.unions_of_first()
+            for place, overlaps in enumerate([old] if self.partition.counts else [old, old.first_as_one()]):
                 self.close[place][overlaps.near(minimum, ~follows)] = True
-                if answers and not which:
+                if answers and old is single:
                     self.open[place] &= ~overlaps.unions_of_second()
 
 
+@dataclass(frozen=True)
 class _Overlaps:
-    """Which selections of two partitions have rows in common, and how many. The second may end before the first: no row that was
-    seen later is in it."""
+    """Pairs of selections, of a first and a second partition, with rows in common, how many, and the sizes of all selections."""
 
-    def __init__(self, first: Labels, second: Labels) -> None:
-        self._sizes = _sizes(first), _sizes(second)
-        head = first[: len(second)]
-        both = np.flatnonzero((head >= 0) & (second >= 0))
-        width = len(self._sizes[1])
-        pairs = head[both].astype(np.int64) * width + second[both]
-        if len(self._sizes[0]) * width <= _DENSE:
-            counted = np.bincount(pairs)
+    first: Counts
+    second: Counts
+    common: Counts
+    sizes: tuple[Counts, Counts]
+
+    @classmethod
+    def of(cls, first: Labels, sizes: Counts, second: Labels) -> _Overlaps:
+        """Of two partitions, either of which may end before the other: rows that were seen later are not in it."""
+        width = int(second.max(initial=-1)) + 1
+        theirs = np.bincount(second[second >= 0], minlength=width).astype(np.int64)
+        if len(sizes) * width <= _DENSE:
+            counted = np.zeros(len(sizes) * width, np.int64)
+            _count(first, second, width, counted)
             found = np.flatnonzero(counted)
-            self._common = counted[found]
+            common = counted[found]
         else:
-            found, self._common = np.unique(pairs, return_counts=True)
-        self._first, self._second = np.divmod(found, max(1, width))
+            size = min(len(first), len(second))
+            both = np.flatnonzero((first[:size] >= 0) & (second[:size] >= 0))
+            found, common = np.unique(first[both].astype(np.int64) * width + second[both], return_counts=True)
+        return cls(*np.divmod(found, max(1, width)), common.astype(np.int64), (sizes, theirs))
 
-    def near(self, minimum: int, of_second: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def first_as_one(self) -> _Overlaps:
+        """With all selections of the first together."""
+        common = _sums(self.second, self.common, len(self.sizes[1]))
+        found = np.flatnonzero(common)
+        return _Overlaps(np.zeros_like(found), found, common[found], (self.sizes[0].sum(keepdims=True), self.sizes[1]))
+
+    def second_as_one(self) -> _Overlaps:
+        """With all selections of the second together."""
+        common = _sums(self.first, self.common, len(self.sizes[0]))
+        found = np.flatnonzero(common)
+        return _Overlaps(found, np.zeros_like(found), common[found], (self.sizes[0], self.sizes[1].sum(keepdims=True)))
+
+    def near(self, minimum: int, of_second: NDArray[np.bool_]) -> Counts:
         """The selections of the first that differ in 1 to ``minimum`` - 1 rows from one of these of the second, and share some."""
-        apart = self._sizes[0][self._first] + self._sizes[1][self._second] - 2 * self._common
-        return self._first[(apart >= 1) & (apart < minimum) & of_second[self._second]]
+        apart = self.sizes[0][self.first] + self.sizes[1][self.second] - 2 * self.common
+        return self.first[(apart >= 1) & (apart < minimum) & of_second[self.second]]
 
     def unions_of_first(self) -> NDArray[np.bool_]:
         """Which selections of the second are unions of such of the first."""
-        inside = np.zeros(len(self._sizes[1]), np.int64)
-        np.add.at(inside, self._second, np.where(self._common == self._sizes[0][self._first], self._common, 0))
-        return np.equal(inside, self._sizes[1])
+        whole = self.common == self.sizes[0][self.first]
+        return np.equal(_sums(self.second[whole], self.common[whole], len(self.sizes[1])), self.sizes[1])
 
     def unions_of_second(self) -> NDArray[np.bool_]:
         """Which selections of the first are unions of such of the second."""
-        inside = np.zeros(len(self._sizes[0]), np.int64)
-        np.add.at(inside, self._first, np.where(self._common == self._sizes[1][self._second], self._common, 0))
-        return np.equal(inside, self._sizes[0])
+        whole = self.common == self.sizes[1][self.second]
+        return np.equal(_sums(self.first[whole], self.common[whole], len(self.sizes[0])), self.sizes[0])
 
 
-def _views(partition: Partition) -> list[Labels]:
-    labels = partition.labels
-    several = not partition.counts and len(labels) > 0 and int(labels.max()) > 0
-    return [labels, np.minimum(labels, 0)] if several else [labels]
+@compiled
+def _count(first: Labels, second: Labels, width: int, counted: Counts) -> None:
+    for row in range(min(len(first), len(second))):
+        if first[row] >= 0 and second[row] >= 0:
+            counted[first[row] * width + second[row]] += 1
 
 
-def _sizes(labels: Labels) -> NDArray[np.int64]:
-    return np.bincount(labels[labels >= 0]).astype(np.int64)
+def _sums(places: Counts, numbers: Counts, size: int) -> Counts:
+    return np.bincount(places, numbers, size).astype(np.int64)
 
 
 def _spread(partition: Partition, numbers: NDArray[np.uint32], seen: int) -> Partition:
@@ -229,22 +267,30 @@ def _distinct(hashes: Hashes) -> Hashes:
 
 
 def _packed(partitions: Sequence[Partition], inputs: bytes) -> bytes:
-    content = b"".join(struct.pack("<?", each.counts) + each.labels.tobytes() for each in partitions)
-    return inputs + struct.pack("<I", len(partitions)) + zlib.compress(content, 1)
+    """What :func:`_unpacked` reads: the inputs; of each partition a head, and compressed its labels, each one more than it is."""
+    content = [inputs]
+    for each in partitions:
+        kind = np.min_scalar_type(int(each.labels.max(initial=-1)) + 1)
+        packed = zlib.compress((each.labels + 1).astype(kind).tobytes(), 1)
+        content += [_HEAD.pack(each.counts, kind.itemsize, len(packed)), packed]
+    return b"".join(content)
 
 
 def _unpacked(content: bytes, inputs: bytes) -> tuple[bool, list[Partition]]:
     """Whether an answer was over these inputs, and its partitions. Raises AnswersLost."""
+    found: list[Partition] = []
+    start = len(inputs)
     try:
-        (number,) = struct.unpack("<I", content[32:36])
-        plain = zlib.decompress(content[36:])
-        size, left = divmod(len(plain), number)
-        if left or size % 4 != 1:
-            raise ValueError
-    except (ValueError, struct.error, zlib.error, ZeroDivisionError):
+        while start < len(content) or not found:
+            counts, size, length = _HEAD.unpack_from(content, start)
+            start += _HEAD.size + length
+            if start > len(content):
+                raise ValueError
+            labels = np.frombuffer(zlib.decompress(content[start - length : start]), f"<u{size}")
+            found.append(Partition(labels.astype(np.int32) - 1, counts))
+    except (ValueError, TypeError, struct.error, zlib.error):
         raise AnswersLost("an earlier answer cannot be read") from None
-    parts = [plain[start : start + size] for start in range(0, len(plain), size)]
-    return content[:32] == inputs, [Partition(np.frombuffer(part, np.int32, offset=1), part[0] == 1) for part in parts]
+    return content[: len(inputs)] == inputs, found
 
 
 def _read(path: Path) -> bytes:

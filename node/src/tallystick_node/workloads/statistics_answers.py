@@ -22,24 +22,20 @@ RULE = "differencing"
 
 
 class Answering:
-    """What a task is about to tell of one owner's rows."""
+    """What a task is about to tell of one owner's rows. Raises OutputRefused if it would tell of few rows by difference."""
 
     def __init__(self, answers: Answers, spec: TaskSpec, parameters: Parameters, table: pa.Table) -> None:
-        self._answers = answers
-        self._partitions = partitions(parameters, table)
         self._minimum = parameters.minimum_group
         named = sorted((part.party, part.dataset) for part in spec.inputs)
-        self._inputs = hashlib.sha256(canonical.encode([list(each) for each in named])).digest()
-
-    def require(self) -> None:
-        """Raise OutputRefused if the answer would tell of few rows by difference."""
+        inputs = hashlib.sha256(canonical.encode([list(each) for each in named])).digest()
         with self._refusing():
-            self._answers.require(self._partitions, self._inputs, self._minimum)
+            self._asking = answers.require(partitions(parameters, table), inputs, self._minimum)
 
     def remember(self) -> None:
-        """The same, and keep that it is answered: what follows may tell it, however the run ends."""
+        """Keep that it is answered: what follows may tell it, however the run ends. Raises OutputRefused where a task that came
+        first forbids it."""
         with self._refusing():
-            self._answers.remember(self._partitions, self._inputs, self._minimum)
+            self._asking.remember()
 
     @contextmanager
     def _refusing(self) -> Iterator[None]:
