@@ -103,6 +103,15 @@ def test_groups_that_leave_out_few_rows_of_a_total_are_refused(tmp_path: Path) -
     assert not refused(memory(tmp_path, rows), [of(rows, set(rows[:55]), set(rows[55:]))], 10)  # both pass the size test
 
 
+def test_a_total_that_has_few_rows_more_than_groups_of_an_earlier_task_is_refused(tmp_path: Path) -> None:
+    rows = list(range(60))
+    assert not refused(memory(tmp_path, rows), [of(rows, set(rows[:30]), set(rows[30:58]))], 10)
+    assert refused(memory(tmp_path, rows), [of(rows, set(rows))], 10)
+    assert refused(memory(tmp_path, rows), [of(rows, set(rows[:20]), set(rows[20:]))], 10)
+    assert not refused(memory(tmp_path, rows), [of(rows, set(rows[:58]))], 10)
+    assert not refused(memory(tmp_path, rows), [of(rows, set(rows[:20]), set(rows[20:40]), counts=True)], 10)
+
+
 def test_few_rows_of_ones_own_are_no_difference_where_they_are_others(tmp_path: Path) -> None:
     rows = list(range(20))
     assert not refused(memory(tmp_path, rows), [of(rows, {0, 1, 2})], 10)
