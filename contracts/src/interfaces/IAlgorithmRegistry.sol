@@ -9,7 +9,7 @@ pragma solidity ^0.8.20;
 interface IAlgorithmRegistry {
     struct Algorithm {
         address author;
-        uint8 kind; // 1 SQL, 2 WebAssembly, 3 Python
+        uint8 kind; // a number of docs/spec/algorithm.md, never zero
         bool withdrawn;
         uint40 registeredAt; // seconds since 1970
         uint32 reviewers; // who reviewed it at least once
