@@ -20,12 +20,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tallystick.protocol.audit import AuditRecord
 from tallystick.protocol.identity import issue_authority, issue_certificate
+from tallystick.protocol.operators import Scope
+from tallystick.signing import signer_from_uri
 from tallystick_node.engines.tee.frames import Messages, StreamBroken
 from tallystick_node.engines.tee.keys import ask
 from tallystick_node.engines.tee.locked import opened
 from tallystick_node.keys.server import tls
 
 pytestmark = pytest.mark.slow
+OPERATOR = 19  # of the mnemonic's accounts, none of the world's
 
 
 class Replica:
@@ -51,7 +54,7 @@ class Replica:
 
 @pytest.fixture
 def folder(institution: Institution, tmp_path: Path) -> Path:  # noqa: F811
-    """Settings and certificates; the newcomer is enrolled with the one that it connects with."""
+    """Settings and certificates; the newcomer is enrolled with the one that it connects with. An operator signs the log."""
     world, ca = institution.world, ec.generate_private_key(ec.SECP256R1())
     window = (world.now - DAY, world.now + DAY)
     authority = issue_authority("consortium", ca, window)
@@ -65,9 +68,11 @@ def folder(institution: Institution, tmp_path: Path) -> Path:  # noqa: F811
         if actor is world.newcomer:
             actor.key, actor.fingerprint = key, made.fingerprint
             world.enrol(actor)
+    operator = signer_from_uri(f"mnemonic:{OPERATOR}").address
+    world.parties[0].send("ParticipantRegistry", "authorise", operator, int(Scope.SIGN), world.chain.now() + DAY)
     world.deployment.save(tmp_path / "deployment.json")
     settings = {
-        "signer": "mnemonic:0",
+        "signer": f"mnemonic:{OPERATOR}",
         "certificate": "server.pem",
         "key": "server.key",
         "authority": "ca.pem",
@@ -113,6 +118,8 @@ def test_replicas_share_the_load_and_one_that_is_killed_is_not_missed(
         turns: list[Any] = [pool.submit(asked, ports if number % 2 else ports[::-1]) for number in range(8)]
         assert {turn.result(120).hex() for turn in turns} == {DATA_KEY}
         assert all(each.records for each in running)  # both have served
+        logged = {record.account for each in running for record in each.records}
+        assert logged == {institution.world.parties[0].address}  # the institution, whose operator signed
         turns = [pool.submit(asked, ports) for _ in range(8)]  # all of them at the first
         running[0].process.send_signal(signal.SIGKILL)
         assert {turn.result(120).hex() for turn in turns} == {DATA_KEY}

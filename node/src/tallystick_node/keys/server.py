@@ -1,4 +1,4 @@
-"""The key service's process: mutual TLS in front, one thread for each request, a signed record of each decision behind.
+"""The key service's process: mutual TLS in front, one thread for each connection, a signed record of each decision behind.
 
 Institutions connect with the certificates that are enrolled on chain. Replicas share nothing but the file of keys, which they only
 read: each answers by itself and keeps its own log, so any number of them may stand behind one address, and a request that was cut
@@ -27,18 +27,20 @@ from tallystick.chain.profile import profile_named
 from tallystick.protocol.audit import AuditRecord
 from tallystick.protocol.errors import Configuration, MalformedDocument, TallystickError
 from tallystick.protocol.identity import Certificate
-from tallystick.signing import Signer
+from tallystick.protocol.operators import Scope
+from tallystick.signing import OperatorSigner, Signer
 
 from tallystick_node.engines.tee.frames import Messages, StreamBroken
-from tallystick_node.engines.tee.keys import Decision, KeyService
+from tallystick_node.engines.tee.keys import MAX_REQUEST, Decision, KeyService
 from tallystick_node.keys.permits import ChainPermits, load
+from tallystick_node.keys.places import HALL, Crowded, Places
 from tallystick_node.peers.identity import require_enrolled
 from tallystick_node.settings import Settings
 
 LOG = structlog.get_logger()
-SECONDS = 30.0  # for each message
+SECONDS = 30.0  # for each message but the first
+FIRST = 5.0  # seconds from the connection to the request, with all of TLS
 MAX_MESSAGE = 1 << 20
-AT_ONCE = 32  # requests; one more waits to be accepted
 PAUSE = 0.1  # seconds, where no connection can be accepted
 
 
@@ -122,19 +124,41 @@ def tls(key: Path, certificate: Path, authority: Path, *, listening: bool) -> ss
     return context
 
 
+class _Begun:
+    """The messages of a connection whose first was received already."""
+
+    def __init__(self, first: bytes, rest: Messages) -> None:
+        self._first: bytes | None = first
+        self._rest = rest
+
+    def send(self, message: bytes) -> None:
+        self._rest.send(message)
+
+    def receive(self) -> bytes:
+        first, self._first = self._first, None
+        return self._rest.receive() if first is None else first
+
+
 class KeyServer:
-    """Serves ``service_for(account)`` to who connects. ``admit`` gives the account of a certificate that is enrolled, or raises."""
+    """Serves ``service_for(account)`` to who connects. ``admit`` gives the account of a certificate that is enrolled, or raises.
+    ``places``: the room that it has; ``first``: seconds that a connection has until its request is there."""
 
     def __init__(
-        self, address: str, context: ssl.SSLContext, admit: Callable[[Certificate], str], service_for: Callable[[str], KeyService]
+        self,
+        address: str,
+        context: ssl.SSLContext,
+        admit: Callable[[Certificate], str],
+        service_for: Callable[[str], KeyService],
+        places: Places | None = None,
+        first: float = FIRST,
     ) -> None:
         host, _, port = address.rpartition(":")
         try:
-            self._listening = socket.create_server((host, int(port)), backlog=AT_ONCE)
+            self._listening = socket.create_server((host, int(port)), backlog=HALL)
         except (OSError, ValueError, OverflowError):
             raise Configuration(f"{address} cannot be listened on", remedy="stop what uses the port, or name another") from None
         self._context, self._admit, self._service_for = context, admit, service_for
-        self._room = threading.Semaphore(AT_ONCE)
+        self._places, self._first = places or Places(), first
         self._closed = False
 
     @property
@@ -145,17 +169,13 @@ class KeyServer:
     def serve(self) -> None:
         """Until :meth:`close`, and until what was begun by then is answered, for as long as one message may take."""
         while not self._closed:
-            self._room.acquire()
             try:
                 connection, _ = self._listening.accept()
             except OSError:  # also of a connection that is gone again, and of a process out of files
-                self._room.release()
                 time.sleep(0 if self._closed else PAUSE)
                 continue
             threading.Thread(target=self._one, args=(connection,), daemon=True).start()
-        give_up = time.monotonic() + SECONDS
-        for _ in range(AT_ONCE):
-            self._room.acquire(timeout=max(0.0, give_up - time.monotonic()))
+        self._places.close(SECONDS)
 
     def close(self) -> None:
         """Listen no longer; :meth:`serve` comes to its end."""
@@ -165,28 +185,51 @@ class KeyServer:
         self._listening.close()
 
     def _one(self, plain: socket.socket) -> None:
+        give_up = time.monotonic() + self._first
         try:
-            plain.settimeout(SECONDS)
-            with plain, self._context.wrap_socket(plain, server_side=True) as secure:
-                certificate = Certificate.parse(secure.getpeercert(binary_form=True) or b"")
-                decision = self._service_for(self._admit(certificate)).serve(Messages(secure, SECONDS, MAX_MESSAGE))
+            plain.settimeout(self._first)
+            with plain, self._context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False) as secure:
+                with self._places.waiting(secure):
+                    secure.do_handshake()
+                    account = self._admit(Certificate.parse(secure.getpeercert(binary_form=True) or b""))
+                    request = Messages(secure, max(0.0, give_up - time.monotonic()), MAX_REQUEST).receive()
+                with self._places.served(account, SECONDS):
+                    transport = _Begun(request, Messages(secure, SECONDS, MAX_MESSAGE))
+                    decision = self._service_for(account).serve(transport)
                 LOG.info("key asked for", key=decision.use and decision.use.name, rule=decision.rule or "released")
+        except Crowded as crowded:
+            LOG.warning("a request for a key found no place", problem=str(crowded), account=account)
         except TallystickError as error:
             LOG.warning("key asked for by somebody else", problem=error.message)
         except StreamBroken as broken:
             LOG.warning("a request for a key was cut off", problem=broken.reason)
         except OSError as error:
             LOG.warning("a request for a key failed", problem=type(error).__name__)
-        finally:
-            self._room.release()
+
+
+def institution_signer(chain: Chain, certificate: Certificate, key: Signer) -> Signer:
+    """What signs for the certificate's account: its own key, or one that it lets sign (docs/spec/identity.md). Raises Configuration
+    where it does not."""
+    account = certificate.account
+    if key.address == account:
+        return key
+    if not chain.participants.acts_for(key.address, account, int(Scope.SIGN)):
+        raise Configuration(
+            f"the certificate is of {account}, for which the signer {key.address} may not sign",
+            party=account,
+            remedy="use the keystore of the certificate's account, or authorise the signer's (`tally operator authorise`)",
+        )
+    return OperatorSigner(account, key)
 
 
 def run(settings: Settings, signer: Signer, keys: Path, listen: str, log: Path) -> None:
-    """Serve the keys of a file until SIGTERM or SIGINT; ``signer`` signs the log. Raises Configuration, and what the
+    """Serve the keys of a file until SIGTERM or SIGINT. The log is the institution's, whose certificate the settings name;
+    ``signer`` signs it, with the key of its account or of an operator that may sign for it. Raises Configuration, and what the
     chain's first answers raise."""
     named, entries = load(keys)
     deployment = Deployment.load(settings.deployment)
     chain = Chain(settings.rpc_url, deployment, profile=profile_named(settings.chain_profile))
+    signer = institution_signer(chain, Certificate.parse(settings.certificate.read_bytes()), signer)
     record, permits = AuditFile(log, signer, deployment.chain_id), ChainPermits(entries, chain)
 
     def service_for(account: str) -> KeyService:
