@@ -39,7 +39,7 @@ from tallystick_node.settings import Settings
 
 LOG = structlog.get_logger()
 SECONDS = 30.0  # for each message but the first
-FIRST = 5.0  # seconds from the connection to the request, with all of TLS
+FIRST = 10.0  # seconds from the connection to the request, with all of TLS
 MAX_MESSAGE = 1 << 20
 PAUSE = 0.1  # seconds, where no connection can be accepted
 
