@@ -344,6 +344,7 @@ def test_a_tree_that_leads_back_is_refused() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_confined_enclave_fits_the_same_model_for_the_receiver_alone() -> None:
     """Fits, as scikit-learn is loaded from its sources and measured, in some ten seconds of processor time."""
     now = int(time.time())

@@ -88,12 +88,13 @@ class Enclave:
             try:
                 for source in sources():
                     self._stream.write(len(source).to_bytes(4, "big") + source)
+                measurement = manifest.measurement  # the process loads what it needs meanwhile
                 self.in_force, self.public_key = _ready(self._stream, manifest, self._process.pid)
                 self._stream.send(worker.ALGORITHM, manifest.algorithm)
             except StreamBroken as broken:
                 raise EnclaveRefused(f"the enclave did not start: {_reason(self._process, broken.reason)}") from None
             self.identity = EnclaveIdentity(
-                mrenclave=manifest.measurement,
+                mrenclave=measurement,
                 mrsigner=manifest.publisher,
                 isv_prod_id=manifest.product,
                 isv_svn=manifest.version,
