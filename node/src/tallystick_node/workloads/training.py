@@ -10,7 +10,7 @@ tolerates it the training ends without owners that drop out (:mod:`.training_abs
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,15 @@ from tallystick.commitments import projection
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick.protocol.proof.projection_verified import Contribution
-from tallystick.protocol.task import PROJECTION_ABSENT, PROJECTION_VERIFIED, SIGNED_BY_ALL, TaskSpec, proposal_of, tolerated
+from tallystick.protocol.task import (
+    PROJECTION_ABSENT,
+    PROJECTION_VERIFIED,
+    SIGNED_BY_ALL,
+    VECTOR_SUM_VERIFIED,
+    TaskSpec,
+    proposal_of,
+    tolerated,
+)
 
 from tallystick_node.engines.channel import ProtocolViolation, Session
 from tallystick_node.engines.fl.aggregation.base import Disagreement, OtherSurvivors, coordinators
@@ -42,6 +50,7 @@ from tallystick_node.workloads.commitment import commit
 from tallystick_node.workloads.features import scaled
 from tallystick_node.workloads.model_card import CARD, card, rounded
 from tallystick_node.workloads.training_absence import absent_of, attested, check_absence
+from tallystick_node.workloads.training_opening import check_opening, opened, opening_seconds
 from tallystick_node.workloads.training_parameters import Parameters
 
 MODEL, AGGREGATE = "model.safetensors", "aggregate.bin"
@@ -55,7 +64,7 @@ class Training(Workload):
     """The workload `training`."""
 
     name = "training"
-    proofs: tuple[str, ...] = (PROJECTION_VERIFIED, *PROJECTION_ABSENT, SIGNED_BY_ALL)
+    proofs: tuple[str, ...] = (PROJECTION_VERIFIED, *PROJECTION_ABSENT, VECTOR_SUM_VERIFIED, SIGNED_BY_ALL)
 
     def check(self, spec: TaskSpec) -> None:
         """Raise InvalidTask unless the spec is a training that can run."""
@@ -79,6 +88,7 @@ class Training(Workload):
             _private(spec)
         except ValueError as error:
             raise InvalidTask(f"parameters.privacy: {error}", remedy="see docs/reference/workloads.md") from None
+        check_opening(spec, _lengths(spec, parameters))
 
     def columns(self, spec: TaskSpec, party: str) -> Sequence[str]:
         """Every owner reads the same columns."""
@@ -90,7 +100,7 @@ class Training(Workload):
         aggregation = parameters.aggregation
         promised = aggregation.promised(spec, parameters.federation)
         if private is not None:
-            return _promise(promised, private)
+            return _promise(spec, promised, private)
         proved = aggregation.proves
         return replace(
             promised,
@@ -101,8 +111,7 @@ class Training(Workload):
                 "were scored how" + ("; and what each owner contributed, one number" if parameters.measure is not None else ""),
                 **aggregation.learns(spec),
                 "receiver": f"the same{', and the masked sums that prove them' if proved else ''}",
-                "public": "the spec, who took part, how many rows each has, and "
-                + ("digests and projections of masked numbers" if proved else "digests"),
+                "public": f"the spec, who took part, how many rows each has, and {_published(spec) if proved else 'digests'}",
             },
             references=(*promised.references, "docs/explanation/training.md"),
         )
@@ -112,13 +121,8 @@ class Training(Workload):
         contributions are measured, gradients on the public rows besides, and a sum of claims, which is short."""
         parameters, private = Parameters.parse(spec.parameters), _private(spec)
         federation, measure = parameters.federation, parameters.measure
-        schedule, packing = federation.schedule, federation.packing
-        length = (private or packing).length
-        lengths = [length] * schedule.rounds
-        if private is None:
-            lengths.append(packing.length - packing.size * (1 + packing.controls))
-        if measure is not None:
-            lengths += [CLAIM * len(spec.inputs), len(spec.inputs)]
+        schedule, lengths = federation.schedule, _lengths(spec, parameters)
+        length = lengths[0]
         price = parameters.aggregation.price(spec, lengths)
         most = min(max(rows.values(), default=0), schedule.rows)
         passes = most * schedule.instructions.epochs + (0 if measure is None else measure.passes)
@@ -126,7 +130,11 @@ class Training(Workload):
         return Cost(
             bytes_sent=price.bytes_sent,
             rounds=price.rounds,
-            seconds=2.0 + price.seconds + (schedule.rounds * length * NOISE if private else 0) + steps * 1e-9,
+            seconds=2.0
+            + price.seconds
+            + (schedule.rounds * length * NOISE if private else 0)
+            + steps * 1e-9
+            + opening_seconds(spec, lengths),
             memory_bytes=200_000_000 + price.memory * length + 16 * most * len(parameters.columns),
         )
 
@@ -182,17 +190,20 @@ class Training(Workload):
         if measured is not None:
             values["contribution"] = measured
         receives = party in spec.receivers
+        share: Callable[[Path], None] | None = None if journal is None else journal.share_sums
         session.progress("proving the sums" if journal else "committing to the rows", rounds / (rounds + 1))
         if journal is None:
             outcome = _committed(session, client, scratch)
-        elif isinstance(journal, Journal):
-            outcome = _proved(session, owners, journal)
-        else:
+        elif not isinstance(journal, Journal):
             outcome = attested(session, owners, journal, absent)
+        elif spec.proof == VECTOR_SUM_VERIFIED:
+            outcome, share = opened(session, owners, journal)
+        else:
+            outcome = _proved(session, owners, journal)
         return replace(
             outcome,
             result=values if receives else None,
-            files=_files(spec, trained, values, journal, scratch) if receives else {},
+            files=_files(spec, trained, values, share, scratch) if receives else {},
         )
 
 
@@ -206,7 +217,25 @@ def _private(spec: TaskSpec) -> PrivateRounds | None:
     return Parameters.parse(spec.parameters).towards(spec.security.corruptions).private_rounds(len(spec.inputs))
 
 
-def _promise(promised: SecurityStatement, private: PrivateRounds) -> SecurityStatement:
+def _lengths(spec: TaskSpec, parameters: Parameters) -> list[int]:
+    """How many numbers each sum has: of every round, of the last evaluation, and of what measures contributions."""
+    federation, private = parameters.federation, _private(spec)
+    packing = federation.packing
+    lengths = [(private or packing).length] * federation.schedule.rounds
+    if private is None:
+        lengths.append(packing.length - packing.size * (1 + packing.controls))
+    if parameters.measure is not None:
+        lengths += [CLAIM * len(spec.inputs), len(spec.inputs)]
+    return lengths
+
+
+def _published(spec: TaskSpec) -> str:
+    if spec.proof == VECTOR_SUM_VERIFIED:
+        return "commitments that say nothing about the numbers behind them, also to one who could open the masks"
+    return "digests and projections of masked numbers"
+
+
+def _promise(spec: TaskSpec, promised: SecurityStatement, private: PrivateRounds) -> SecurityStatement:
     """What a private training says: the sums are of noisy steps."""
     privacy = private.privacy
     bound = f"differentially private for every row with epsilon {privacy.epsilon:g} and delta {privacy.delta:g} over all rounds"
@@ -216,7 +245,7 @@ def _promise(promised: SecurityStatement, private: PrivateRounds) -> SecuritySta
         learns={
             "owner": f"the model after every round: {bound}, towards {privacy.colluding} colluding owners",
             "receiver": "the same, and the masked sums that prove them",
-            "public": "the spec, who took part, how many rows each has, and digests and projections of masked numbers",
+            "public": f"the spec, who took part, how many rows each has, and {_published(spec)}",
         },
         references=(
             *promised.references,
@@ -290,14 +319,14 @@ def _prove(session: Session, owners: Sequence[int], journal: Journal) -> tuple[l
 
 
 def _files(
-    spec: TaskSpec, trained: Trained, values: Mapping[str, Any], journal: Journal | Vouched | None, scratch: Path
+    spec: TaskSpec, trained: Trained, values: Mapping[str, Any], share: Callable[[Path], None] | None, scratch: Path
 ) -> dict[str, Path]:
     files = {name: scratch / name for name in (MODEL, CARD)}
     files[MODEL].write_bytes(trained.parameters.save({"task": canonical.hex32(proposal_of(spec).id())}))
     files[CARD].write_text(card(spec, values), encoding="utf-8")
-    if journal:
+    if share is not None:
         files[AGGREGATE] = scratch / AGGREGATE
-        journal.share_sums(files[AGGREGATE])
+        share(files[AGGREGATE])
     return files
 
 

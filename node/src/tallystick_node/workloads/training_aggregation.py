@@ -11,7 +11,7 @@ from typing import Any
 
 from tallystick.protocol.errors import InvalidTask, MalformedDocument
 from tallystick.protocol.fields import Fields
-from tallystick.protocol.task import PROJECTION_ABSENT, PROJECTION_VERIFIED, TaskSpec, tolerated
+from tallystick.protocol.task import PROJECTION_ABSENT, PROJECTION_VERIFIED, VECTOR_SUM_VERIFIED, TaskSpec, tolerated
 
 from tallystick_node.engines.fl.aggregation import gossip, ring
 from tallystick_node.engines.fl.aggregation.gossip import GossipSum
@@ -59,9 +59,9 @@ def _arbitrary(value: Any, where: str) -> int:
 
 @dataclass(frozen=True)
 class Secure(Choice):
-    """Masked sums through coordinators in turns, committed to and proved by projections."""
+    """Masked sums through coordinators in turns, committed to and proved by projections, or by openings of commitments."""
 
-    name, proofs = "secure", (PROJECTION_VERIFIED, *PROJECTION_ABSENT)
+    name, proofs = "secure", (PROJECTION_VERIFIED, *PROJECTION_ABSENT, VECTOR_SUM_VERIFIED)
 
     def make(self, spec: TaskSpec, federation: Federation, journal: Journal | Record | None) -> SecureSum:
         """As many may drop out as the kind of proof tolerates: who is not named absent signs the statement, so a round without more

@@ -72,6 +72,11 @@ class Journal:
         projector = Projector(at)
         return projector.project(self._pieces(self._sent, np.uint32)), projector.project(self._pieces(self._sums, np.uint64))
 
+    def words(self) -> tuple[list[int], list[int]]:
+        """All that this party sent and all sums, entry by entry: for a proof that commits to each of them."""
+        sent, sums = self._pieces(self._sent, np.uint32), self._pieces(self._sums, np.uint64)
+        return [word for piece in sent for word in piece.tolist()], [word for piece in sums for word in piece.tolist()]
+
     def share_sums(self, path: Path) -> None:
         """Give the file of all sums, whose root is the aggregate's, to a receiver, without a copy: under a second name. The journal
         keeps it, for an attempt after one that failed with all rounds done; what is written to either afterwards is in both."""

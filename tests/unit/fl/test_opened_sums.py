@@ -1,0 +1,84 @@
+"""Commitments to what owners sent, opened where all of them say: they add up, hide, and catch who uses another sum."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from tallystick.commitments import kzg, vector_sum
+from tallystick.commitments.kzg import ORDER, OpeningRefused
+from tallystick_node.engines.channel import ProtocolViolation, Session, local_sessions
+from tallystick_node.engines.fl.aggregation.opened import Opened, open_sums
+from unit.engines.conftest import run_parties
+
+OWNERS, PARTIES, WORDS = (0, 1, 2), 4, 20  # party 3 only receives
+VECTORS = [[secrets.randbelow(2**32) for _ in range(WORDS)] for _ in OWNERS]
+SUMS = [sum(column) for column in zip(*VECTORS, strict=True)]
+
+
+def run(sums: Callable[[int], list[int]] = lambda _: SUMS) -> list[Opened | Exception]:
+    """Each party's outcome, with the sums that it believes."""
+
+    def one(session: Session) -> Opened:
+        sent = VECTORS[session.index] if session.index in OWNERS else None
+        return open_sums(session, OWNERS, sent, sums(session.index))
+
+    context = secrets.token_bytes(32)
+    return run_parties([replace(each, context=context) for each in local_sessions(PARTIES, seconds=300)], one)
+
+
+def test_openings_add_up_and_the_file_leads_to_the_sums_commitments() -> None:
+    found = run()
+    assert all(isinstance(each, Opened) for each in found), found
+    first = found[0]
+    assert isinstance(first, Opened)
+    assert all(
+        (each.commitments, each.total, each.shown, each.blinds) == (first.commitments, first.total, first.shown, first.blinds)
+        for each in found
+    )
+    assert [row is None for row in first.commitments] == [False, False, False, True]
+    assert not found[3].own
+    assert sum(each.own[0].value for each in found[:3]) % ORDER == first.shown[0].value
+    (elements,) = vector_sum.read_sum(vector_sum.write_sum(SUMS, first.blinds), 1)
+    assert kzg.commit(elements) == first.total[0]
+    with pytest.raises(OpeningRefused):
+        kzg.verify(first.total[0], 1, first.shown[0])
+
+
+def test_nothing_that_is_published_is_the_same_again() -> None:
+    """The same words, committed to anew: fresh elements hide them, so commitments and values are others."""
+    once, again = run(), run()
+    for a, b in zip(once[:3], again[:3], strict=True):
+        assert isinstance(a, Opened) and isinstance(b, Opened)
+        assert not set(a.commitments[:3]) & set(b.commitments[:3])
+        assert a.own[0].value != b.own[0].value
+
+
+def test_whoever_uses_another_sum_opens_at_another_point() -> None:
+    found = run(lambda party: SUMS if party != 1 else [SUMS[0] + 1, *SUMS[1:]])
+    totals = [each.total for each in found if isinstance(each, Opened)]
+    assert totals[0] == totals[2] == totals[3] != totals[1]
+    false = run(lambda _: [SUMS[0] + 1, *SUMS[1:]])
+    assert isinstance(false[0], Opened)
+    assert sum(each.own[0].value for each in false[:3]) % ORDER != false[0].shown[0].value
+
+
+def test_an_element_that_is_not_reduced_names_its_sender(monkeypatch: pytest.MonkeyPatch) -> None:
+    def one(session: Session) -> Opened:
+        return open_sums(session, OWNERS, VECTORS[session.index] if session.index in OWNERS else None, SUMS)
+
+    sessions = local_sessions(PARTIES, seconds=300)
+    channel = sessions[1].channels[0]
+    plain = channel.send
+    monkeypatch.setattr(channel, "send", lambda message: plain(b"\xff" * len(message)))
+    found = run_parties(sessions, one)
+    assert isinstance(found[0], ProtocolViolation)
+    assert (found[0].peer, found[0].step) == (1, "proof")
+
+
+def test_sums_that_are_too_long_are_refused_before_anything_is_sent() -> None:
+    (session, *_) = local_sessions(2)
+    with pytest.raises(ValueError, match="1 to 114632 words"):
+        open_sums(session, (0, 1), None, [0] * (vector_sum.MAX_WORDS + 1))
