@@ -346,10 +346,11 @@ contract Disputes is IDisputes, EIP712 {
     }
 
     /// @dev From when on an operator's signature about an attempt (zero: any) binds its party, though it was revoked since: from the
-    /// attempt's start, where the ledger still knows it, else from the earliest time at which the task can have been proposed.
+    /// start of the attempt (of any: of the first), where the ledger still knows it, else from the earliest time at which the task can
+    /// have been proposed.
     function _since(Proposal calldata proposal, bytes32 id, uint8 attempt) private view returns (uint40) {
         ITaskLedger.Task memory task = tasks.taskAt(id);
-        if (task.startedAt != 0 && (attempt == 0 || task.attempt == attempt)) return task.startedAt;
+        if (task.startedAt != 0 && task.attempt == (attempt == 0 ? 1 : attempt)) return task.startedAt;
         return proposal.acceptBy > MAX_WAIT ? proposal.acceptBy - MAX_WAIT : 0;
     }
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from contracts.bargain import BOND, FEE, Bargain
 from contracts.conftest import DAY, Actor, Case, World, refused
+from contracts.test_disputes import opening_of, prove_opening
 from tallystick.chain.connection import Receipt
 from tallystick.protocol import typed
 from tallystick.protocol.agreement import contribution_digest
@@ -385,6 +386,24 @@ def test_a_key_that_was_revoked_before_the_attempt_started_convicts_nobody(insti
     one, other = (bargain.signed(institution.node, each) for each in two_results(institution.world, institution.case))
     with refused("BadSignature"):
         institution.world.stranger.send("Disputes", "proveTwoStatements", *bargain.terms, institution.own.address, one, other)
+
+
+@pytest.mark.parametrize("followed", [False, True])
+def test_nobody_escapes_from_its_operators_false_opening_by_another_attempt(institution: Institution, followed: bool) -> None:
+    """An opening is of no attempt: what was signed in the first binds, though the operator is revoked and a second one starts."""
+    bargain, world, case = Bargain.of(institution.case), institution.world, institution.case
+    institution.authorise()
+    bargain.ready()
+    institution.accept()
+    world.accept(case.proposal, case.grants, indices=[1, 2])
+    true = opening_of(bargain, 0, [secrets.token_bytes(8) for _ in range(5)], 2)
+    institution.revoke()
+    if followed:
+        world.travel(5)
+        world.parties[1].send("TaskLedger", "fail", case.proposal.as_tuple(), 1, world.parties[2].address, 1, bytes(32))
+        world.accept(case.proposal, case.grants, attempt=2)
+    receipt = prove_opening(bargain, institution.node, replace(true, leaf=secrets.token_bytes(32)))
+    assert receipt.event("BreachProved")["accused"] == institution.own.address
 
 
 def test_an_operator_that_never_might_sign_convicts_nobody(institution: Institution) -> None:
