@@ -1,4 +1,9 @@
-"""Following the chain: every event of ours, in order, at least once, across restarts, outages and re-organisations."""
+"""Following the chain: every event of ours, in order, at least once, across restarts, outages and re-organisations.
+
+A page of blocks is handed on only when the chain up to it was the same before it was read and after, and the cursor moves when all
+of it is handled: who is killed hands on again the page that it was at, and no other. Where the last handled block is no longer on
+the chain, the node goes back to the newest one that it noted and that still is: however deep, no event is left out.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +18,9 @@ from tallystick.protocol.errors import ChainUnreachable
 from tallystick_node.store.database import Store
 
 LOG = structlog.get_logger()
-REWIND = 64  # blocks to go back when the last handled block is no longer on the chain
 ENDING = frozenset({"Suspended", "Revoked", "GrantRevoked", "Withdrawn"})  # events that only stop what runs
 IDLE = 5  # how much longer the pauses become, step by step, while nothing happens on the chain
+Page = tuple[int, str, list[Event]]  # number and hash of its last block, and its events
 
 
 class Indexer:
@@ -40,6 +45,8 @@ class Indexer:
                     LOG.info("chain answers again")
                 least = self._chain.profile.poll_seconds
                 self.reachable, pause = True, least if advanced else min(IDLE * least, max(least, 1.5 * pause))
+                if advanced and self.handled < self.head:
+                    continue
             except ChainUnreachable as error:
                 if self.reachable:
                     LOG.warning("chain does not answer", problem=error.message, party=error.party)
@@ -51,16 +58,17 @@ class Indexer:
         self.head, latest = await asyncio.to_thread(self._chain.tip)
         if latest == self._seen:
             return False
-        first = await asyncio.to_thread(self._next)
-        if first > self.head:
+        page = await asyncio.to_thread(self._read, self.head, latest)
+        if page is None:
+            return False
+        last, found, events = page
+        if not found:
             await self._hear_endings()
             self.handled, self._seen = self.head, latest
             return False
-        last = min(self.head, first + self._chain.profile.log_page - 1)
-        for event in await asyncio.to_thread(lambda: list(self._chain.events(first, last))):
+        for event in events:
             await self._handle(event)
-        block = await asyncio.to_thread(self._chain.block, last)
-        await asyncio.to_thread(self._store.set_cursor, last, block["hash"])
+        await asyncio.to_thread(self._store.set_cursor, last, found)
         self.handled = last
         return True
 
@@ -73,13 +81,28 @@ class Indexer:
                 if event.name in ENDING:
                     await self._handle(event)
 
+    def _read(self, head: int, latest: str) -> Page | None:
+        """The next page up to ``head``, without a hash when there is none; None when the chain was another one before it was read
+        than after. While the hash of ``head`` is the same, so is every block before it."""
+        anchor = self._chain.hash_at(head) if self._chain.profile.confirmations else latest
+        first = self._next()
+        if first > head:
+            return head, "", []
+        until, events = next(self._chain.event_pages(first, head))
+        found = self._chain.hash_at(until)
+        same = bool(anchor and found) and anchor == (found if until == head else self._chain.hash_at(head))
+        return (until, found, events) if same else None
+
     def _next(self) -> int:
         """The first block to read. When the last handled block has another hash now, some blocks are read again."""
         cursor = self._store.cursor()
         if cursor is None:
             return 0
         number, known = cursor
-        if number <= self.head and self._chain.block(number)["hash"] == known:
+        if self._chain.hash_at(number) == known:
             return number + 1
         LOG.warning("chain re-organised", block=number)
-        return max(0, min(number, self.head) - REWIND)
+        past = (block for block, known in self._store.past_cursors() if self._chain.hash_at(block) == known)
+        common = next(past, -1)
+        self._store.rewind(common)
+        return common + 1

@@ -222,7 +222,7 @@ def test_events_of_other_blocks_replace_those_of_lost_ones_in_follower_and_index
 
 def test_nothing_is_written_where_nobody_answers(reorganised: Reorganised) -> None:
     reorganised.write("one", 7)
-    away = Chain.__new__(Chain)
+    away = Chain(reorganised.chain.url, reorganised.deployment)
     away.send = _unreachable  # type: ignore[method-assign]
     Outbox(reorganised.store, away, lambda *_: None).flush()
     assert len(reorganised.store.due_writes()) == 1

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +89,43 @@ def test_events_of_a_reorganised_chain_are_read_anew(scene: Scene) -> None:
     assert lost not in scene.seen
 
 
+@pytest.mark.parametrize("blocks", [1, 150])
+def test_a_reorganisation_of_any_depth_loses_no_event(scene: Scene, blocks: int) -> None:
+    first = scene.happen()
+    snapshot = scene.chain.request("evm_snapshot")
+    scene.happen()
+    scene.chain.request("anvil_mine", hex(blocks))
+    scene.follow()
+    scene.chain.request("evm_revert", snapshot)
+    kept = [scene.happen(), scene.happen()]
+    scene.chain.request("anvil_mine", hex(2 * blocks))
+    scene.seen.clear()
+    scene.follow()
+    assert [each for each in scene.seen if each != first] == kept
+    assert scene.indexer.handled == scene.chain.head()
+
+
+def test_a_page_is_handed_on_only_if_the_chain_was_the_same_before_it_and_after(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the events of blocks that are no more would stand for those that took their place."""
+    scene.happen()
+    snapshot = scene.chain.request("evm_snapshot")
+    lost = scene.happen()
+    kept, pages = [], scene.chain.log_pages
+
+    def part(first: int, last: int) -> Iterator[tuple[int, list]]:
+        for page in pages(first, last):
+            if not kept:
+                scene.chain.request("evm_revert", snapshot)
+                kept.append(scene.happen())
+            yield page
+
+    monkeypatch.setattr(scene.chain, "log_pages", part)
+    scene.follow()
+    assert scene.seen == [1, *kept] and lost not in scene.seen
+
+
 def test_a_crash_between_handling_and_noting_hands_over_again(scene: Scene) -> None:
     made = scene.happen()
 
@@ -150,3 +190,64 @@ def test_what_takes_an_authorisation_back_is_heard_before_it_is_final(scene: Sce
     scene.chain.request("anvil_mine", hex(12))
     scene.follow()
     assert heard == ["AuthorityRetired", "AuthorityAdded", "AuthorityRetired"]
+
+
+FOLLOWER = """
+import asyncio, sys
+from dataclasses import replace
+from pathlib import Path
+from tallystick.chain.connection import Chain
+from tallystick.chain.deployment import Deployment
+from tallystick_node.indexer import Indexer
+from tallystick_node.store.database import Store
+
+chain = Chain(sys.argv[1], Deployment.load(Path(sys.argv[2])))
+chain = Chain(chain.url, chain.deployment, profile=replace(chain.profile, log_page=3))
+store = Store(sys.argv[3])
+
+async def note(event):
+    if event.name == "AuthorityAdded":
+        number = event["notBefore"].to_bytes(32, "big")
+        store.put_document("event", number, b"")
+        print(event["notBefore"], flush=True)
+        sys.stdin.readline()
+
+asyncio.run(Indexer(store, chain, note).follow())
+"""
+
+
+@pytest.mark.slow
+def test_a_follower_that_is_killed_goes_on_with_the_page_that_it_was_at(scene: Scene, tmp_path: Path) -> None:
+    """kill -9 in the middle of a page, and between two pages: what was handled before the page comes no more, nothing is left out,
+    and each event leaves one record."""
+    made = [scene.happen() for _ in range(9)]
+    scene.chain.deployment.save(tmp_path / "deployment.json")
+    first = next(event.block for event in scene.chain.events(0, scene.chain.head()) if event.name == "AuthorityAdded")
+    pages = [(first + number) // 3 for number in range(9)]  # by event, of three blocks each
+    middle = next(number for number in range(3, 9) if pages[number - 1] == pages[number])
+    handed: list[list[int]] = []
+    for stop in (middle, 2, 9):  # events that a process hands on before it is killed
+        command = [
+            sys.executable,
+            "-c",
+            FOLLOWER,
+            scene.local.url,
+            str(tmp_path / "deployment.json"),
+            f"sqlite:///{tmp_path / 'node.db'}",
+        ]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as follower:
+            assert follower.stdout is not None and follower.stdin is not None
+            seen = []
+            while len(seen) < stop and (not seen or seen[-1] != made[-1]):
+                seen.append(int(follower.stdout.readline()))
+                if len(seen) < stop:
+                    follower.stdin.write(b"\n")
+                    follower.stdin.flush()
+            follower.kill()
+        handed.append(seen)
+    for before, after in itertools.pairwise(handed):
+        again = next(number for number in made if pages[number - 1] == pages[before[-1] - 1])
+        assert after[0] == again
+    assert set().union(*handed) == set(made) and all(each == sorted(each) for each in handed)
+    records = [number for number in made if scene.store.document(number.to_bytes(32, "big")) is not None]
+    assert records == made

@@ -7,13 +7,18 @@ from pathlib import Path
 
 import pytest
 from tallystick.protocol import canonical, merkle
-from tallystick.protocol.agreement import Demand
+from tallystick.protocol.agreement import Demand, Opening
 from tallystick.protocol.dataset import Column, DatasetDescriptor
 from tallystick.protocol.errors import InvalidData
+from tallystick_node.data import opening as module
 from tallystick_node.data.attach import attach
-from tallystick_node.data.opening import opening
 from tallystick_node.store.database import Store
 from tallystick_node.store.models import DatasetRow
+
+
+def opening(row: DatasetRow, task: bytes, demand: Demand) -> Opening:
+    return module.opening(row, task, demand, lambda: None)
+
 
 OWNER = "0x" + "11" * 20
 TASK, DATASET = bytes([1]) * 32, bytes([2]) * 32
@@ -69,3 +74,14 @@ def test_a_file_that_changed_opens_nothing(attached: tuple[DatasetRow, Demand]) 
     path.write_text(path.read_text().replace("name7", "name8"))
     with pytest.raises(InvalidData, match="not the one that was published"):
         opening(row, TASK, demand)
+
+
+def test_whoever_has_waited_long_enough_ends_it(attached: tuple[DatasetRow, Demand]) -> None:
+    class Enough(Exception):
+        pass
+
+    def enough() -> None:
+        raise Enough
+
+    with pytest.raises(Enough):
+        module.opening(attached[0], TASK, attached[1], enough)

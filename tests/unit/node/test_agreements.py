@@ -224,8 +224,8 @@ def test_contradictions_are_shown_where_a_bond_is_staked(store: Store) -> None:
     for _ in range(2):
         promises(store, agreed(0b100)).contradict(RUN, WORLD.spec, [(signed, signed), (back, back)])
     assert queued(store) == [("Disputes", "proveTwoDigests")] * 2
-    store.withdraw_write(contradiction(RUN.task, 1, OWN, OTHERS[0]))  # another party has shown it
-    store.withdraw_write(contradiction(RUN.task, 2, OTHERS[0], OWN))
+    store.withdraw_write(contradiction(RUN.task, 1, OWN, OTHERS[0]), (5, "0x5"))  # another party has shown it
+    store.withdraw_write(contradiction(RUN.task, 2, OTHERS[0], OWN), (5, "0x5"))
     assert [row.key for row in store.due_writes()] == [contradiction(RUN.task, 1, OTHERS[0], OWN)]
 
 

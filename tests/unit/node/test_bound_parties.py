@@ -44,7 +44,7 @@ def runs_of(store: Store, *terms: Agreed | None, **policy: Any) -> Any:
     store.create_run(RUN.task, WORLD.spec.to_bytes())
     runs: Any = Runs(settings, store, Ledger(bytes(32)), Me(), None, None, None, "")  # type: ignore[arg-type]
     runs._promises._agreements = Known(*terms)
-    runs._me = SimpleNamespace(note=lambda *_, **__: None)
+    runs._me = runs._acceptances._me = SimpleNamespace(note=lambda *_, **__: None)
     return runs
 
 
@@ -76,15 +76,15 @@ class Opened:
 @pytest.mark.parametrize(("posted", "tendered"), [(0b001, 1), (0b110, 0)])
 def test_who_staked_and_cannot_accept_any_more_shows_that_it_was_bound(store: Store, posted: int, tendered: int) -> None:
     runs = runs_of(store, agreed(posted))
-    runs._gate = Closed()
-    assert runs._admit(store.run(RUN.task)).state == "refused"
+    runs._acceptances._gate = Closed()
+    assert runs._acceptances.admit(store.run(RUN.task)).state == "refused"
     assert queued(store) == [("Disputes", "tenderAcceptance")] * tendered
 
 
 def test_a_stake_that_arrives_after_the_refusal_binds_too(store: Store) -> None:
     runs = runs_of(store, agreed(), agreed(0b001))
-    runs._gate = Closed()
-    runs._admit(store.run(RUN.task))
+    runs._acceptances._gate = Closed()
+    runs._acceptances.admit(store.run(RUN.task))
     assert queued(store) == []
     posted = Event("Settlement", "BondPosted", {"task": bytes.fromhex(RUN.task[2:])}, 4, "", "", 0)
     asyncio.run(runs.on_event(posted))
@@ -93,7 +93,7 @@ def test_a_stake_that_arrives_after_the_refusal_binds_too(store: Store) -> None:
 
 def test_near_its_deadline_a_bound_party_tenders_though_it_could_not_accept(store: Store) -> None:
     runs = runs_of(store, agreed(0b001))
-    runs._gate = Closed()
+    runs._acceptances._gate = Closed()
     runs._meet_deadlines(store.run(RUN.task), WORLD.spec.accept_by - 1)
     assert queued(store) == [("Disputes", "tenderAcceptance")]
 
@@ -101,9 +101,9 @@ def test_near_its_deadline_a_bound_party_tenders_though_it_could_not_accept(stor
 @pytest.mark.parametrize("change", [{"bond": 51}, {"token": "0x" + "ab" * 20}])
 def test_no_more_is_staked_than_the_policy_says_where_terms_appear_after_admission(store: Store, change: Any) -> None:
     runs = runs_of(store, agreed(**change), largest_stake=50)
-    runs._gate = Opened()  # it saw no agreement yet
-    runs._on_chain = lambda proposal: "Proposed"
-    run = runs._admit(store.run(RUN.task))
+    runs._acceptances._gate = Opened()  # it saw no agreement yet
+    runs._acceptances.state_of = lambda proposal: "Proposed"
+    run = runs._acceptances.admit(store.run(RUN.task))
     assert (run.state, run.problem["rule"], queued(store)) == ("refused", "agreement", [])
 
 
@@ -161,7 +161,7 @@ def test_a_task_that_is_refused_while_its_deadline_passes_does_not_stop_the_node
         store.advance(RUN.task, "refused")
         return "None"
 
-    runs._on_chain = refused_meanwhile
+    runs._acceptances.state_of = refused_meanwhile
     asyncio.run(runs.tick())
     found = store.run(RUN.task)
     assert found is not None and found.state == "refused"

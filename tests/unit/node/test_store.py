@@ -17,7 +17,7 @@ from sqlalchemy import inspect, text
 from tallystick.protocol.audit import AuditRecord, verify_log
 from tallystick.protocol.errors import Configuration, MalformedDocument
 from tallystick.signing import signer_from_uri
-from tallystick_node.store import migrate
+from tallystick_node.store import database, migrate
 from tallystick_node.store.database import TRANSITIONS, IllegalTransition, Store, Write, arguments_of, open_engine
 from tallystick_node.store.models import Base
 
@@ -206,7 +206,7 @@ def test_a_write_is_queued_once_and_comes_back_as_it_was(url: str) -> None:
     store.enqueue(write(arguments=[]))
     (row,) = store.due_writes()
     assert arguments_of(row) == [["0xab", 1, b"\1"], [2**255, -1], []]
-    store.mark_write(row.number, "done", transaction="0x1")
+    store.finish_write(row.number, (1, "0xaa"), transaction="0x1")
     store.enqueue(write())
     assert store.due_writes() == []
 
@@ -242,6 +242,56 @@ def test_a_write_waits_for_its_time(url: str) -> None:
     (row,) = store.due_writes()
     store.postpone_write(row.number, 60, "{}")
     assert store.due_writes() == []
+
+
+def test_a_write_that_is_sent_again_is_due_until_it_is_finished_again(url: str) -> None:
+    store = Store(url)
+    for number in range(3):
+        store.enqueue(write(str(number)))
+    rows = store.due_writes()
+    for row, height in zip(rows, (5, 7, 6), strict=True):
+        store.finish_write(row.number, (height, f"0x{height}"))
+    assert store.finished_writes() == [(2, (7, "0x7")), (3, (6, "0x6")), (1, (5, "0x5"))]
+    store.reopen_writes([2, 3])
+    store.close()
+    store = Store(url)
+    assert [(row.key, row.status) for row in store.due_writes()] == [("1", "again"), ("2", "again")]
+    store.withdraw_write("1", (9, "0x9"))
+    assert store.finished_writes() == [(2, (9, "0x9")), (1, (5, "0x5"))]
+
+
+def test_of_finished_writes_the_last_ones_are_watched(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "PLACES", 3)
+    store = Store(url)
+    for height in range(6):
+        store.enqueue(write(str(height)))
+        store.finish_write(store.due_writes()[0].number, (height, "0x"))
+    assert [place[0] for _, place in store.finished_writes()] == [5, 4, 3]
+
+
+# -- cursor
+
+
+@given(steps=st.lists(st.integers(1, 40), min_size=1, max_size=60))
+@settings(max_examples=15)
+def test_past_cursors_reach_back_as_far_as_one_has_come_and_are_few(
+    steps: list[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    store, block, noted = Store(f"sqlite:///{tmp_path_factory.mktemp('store') / 'node.db'}"), 0, []
+    for step in steps:
+        noted.append(block)
+        store.set_cursor(block, hex(block))
+        block += step
+    store.set_cursor(block, hex(block))
+    kept = [number for number, known in store.past_cursors() if known == hex(number)]
+    assert kept == sorted(set(kept) & set(noted), reverse=True) and kept[-1] == noted[0]
+    octaves = [(block - number).bit_length() for number in kept]
+    assert len(set(octaves)) == len(octaves)
+    store.rewind(kept[-1])
+    assert store.cursor() == (noted[0], hex(noted[0])) and store.past_cursors() == []
+    store.rewind(-1)
+    assert store.cursor() is None
+    store.close()
 
 
 # -- audit log

@@ -5,11 +5,15 @@ contracts themselves: each of ours can succeed only once, and refuses a repetiti
 
 A refusal by a contract's own rule is final, and told to ``refused``. Whatever else keeps a write from the chain (no answer, an
 account that cannot pay) is tried again.
+
+A write that was carried out stays with the block that shows it. Where a re-organisation, however deep, has taken that block away,
+the write is sent again, as a new transaction; what it rests on (a proposal, others' acceptances) may take its time to come again.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +22,8 @@ from tallystick.chain.connection import Chain
 from tallystick.protocol.agreement import Agreement
 from tallystick.protocol.errors import ChainUnreachable, ContractRefused, Deadline
 
-from tallystick_node.store.database import Store, arguments_of
+from tallystick_node.store.database import AGAIN, Place, Store, arguments_of
+from tallystick_node.store.models import OutboxRow
 
 LOG = structlog.get_logger()
 
@@ -45,6 +50,8 @@ URGENT = {"post", "accept", "fail", "submit", "tenderAcceptance", "tenderReport"
 #: What no rule of a contract of ours says (an account without funds, a node's own limit), and what the next blocks change.
 UNDECIDED = {"unknown", "reverted", "TooEarly"}
 PAUSE = 5.0  # seconds before such a write is tried again
+PATIENCE = 900.0  # seconds for which a write that a re-organisation took away is not refused
+NOT_STARTED = ((0,), (1,))  # ITaskLedger.State, as `WrongState` tells it behind the task: None, Proposed
 
 
 class Outbox:
@@ -57,28 +64,68 @@ class Outbox:
         self._store = store
         self._chain = chain
         self._refused = refused
+        self._patience: dict[int, float] = {}  # until when a write that is sent again is not refused
 
     def flush(self) -> None:
         """Carry out what is due, the urgent first and the oldest of each kind. An unreachable chain leaves it for later."""
-        while due := self._store.due_writes():
-            row = min(due, key=lambda each: (each.function not in URGENT, each.number))
-            arguments = arguments_of(row)
-            try:
-                receipt = self._chain.send(row.contract, row.function, *arguments, **_payment(row.function, arguments))
-                self._store.mark_write(row.number, "done", transaction=receipt.transaction)
-            except ContractRefused as error:
-                if error.error in UNDECIDED:
-                    LOG.warning("chain write waits", key=row.key, problem=error.message)
-                    self._store.postpone_write(row.number, PAUSE, json.dumps(error.problem()))
-                    continue
-                done = error.error in DONE.get((row.contract, row.function), set())
-                self._store.mark_write(row.number, "done" if done else "refused", problem=json.dumps(error.problem()))
-                if not done:
-                    LOG.warning("chain write refused", key=row.key, error=error.error)
-                    self._refused(row.key, error)
-            except (ChainUnreachable, Deadline) as error:
-                LOG.warning("chain write waits", key=row.key, problem=error.message)
-                return
+        key = ""
+        try:
+            self._look_back()
+            while due := self._store.due_writes():
+                row = min(due, key=lambda each: (each.function not in URGENT, each.number))
+                key = row.key
+                self._carry_out(row)
+        except (ChainUnreachable, Deadline) as error:
+            LOG.warning("chain write waits", key=key, problem=error.message)
+
+    def _carry_out(self, row: OutboxRow) -> None:
+        arguments, before = arguments_of(row), self._chain.latest()
+        try:
+            receipt = self._chain.send(row.contract, row.function, *arguments, **_payment(row.function, arguments))
+        except ContractRefused as error:
+            self._hear(row, error, before)
+        else:
+            self._finish(row, (receipt.block, receipt.block_hash), transaction=receipt.transaction)
+
+    def _hear(self, row: OutboxRow, error: ContractRefused, before: Place) -> None:
+        problem = json.dumps(error.problem())
+        if error.error in UNDECIDED or self._may_come(row, error):
+            LOG.warning("chain write waits", key=row.key, problem=error.message)
+            self._store.postpone_write(row.number, PAUSE, problem)
+        elif _done(row, error):
+            if self._chain.latest() == before:  # else it may be in a block that came meanwhile: the write is tried again at once
+                self._finish(row, before, problem=problem)
+        else:
+            self._store.refuse_write(row.number, problem)
+            LOG.warning("chain write refused", key=row.key, error=error.error)
+            self._refused(row.key, error)
+
+    def _may_come(self, row: OutboxRow, error: ContractRefused) -> bool:
+        """Whether a write that was on the chain once may be so again, though it is refused now: what it rests on went with it."""
+        behind = error.error == "WrongAttempt" or (error.error == "WrongState" and error.arguments[1:] in NOT_STARTED)
+        if row.status != AGAIN or error.error == "TooLate" or (_done(row, error) and not behind):
+            return False
+        return time.monotonic() < self._patience.setdefault(row.number, time.monotonic() + PATIENCE)
+
+    def _finish(self, row: OutboxRow, place: Place, *, transaction: str = "", problem: str = "") -> None:
+        self._look_back()  # while what was there before still is, all of it is on one chain
+        self._patience.pop(row.number, None)
+        self._store.finish_write(row.number, place, transaction=transaction, problem=problem)
+
+    def _look_back(self) -> None:
+        """Send again what is no longer on the chain. Where one block still is, so are all before it."""
+        gone = []
+        for number, (block, known) in self._store.finished_writes():
+            if self._chain.hash_at(block) == known:
+                break
+            gone.append(number)
+        if gone:
+            LOG.warning("chain writes are sent again after a re-organisation", writes=len(gone))
+            self._store.reopen_writes(gone)
+
+
+def _done(row: OutboxRow, error: ContractRefused) -> bool:
+    return error.error in DONE.get((row.contract, row.function), set())
 
 
 def _payment(function: str, arguments: list[Any]) -> dict[str, int]:

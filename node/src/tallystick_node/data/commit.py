@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,8 +68,10 @@ def rows_root(table: pa.Table, columns: Sequence[Column], secret: bytes) -> byte
     return merkle.root_of_hashes(leaf_hashes(table, columns, secret))
 
 
-def leaf_hashes(table: pa.Table, columns: Sequence[Column], secret: bytes) -> list[bytes]:
-    """The hash of every row's salted leaf, in order."""
+def leaf_hashes(
+    table: pa.Table, columns: Sequence[Column], secret: bytes, going_on: Callable[[], None] = lambda: None
+) -> list[bytes]:
+    """The hash of every row's salted leaf, in order. ``going_on`` is called before each batch of rows, and may raise."""
     if len(secret) != SECRET_BYTES:
         raise ValueError(f"a dataset's secret has {SECRET_BYTES} bytes")
     # HMAC with its two keyed states made once: half of the work of `row_salt` for every row.
@@ -78,6 +80,8 @@ def leaf_hashes(table: pa.Table, columns: Sequence[Column], secret: bytes) -> li
     outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
     hashes = []
     for index, row in enumerate(_rows(table, columns)):
+        if index % _BATCH == 0:
+            going_on()
         message, salt = inner.copy(), outer.copy()
         message.update(index.to_bytes(8, "big"))
         salt.update(message.digest())

@@ -6,6 +6,7 @@ which is salted: nobody can guess the row from it. The owner that cannot answer 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from tallystick.protocol import canonical, merkle
@@ -18,13 +19,14 @@ from tallystick_node.data.connect import open_table
 from tallystick_node.store.models import DatasetRow
 
 
-def opening(row: DatasetRow, task: bytes, demand: Demand) -> Opening:
+def opening(row: DatasetRow, task: bytes, demand: Demand, going_on: Callable[[], None]) -> Opening:
     """The opening that answers a demand about an attached dataset. Raises InvalidData where the demand is not for what was
-    committed to, or the file has changed: then there is nothing true to show."""
+    committed to, or the file has changed: then there is nothing true to show. It takes as long as all rows take to hash;
+    ``going_on`` is called now and then, and may raise."""
     descriptor = DatasetDescriptor.parse(row.descriptor)
     if canonical.text(demand.rows) != descriptor.root or demand.size != descriptor.rows or not 0 <= demand.index < demand.size:
         raise InvalidData("the demand is for another commitment, or for a row that there is not", remedy="tell the arbiters so")
-    hashes = leaf_hashes(open_table(Path(row.path), descriptor.columns), descriptor.columns, row.secret)
+    hashes = leaf_hashes(open_table(Path(row.path), descriptor.columns), descriptor.columns, row.secret, going_on)
     if merkle.root_of_hashes(hashes) != demand.rows:
         raise InvalidData("the data file is not the one that was published", remedy="put the published file back")
     path = merkle.InclusionProofs(hashes, hashed=True).path(demand.index)

@@ -9,23 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import structlog
 from tallystick.chain.connection import Chain
 from tallystick.chain.contract import Event
-from tallystick.protocol import canonical, typed
-from tallystick.protocol.agreement import Demand
-from tallystick.protocol.dataset import DatasetDescriptor
+from tallystick.protocol import canonical
 from tallystick.protocol.errors import (
     ChainUnreachable,
     ContractRefused,
-    InvalidData,
     MalformedDocument,
     PeerFailed,
     Refused,
@@ -34,27 +29,27 @@ from tallystick.protocol.errors import (
 )
 from tallystick.protocol.grant import Grant, GrantTerms
 from tallystick.protocol.reasons import Reason, reason_words
-from tallystick.protocol.task import Proposal, TaskSpec, proposal_of, tolerated
+from tallystick.protocol.task import TaskSpec, proposal_of, tolerated
 from tallystick.signing import Signer
 from tallystick.wire import node_pb2
 
 from tallystick_node.admission.agreements import Agreements
 from tallystick_node.admission.gate import Gate
 from tallystick_node.engines.security import SecurityStatement
-from tallystick_node.evidence import agreement
 from tallystick_node.peers.exchange import Peers
 from tallystick_node.peers.links import RunLinks
+from tallystick_node.runs.acceptances import Acceptances
 from tallystick_node.runs.attempt import Attempt, Institution
+from tallystick_node.runs.openings import Openings
 from tallystick_node.runs.promises import NOBODY, OutOfTime, Promises, contradiction
 from tallystick_node.runs.warm_up import WarmUp
 from tallystick_node.runs.workers import Workers
 from tallystick_node.settings import Settings
-from tallystick_node.store.database import IllegalTransition, RunRecord, Store, Write
+from tallystick_node.store.database import IllegalTransition, RunRecord, Store
 from tallystick_node.workloads.base import Cost
 from tallystick_node.workloads.registry import workload_named
 
 LOG = structlog.get_logger()
-STATES = ("None", "Proposed", "Running", "Proved", "Failed", "Cancelled", "Expired")
 SAYING = 1.0  # seconds in which an attempt that verifiers do not vouch for says so itself
 RETRIED = frozenset({Reason.RESTARTED, Reason.PEER_SILENT, Reason.WORKER, Reason.PEER_ABORTED})
 
@@ -78,13 +73,12 @@ class Runs:
         self._chain = chain
         self._signer = signer
         self._peers = peers
-        self._warming = warming
         self._agreements = Agreements(chain, store)
         self._promises = Promises(chain, store, signer, settings.policy, self._agreements)
+        self._openings = Openings(self._me, store, chain, self._promises)
         self._gate = Gate(signer.address, chain, store, settings.policy, settings.results)
-        self._admission = threading.Lock()
+        self._acceptances = Acceptances(self._me, self._gate, self._promises, warming)
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._kept_back: dict[str, tuple[TaskSpec, Callable[[], object]]] = {}  # acceptances that wait for kernels
         self._stopped: dict[str, RunFailed] = {}  # runs that were told to stop, and what to report of them
 
     # -- what the server calls
@@ -100,13 +94,13 @@ class Runs:
                 party=caller,
                 remedy="submit with the requester's certificate",
             )
-            self._record_refusal(task, spec, refusal)
+            self._me.note("refusal", refusal.message, task, spec, rule=refusal.rule)
             raise refusal
         for document in grants:
             self._keep_grant(document)
         run = self._store.create_run(task, spec_bytes)
         if run.state == "received":
-            run = self._admit(run)
+            run = self._acceptances.admit(run)
         if run.state == "refused":
             raise Refused(
                 run.problem.get("message", "refused"),
@@ -125,7 +119,7 @@ class Runs:
         spec = TaskSpec.parse(spec_bytes)
         workload = workload_named(spec.workload)
         workload.check(spec)
-        cost = workload.cost(spec, {**self._rows(spec), **rows})
+        cost = workload.cost(spec, {**self._acceptances.rows(spec), **rows})
         try:
             self._gate.check(spec)
         except Refused as refusal:
@@ -168,7 +162,7 @@ class Runs:
     async def _on_task_event(self, run: RunRecord, event: Event) -> None:
         final = {"Cancelled": "cancelled", "Expired": "expired"}.get(event.name)
         if event.name in ("Proposed", "BondPosted") and run.state == "received":
-            await asyncio.to_thread(self._admit, run)
+            await asyncio.to_thread(self._acceptances.admit, run)
         elif event.name == "BondPosted" and run.state == "refused":
             await asyncio.to_thread(self._promises.willing, TaskSpec.parse(run.spec))
         elif event.name == "Started":
@@ -185,10 +179,10 @@ class Runs:
         elif event.name == "PartiesAbsent" and self._signer.address in event["parties"]:
             await asyncio.to_thread(self._note_absence, run)
         elif event.name == "OpeningDemanded" and event["accused"] == self._signer.address:
-            await asyncio.to_thread(self._open_row, run, event)
+            await self._openings.demanded(run, event)
         elif event.name == "LinkContradicted":
             key = contradiction(run.task, event["attempt"], event["from"], event["to"])
-            await asyncio.to_thread(self._store.withdraw_write, key)
+            await asyncio.to_thread(self._store.withdraw_write, key, (event.block, event.block_hash))
         elif event.name == "Failed" and event["attempt"] == run.attempt:
             await self._on_failed(run, event)
         elif final:
@@ -218,15 +212,11 @@ class Runs:
                 await asyncio.to_thread(self._store.advance, run.task, "failed", problem=failure.problem())
         spec = TaskSpec.parse(run.spec)
         if event["reason"] in RETRIED and run.attempt < spec.attempts:
-            await asyncio.to_thread(self._try_again, run, spec)
+            await asyncio.to_thread(self._acceptances.try_again, run, spec)
 
     async def tick(self) -> None:
         """Accept what has waited for kernels; close what is over time: anyone may, so every party does."""
-        for task, (spec, accept) in list(self._kept_back.items()):
-            if self._warming.ready(spec):
-                with contextlib.suppress(IllegalTransition):  # it was cancelled meanwhile
-                    await asyncio.to_thread(accept)
-                del self._kept_back[task]
+        await asyncio.to_thread(self._acceptances.go_on)
         # A chain may make blocks only for transactions, and its clock stands between them; what comes too early is tried again.
         now = max(await asyncio.to_thread(self._chain.now), int(time.time()))
         for run in await asyncio.to_thread(self._store.active_runs):
@@ -237,7 +227,7 @@ class Runs:
         spec, soon = TaskSpec.parse(run.spec), now + self._promises.margin
         late = run.state in ("received", "admitted") and now > spec.accept_by
         run_by = float(self._store.recall(run.task, "run_by") or b"inf") if run.state in ("running", "proving") else float("inf")
-        if late and self._on_chain(proposal_of(spec)) == "None":
+        if late and self._acceptances.state_of(proposal_of(spec)) == "None":
             self._store.advance(run.task, "expired")
         elif late or now > run_by:
             self._store.enqueue(self._promises.expiry(run, spec))
@@ -248,10 +238,11 @@ class Runs:
 
     async def resume(self) -> None:
         """After a restart: attempts that were running here failed, on record; everything else goes on by events."""
+        await self._openings.resume()
         for run in await asyncio.to_thread(self._store.active_runs):
             spec = TaskSpec.parse(run.spec)
             if run.state == "received":
-                await asyncio.to_thread(self._admit, run)
+                await asyncio.to_thread(self._acceptances.admit, run)
             elif self._said_of(run, "reported"):
                 continue  # the attempt waits for another party, or its end
             elif run.state == "running" or (run.state == "proving" and not self._stated(run)):
@@ -260,6 +251,7 @@ class Runs:
 
     async def stop(self) -> None:
         """End every worker; what ran is failed at the next start."""
+        await self._openings.stop()
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -278,65 +270,6 @@ class Runs:
             self._store.enqueue(self._promises.expiry(run, TaskSpec.parse(run.spec)))
 
     # -- steps
-
-    def _admit(self, run: RunRecord) -> RunRecord:
-        # A spec that is handed over and its proposal's event can arrive at the same moment, in two threads.
-        with self._admission:
-            current = self._store.run(run.task)
-            return self._decide(current) if current is not None and current.state == "received" else current or run
-
-    def _decide(self, run: RunRecord) -> RunRecord:
-        spec = TaskSpec.parse(run.spec)
-        try:
-            self._gate.check(spec)
-            if self._on_chain(proposal_of(spec)) != "Proposed":
-                return run
-            waiting = self._promises.waits(spec)
-        except Refused as refusal:
-            self._promises.willing(spec)  # who staked is bound to accept, also where another used up the grant meanwhile
-            self._record_refusal(run.task, spec, refusal)
-            return self._store.advance(run.task, "refused", problem={**refusal.problem(), "rule": refusal.rule})
-        if waiting:
-            self._store.report(run.task, waiting, 0.0)
-            return run
-        if not self._warming.ready(spec):
-            self._kept_back[run.task] = (spec, partial(self._admit, run))
-            self._store.report(run.task, "waiting until kernels are compiled", 0.0)
-            return run
-        return self._accept(run, spec, 1)
-
-    def _try_again(self, run: RunRecord, spec: TaskSpec) -> None:
-        """Accept the next attempt, if the task would still be admitted: authorisation may have ended meanwhile. The event of the
-        failure and the kernels that it waited for can come at the same moment, in two threads."""
-        with self._admission:
-            self._decide_again(run, spec)
-
-    def _decide_again(self, run: RunRecord, spec: TaskSpec) -> None:
-        failed = self._store.run(run.task)
-        if failed is None or failed.state != "failed" or self._chain.now() >= spec.accept_by:
-            return
-        if not self._warming.ready(spec):
-            self._kept_back[run.task] = (spec, partial(self._try_again, run, spec))
-            return
-        try:
-            self._gate.check(spec)
-        except Refused as refusal:
-            self._record_refusal(run.task, spec, refusal)
-        else:
-            self._accept(failed, spec, failed.attempt + 1)
-
-    def _accept(self, run: RunRecord, spec: TaskSpec, attempt: int) -> RunRecord:
-        proposal = proposal_of(spec)
-        digest = typed.acceptance_digest(self._chain.domain("TaskLedger"), proposal.id(), proposal.spec, attempt)
-        terms = [canonical.unhex32(part.terms) if (part := spec.input_of(party)) else bytes(32) for party in spec.parties]
-        index = spec.parties.index(self._signer.address)
-        arguments = [proposal.as_tuple(), attempt, [index], [self._signer.sign_digest(digest)], terms]
-        write = Write(f"accept:{run.task}:{attempt}", "TaskLedger", "accept", arguments)
-        cost = workload_named(spec.workload).cost(spec, self._rows(spec))
-        self._store.remember(run.task, predicted=json.dumps(asdict(cost)).encode())
-        record = self._store.advance(run.task, "admitted", attempt=attempt, write=write)
-        self._me.note("run", f"accepted attempt {attempt} of a {spec.workload} task", run.task, spec)
-        return record
 
     async def _run(self, run: RunRecord, run_by: int, beacon: bytes) -> None:
         spec = TaskSpec.parse(run.spec)
@@ -395,25 +328,6 @@ class Runs:
         with contextlib.suppress(ChainUnreachable):  # the report of the failure must not wait for this
             self._promises.contradict(run, spec, attempt.contradictions)
 
-    def _open_row(self, run: RunRecord, event: Event) -> None:
-        """Show, on chain, where a row of this party's dataset stands; where that cannot be, its people have the time until the
-        ruling."""
-        spec = TaskSpec.parse(run.spec)
-        try:
-            self._promises.open_row(run, spec, event["dispute"], Demand(*event["demand"].values()))
-        except InvalidData as error:
-            self._store.note_problem(run.task, error.problem())
-            self._me.note("run", f"cannot show a row that is demanded: {error.message}", run.task, spec)
-        else:
-            self._me.note("run", "shows where a row stands, as it is demanded", run.task, spec)
-
-    def _rows(self, spec: TaskSpec) -> dict[str, int]:
-        """The inputs' rows as far as this node knows them: its own, which it supposes for the others too."""
-        part = spec.input_of(self._signer.address)
-        row = self._store.dataset(agreement.registered(spec, self._chain)[part.dataset].descriptor) if part else None
-        own = DatasetDescriptor.parse(row.descriptor).rows if row else 0
-        return {each.party: own for each in spec.inputs}
-
     def _fail(self, run: RunRecord, spec: TaskSpec, error: TallystickError) -> None:
         reason = error.reason if isinstance(error, RunFailed | PeerFailed) else Reason.INTERNAL
         if self._signer.address in spec.may_be_absent and reason in RETRIED:
@@ -448,9 +362,6 @@ class Runs:
             self._store.remember(run.task, absent=str(run.attempt).encode())
             self._me.note("run", f"the others proved attempt {run.attempt} without this party", run.task, TaskSpec.parse(run.spec))
 
-    def _record_refusal(self, task: str, spec: TaskSpec, refusal: Refused) -> None:
-        self._me.note("refusal", refusal.message, task, spec, rule=refusal.rule)
-
     def _keep_grant(self, document: bytes) -> None:
         value = canonical.decode(document, 1 << 20)
         if not isinstance(value, dict) or set(value) != {"grant", "terms"}:
@@ -475,12 +386,6 @@ class Runs:
         with contextlib.suppress(ChainUnreachable):
             started = self._chain.now()
         return max(started, int(time.time()))
-
-    def _on_chain(self, proposal: Proposal) -> str:
-        try:
-            return STATES[self._chain.tasks.task_at(proposal.id())["state"]]
-        except ContractRefused:
-            return "None"
 
     def _end_where(self, concerned: Callable[[TaskSpec], bool], why: str) -> None:
         """End, on record, every running attempt whose authorisation ended."""

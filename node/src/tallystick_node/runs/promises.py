@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tallystick.chain.connection import Chain
 from tallystick.protocol import canonical, typed
@@ -151,12 +151,13 @@ class Promises:
 
     # -- when it is asked
 
-    def open_row(self, run: RunRecord, spec: TaskSpec, dispute: bytes, demand: Demand) -> None:
-        """Queue the opening that another demands of this party's dataset. Raises InvalidData where there is none to show."""
+    def open_row(self, run: RunRecord, spec: TaskSpec, dispute: bytes, demand: Demand, going_on: Callable[[], None]) -> None:
+        """Queue the opening that another demands of this party's dataset. Raises InvalidData where there is none to show, and what
+        ``going_on`` raises, which is called now and then while the file is read."""
         row = next((each for each in self._store.datasets() if _root_of(each) == demand.rows), None)
         if row is None:
             raise InvalidData("no attached dataset has the demanded commitment", remedy="tell the arbiters so, or attach it again")
-        shown = opening(row, canonical.unhex32(run.task), demand)
+        shown = opening(row, canonical.unhex32(run.task), demand, going_on)
         agreed = self._agreements.of(spec)
         terms = agreed.agreement if agreed is not None else standard_agreement(canonical.unhex32(run.task))
         arguments = [proposal_of(spec).as_tuple(), terms.as_tuple(), dispute, shown.as_tuple()]

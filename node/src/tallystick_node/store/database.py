@@ -10,12 +10,12 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import create_engine, event, func, select
+from sqlalchemy import create_engine, delete, event, func, select
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.orm import Session
@@ -47,6 +47,10 @@ TRANSITIONS: Mapping[str, frozenset[str]] = {
     "expired": frozenset(),
     "cancelled": frozenset(),
 }
+AGAIN = "again"  # the state of a write that was on the chain and is no longer
+OPEN = ("pending", AGAIN)
+CURSOR, PAST, WRITE = "events", "past:", "write:"  # what blocks that the node relies on are called in their table
+PLACES = 1000
 BEGUN = "begun"  # the result of a run that is its last attempt that ran here
 NODE = 0x74616C6C79  # what a node's claim is called among a PostgreSQL database's advisory locks
 ACTIVE = ("received", "admitted", "running", "proving")
@@ -54,6 +58,9 @@ ACTIVE = ("received", "admitted", "running", "proving")
 
 class IllegalTransition(Exception):  # noqa: N818 - a defect of the node, never an answer to anybody
     """A run was moved to a state that its present one does not lead to."""
+
+
+Place = tuple[int, str]  # a block, by number and hash
 
 
 @dataclass(frozen=True)
@@ -246,6 +253,17 @@ class Store:
             row = session.get(BlobRow, (task, key))
             return row.content if row else None
 
+    def recalled(self, prefix: str) -> list[tuple[str, str, bytes]]:
+        """Tasks, keys and contents of the named results whose keys begin with a prefix."""
+        with Session(self._engine) as session:
+            rows = session.scalars(select(BlobRow).where(BlobRow.key.startswith(prefix, autoescape=True)))
+            return [(row.task, row.key, row.content) for row in rows]
+
+    def forget(self, task: str, key: str) -> None:
+        """Keep a named result no longer."""
+        with self._writing() as session:
+            session.execute(delete(BlobRow).where(BlobRow.task == task, BlobRow.key == key))
+
     def begun(self, task: str) -> int:
         """The number of the last attempt of a run that ran here, whatever became of it since; 0 where none did."""
         return int(self.recall(task, BEGUN) or b"0")
@@ -296,8 +314,8 @@ class Store:
     def due_writes(self) -> list[OutboxRow]:
         """Writes that are not finished and whose time has come, oldest first."""
         with Session(self._engine, expire_on_commit=False) as session:
-            query = select(OutboxRow).where(OutboxRow.status == "pending")
-            return list(session.scalars(query.where(OutboxRow.not_before <= time.time()).order_by(OutboxRow.number)))
+            query = select(OutboxRow).where(OutboxRow.status.in_(OPEN), OutboxRow.not_before <= time.time())
+            return list(session.scalars(query.order_by(OutboxRow.number)))
 
     def postpone_write(self, number: int, seconds: float, problem: str) -> None:
         """Try a write again later, and note why."""
@@ -305,31 +323,92 @@ class Store:
             row = session.get_one(OutboxRow, number)
             row.not_before, row.problem = time.time() + seconds, problem
 
-    def mark_write(self, number: int, status: str, *, transaction: str = "", problem: str = "") -> None:
-        """Note how a write ended."""
+    def refuse_write(self, number: int, problem: str) -> None:
+        """Note that a contract refused a write for good."""
         with self._writing() as session:
             row = session.get_one(OutboxRow, number)
-            row.status = status
-            row.transaction = transaction or row.transaction
-            row.problem = problem
+            row.status, row.problem = "refused", problem
 
-    def withdraw_write(self, key: str) -> None:
-        """Take back a write that has not gone out: what it was for is on the chain already."""
+    def finish_write(self, number: int, place: Place, *, transaction: str = "", problem: str = "") -> None:
+        """Note that a write is on the chain, and a block that shows it. Of the blocks the latest ``PLACES`` are kept."""
         with self._writing() as session:
-            row = session.scalar(select(OutboxRow).where(OutboxRow.key == key, OutboxRow.status == "pending"))
-            if row is not None:
-                row.status = "done"
+            row = session.get_one(OutboxRow, number)
+            row.transaction, row.problem = transaction or row.transaction, problem
+            _finish(session, row, place)
 
-    def cursor(self) -> tuple[int, str] | None:
+    def withdraw_write(self, key: str, place: Place) -> None:
+        """Take back a write that has not gone out: what it was for is on the chain already, by a block that shows it."""
+        with self._writing() as session:
+            row = session.scalar(select(OutboxRow).where(OutboxRow.key == key, OutboxRow.status.in_(OPEN)))
+            if row is not None:
+                _finish(session, row, place)
+
+    def finished_writes(self) -> list[tuple[int, Place]]:
+        """The writes that were finished last, and the blocks that show it, the highest first."""
+        query = select(CursorRow.name, CursorRow.block, CursorRow.block_hash).where(CursorRow.name.startswith(WRITE))
+        with Session(self._engine) as session:
+            rows = session.execute(query.order_by(CursorRow.block.desc()))
+            return [(int(name.removeprefix(WRITE)), (block, block_hash)) for name, block, block_hash in rows]
+
+    def reopen_writes(self, numbers: Sequence[int]) -> None:
+        """Send writes again: the blocks that showed them are no longer on the chain."""
+        with self._writing() as session:
+            for number in numbers:
+                row = session.get_one(OutboxRow, number)
+                row.status, row.not_before = AGAIN, time.time()
+                session.execute(delete(CursorRow).where(CursorRow.name == f"{WRITE}{number}"))
+
+    def cursor(self) -> Place | None:
         """Number and hash of the last block that was handled."""
         with Session(self._engine) as session:
-            row = session.get(CursorRow, "events")
+            row = session.get(CursorRow, CURSOR)
             return (row.block, row.block_hash) if row else None
 
     def set_cursor(self, block: int, block_hash: str) -> None:
-        """Note the last block that was handled."""
+        """Note the last block that was handled. Of those before it some are kept, the sparser the longer ago: of the blocks that
+        are 2^n to 2^(n+1) back the oldest that was noted."""
         with self._writing() as session:
-            session.merge(CursorRow(name="events", block=block, block_hash=block_hash))
+            row = session.get(CursorRow, CURSOR)
+            if row is not None and row.block < block:
+                session.merge(CursorRow(name=f"{PAST}{row.block}", block=row.block, block_hash=row.block_hash))
+                session.flush()
+                past = {(block - each.block).bit_length(): each for each in _past(session)}
+                for each in _past(session):
+                    if past[(block - each.block).bit_length()] is not each:
+                        session.delete(each)
+            session.merge(CursorRow(name=CURSOR, block=block, block_hash=block_hash))
+
+    def past_cursors(self) -> list[Place]:
+        """Some of the blocks that were the last one handled before, newest first."""
+        with Session(self._engine) as session:
+            return [(row.block, row.block_hash) for row in _past(session)]
+
+    def rewind(self, block: int) -> None:
+        """Make one of :meth:`past_cursors` the last block that was handled; -1 for none."""
+        with self._writing() as session:
+            rows = {row.block: row for row in _past(session) if row.block >= block}
+            kept = rows.get(block)
+            for row in rows.values():
+                session.delete(row)
+            if kept is None:
+                session.execute(delete(CursorRow).where(CursorRow.name == CURSOR))
+            else:
+                session.merge(CursorRow(name=CURSOR, block=kept.block, block_hash=kept.block_hash))
+
+
+def _finish(session: Session, row: OutboxRow, place: Place) -> None:
+    row.status = "done"
+    session.merge(CursorRow(name=f"{WRITE}{row.number}", block=place[0], block_hash=place[1]))
+    session.flush()
+    shown = select(CursorRow.block).where(CursorRow.name.startswith(WRITE)).order_by(CursorRow.block.desc())
+    oldest = session.scalar(shown.offset(PLACES - 1).limit(1))
+    if oldest is not None:
+        session.execute(delete(CursorRow).where(CursorRow.name.startswith(WRITE), CursorRow.block < oldest))
+
+
+def _past(session: Session) -> list[CursorRow]:
+    query = select(CursorRow).where(CursorRow.name.startswith(PAST)).order_by(CursorRow.block.desc())
+    return list(session.scalars(query))
 
 
 def _queue(session: Session, write: Write) -> None:

@@ -66,7 +66,7 @@ class AuditRow(Base):
 
 
 class OutboxRow(Base):
-    """A chain write that must happen once. ``status``: pending, done, refused."""
+    """A chain write that must happen once. ``status``: pending, done, refused; again, where a re-organisation took it away."""
 
     __tablename__ = "outbox"
     __table_args__ = (UniqueConstraint("key"),)
@@ -82,7 +82,8 @@ class OutboxRow(Base):
 
 
 class CursorRow(Base):
-    """The last block whose events were handled, by number and hash."""
+    """Blocks that this node relies on, by number and hash: the last one whose events were handled, some before it, and those
+    that show writes of the outbox."""
 
     __tablename__ = "cursor"
     name: Mapped[str] = mapped_column(String(16), primary_key=True)

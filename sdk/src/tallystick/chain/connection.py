@@ -40,6 +40,7 @@ Block = int | str
 NONCE_ATTEMPTS = 12
 SEND_ATTEMPTS = 4
 READ_CLOCK = "0x4260005260206000f3"  # TIMESTAMP; PUSH 0; MSTORE; PUSH 32; PUSH 0; RETURN
+LOGS = 5_000  # of a page, about: a few megabytes, and a fraction of a second to read
 MILLISECONDS = 10**11  # a time above it, in seconds, is in the year 5138
 #: How nodes word that the execution itself failed; every other JSON-RPC error is about the node, not about the contract.
 EXECUTION_FAILED = ("revert", "vm exception", "evm error", "out of gas", "gas required", "insufficient funds")
@@ -122,11 +123,16 @@ class Chain:
         """Number of the latest block that counts as final by the profile."""
         return max(0, self._transport.number("eth_blockNumber") - self.profile.confirmations)
 
-    def tip(self) -> tuple[int, str]:
-        """:meth:`head`, and the hash of the latest block, final or not: while it is the same, nothing has happened."""
+    def latest(self) -> tuple[int, str]:
+        """Number and hash of the latest block, final or not."""
         latest = self.block("latest")
         with self._transport.understood("eth_getBlockByNumber"):
-            return max(0, int(latest["number"], 16) - self.profile.confirmations), str(latest["hash"])
+            return int(latest["number"], 16), str(latest["hash"])
+
+    def tip(self) -> tuple[int, str]:
+        """:meth:`head`, and the hash of the latest block, final or not: while it is the same, nothing has happened."""
+        number, found = self.latest()
+        return max(0, number - self.profile.confirmations), found
 
     def block(self, number: Block) -> Mapping[str, Any]:
         """Header of a block: ``number``, ``hash``, ``parentHash``, ``timestamp`` and the rest as JSON-RPC gives them."""
@@ -135,6 +141,11 @@ class Chain:
             raise ChainUnreachable(f"the chain has no block {number}", party=self.shown_url, remedy="wait for it")
         with self._transport.understood("eth_getBlockByNumber"):
             return dict(found)
+
+    def hash_at(self, number: int) -> str:
+        """The hash of the block of this number; empty where the chain has none, or none any more."""
+        found = self.request("eth_getBlockByNumber", hex(number), False)
+        return str(found["hash"]) if isinstance(found, dict) and "hash" in found else ""
 
     def now(self) -> int:
         """The time of the latest block, in seconds since 1970: the only clock that contracts know."""
@@ -152,20 +163,25 @@ class Chain:
 
     def events(self, first: int, last: int) -> Iterator[Event]:
         """Our events in blocks first..last, in order. Pages by the profile and halves a page that the node refuses."""
+        for _, page in self.event_pages(first, last):
+            yield from page
+
+    def event_pages(self, first: int, last: int) -> Iterator[tuple[int, list[Event]]]:
+        """Our events in blocks first..last, page by page, each with its last block."""
         for until, logs in self.log_pages(first, last):
             with self._transport.understood("eth_getLogs"):
                 page = [event for log in logs if (event := self.event_of(log)) is not None]
             # A node that ignores the range would give the same event on every page.
             if any(not first <= event.block <= until for event in page):
                 raise ChainUnreachable("the chain answered eth_getLogs for other blocks", party=self.shown_url)
-            yield from page
+            yield until, page
             first = until + 1
 
     def log_pages(self, first: int, last: int) -> Iterator[tuple[int, list[Any]]]:
         """The logs of our contracts in blocks first..last as JSON-RPC gives them, page by page, each with its last block.
 
         Nodes refuse by blocks, by results, by bytes or by time, each in its own words: whatever the words, a page that was refused
-        is halved, and the next scan begins near the size that was taken.
+        is halved, and the next scan begins near the size that was taken. Where blocks are full, pages are of fewer blocks.
         """
         size = min(self.profile.log_page, 2 * self._page)
         while first <= last:
@@ -183,7 +199,7 @@ class Chain:
                 continue
             if not isinstance(answer["result"], list):
                 raise ChainUnreachable("the chain's answer to eth_getLogs is no list", party=self.shown_url)
-            self._page = size
+            size = self._page = max(1, min(size, (until - first + 1) * LOGS // max(1, len(answer["result"]))))
             yield until, answer["result"]
             first = until + 1
 

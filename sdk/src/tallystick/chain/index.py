@@ -124,13 +124,13 @@ class EventIndex:
 
         While the hash of ``head`` is the same, so is every block before it: a page is kept when it was so before and after.
         """
-        anchor, came = self._hash_at(head), 0
+        anchor, came = self._chain.hash_at(head), 0
         after = self._common()
         while after < head:
             until, logs = next(self._chain.log_pages(after + 1, head))
             rows = [row for log in logs if (row := self._row(log, after, until)) is not None]
-            found = self._hash_at(until)
-            if not anchor or self._hash_at(head) != anchor:
+            found = self._chain.hash_at(until)
+            if not anchor or self._chain.hash_at(head) != anchor:
                 return came, False
             with self._writing():
                 if self.last == after:  # else another process was faster
@@ -142,15 +142,11 @@ class EventIndex:
         found = self._file.execute("select last, hash from pages order by last desc limit 1").fetchone()
         return (int(found[0]), str(found[1])) if found else (-1, "")
 
-    def _hash_at(self, block: int) -> str:
-        found = self._chain.request("eth_getBlockByNumber", hex(block), False)
-        return str(found["hash"]) if isinstance(found, dict) and "hash" in found else ""
-
     def _common(self) -> int:
         """The last block that this file and the chain have in common, after pages that the chain no longer has are dropped."""
         while True:
             last, known = self._newest()
-            if last < 0 or self._hash_at(last) == known:
+            if last < 0 or self._chain.hash_at(last) == known:
                 return last
             with self._writing():
                 if self._newest() != (last, known):
