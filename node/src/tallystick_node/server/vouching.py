@@ -19,6 +19,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from tallystick.attestation.documents import read_evidence, read_policy
 from tallystick.attestation.floor import laxer
@@ -39,7 +40,7 @@ _RULE = "vouching"
 
 @dataclass(frozen=True)
 class Question:
-    """What a party asks: the claim of a run, its evidence with endorsements, the policy, and the environments that the task names."""
+    """What a party asks: the claim of a run, its evidence with endorsements, the policy, and the identities that the task names."""
 
     claim: bytes
     evidence: bytes
@@ -69,6 +70,7 @@ class Voucher:
         self._chain, self._signer, self._key, self._floor = chain, signer, key, floor
         self._takes_part, self._record = takes_part, record
         self._room, self._lock = asyncio.Semaphore(AT_ONCE), threading.Lock()
+        self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         self._answers: OrderedDict[bytes, Vouching] = OrderedDict()
 
     async def answer(self, question: Question, caller: str) -> Vouching:
@@ -78,7 +80,8 @@ class Voucher:
             raise self._refused(
                 "this node vouches for no evidence by itself", "ask its operator, or have the task name another verifier"
             )
-        async with self._room:
+        turn = self._turns.setdefault(question.digest, asyncio.Lock())  # all parties of a task ask at the same moment
+        async with turn, self._room:
             return await asyncio.to_thread(self._answer, question, caller, self._floor)
 
     def _answer(self, question: Question, caller: str, floor: AppraisalPolicy) -> Vouching:
