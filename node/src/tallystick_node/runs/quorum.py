@@ -90,7 +90,7 @@ class Quorum:
 
     async def collect(self, ask: Ask, hear: Sequence[Hear], until: float) -> bytes:
         """The proof bytes with as many vouchings as the task asks for. ``ask`` gets a verifier's account; each of ``hear`` waits
-        for what a party passes on, None when it is gone; ``until``: the loop's time. Raises RunFailed when too few vouch by then."""
+        for what a party passes on, None when it is gone; ``until``: the loop's time. Raises RunFailed if too few vouch by then."""
         waiting = [asyncio.create_task(self._ask(each, ask)) for each in self._run.verifiers]
         waiting += [asyncio.create_task(self._hear(each)) for each in hear]
         try:
