@@ -158,6 +158,7 @@ def test_a_true_sum_is_verified(vectors: Vectors) -> None:
 
 
 @needs_openings
+@pytest.mark.slow
 def test_longer_vectors_have_several_chunks_and_each_must_add_up(case: Case) -> None:
     vectors = Vectors(case.world, case.proposal, chunks=2).start(case)
     false = [vectors.total[0], [vectors.total[1][0] + 1, *vectors.total[1][1:]]]
@@ -291,6 +292,7 @@ def test_a_proof_is_not_replayed_for_another_task(case: Case, vectors: Vectors) 
 
 
 @needs_openings
+@pytest.mark.slow
 def test_another_caller_is_another_registry(vectors: Vectors) -> None:
     world, proof = vectors.world, vectors.proof()
     result = vectors.result(proof)
