@@ -52,8 +52,12 @@ def happen(world: World, size: int) -> None:
 
 
 def test_the_benchmark_finds_every_event_once_also_after_a_kill(filled: Filled, tmp_path: Path) -> None:
-    rows = measure(filled, tmp_path)["rows"]
-    assert rows[0]["events"] == rows[-1]["events"] == sum(rows[-2][name] for name in ("events_before", "events_after"))
+    rows = {row["operation"]: row for row in measure(filled, tmp_path)["rows"]}
+    events = rows["catch up"]["events"]
+    assert rows["a node catches up"]["events"] == events
+    for killed in (rows["killed and gone on"], rows["a node killed and gone on"]):
+        assert killed["events_before"] + killed["events_after"] - killed.get("of_the_page_again", 0) == events
+        assert (killed["lost"], killed["doubled"]) == (0, 0)
 
 
 @pytest.mark.parametrize("blocks", [1, 3, 1000])
