@@ -141,6 +141,8 @@ REMEDIES: Mapping[str, str] = {
     "OwnAlgorithm": "have a participant of another organisation than the author's review it",
     "SameVerdict": "nothing is to be done: this account says so already; only another verdict is recorded",
     "NotAReviewer": "name an account that reviewed this code (`tally algorithm reviews`)",
+    "KeyExists": "nothing is to be done: this account registered this circuit's key already",
+    "PrecompileTooLenient": "ask for a kind of proof that this chain can check: its pairing takes points outside of the group",
     "NotAscending": "name each account once, in ascending order",
     "MemberMissing": "give the digests of code, card or reason, none of them zero, and a kind",
     "WrongTerms": "give the agreement as it was opened, or the standard one where none was",
