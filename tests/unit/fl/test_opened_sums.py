@@ -56,10 +56,15 @@ def test_nothing_that_is_published_is_the_same_again() -> None:
         assert a.own[0].value != b.own[0].value
 
 
-def test_whoever_uses_another_sum_opens_at_another_point() -> None:
+def test_nobody_opens_where_another_sum_was_used() -> None:
+    """Openings at two points would show more than the elements hide, so all parties end before the first."""
     found = run(lambda party: SUMS if party != 1 else [SUMS[0] + 1, *SUMS[1:]])
-    totals = [each.total for each in found if isinstance(each, Opened)]
-    assert totals[0] == totals[2] == totals[3] != totals[1]
+    assert all(isinstance(each, ProtocolViolation) for each in found), found
+    assert [each.peer for each in found if isinstance(each, ProtocolViolation)] == [1, 0, 1, 1]
+    assert all("found other commitments, or another sum" in str(each) for each in found)
+
+
+def test_a_sum_of_something_else_that_all_use_does_not_add_up() -> None:
     false = run(lambda _: [SUMS[0] + 1, *SUMS[1:]])
     assert isinstance(false[0], Opened)
     assert sum(each.own[0].value for each in false[:3]) % ORDER != false[0].shown[0].value

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -41,6 +42,7 @@ POINT = 48  # bytes
 SCALAR = 32
 _SETUP = ("typed_transactions", "blob_transactions", "kzg_trusted_setup.txt")
 _SETUP_DIGEST = "d39b9f2d047cc9dca2de58f264b6a09448ccd34db967881a6713eacacf0f26b7"
+_LOADING = threading.Lock()
 
 
 class OpeningRefused(ValueError):  # noqa: N818 - as OpeningMismatch
@@ -110,8 +112,13 @@ def _blob(elements: Sequence[int]) -> bytes:
     return b"".join(map(_scalar, elements)).ljust(SIZE * SCALAR, b"\0")
 
 
-@cache
 def _setup() -> Any:
+    with _LOADING:  # else threads that need it first at the same time each load it
+        return _load()
+
+
+@cache
+def _load() -> Any:
     """The ceremony's powers. Raises ValueError when the file is not the one that this release knows."""
     shipped = resources.files("eth_account").joinpath(*_SETUP)
     if hashlib.sha256(shipped.read_bytes()).hexdigest() != _SETUP_DIGEST:

@@ -5,11 +5,11 @@ that it sent (:mod:`tallystick.commitments.vector_sum`), hidden by two random el
 those of the sums with the sums of these elements. From all commitments follows the point at which each is opened.
 
 The elements are added up by additive shares modulo r: an owner sends every other owner a share, each adds what it has, and shows
-that sum with its commitments to everybody. Privacy: perfect against all but two owners and against everybody else, also if they
-deviate, for an honest owner's elements are known only up to their sum, and it opens its commitments at one point. So what stands on
-the chain says nothing about what was sent, for ever: not even to one who some day opens the masks. Correctness: whoever shows a
-false share, sum or commitment makes the values not add up, or an opening fail; a false opening names its party, values that do not
-add up name nobody.
+that sum with its commitments to everybody. Before anything is opened all tell one another the point, and who finds another ends the
+run. Privacy: perfect where two owners or more are honest, whatever the others send, for an honest owner's elements are known only
+up to their sum, and honest owners open at one point. So what stands on the chain says nothing about what was sent, for ever: not
+even to one who some day opens the masks. Correctness: whoever shows a false share, sum or commitment makes the values not add up,
+or an opening fail; a false opening names its party, values that do not add up name nobody.
 
 Unlike :mod:`.projection`, an aggregator with accomplices among the parties cannot pass off another sum: what an accomplice
 committed to is fixed before the point is known. What is not shown: that a party's vector is what its data give, nor that its words
@@ -72,6 +72,7 @@ def open_sums(session: Session, owners: Sequence[int], sent: Iterable[int] | Non
     rows = tuple(every.get(party) for party in range(session.parties))
     inputs = vector_sum.hash_of(point for row in rows for point in (row or (None,) * chunks))
     z = vector_sum.challenge(session.context, inputs, vector_sum.hash_of(totals))
+    _agree(session, z)
     return Opened(
         commitments=rows,
         own=tuple(kzg.open_at(each, z) for each in elements),
@@ -79,6 +80,18 @@ def open_sums(session: Session, owners: Sequence[int], sent: Iterable[int] | Non
         shown=tuple(kzg.open_at(each, z) for each in summed),
         blinds=whole,
     )
+
+
+def _agree(session: Session, z: int) -> None:
+    """Nobody opens anything before all say that they open at the same point: whoever knows the sum learns another value of an
+    owner's polynomial from each point at which any of the others opens, and the elements hide one."""
+    session.broadcast(z.to_bytes(SCALAR, "big"))
+    for peer in sorted(session.channels):
+        session.patience(peer)
+        if receive_block(session.channels[peer], SCALAR, STEP) != z.to_bytes(SCALAR, "big"):
+            raise ProtocolViolation(
+                peer, STEP, "found other commitments, or another sum, than this party: one of the two was deceived"
+            )
 
 
 def _share(session: Session, owners: Sequence[int], secret: list[int]) -> list[int]:
