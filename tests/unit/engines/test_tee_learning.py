@@ -165,6 +165,15 @@ def test_a_result_follows_from_rows_and_seed_and_not_from_the_rows_order() -> No
     assert ran(asked | {"seed": SEED + 1}) != first
 
 
+def test_rows_of_joined_tables_come_in_the_order_of_their_keys() -> None:
+    people = [f"P-{each * 7919 % 1009}" for each in range(40)]
+    for order in (people, people[::-1]):
+        owners = [Table(name, 40, (Column("k", "string", 0, order), whole("x", range(40)))) for name in ("a", "b")]
+        (found,), keys = learning.gathered(owners, "k", ("b.x",), None)
+        assert keys == sorted(people)
+        assert found.cells == [order.index(each) for each in keys]
+
+
 def test_rows_of_stacked_tables_are_taken_one_table_after_the_other() -> None:
     def part(name: str, at: range, people: range) -> bytes:
         cells = (whole("person", people), whole("age", AGE[at]), whole("bad", SCORE[at] > 10_000))
@@ -334,7 +343,16 @@ def test_a_model_from_anywhere_predicts_or_is_refused(name: str, at: int, cell: 
 def test_a_tree_that_leads_back_is_refused() -> None:
     rows = list(zip(*(column.cells for column in MODELS["RandomForestRegressor"].columns), strict=True))
     assert rows[0][2] == "tallystick enclave model v1"
-    for part, value in (("left", "0"), ("right", "-1"), ("split", "2"), ("root", "99999"), ("scale", "0.0"), ("format", "v2")):
+    for part, value in (
+        ("left", "0"),
+        ("right", "-1"),
+        ("leaf", "inf"),
+        ("threshold", "nan"),
+        ("split", "2"),
+        ("root", "99999"),
+        ("scale", "0.0"),
+        ("format", "v2"),
+    ):
         changed = [(each[0], each[1], value) if each[:2] == (part, 0) else each for each in rows]
         with pytest.raises(MalformedInput):
             read_model(model_table(changed))
