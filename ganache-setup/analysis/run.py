@@ -56,12 +56,12 @@ def tool(name: str) -> Path:
     return folder / "bin" / name
 
 
-def project(folder: Path, test: Path | None = None) -> dict[str, str]:
+def project(folder: Path, *tests: Path) -> dict[str, str]:
     """A Foundry project around the sources; the environment to run tools in."""
     (folder / "foundry.toml").write_text(PROJECT)
     (folder / "src").symlink_to(ROOT / "contracts" / "src")
     (folder / "test").mkdir()
-    if test:
+    for test in tests:
         (folder / "test" / test.name).write_bytes(test.read_bytes())
     return {**os.environ, "PATH": f"{FORGE}:{os.environ['PATH']}"}
 
@@ -93,9 +93,18 @@ def _place(finding: dict[str, Any]) -> str:
 
 
 def symbolic(folder: Path, _: argparse.Namespace) -> str:
-    """Halmos on Proofs.sol: what it proves, it proves for every value of the arguments."""
-    command = [tool("halmos"), "--loop", "4", "--solver-timeout-assertion", "600000"]
-    ran = subprocess.run(command, cwd=folder, env=project(folder, HERE / "Proofs.sol"), check=False)
+    """Halmos on the contracts in ``proofs``: what it proves, it proves for every value of the arguments."""
+    command = [
+        tool("halmos"),
+        "--loop",
+        "4",
+        "--solver-timeout-branching",
+        "1s",
+        "--solver-timeout-assertion",
+        "600s",
+        "--no-status",
+    ]
+    ran = subprocess.run(command, cwd=folder, env=project(folder, *(HERE / "proofs").glob("*.sol")), check=False)
     return "" if ran.returncode == 0 else "a proof failed"
 
 
