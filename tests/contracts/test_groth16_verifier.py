@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,16 +14,18 @@ from eth_abi import encode as abi_encode
 from py_ecc import optimized_bn128 as curve
 from tallystick.chain import artifacts
 from tallystick.chain.connection import Receipt
+from tallystick.chain.deployment import ensure
 from tallystick.chain.transport import Transport
 from tallystick.commitments import bn254, bn254_pairing
 from tallystick.commitments.bn254 import ORDER, P
 from tallystick.ethereum import keccak
 from tallystick.protocol import typed
-from tallystick.protocol.errors import ContractRefused
+from tallystick.protocol.errors import ContractRefused, WrongChain
 from tallystick.protocol.proof.groth16 import Circuit, ProvedCircuit, attempt_input
 from tallystick.protocol.proof.subject import context_of
 from tallystick.protocol.task import GROTH16, Proposal
 from unit.protocol import groth16_world as oracle
+from web3 import HTTPProvider, Web3
 
 CONTRACT = "Groth16Verifier"
 DESCRIPTION = keccak(b"w times w is y")
@@ -283,6 +286,17 @@ def test_a_chain_whose_pairing_is_missing_or_too_lenient_is_refused(world: World
     # The pairing of another point refuses, and one of the group in place of the other is taken.
     assert created(world, bytecode.replace(generator, outside)) == "PrecompileMissing(address)"
     assert created(world, bytecode.replace(outside, generator)) == "PrecompileTooLenient(address)"
+
+
+def test_a_deployment_says_which_precompile_a_chain_lacks(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, generator = artifacts.load(CONTRACT), bn254_pairing.encode(bn254_pairing.GENERATOR)
+    other = replace(whole, bytecode=whole.bytecode.replace(generator, oracle.outside()))
+    load = artifacts.load
+    monkeypatch.setattr(artifacts, "load", lambda name: other if name == CONTRACT else load(name))
+    older = {name: at for name, at in world.deployment.contracts.items() if name != CONTRACT}
+    replace(world.deployment, contracts=older).save(tmp_path / "deployment.json")
+    with pytest.raises(WrongChain, match=r"Groth16Verifier refused: PrecompileMissing\(precompile=0x0+8\)"):
+        ensure(Web3(HTTPProvider(world.url)), world.governor.signer, tmp_path / "deployment.json")
 
 
 def created(world: World, code: bytes) -> str | None:

@@ -17,6 +17,7 @@ import rlp
 
 from tallystick import flat_json
 from tallystick.chain import artifacts
+from tallystick.chain.contract import decode_error
 from tallystick.chain.transport import MAX_DEPTH, Transport
 from tallystick.commitments import ranges
 from tallystick.ethereum import keccak, to_checksum_address
@@ -216,12 +217,32 @@ def _enforcement(web3: Web3, chain: Transport, signer: Signer, deployment: Deplo
 def _create(
     web3: Web3, chain: Transport, signer: Signer, chain_id: int, nonce: int, name: str, arguments: list[Any]
 ) -> tuple[str, int]:
-    """Deploy one contract; its address and block."""
+    """Deploy one contract; its address and block. Raises WrongChain, by the constructor's reason, where it is not constructed."""
     artifact = artifacts.load(name)
-    data = web3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode).constructor(*arguments)
-    receipt = _send(chain, signer, chain_id, nonce, {"data": data.data_in_transaction})
+    data = web3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode).constructor(*arguments).data_in_transaction
+    try:
+        receipt = _send(chain, signer, chain_id, nonce, {"data": data})
+    except WrongChain:
+        raise _refusal(chain, signer, name, data) from None
     with chain.understood("eth_getTransactionReceipt"):
         return to_checksum_address(receipt["contractAddress"]), int(receipt["blockNumber"], 16)
+
+
+def _refusal(chain: Transport, signer: Signer, name: str, data: str) -> WrongChain:
+    """Why a contract is not constructed, as far as the chain says it: a receipt holds no reason, so the chain is asked again."""
+    call = {"from": signer.address, "data": data, "gas": hex(GAS_LIMIT)}
+    found = chain.answer("eth_call", [call, "latest"]).get("error", {}).get("data")
+    if isinstance(found, dict):  # Ganache wraps the revert data
+        found = found.get("result")
+    try:
+        reason = decode_error(name, bytes.fromhex(str(found).removeprefix("0x"))).message
+    except ValueError:
+        reason = f"{name} is not constructed, and the chain does not say why"
+    return WrongChain(
+        f"the chain refused a deployment transaction: {reason}",
+        party=signer.address,
+        remedy="use a chain that has the precompiles of docs/how-to/use-a-consortium-chain.md, and gas enough for a block",
+    )
 
 
 def _next_nonce(chain: Transport, signer: Signer) -> int:
