@@ -15,11 +15,11 @@ RULE = "algorithm-review"
 
 
 def require_reviews(spec: TaskSpec, chain: Chain, policy: Policy) -> None:
-    """Raise Refused unless the code of a task in an enclave has the approvals that the policy asks for, at the chain's latest block.
+    """Raise Refused unless the code of a task in an enclave has the approvals that the policy asks for, at the latest block.
 
     The task is one that its workload accepts. Counted are those that the policy names; where it names nobody, every participant but
-    the task's requester, who chose the code. One rejection by a named reviewer refuses. The registered kind has to be the task's: text
-    that was reviewed as a query may be a harmful program in another language. Raises ChainUnreachable.
+    the task's requester, who chose the code. One rejection by a named reviewer refuses. The registered kind has to be the task's:
+    text that was reviewed as a query may be a harmful program in another language. Raises ChainUnreachable.
     """
     if not policy.approvals:
         return
