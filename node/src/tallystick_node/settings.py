@@ -92,8 +92,8 @@ class Policy(BaseModel):
     )
     appraisal: Annotated[AppraisalPolicy, PlainValidator(_appraisal)] | None = Field(
         default=None,
-        description="table `[policy.appraisal]`: the laxest appraisal policy of hardware evidence that this node accepts, whatever a "
-        'task allows, by the members of docs/spec/attestation.md (as `tcb_statuses = ["SWHardeningNeeded"]`); what is not '
+        description="table `[policy.appraisal]`: the laxest appraisal policy of hardware evidence that this node accepts, whatever "
+        'a task allows, by the members of docs/spec/attestation.md (as `tcb_statuses = ["SWHardeningNeeded"]`); what is not '
         "named is the strictest, products of SEV-SNP without `snp_minimum` are not accepted, and of Arm CCA only keys in "
         "`cca_platforms` count. Without the table any policy of a task will do that names no such keys",
     )
@@ -134,8 +134,8 @@ class Policy(BaseModel):
         default=0,
         ge=0,
         le=64,
-        description="how many participants have to have approved code, on chain, before it runs over this node's data in an enclave; "
-        "0: owners' grants alone decide",
+        description="how many participants have to have approved code, on chain, before it runs over this node's data in an "
+        "enclave; 0: owners' grants alone decide",
     )
     reviewers: tuple[str, ...] = Field(
         default=(),

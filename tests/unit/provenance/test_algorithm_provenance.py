@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 
 from prov.model import ProvDocument
 from tallystick.chain.contract import Event
+from tallystick.cli.provenance import _origin
 from tallystick.provenance import Graph, Kind, prov_json, query, svg, table
 from unit.protocol.world import ALGORITHM, PARTIES, make
 from unit.provenance.conftest import graph_of, history
@@ -68,6 +69,15 @@ def test_code_that_was_not_registered_or_was_withdrawn_before_the_start_says_so(
     found = graph(*ended)
     assert found.nodes[ATTEMPT].attributes["reviews"] == "1 approved, 0 rejected, withdrawn by its author"
     assert "withdrawn_at_block" in found.of(Kind.ALGORITHM)[0].attributes
+
+
+def test_where_a_result_comes_from_says_how_its_code_was_reviewed() -> None:
+    for before, said in (((registered(), reviewed(FIRST, True)), "1 approved, 0 rejected"), ((), "the code was not registered")):
+        whole = graph(*before)
+        (statement,) = whole.of(Kind.STATEMENT)
+        assert _origin(whole, statement)["code_reviews"] == said
+    other = graph_of(make())
+    assert "code_reviews" not in _origin(other, other.of(Kind.STATEMENT)[0])
 
 
 def test_every_form_of_the_answer_shows_them() -> None:

@@ -124,12 +124,14 @@ def _origin(whole: Graph, statement: Node) -> dict[str, object]:
     """What led to a statement, in a few lines."""
     graph = whole.within(whole.ancestors([statement.id]))
     task = graph.nodes[f"{Kind.TASK}:{statement.attributes['task']}"].attributes
+    proved = next(edge.source for edge in graph.edges if (edge.relation, edge.target) == ("is proved by", statement.id))
+    attempt = graph.nodes[proved].attributes
     parties = {graph.nodes[edge.source].label: None for edge in graph.edges if edge.relation == "accepted"}
     return {
         "task": task["task"],
         "workload": task["workload"],
         **({"aggregation": task["aggregation"]} if "aggregation" in task else {}),
-        **{"code reviews": each.attributes["reviews"] for each in graph.of(Kind.ATTEMPT) if "reviews" in each.attributes},
+        **({"code_reviews": attempt["reviews"]} if "reviews" in attempt else {}),
         "purpose": task["purpose"],
         "parties": list(parties),
         "datasets": [f"{each.attributes['dataset']} version {each.attributes['version']}" for each in graph.of(Kind.DATASET)],

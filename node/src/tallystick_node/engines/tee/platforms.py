@@ -1,10 +1,10 @@
 """Which platform vouches for the enclaves of a launcher: a simulated one, or the environment that the launcher itself runs in.
 
-In an environment (a confidential VM of TDX, SEV-SNP or Arm CCA) the launcher asks the device of that environment. Its evidence measures the
-VM: its image with this very software, which launches and confines enclaves as it does elsewhere; algorithm and limits are bound by
-the report data (:func:`~.manifest.fresh`, :func:`~tallystick.attestation.runs.task_digest`). So the identity that a task names is
-that of an image, which has to fix everything that runs in it. Nothing falls back: a platform that was asked for and is not there
-launches nothing.
+In an environment (a confidential VM of TDX, SEV-SNP or Arm CCA) the launcher asks the device of that environment. Its evidence
+measures the VM: its image with this very software, which launches and confines enclaves as it does elsewhere; algorithm and limits
+are bound by the report data (:func:`~.manifest.fresh`, :func:`~tallystick.attestation.runs.task_digest`). So the identity that a
+task names is that of an image, which has to fix everything that runs in it. Nothing falls back: a platform that was asked for and
+is not there launches nothing.
 """
 
 from __future__ import annotations
