@@ -112,6 +112,7 @@ def test_a_proof_of_another_task_attempt_registry_chain_or_input_is_refused(prov
         proved.try_out(proved.proof(), inputs=keccak(b"something else went in"))
 
 
+@pytest.mark.slow
 def test_no_word_of_a_proof_can_be_changed(proved: Proved) -> None:
     """Neither the public input nor a coordinate; and with what is signed, nothing at all."""
     proof = proved.proof()
@@ -186,6 +187,7 @@ def test_a_key_that_nobody_registered_proves_nothing(proved: Proved) -> None:
         proved.try_out(proved.proof(circuit=replace(good, points=oracle.encoded(*other.verifying()))))
 
 
+@pytest.mark.slow
 def test_points_at_infinity_or_of_no_group_prove_nothing(proved: Proved) -> None:
     a, b, c = oracle.prove(oracle.ceremony()[2], attempt_input(proved.context, INPUTS), 7)
     first, second, third = map(oracle.encoded, (a, b, c))
@@ -230,6 +232,7 @@ def test_a_key_is_registered_once_by_an_active_participant_and_stays(world: Worl
     assert world.call(CONTRACT, "registeredAt", circuit.id) == at
 
 
+@pytest.mark.slow
 def test_keys_that_would_let_anybody_prove_anything_are_refused(world: World) -> None:
     made, points, _ = oracle.ceremony()
     alpha, beta, gamma, delta, one, x, y = (oracle.encoded(each) for each in made.verifying())

@@ -51,6 +51,7 @@ def test_the_pairing_is_bilinear_and_not_one() -> None:
     assert bn254_pairing.product_is_one([])
 
 
+@pytest.mark.slow
 def test_py_ecc_says_the_same_of_a_product() -> None:
     three, five = oracle.mul(curve.G1, 3), oracle.mul(curve.G2, 5)
     assert curve.pairing(five, three) == curve.pairing(curve.G2, oracle.mul(curve.G1, 15))
