@@ -30,7 +30,9 @@ def verify(
     result: Annotated[
         Path | None, typer.Option(help="A receiver's result file, for rules 18 and 19, with the files beside it.")
     ] = None,
-    aggregate: Annotated[Path | None, typer.Option(help="The file with the aggregate, for rule 19 of projection-verified.")] = None,
+    aggregate: Annotated[
+        Path | None, typer.Option(help="The file with the aggregate, for rule 19 of projection-verified and vector-sum-verified.")
+    ] = None,
     evidence: Annotated[
         Path | None, typer.Option(help="An enclave's evidence.json, to be appraised in full by rule 16 of an attested result.")
     ] = None,
