@@ -18,11 +18,11 @@ VECTORS = [[secrets.randbelow(2**32) for _ in range(WORDS)] for _ in OWNERS]
 SUMS = [sum(column) for column in zip(*VECTORS, strict=True)]
 
 
-def run(sums: Callable[[int], list[int]] = lambda _: SUMS) -> list[Opened | Exception]:
+def run(sums: Callable[[int], list[int]] = lambda _: SUMS, vectors: list[list[int]] = VECTORS) -> list[Opened | Exception]:
     """Each party's outcome, with the sums that it believes."""
 
     def one(session: Session) -> Opened:
-        sent = VECTORS[session.index] if session.index in OWNERS else None
+        sent = vectors[session.index] if session.index in OWNERS else None
         return open_sums(session, OWNERS, sent, sums(session.index))
 
     context = secrets.token_bytes(32)
@@ -68,6 +68,15 @@ def test_a_sum_of_something_else_that_all_use_does_not_add_up() -> None:
     false = run(lambda _: [SUMS[0] + 1, *SUMS[1:]])
     assert isinstance(false[0], Opened)
     assert sum(each.own[0].value for each in false[:3]) % ORDER != false[0].shown[0].value
+
+
+def test_an_owner_may_make_up_for_a_false_sum_by_what_it_commits_to() -> None:
+    """What the module says is not shown: that what an owner commits to is what it sent before the sum was known."""
+    first, second, third = VECTORS
+    false = [SUMS[0] + 1, *SUMS[1:]]
+    helped = run(lambda _: false, [first, [second[0] + 1, *second[1:]], third])
+    assert isinstance(helped[0], Opened)
+    assert sum(each.own[0].value for each in helped[:3]) % ORDER == helped[0].shown[0].value
 
 
 def test_an_element_that_is_not_reduced_names_its_sender(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,10 @@ up to their sum, and honest owners open at one point. So what stands on the chai
 even to one who some day opens the masks. Correctness: whoever shows a false share, sum or commitment makes the values not add up,
 or an opening fail; a false opening names its party, values that do not add up name nobody.
 
-Unlike :mod:`.projection`, an aggregator with accomplices among the parties cannot pass off another sum: what an accomplice
-committed to is fixed before the point is known. What is not shown: that a party's vector is what its data give, nor that its words
-are in range.
+Unlike with :mod:`.projection`, the commitments that are shown are to vectors that have this sum: no party's word stands behind a
+value. What is not shown: that a party's vector is what its data give, what it sent in the rounds, nor that its words are in range.
+Commitments are made when the sums are known. So an aggregator that is an owner, or has one for an accomplice, can pass off any sum
+as one in which that owner's vector is another, as with projections; here that owner is committed to the other vector.
 """
 
 from __future__ import annotations
