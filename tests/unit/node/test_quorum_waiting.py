@@ -192,6 +192,33 @@ def test_a_verifier_is_asked_again_until_it_vouches(case: Case) -> None:
     assert len(asked_before) == 3
 
 
+def test_a_verifier_whose_word_ends_too_soon_is_asked_for_one_that_holds_longer(case: Case) -> None:
+    """Also where a party passed on the one that ends: whose vouchings do not hold takes nothing from the verifiers' own word."""
+    short = replace(case.said[VERIFIERS[1]], not_after=AT + HOLD - 1)
+    short = replace(short, signature=sign(VERIFIERS[1], short.digest))
+    answers = {VERIFIERS[0]: says(case.said[VERIFIERS[0]]), VERIFIERS[2]: absent}
+    given = iter([short])
+
+    async def renewed() -> Vouching:
+        return next(given, case.said[VERIFIERS[1]])
+
+    assert KIND.vouched_by(case.subject, collect(case, answers | {VERIFIERS[1]: renewed})) == VERIFIERS[:2]
+
+    told, heard = iter([write_vouchings(case.run, [short])]), asyncio.Event()
+
+    async def hear() -> bytes | None:
+        passed = next(told, None)
+        if passed is None:  # what was passed on before is taken
+            heard.set()
+        return passed
+
+    async def later() -> Vouching:
+        await heard.wait()
+        return case.said[VERIFIERS[1]]
+
+    assert KIND.vouched_by(case.subject, collect(case, answers | {VERIFIERS[1]: later}, hear=(hear,))) == VERIFIERS[:2]
+
+
 def test_one_party_that_reaches_the_verifiers_is_enough_for_all(case: Case) -> None:
     tail = write_vouchings(case.run, [case.said[VERIFIERS[0]], case.said[VERIFIERS[1]]])
     forged = write_vouchings(case.run, [replace(case.said[VERIFIERS[0]], signature=bytes(65))])

@@ -86,7 +86,7 @@ class Quorum:
         self._run, _ = QuorumRun.parse(proof[WORD * len(subject.parties) :])
         self._found: dict[str, Vouching] = {}
         self._problems = dict.fromkeys(self._run.verifiers, "has not answered yet")
-        self._news = asyncio.Event()
+        self._news, self._now = asyncio.Event(), 0
 
     async def collect(self, ask: Ask, hear: Sequence[Hear], until: float) -> bytes:
         """The proof bytes with as many vouchings as the task asks for. ``ask`` gets a verifier's account; each of ``hear`` waits
@@ -115,17 +115,23 @@ class Quorum:
         return whole[len(self._signed) :]
 
     async def _ask(self, verifier: str, ask: Ask) -> None:
+        """Ask until what is held of the verifier counts, and again once it ends too soon: others may be waited for that long."""
         pause, most = AGAIN
-        while verifier not in self._found:
-            try:
-                self._take([await ask(verifier)], verifier)
-            except TallystickError as error:
-                if verifier in self._found:  # passed on by another party meanwhile
-                    return
-                self._problems[verifier] = error.message
-                LOG.info("verifier does not vouch", verifier=verifier, problem=error.message)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, most)
+        while True:
+            if not self._lasts(verifier):
+                try:
+                    self._take([await ask(verifier)], verifier)
+                except TallystickError as error:
+                    if not self._lasts(verifier):  # nor has another party passed one on meanwhile
+                        self._problems[verifier] = error.message
+                        LOG.info("verifier does not vouch", verifier=verifier, problem=error.message)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, most)
+
+    def _lasts(self, verifier: str) -> bool:
+        """Whether there is a vouching, and it held long enough at the last look."""
+        found = self._found.get(verifier)
+        return found is not None and found.not_after >= self._now + self._hold
 
     async def _hear(self, hear: Hear) -> None:
         for _ in range(quorum.MAX_VERIFIERS):  # nobody has more to tell
@@ -138,8 +144,8 @@ class Quorum:
                 LOG.warning("a party passed on what is no vouching", problem=error.message)
 
     def _take(self, given: Sequence[Vouching], expected: str | None = None) -> None:
-        """Keep those that are signed by a verifier of the task, about this very run. Raises MalformedDocument for one of somebody
-        else than was asked, and where it is about anything else."""
+        """Keep those that are signed by a verifier of the task, about this very run, of each verifier the one that holds longest.
+        Raises MalformedDocument for one of somebody else than was asked, and where it is about anything else."""
         for each in given:
             if expected is not None and each.verifier != expected:
                 raise MalformedDocument("answered with another's vouching", party=expected)
@@ -148,9 +154,11 @@ class Quorum:
                 raise MalformedDocument(
                     "vouches for another attempt or run, or did not sign with its account's key", party=expected
                 )
-            self._found.setdefault(each.verifier, about[0])
-            self._problems.pop(each.verifier, None)
-        self._news.set()
+            held = self._found.get(each.verifier)
+            if held is None or held.not_after < each.not_after:
+                self._found[each.verifier] = about[0]
+                self._problems.pop(each.verifier, None)
+                self._news.set()
 
     async def _whole(self) -> bytes | None:
         if len(self._found) < self._run.threshold:
@@ -166,7 +174,8 @@ class Quorum:
 
     def _counting(self) -> list[Vouching]:
         """Those whose word the chain takes now, and for a while yet: one that it does not take would spoil the proof."""
-        now, counting = max(self._chain.now(), int(time.time())), []
+        self._now = now = max(self._chain.now(), int(time.time()))
+        counting = []
         for verifier, each in list(self._found.items()):
             if each.not_after < now + self._hold:
                 self._problems[verifier] = "vouched, but its appraisal ends too soon"

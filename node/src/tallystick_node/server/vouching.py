@@ -3,7 +3,7 @@
 Whoever asks is a participant, and brings everything: nothing is fetched, and no data of a task comes here. What counts is what the
 chain says (that the attempt runs, that the governor named this account and allows the environment), what the evidence shows, and
 this node's own floor under appraisal policies. The same question gets the same answer, so that many parties of a task cost one
-appraisal and one signature.
+appraisal and one signature; in the second half of the time for which that holds, who asks again gets one that holds longer.
 
 Security: a vouching is this institution's word under the policy that it names, for one attempt; it can be shown to anybody. The
 adversary who asks may choose all four documents; what it cannot have is a vouching for a simulation, for an environment that the
@@ -71,7 +71,7 @@ class Voucher:
         self._takes_part, self._record = takes_part, record
         self._room, self._lock = asyncio.Semaphore(AT_ONCE), threading.Lock()
         self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
-        self._answers: OrderedDict[bytes, Vouching] = OrderedDict()
+        self._answers: OrderedDict[bytes, tuple[Vouching, int]] = OrderedDict()  # and when each was given
 
     async def answer(self, question: Question, caller: str) -> Vouching:
         """What this institution vouches for. Raises Refused by the rule ``vouching`` or by that of the attestation that fails, and
@@ -90,8 +90,8 @@ class Voucher:
         self._require_standing(claim, identities, now)
         with self._lock:
             known = self._answers.get(question.digest)
-        if known is not None and known.not_after > now:
-            return known
+        if known is not None and 2 * now < known[1] + known[0].not_after:
+            return known[0]
         try:
             policy = read_policy(question.policy)
             more = laxer(policy, floor)
@@ -112,7 +112,7 @@ class Voucher:
             ) from None
         self._record(found, caller)
         with self._lock:
-            self._answers[question.digest] = found
+            self._answers[question.digest] = found, now
             if len(self._answers) > REMEMBERED:
                 self._answers.popitem(last=False)
         return found

@@ -488,7 +488,7 @@ class PeerServicer:
 
     def Vouch(self, request, context):
         """Asks a verifier to appraise the evidence of a task's run, and to vouch for what it shows. Any participant; the same answer for
-        the same question, as long as it holds.
+        the same question, for half of the time for which it holds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
