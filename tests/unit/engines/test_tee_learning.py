@@ -216,12 +216,23 @@ def small(label: Any, **columns: Any) -> bytes:
     return encode(Table("north", len(label), tuple(whole(name, cells) for name, cells in people.items())))
 
 
+def stumps(count: int) -> bytes:
+    """Trees that are a leaf each: means of labels that the seed weighs, so that as many as rows are solved for every label."""
+    forest = {"name": "RandomForestRegressor", "n_estimators": count, "min_samples_leaf": ROWS}
+    return ran(training(label="north.score", estimator=forest, held_out=0))
+
+
 FEW: dict[str, Callable[[], bytes]] = {
     "a table": lambda: ran(training(), small([0, 1, 0, 1, 0]), SOUTH),
     "a class": lambda: ran(training(held_out=0), small([0] * 100 + [1] * 9), SOUTH),
     "a class of the training rows": lambda: ran(training(held_out=50), small([0] * 100 + [1] * 12), SOUTH),
     "rows held out": lambda: ran(training(held_out=5), small([0, 1] * 60), SOUTH),
     "rows for as many weights": lambda: ran(training(estimator={"name": "LinearRegression"}, held_out=0), small([0, 1] * 6), SOUTH),
+    "rows for as many leaves": lambda: stumps(ROWS - MINIMUM + 1),
+    "rows of a leaf": lambda: ran(
+        training(estimator={"name": "RandomForestRegressor", "n_estimators": 1}, held_out=0), small([0, 1] * 6), SOUTH
+    ),
+    "rows apart in a feature": lambda: ran(training(held_out=0), small([0, 1] * 60, age=[1] * 9 + [0] * 111), SOUTH),
     "rows to predict": lambda: ran(PREDICTION, small([0, 1] * 4), SOUTH, encode(published(ran(training())))),
     "common people": lambda: ran(
         training(),
@@ -235,6 +246,12 @@ FEW: dict[str, Callable[[], bytes]] = {
 def test_groups_below_the_minimum_give_nothing(name: str) -> None:
     with pytest.raises(TooFewRows):
         FEW[name]()
+
+
+def test_groups_at_the_minimum_give_a_model() -> None:
+    assert len(read_model(published(stumps(ROWS - MINIMUM))).body.roots) == ROWS - MINIMUM  # type: ignore[union-attr]
+    for age in ([1] * MINIMUM + [0] * (120 - MINIMUM), [7] * 120):  # what all have tells of nobody
+        ran(training(held_out=0), small([0, 1] * 60, age=age), SOUTH)
 
 
 def test_leaves_of_trees_hold_the_minimum_group() -> None:

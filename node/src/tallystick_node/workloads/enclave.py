@@ -47,7 +47,7 @@ _ENDS: dict[str, tuple[Callable[..., TallystickError], str, str]] = {
     "TooFewRows": (
         OutputRefused,
         "there are fewer rows than minimum_group, of an input, of a class, or of what is fitted or judged",
-        "use a larger dataset, or describe less of it",
+        "use a larger dataset, or describe less of it: fewer features, classes, trees or leaves",
     ),
     "NoGroupSize": (_NO_SIZE, "the result has no column group_size of whole numbers", "count the rows behind each row"),
     "KeyTwice": (InvalidData, "a table has one key in two rows, so that it cannot be joined", "give one row for each key"),
@@ -67,7 +67,7 @@ _ENDS: dict[str, tuple[Callable[..., TallystickError], str, str]] = {
 _TRUSTED = {
     "sql": "the query with the authorised digest: it decides what of the inputs is in the output, in groups that it counts itself",
     "learn": "the description with the authorised digest: it says what is fitted or predicted, and what of it is in the output; a "
-    "model, a metric or a prediction tells of the rows, as nothing is added to them",
+    "model or a metric tells of the rows, as nothing is added to it, and a prediction tells of a row what the model's giver chose",
     "wasm": "the module with the authorised digest: it decides what of the inputs is in the output",
     "python": "the Python source with the authorised digest, wholly: nothing keeps it from telling the host its inputs",
 }

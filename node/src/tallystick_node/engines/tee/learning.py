@@ -6,9 +6,13 @@ tables with one key, ordered by it, or of all tables one after the other; rows w
 and every estimator are drawn by the description's seed, on one thread.
 
 What may leave: a model, or its metrics, only where the held-out rows and each class of the training rows are at least the minimum
-group; a linear model only of as many rows beyond one for each of its numbers; each leaf of a tree holds at least as many.
-Predictions leave for rows that owners gave for them. None of this is differential privacy: a threshold of a tree lies between
-two rows' values, and a model tells of its rows in the mass.
+group, and the training rows as many beyond one for each number that is fitted to labels: a weight, or the value of a leaf. Each
+leaf of a tree holds at least as many rows, and each feature of a linear model is in at least as many other than most are.
+Predictions leave for rows that owners gave for them, and are what the model's giver makes of these rows' features.
+
+None of this is differential privacy. It keeps a receiver from solving linear equations for labels, as it could of more numbers,
+and from a mean of few rows; not whoever has features made for that (one weight can be a sum in which each label has a digit of its
+own), or knows the features of held-out rows, from finding labels. A threshold of a tree lies between two rows' values.
 """
 
 from __future__ import annotations
@@ -106,7 +110,7 @@ def _trained(asked: Training, tables: Sequence[Table], limits: Mapping[str, int]
         training, held = train_test_split(training, test_size=asked.held_out / 100, random_state=asked.seed, stratify=stratified)
     numbers = (len(asked.features) + 1) * max(1, len(classes) - 1) if kind.linear else 0
     _require_groups(labels[training], minimum, classes)
-    if len(held) < minimum or len(training) < numbers + minimum:
+    if len(held) < minimum or len(training) < numbers + minimum or (kind.linear and _least_apart(features[training]) < minimum):
         raise TooFewRows
     model = fitted(asked, classes, features[training], labels[training], minimum)
     told: Rows = [("rows", 0, str(len(training))), ("held-out rows", 0, str(len(held) if asked.held_out else 0))]
@@ -118,6 +122,23 @@ def _trained(asked: Training, tables: Sequence[Table], limits: Mapping[str, int]
 def _require_groups(labels: Floats, minimum: int, classes: Sequence[str]) -> None:
     """Raise :class:`TooFewRows` for fewer rows, or fewer of one class."""
     if len(labels) < minimum or (classes and np.bincount(labels.astype(np.int64)).min() < minimum):
+        raise TooFewRows
+
+
+def _least_apart(features: Floats) -> int:
+    """The fewest rows in which a feature that varies is not what it is in most: a weight tells what these have of their own."""
+    apart = [len(column) - int(np.unique(column, return_counts=True)[1].max()) for column in features.T]
+    return min((each for each in apart if each), default=len(features))
+
+
+def _require_leaves(estimator: Any, classes: int, rows: int, minimum: int) -> None:
+    """Raise :class:`TooFewRows` for a leaf of fewer rows (a tree is drawn fewer than there are), or for fewer rows beyond one for
+    each number of a leaf: which rows are in a leaf, and how often, follows from seed and features, so that each number is a linear
+    equation for their labels."""
+    grown = [each.tree_ for each in np.ravel(estimator.estimators_)]
+    smallest = min(int(tree.n_node_samples[tree.children_left < 0].min()) for tree in grown)
+    numbers = sum(int(tree.n_leaves) for tree in grown) * max(1, classes - 1)
+    if smallest < minimum or rows < numbers + minimum:
         raise TooFewRows
 
 
@@ -141,7 +162,8 @@ def _predicted(asked: Prediction, tables: Sequence[Table], given: Table, limits:
 
 
 def fitted(asked: Training, classes: tuple[str, ...], features: Floats, labels: Floats, minimum: int) -> Model:
-    """The estimator that is asked for, fitted to these rows; ``labels``: places of classes, or numbers."""
+    """The estimator that is asked for, fitted to these rows; ``labels``: places of classes, or numbers. Raises
+    :class:`TooFewRows` for leaves of trees that are too small or too many."""
     scaler = StandardScaler().fit(features) if asked.standardise else None
     width = features.shape[1]
     center, scale = (np.zeros(width), np.ones(width)) if scaler is None else (scaler.mean_, scaler.scale_)
@@ -156,6 +178,8 @@ def fitted(asked: Training, classes: tuple[str, ...], features: Floats, labels: 
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", ConvergenceWarning)
         estimator.fit((features - center) / scale, labels.astype(np.int64) if kind.classes else labels)
+    if not kind.linear:
+        _require_leaves(estimator, len(classes), len(labels), minimum)
     body = _coefficients(estimator) if kind.linear else _trees(estimator, asked.estimator)
     return Model(asked.estimator, asked.features, asked.label, classes, center, scale, body)
 
