@@ -91,7 +91,7 @@ def read(data: bytes) -> Training | Prediction:
     try:
         value = json.loads(data.decode(), object_pairs_hook=_once, parse_constant=_refused)
     except (ValueError, RecursionError):
-        raise AlgorithmRefused("the description is not JSON, or names a member twice") from None
+        raise AlgorithmRefused("the description is not JSON, or names a member twice or by what cannot be printed") from None
     if not isinstance(value, dict):
         raise AlgorithmRefused("the description is no JSON object")
     do, combine = _choice(value, "do", ("train", "predict")), _choice(value, "combine", (JOIN, STACK))
@@ -168,8 +168,8 @@ def _training(value: Mapping[str, Any]) -> Training:
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a member stands twice")
+    if len(found) != len(pairs) or not all(name.isprintable() for name in found):  # names stand in refusals, which have to be text
+        raise ValueError("a member stands twice, or has no name that can be printed")
     return found
 
 
