@@ -35,7 +35,7 @@ from tallystick.testing.network import Institution, Network
 from tallystick.wire import node_pb2
 from unit.attestation.test_cca import Platform
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 QUERY = b"SELECT count(*) AS group_size, sum(north.balance + east.balance) AS total FROM north JOIN east USING (person)"
 COLUMNS = [Column("person", "string"), Column("balance", "int64")]

@@ -17,7 +17,7 @@ from tallystick.protocol.errors import Refused
 from tallystick.provenance import Kind, build, query
 from tallystick.testing.network import Network
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_code_runs_once_it_was_approved_by_whom_the_owner_named_and_provenance_says_so(tmp_path: Path) -> None:
