@@ -99,7 +99,7 @@ def symbolic(folder: Path, _: argparse.Namespace) -> str:
         "--loop",
         "4",
         "--solver-timeout-branching",
-        "1s",
+        "50ms",
         "--solver-timeout-assertion",
         "600s",
         "--no-status",

@@ -195,7 +195,7 @@ contract SettlementProof is Proof {
         }
         _store(agreement, packed);
         uint256[] memory amounts = settlement.payouts(proposal, agreement);
-        _fund(0, type(uint160).max);
+        _fund(0, type(uint64).max);
         settlement.claim(proposal, agreement, address(0xbeef));
         uint256 noted = packed;
         uint256 paid;
@@ -205,7 +205,7 @@ contract SettlementProof is Proof {
             paid += amounts[i];
         }
         assert(uint256(_load(agreement, 1)) == noted);
-        assert(_held(bargain) == type(uint160).max - paid);
+        assert(_held(bargain) == type(uint64).max - paid);
     }
 
     /* STATES */
