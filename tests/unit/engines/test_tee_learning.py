@@ -232,6 +232,12 @@ FEW: dict[str, Callable[[], bytes]] = {
         training(estimator={"name": "RandomForestRegressor", "n_estimators": 1}, held_out=0), small([0, 1] * 6), SOUTH
     ),
     "rows apart in a feature": lambda: ran(training(held_out=0), small([0, 1] * 60, age=[1] * 9 + [0] * 111), SOUTH),
+    "rows beside an outlier": lambda: ran(training(held_out=0), small([0, 1] * 60, age=[10**6, *AGE[:119]]), SOUTH),
+    "rows between two features": lambda: ran(
+        training(held_out=0, features=["north.age", "north.old"]),
+        small([0, 1] * 60, age=[1] * 20 + [0] * 100, old=[1] * 21 + [0] * 99),
+        SOUTH,
+    ),
     "rows to predict": lambda: ran(PREDICTION, small([0, 1] * 4), SOUTH, encode(published(ran(training())))),
     "common people": lambda: ran(
         training(),
@@ -251,6 +257,15 @@ def test_groups_at_the_minimum_give_a_model() -> None:
     assert len(read_model(published(stumps(ROWS - MINIMUM))).body.roots) == ROWS - MINIMUM  # type: ignore[union-attr]
     for age in ([1] * MINIMUM + [0] * (120 - MINIMUM), [7] * 120):  # what all have tells of nobody
         ran(training(held_out=0), small([0, 1] * 60, age=age), SOUTH)
+
+
+def test_a_rows_leverage_is_that_of_the_plain_formula() -> None:
+    copied = np.column_stack([FEATURES, FEATURES[:, 0] * 3, np.full(ROWS, 0.1)])  # of no more rank
+    design = np.column_stack([np.ones(ROWS), FEATURES])
+    expected = np.diag(design @ np.linalg.solve(design.T @ design, design.T)).max()
+    assert learning._leverage(FEATURES) == pytest.approx(expected, rel=1e-9)
+    assert learning._leverage(copied) == pytest.approx(expected, rel=1e-9)
+    assert learning._leverage(np.full((20, 2), 7.0)) == pytest.approx(1 / 20)
 
 
 def test_leaves_of_trees_hold_the_minimum_group() -> None:

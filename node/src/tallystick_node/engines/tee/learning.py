@@ -7,7 +7,8 @@ and every estimator are drawn by the description's seed, on one thread.
 
 What may leave: a model, or its metrics, only where the held-out rows and each class of the training rows are at least the minimum
 group, and the training rows as many beyond one for each number that is fitted to labels: a weight, or the value of a leaf. Each
-leaf of a tree holds at least as many rows, and each feature of a linear model is in at least as many other than most are.
+leaf of a tree holds at least as many rows. Each feature of a linear model is in at least as many other than it is in most, and no
+row's label weighs more in its own fitted value than all others do: the weights would tell that of an outlier, or of one of a kind.
 Predictions leave for rows that owners gave for them, and are what the model's giver makes of these rows' features.
 
 None of this is differential privacy. It keeps a receiver from solving linear equations for labels, as it could of more numbers,
@@ -49,6 +50,7 @@ from tallystick_node.engines.tee.reasons import (
 )
 from tallystick_node.engines.tee.tables import Column, Table, decode
 
+MAX_LEVERAGE = 0.5  # of a row that is alone in what it is, 1; of two that are alike, 1/2
 _KEYS = ("int64", "string")  # types
 _UNUSED = ("pandas", "polars", "pyarrow", "rich")  # scikit-learn imports them where they are installed
 
@@ -110,7 +112,9 @@ def _trained(asked: Training, tables: Sequence[Table], limits: Mapping[str, int]
         training, held = train_test_split(training, test_size=asked.held_out / 100, random_state=asked.seed, stratify=stratified)
     numbers = (len(asked.features) + 1) * max(1, len(classes) - 1) if kind.linear else 0
     _require_groups(labels[training], minimum, classes)
-    if len(held) < minimum or len(training) < numbers + minimum or (kind.linear and _least_apart(features[training]) < minimum):
+    if len(held) < minimum or len(training) < numbers + minimum:
+        raise TooFewRows
+    if kind.linear and (_least_apart(features[training]) < minimum or _leverage(features[training]) > MAX_LEVERAGE):
         raise TooFewRows
     model = fitted(asked, classes, features[training], labels[training], minimum)
     told: Rows = [("rows", 0, str(len(training))), ("held-out rows", 0, str(len(held) if asked.held_out else 0))]
@@ -129,6 +133,16 @@ def _least_apart(features: Floats) -> int:
     """The fewest rows in which a feature that varies is not what it is in most: a weight tells what these have of their own."""
     apart = [len(column) - int(np.unique(column, return_counts=True)[1].max()) for column in features.T]
     return min((each for each in apart if each), default=len(features))
+
+
+def _leverage(features: Floats) -> float:
+    """The largest share that a row's label has in its own value fitted by least squares: at 1 the weights give it away."""
+    varied = features[:, np.ptp(features, axis=0) > 0]
+    own = np.full(len(varied), 1 / len(varied))
+    if varied.shape[1]:
+        left, sizes, _ = np.linalg.svd((varied - varied.mean(axis=0)) / varied.std(axis=0), full_matrices=False)
+        own += (left[:, sizes > sizes[0] * max(varied.shape) * np.finfo(np.float64).eps] ** 2).sum(axis=1)
+    return float(own.max())
 
 
 def _require_leaves(estimator: Any, classes: int, rows: int, minimum: int) -> None:
