@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from importlib import resources
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from py_ecc.bls.point_compression import decompress_G1, decompress_G2
 from py_ecc.optimized_bls12_381 import G1, G2, add, multiply, neg, pairing
 from tallystick.commitments import kzg
-from tallystick.commitments.kzg import BLINDS, ORDER, POINT, SIZE, Opening, OpeningRefused
+from tallystick.commitments.kzg import BLINDS, ORDER, POINT, SIZE, Opening, OpeningRefused, SetupRefused
 
 ROOT = pow(7, (ORDER - 1) // SIZE, ORDER)  # of unity; 7 generates the field's multiplicative group
 BITS = SIZE.bit_length() - 1
@@ -125,6 +126,16 @@ def test_what_is_no_opening_is_refused() -> None:
             kzg.verify(commitment, z, Opening(value, opening.proof))
     with pytest.raises(OpeningRefused):
         kzg.verify(commitment, z + 1, opening)
+
+
+@pytest.mark.parametrize("change", [("_SETUP_DIGEST", "00" * 32), ("_SETUP", ("typed_transactions", "no such file"))])
+def test_another_setup_accuses_nobody(monkeypatch: pytest.MonkeyPatch, change: tuple[str, Any]) -> None:
+    """An installation that is not as it should be is no opening of a peer's that does not hold."""
+    monkeypatch.setattr(kzg, *change)
+    monkeypatch.setattr(kzg, "_load", kzg._load.__wrapped__)
+    z, y, commitment, proof = GETH[32:64], GETH[64:96], GETH[96:144], GETH[144:]
+    with pytest.raises(SetupRefused, match="eth-account ships"):
+        kzg.verify(commitment, int.from_bytes(z, "big"), Opening(int.from_bytes(y, "big"), proof))
 
 
 def test_vectors_are_bounded() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tallystick.commitments import kzg, vector_sum
 from tallystick.commitments.kzg import ORDER, POINT, Opening
 from tallystick.protocol import events
-from tallystick.protocol.errors import MalformedDocument
+from tallystick.protocol.errors import Configuration, MalformedDocument
 from tallystick.protocol.proof.kinds import KINDS
 from tallystick.protocol.proof.subject import Subject, subject_of
 from tallystick.protocol.proof.vector_sum_verified import Contribution, VectorSum, commitments_of, commitments_text
@@ -68,6 +68,15 @@ def test_an_honest_bundle_passes_every_rule(world: World) -> None:
     assert skipped.ok
     assert [(rule.number, rule.verdict) for rule in skipped.rules if rule.verdict != "ok"] == [(19, "skipped")]
     assert VectorSum.parse(world.proof, 3).to_bytes() == world.proof
+
+
+def test_another_setup_fails_no_rule(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says nothing about the bundle, and so has words of its own."""
+    monkeypatch.setattr(kzg, "_SETUP_DIGEST", "00" * 32)
+    monkeypatch.setattr(kzg, "_load", kzg._load.__wrapped__)
+    with pytest.raises(Configuration, match="another trusted set-up") as caught:
+        check(world)
+    assert "eth-account" in caught.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tallystick.commitments import vector_sum
 from tallystick.protocol.errors import InvalidTask
-from tallystick.protocol.proof.vector_sum_verified import Contribution, commitments_text
+from tallystick.protocol.proof.vector_sum_verified import Contribution, commitments_text, require_setup
 from tallystick.protocol.task import PROJECTION_VERIFIED, VECTOR_SUM_VERIFIED, TaskSpec
 
 from tallystick_node.engines.channel import Session
@@ -40,7 +40,8 @@ def opening_seconds(spec: TaskSpec, lengths: Sequence[int]) -> float:
 
 def opened(session: Session, owners: Sequence[int], journal: Journal) -> tuple[Outcome, Callable[[Path], None]]:
     """All parties' commitments to what they sent, and what this one adds to the proof; and what writes the file of the sums, with
-    which a receiver computes the sum's commitments."""
+    which a receiver computes the sum's commitments. Raises Configuration where another set-up is installed than the ceremony's."""
+    require_setup()
     sent, sums = journal.words()
     found = open_sums(session, owners, sent if session.index in owners else None, sums)
     commitments = [commitments_text(row) if row else "" for row in found.commitments]

@@ -19,7 +19,8 @@ opening's point follows from both: what is published can be simulated perfectly.
 of a guess at the vector, which the commitment then confirms. One pair serves one opening; who opens at a second point needs a third
 element.
 
-Arithmetic is that of ``ckzg``, the Ethereum Foundation's bindings of c-kzg. Loading the set-up takes some seconds, once a process.
+Arithmetic is that of ``ckzg``, the Ethereum Foundation's bindings of c-kzg. Loading the set-up takes some seconds, once a process,
+in which no other thread of it runs; whatever needs it first raises :class:`SetupRefused` where it is another.
 """
 
 from __future__ import annotations
@@ -47,6 +48,10 @@ _LOADING = threading.Lock()
 
 class OpeningRefused(ValueError):  # noqa: N818 - as OpeningMismatch
     """The opening does not show the value, or what should be a point is none."""
+
+
+class SetupRefused(Exception):  # noqa: N818 - as OpeningRefused; no ValueError, for it says nothing about a peer's bytes
+    """The ceremony's powers are not installed as this release knows them."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +97,18 @@ def verify(commitment: bytes, z: int, opening: Opening) -> None:
         raise OpeningRefused("an evaluation is not below the field's order")
     if len(commitment) != POINT or len(opening.proof) != POINT:
         raise OpeningRefused(f"a point has {POINT} bytes")
+    setup = _setup()
     try:
-        holds = ckzg.verify_kzg_proof(commitment, _scalar(z), _scalar(opening.value), opening.proof, _setup())
+        holds = ckzg.verify_kzg_proof(commitment, _scalar(z), _scalar(opening.value), opening.proof, setup)
     except RuntimeError:  # the library's only error for bytes that are no point of the group
         raise OpeningRefused("a commitment or a proof is no point of the group") from None
     if not holds:
         raise OpeningRefused("the commitment does not open to the value")
+
+
+def require_setup() -> None:
+    """Load the ceremony's powers now. Raises :class:`SetupRefused`."""
+    _setup()
 
 
 def _scalar(value: int) -> bytes:
@@ -119,9 +130,13 @@ def _setup() -> Any:
 
 @cache
 def _load() -> Any:
-    """The ceremony's powers. Raises ValueError when the file is not the one that this release knows."""
+    """The ceremony's powers. Raises :class:`SetupRefused` when the file is not the one that this release knows."""
     shipped = resources.files("eth_account").joinpath(*_SETUP)
-    if hashlib.sha256(shipped.read_bytes()).hexdigest() != _SETUP_DIGEST:
-        raise ValueError("eth-account ships another trusted set-up than the ceremony's: install the locked release")
+    try:
+        content = shipped.read_bytes()
+    except OSError:
+        raise SetupRefused("eth-account ships no trusted set-up where this release looks for the ceremony's") from None
+    if hashlib.sha256(content).hexdigest() != _SETUP_DIGEST:
+        raise SetupRefused("eth-account ships another trusted set-up than the ceremony's")
     with resources.as_file(shipped) as path:
         return ckzg.load_trusted_setup(str(path), 0)

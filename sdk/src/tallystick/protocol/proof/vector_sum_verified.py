@@ -16,7 +16,7 @@ from tallystick.commitments import kzg, vector_sum
 from tallystick.commitments.kzg import ORDER, POINT, SCALAR, Opening, OpeningRefused
 from tallystick.commitments.vector_sum import MAX_CHUNKS
 from tallystick.ethereum import abi_encode, keccak
-from tallystick.protocol.errors import MalformedDocument
+from tallystick.protocol.errors import Configuration, MalformedDocument
 from tallystick.protocol.proof.subject import Subject
 from tallystick.protocol.result import ResultFile
 from tallystick.protocol.task import VECTOR_SUM_VERIFIED
@@ -27,6 +27,14 @@ SHOWN = SCALAR + POINT  # bytes of an opening
 _NOTHING = Opening(0, bytes(POINT))
 _HEX = frozenset("0123456789abcdef")
 _T = TypeVar("_T")
+
+
+def require_setup() -> None:
+    """Load the ceremony's set-up. Raises Configuration where another is installed: then nothing is said of anybody's commitment."""
+    try:
+        kzg.require_setup()
+    except kzg.SetupRefused as error:
+        raise Configuration(str(error), remedy="install the release of eth-account that this release is locked to") from None
 
 
 def commitments_text(commitments: Sequence[bytes]) -> str:
@@ -126,7 +134,8 @@ class VectorSum:
 
     def require_sum(self, subject: Subject) -> None:
         """Raise :class:`MalformedDocument` unless every opening at z holds, naming the party whose does not, and the values of the
-        parties add up to the sum's."""
+        parties add up to the sum's; Configuration as :func:`require_setup`."""
+        require_setup()
         z = self.challenge(subject.context)
         for party, points, openings in zip(subject.parties, self.commitments, self.openings, strict=True):
             _require_openings(points or (), openings or (), z, party)
@@ -204,6 +213,7 @@ class VectorSumVerified:
             chunks = vector_sum.read_sum(aggregate, len(found.total))
         except ValueError as error:
             raise MalformedDocument(f"the aggregate's file is none: {error}") from None
+        require_setup()
         if tuple(map(kzg.commit, chunks)) != found.total:
             raise MalformedDocument("the aggregate's file is not the one that the proof is about")
         return "the aggregate has the proved commitments"
