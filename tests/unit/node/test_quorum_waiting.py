@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +17,8 @@ from tallystick.protocol.proof.quorum import KIND, QuorumRun, write_vouchings
 from tallystick.protocol.proof.subject import Subject, subject_of
 from tallystick.protocol.proof.vouching import RunClaim, Vouching
 from tallystick.protocol.reasons import Reason
+from tallystick.wire import node_pb2
+from tallystick_node.peers import vouching as asking_verifiers
 from tallystick_node.runs import quorum
 from tallystick_node.runs.quorum import Quorum
 from unit.protocol import quorum_world
@@ -261,3 +265,29 @@ def test_a_chain_that_is_silent_for_a_while_only_delays(case: Case) -> None:
         return await collecting
 
     assert len(KIND.vouched_by(case.subject, asyncio.run(run()))) == 2
+
+
+def test_verifiers_that_take_no_connection_keep_no_thread_from_the_rest_of_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+
+    def silent(*_: Any) -> None:
+        go_on.wait(FOREVER)
+        raise PeerFailed("no TLS session with the node", party=VERIFIERS[0], reason=Reason.PEER_SILENT)
+
+    monkeypatch.setattr(asking_verifiers, "require_server", silent)
+    settings: Any = SimpleNamespace(peers=dict.fromkeys(VERIFIERS, "127.0.0.1:1"), key="", certificate="", authority="")
+    chain: Any = None
+
+    async def run() -> list[Any]:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        asking = [asyncio.create_task(asking_verifiers.ask(settings, chain, each, node_pb2.VouchRequest())) for each in VERIFIERS]
+        await asyncio.sleep(0)  # each has begun
+        try:
+            async with asyncio.timeout(FOREVER):
+                assert await asyncio.to_thread(lambda: "served") == "served"
+            assert not any(each.done() for each in asking)
+        finally:
+            go_on.set()
+        return await asyncio.gather(*asking, return_exceptions=True)
+
+    assert [type(each) for each in asyncio.run(run())] == [PeerFailed] * len(VERIFIERS)
