@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from tallystick.protocol.proof.subject import subject_of
 from tallystick.protocol.proof.vouching import RunClaim, Vouching
 from tallystick.protocol.signature import recover
 from tallystick_node.admission.gate import Gate
-from tallystick_node.server.vouching import Question, Voucher
+from tallystick_node.server.vouching import AT_ONCE, EACH, Question, Voucher
 from tallystick_node.settings import Policy, Settings
 from tallystick_node.workloads.enclave import EnclaveTask
 from unit.attestation.test_cca import MARK
@@ -153,6 +154,43 @@ def test_what_a_verifier_does_not_vouch_for_is_refused_by_name(case: Case) -> No
     refused("has not named this account")
     with pytest.raises(MalformedDocument):
         asyncio.run(case.voucher().answer(case.question(identities=()), "0xA"))
+
+
+def test_one_account_that_asks_much_and_calls_it_off_takes_no_more_than_its_share(case: Case) -> None:
+    voucher, go_on, begun = case.voucher(), threading.Event(), list[bytes]()
+    answer = voucher._answer
+
+    def slow(question: Question, *rest: Any) -> Vouching:
+        begun.append(question.policy)
+        go_on.wait(60)
+        return answer(question, *rest)
+
+    voucher._answer = slow  # type: ignore[method-assign]
+    questions = [case.question(policy=write_policy(policy(validity=seconds))) for seconds in range(1000, 1000 + EACH + 1)]
+
+    async def ask() -> None:
+        asking = [asyncio.create_task(voucher.answer(each, "0xA")) for each in questions]
+        try:
+            with pytest.raises(Refused, match=f"{EACH} questions of this account") as refused:
+                await asking[-1]
+            assert refused.value.rule == "vouching"
+            for each in asking[:EACH]:
+                each.cancel()
+            await asyncio.wait(asking)
+            with pytest.raises(Refused, match=f"{EACH} questions of this account"):
+                await voucher.answer(questions[-1], "0xA")
+            other = asyncio.create_task(voucher.answer(questions[-1], "0xB"))
+            await asyncio.sleep(0)
+            assert not other.done() and len(begun) <= AT_ONCE
+        finally:
+            go_on.set()
+        assert recover((found := await other).digest, found.signature) == ME
+        async with asyncio.timeout(60):
+            while len(case.records) <= EACH:  # what was called off is answered as well
+                await asyncio.sleep(0.01)
+        assert sorted(asked for _, asked in case.records) == ["0xA"] * EACH + ["0xB"]
+
+    asyncio.run(ask())
 
 
 def test_a_node_vouches_for_nothing_unless_it_says_so(case: Case) -> None:

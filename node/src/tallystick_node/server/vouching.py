@@ -33,6 +33,7 @@ from tallystick.protocol.proof.vouching import RunClaim, Vouching, vouch
 from tallystick.signing import Signer
 
 AT_ONCE = 4  # appraisals; one more waits
+EACH = 8  # questions of one account, appraised or waiting
 REMEMBERED = 256  # answers
 RUNNING = 2  # ITaskLedger.State
 _RULE = "vouching"
@@ -70,6 +71,7 @@ class Voucher:
         self._chain, self._signer, self._key, self._floor = chain, signer, key, floor
         self._takes_part, self._record = takes_part, record
         self._room, self._lock = asyncio.Semaphore(AT_ONCE), threading.Lock()
+        self._asking: dict[asyncio.Task[Vouching], str] = {}  # who has asked each
         self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         self._answers: OrderedDict[bytes, tuple[Vouching, int]] = OrderedDict()  # and when each was given
 
@@ -80,9 +82,17 @@ class Voucher:
             raise self._refused(
                 "this node vouches for no evidence by itself", "ask its operator, or have the task name another verifier"
             )
+        if list(self._asking.values()).count(caller) >= EACH:
+            raise self._refused(f"{EACH} questions of this account are not answered yet", "wait for the answers, and ask again")
+        asking = asyncio.create_task(self._in_turn(question, caller, self._floor))
+        self._asking[asking] = caller
+        asking.add_done_callback(self._asking.pop)
+        return await asyncio.shield(asking)  # a question that is called off takes its thread, and counts, until it is answered
+
+    async def _in_turn(self, question: Question, caller: str, floor: AppraisalPolicy) -> Vouching:
         turn = self._turns.setdefault(question.digest, asyncio.Lock())  # all parties of a task ask at the same moment
         async with turn, self._room:
-            return await asyncio.to_thread(self._answer, question, caller, self._floor)
+            return await asyncio.to_thread(self._answer, question, caller, floor)
 
     def _answer(self, question: Question, caller: str, floor: AppraisalPolicy) -> Vouching:
         now = max(self._chain.now(), int(time.time()))
