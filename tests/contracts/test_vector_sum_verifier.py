@@ -263,6 +263,7 @@ def test_points_and_values_are_of_the_group_and_the_field(vectors: Vectors) -> N
 
 
 @needs_openings
+@pytest.mark.slow
 def test_a_proof_is_good_for_its_chain_registry_task_and_attempt_alone(vectors: Vectors) -> None:
     """All parties sign it, and its openings add up: but at another point."""
     others: dict[str, Any] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from contracts.test_vector_sum_verifier import ready
+from contracts.test_vector_sum_verifier import needs_openings, ready
 from integration.processes import anchor
 from integration.story.conftest import PURPOSE, Story
 from integration.story.test_training import COLUMNS, parameters
@@ -16,7 +16,7 @@ from tallystick.protocol.task import VECTOR_SUM_VERIFIED
 from tallystick.protocol.verify import verify_bundle
 from tallystick.provenance import Strength, build, query
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, needs_openings]
 
 
 def test_a_model_is_trained_and_its_sums_are_opened_on_the_chain(story: Story, tmp_path: Path) -> None:
