@@ -15,7 +15,7 @@ from tallystick.chain import algorithms
 from tallystick.chain.connection import Chain
 from tallystick.protocol import canonical
 from tallystick.protocol.algorithm import AlgorithmCard, code_digest, reason_digest
-from tallystick.protocol.errors import ContractRefused, NotFound, Refused
+from tallystick.protocol.errors import ChainUnreachable, ContractRefused, NotFound, Refused
 from tallystick.protocol.task import TaskSpec
 from tallystick_node.admission.reviews import require_reviews
 from tallystick_node.settings import Policy
@@ -225,6 +225,13 @@ def test_without_a_registry_an_owner_that_asks_for_reviews_admits_nothing(panel:
     assert "tally chain deploy" in refusal.value.remedy
     with pytest.raises(NotFound):
         algorithms.algorithm_of(chain, code_digest(QUERY))
+
+
+def test_a_chain_that_does_not_number_its_blocks_is_no_chain(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    for header in ({}, {"number": None}, {"number": "one", "hash": "0x"}):
+        monkeypatch.setattr(panel.world.chain, "block", lambda _, header=header: header)
+        with pytest.raises(ChainUnreachable):
+            require_reviews(panel.spec(), panel.world.chain, Policy(approvals=1))
 
 
 def test_a_policy_that_nobody_could_meet_is_no_setting(tmp_path: Path) -> None:

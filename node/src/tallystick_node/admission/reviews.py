@@ -25,7 +25,7 @@ def require_reviews(spec: TaskSpec, chain: Chain, policy: Policy) -> None:
         return
     code, kind = EnclaveTerms.of(spec.parameters).algorithm, str(spec.parameters["algorithm"]["kind"])
     digest = canonical.text(code)
-    block = int(chain.block("latest")["number"], 16)
+    block, _ = chain.latest()
     try:
         registered = algorithms.algorithm_of(chain, code, block)
         said = algorithms.reviews_of(chain, code, block)
