@@ -20,7 +20,7 @@ from tallystick.signing import OperatorSigner, signer_from_uri
 from tallystick_node.engines.tee.frames import Messages, StreamBroken
 from tallystick_node.engines.tee.keys import Decision, KeyRefused, KeyService, ask
 from tallystick_node.engines.tee.locked import Use
-from tallystick_node.keys.places import Places
+from tallystick_node.keys.places import Crowded, Places
 from tallystick_node.keys.server import KeyServer, institution_signer, tls
 
 DAY = 86_400
@@ -165,6 +165,30 @@ def test_a_request_waits_while_all_places_are_taken(service: Service) -> None:
         assert one() == "key.use"
         waiting.join(SECONDS)
     assert answers == ["key.use"]
+
+
+def test_requests_that_wait_for_a_place_are_an_accounts_own_too() -> None:
+    """So who asks however often has no more threads of a crowded service, and no better chance of the next place, than others."""
+    places, go_on = Places(places=1, each=1), threading.Event()
+
+    def wait() -> None:
+        while not go_on.is_set():
+            with contextlib.suppress(Crowded), places.served("two", SECONDS):  # crowded: by the other of its own, below
+                go_on.set()
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    with places.served("one", SECONDS):
+        waiting.start()
+        give_up, said = time.monotonic() + SECONDS, ""
+        while "the account has 1 requests" not in said:
+            assert time.monotonic() < give_up and not go_on.is_set()
+            with pytest.raises(Crowded) as crowded, places.served("two", 0.01):
+                pass
+            said = str(crowded.value)
+        with pytest.raises(Crowded, match="all of 1 places"), places.served("three", 0.01):
+            pass
+    waiting.join(SECONDS)
+    assert go_on.is_set()
 
 
 def test_a_service_that_is_closed_puts_out_who_asks_for_nothing_and_answers_who_has_asked(tmp_path: Path) -> None:

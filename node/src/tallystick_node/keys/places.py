@@ -29,7 +29,8 @@ class Places:
     def __init__(self, hall: int = HALL, places: int = PLACES, each: int = EACH) -> None:
         self._size, self._places, self._each = hall, places, each
         self._hall: OrderedDict[int, socket.socket] = OrderedDict()
-        self._taken: Counter[str] = Counter()
+        self._asking: Counter[str] = Counter()  # requests by account, those that wait for a place among them
+        self._served = 0
         self._change = threading.Condition()
         self._came, self._closed = 0, False
 
@@ -54,25 +55,29 @@ class Places:
 
     @contextlib.contextmanager
     def served(self, account: str, seconds: float) -> Iterator[None]:
-        """Have a place, as soon as there is one. Raises :class:`Crowded` where the account has as many as it may, or where none
-        comes free within ``seconds``."""
+        """Have a place, as soon as there is one. Raises :class:`Crowded` where the account has as many requests as it may, those
+        that wait counted, or where no place comes free within ``seconds``."""
         give_up = time.monotonic() + seconds
         with self._change:
-            if self._taken[account] >= self._each:
-                raise Crowded(f"the account has {self._each} requests that it does not go on with")
-            while self._taken.total() >= self._places:
-                if not self._change.wait(max(0.0, give_up - time.monotonic())):
-                    raise Crowded(f"all of {self._places} places are taken")
-                if self._taken[account] >= self._each:
-                    raise Crowded(f"the account has {self._each} requests that it does not go on with")
-            self._taken[account] += 1
+            if self._asking[account] >= self._each:
+                raise Crowded(f"the account has {self._each} requests that are not answered yet")
+            self._asking[account] += 1
         try:
-            yield
+            with self._change:
+                while self._served >= self._places:
+                    if not self._change.wait(max(0.0, give_up - time.monotonic())):
+                        raise Crowded(f"all of {self._places} places are taken")
+                self._served += 1
+            try:
+                yield
+            finally:
+                with self._change:
+                    self._served -= 1
         finally:
             with self._change:
-                self._taken[account] -= 1
-                if not self._taken[account]:
-                    del self._taken[account]
+                self._asking[account] -= 1
+                if not self._asking[account]:
+                    del self._asking[account]
                 self._change.notify_all()
 
     def close(self, seconds: float) -> None:
@@ -82,7 +87,7 @@ class Places:
             self._closed = True
             for connection in self._hall.values():
                 _end(connection)
-            self._change.wait_for(lambda: not self._taken and not self._hall, max(0.0, give_up - time.monotonic()))
+            self._change.wait_for(lambda: not self._asking and not self._hall, max(0.0, give_up - time.monotonic()))
 
 
 def _end(connection: socket.socket) -> None:
