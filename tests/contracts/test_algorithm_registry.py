@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -173,6 +173,22 @@ def test_an_organisation_does_not_approve_its_own_code(registered: Registered) -
     author.send("ParticipantRegistry", "authorise", serving.address, 0, 0)
     with refused("OwnAlgorithm"):  # what it once was stays known
         registered.review(serving, True)
+
+
+def test_what_tells_organisations_apart_does_not_show(registered: Registered) -> None:
+    """As docs/spec/algorithm.md says: operators of a third account, and who had the certificate that the author had."""
+    world, author = registered.world, registered.author
+    sibling, third = registered.reviewers[:2]
+    for operator in (author, sibling):
+        third.send("ParticipantRegistry", "authorise", operator.address, int(Scope.REPORT), world.chain.now() + DAY)
+    registered.review(sibling, True)
+    world.enrol(world.newcomer, world.enrolment(world.newcomer, fingerprint=author.fingerprint))
+    with refused("OwnAlgorithm"):
+        registered.review(world.newcomer, True)
+    old = world.enrolment(author)
+    world.enrol(author, replace(old, fingerprint=digest(), not_before=old.not_before + 1))
+    registered.review(world.newcomer, True)
+    assert registered.approvals(sibling, world.newcomer) == (2, 0)
 
 
 def test_no_author_silences_who_rejects(registered: Registered) -> None:
