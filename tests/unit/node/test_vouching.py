@@ -152,8 +152,15 @@ def test_what_a_verifier_does_not_vouch_for_is_refused_by_name(case: Case) -> No
     case.key = ME
     case.chain.named.clear()
     refused("has not named this account")
-    with pytest.raises(MalformedDocument):
-        asyncio.run(case.voucher().answer(case.question(identities=()), "0xA"))
+
+
+def test_a_question_is_not_looked_at_that_names_none_or_millions_of_environments(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Question, "digest", property(lambda _: pytest.fail("hashed, on the loop that serves everybody")))
+    for identities in ((), (ALLOWED,) * 17):
+        with pytest.raises(MalformedDocument, match="1 to 16 identities"):
+            asyncio.run(case.voucher().answer(case.question(identities=identities), "0xA"))
 
 
 def test_one_account_that_asks_much_and_calls_it_off_takes_no_more_than_its_share(case: Case) -> None:

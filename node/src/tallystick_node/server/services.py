@@ -17,6 +17,7 @@ from tallystick.protocol import canonical, merkle
 from tallystick.protocol.audit import AuditRecord
 from tallystick.protocol.errors import GRPC_STATUS, NotFound, PeerFailed, Refused, TallystickError
 from tallystick.protocol.identity import ROLES
+from tallystick.protocol.proof.attested import MAX_IDENTITIES
 from tallystick.protocol.task import TaskSpec
 from tallystick.signing import Signer
 from tallystick.wire import node_pb2, node_pb2_grpc
@@ -269,7 +270,8 @@ class PeerService(node_pb2_grpc.PeerServicer):
     async def Vouch(self, request: Any, context: Any) -> node_pb2.VouchReply:  # noqa: N802
         """Appraise the evidence of a task's run, and vouch for it. Any participant."""
         caller = await self._door.caller(context)
-        question = Question(request.claim, request.evidence, request.policy, tuple(request.identities))
+        named = tuple(request.identities[: MAX_IDENTITIES + 1])  # of millions, in one message, no more are looked at
+        question = Question(request.claim, request.evidence, request.policy, named)
         try:
             found = await self._voucher.answer(question, caller)
         except Refused as refusal:

@@ -82,6 +82,8 @@ class Voucher:
             raise self._refused(
                 "this node vouches for no evidence by itself", "ask its operator, or have the task name another verifier"
             )
+        if not 1 <= len(question.identities) <= MAX_IDENTITIES:
+            raise MalformedDocument(f"1 to {MAX_IDENTITIES} identities go with a question")
         if list(self._asking.values()).count(caller) >= EACH:
             raise self._refused(f"{EACH} questions of this account are not answered yet", "wait for the answers, and ask again")
         asking = asyncio.create_task(self._in_turn(question, caller, self._floor))
@@ -96,7 +98,7 @@ class Voucher:
 
     def _answer(self, question: Question, caller: str, floor: AppraisalPolicy) -> Vouching:
         now = max(self._chain.now(), int(time.time()))
-        claim, identities = RunClaim.parse(question.claim), self._identities(question)
+        claim, identities = RunClaim.parse(question.claim), [canonical.untext(each) for each in question.identities]
         self._require_standing(claim, identities, now)
         with self._lock:
             known = self._answers.get(question.digest)
@@ -126,11 +128,6 @@ class Voucher:
             if len(self._answers) > REMEMBERED:
                 self._answers.popitem(last=False)
         return found
-
-    def _identities(self, question: Question) -> list[bytes]:
-        if not 1 <= len(question.identities) <= MAX_IDENTITIES:
-            raise MalformedDocument(f"1 to {MAX_IDENTITIES} identities go with a question")
-        return [canonical.untext(each) for each in question.identities]
 
     def _require_standing(self, claim: RunClaim, identities: Sequence[bytes], now: int) -> None:
         """What the chain has to say before anything is appraised."""
