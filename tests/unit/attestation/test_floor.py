@@ -56,3 +56,9 @@ def test_a_product_without_a_floor_is_one_that_is_not_accepted() -> None:
     other = replace(FLOOR, snp_minimum={"Milan": replace(LEAST, microcode=210), "Genoa": LEAST})
     assert laxer(other, FLOOR) == ["snp_minimum: Genoa"]
     assert laxer(replace(FLOOR, snp_minimum={}), FLOOR) == []
+
+
+def test_what_is_too_much_is_told_in_few_words_however_much_it_is() -> None:
+    """It goes into refusals, which travel."""
+    lax = replace(FLOOR, grace=10**4000, snp_minimum={f"{number:050}": LEAST for number in range(10_000)})
+    assert [(each.split(":")[0], len(each)) for each in laxer(lax, FLOOR)] == [("grace", 200), ("snp_minimum", 200)]

@@ -11,16 +11,18 @@ from tallystick.attestation.policy import AppraisalPolicy
 _SETS = ("simulations", "tcb_statuses", "advisories", "service_tds", "snp_without_list", "vmpls", "cca_platforms")
 _MOST = ("grace", "max_age", "validity")
 _FLAGS = ("smt", "sendable")
+_WORDS = 200
 
 
 def laxer(policy: AppraisalPolicy, floor: AppraisalPolicy) -> list[str]:
-    """In which members ``policy`` accepts more than ``floor``, each with what is too much; none where it is at least as strict."""
+    """In which members ``policy`` accepts more than ``floor``, each with what is too much, in at most 200 characters; none
+    where it is at least as strict."""
     found = []
     for name in _SETS:
         more = {getattr(each, "value", each) for each in getattr(policy, name) - getattr(floor, name)}
         if more:
             words = sorted(each.hex() if isinstance(each, bytes) else str(each) for each in more)
-            found.append(f"{name}: {', '.join(words)[:200]}")
+            found.append(f"{name}: {', '.join(words)}")
     found += [
         f"{name}: {getattr(policy, name)}, above {getattr(floor, name)}"
         for name in _MOST
@@ -29,8 +31,11 @@ def laxer(policy: AppraisalPolicy, floor: AppraisalPolicy) -> list[str]:
     found += [name for name in _FLAGS if getattr(policy, name) and not getattr(floor, name)]
     if policy.minimum_evaluation < floor.minimum_evaluation:
         found.append(f"minimum_evaluation: {policy.minimum_evaluation}, below {floor.minimum_evaluation}")
-    for product, tcb in sorted(policy.snp_minimum.items()):
-        least = floor.snp_minimum.get(product)
-        if least is None or not tcb.reaches(least):
-            found.append(f"snp_minimum: {product[:20]}")
-    return found
+    lower = [
+        product
+        for product, tcb in sorted(policy.snp_minimum.items())
+        if (least := floor.snp_minimum.get(product)) is None or not tcb.reaches(least)
+    ]
+    if lower:
+        found.append(f"snp_minimum: {', '.join(lower)}")
+    return [each[:_WORDS] for each in found]
