@@ -15,7 +15,7 @@ from contracts.conftest import World
 from tallystick.chain.connection import Chain
 from tallystick.chain.contract import Event
 from tallystick.chain.index import EventIndex, index_path
-from tallystick.protocol.errors import Configuration
+from tallystick.protocol.errors import ChainUnreachable, Configuration
 from tallystick.testing.local_chain import LocalChain
 
 TASKS = 5
@@ -134,6 +134,47 @@ def test_several_readers_of_one_file_write_each_event_once(world: World, tmp_pat
 
     with ThreadPoolExecutor(4) as pool:
         assert all(found == everything(world.chain) for found in pool.map(read, range(4)))
+
+
+def test_a_page_of_another_chain_that_another_process_kept_is_dropped(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was read before a re-organisation, and written while this process read the same blocks after it."""
+    for size in (1, 2, 3):
+        happen(world, size)
+    chain = paged(world.chain, 2)
+    pages, pending = chain.log_pages, [True]
+    with EventIndex(tmp_path / "index.db", chain) as index, EventIndex(tmp_path / "index.db", chain) as other:
+
+        def overtaken(first: int, last: int) -> Iterator[tuple[int, list]]:
+            for until, logs in pages(first, last):
+                if pending and pending.pop():
+                    with other._writing():
+                        other._keep([], until, "0x" + "77" * 32)
+                yield until, logs
+
+        monkeypatch.setattr(chain, "log_pages", overtaken)
+        index.catch_up()
+        assert not pending and places(index.events()) == everything(chain)
+
+
+@pytest.mark.parametrize("lacking", ["the last block", "the same chain twice"])
+def test_a_chain_that_never_stays_the_same_is_left(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str
+) -> None:
+    """Such as endpoints behind one address, of which one names the last block and another answers for it."""
+    chain, made = Chain(world.chain.url, world.deployment, profile=replace(world.chain.profile, poll_seconds=0)), []
+
+    def hash_at(_: int) -> str:
+        made.append(None)
+        return "" if lacking == "the last block" else f"0x{len(made):064x}"
+
+    with EventIndex(tmp_path / "index.db", chain) as index:
+        with monkeypatch.context() as patch:
+            patch.setattr(chain, "hash_at", hash_at)
+            with pytest.raises(ChainUnreachable, match="did not stay the same"):
+                index.catch_up()
+        assert len(index) == 0 and index.catch_up() == len(everything(chain))
 
 
 def test_only_final_blocks_are_kept(world: World, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,7 @@ ABOUT_NAMED = (
 IN_MEMORY = Path(":memory:")
 KEPT = 512  # last pages whose hashes are kept: how deep a re-organisation is followed page by page
 WAIT = 60  # seconds that another process may hold the file
+ROUNDS = 20  # in which a chain may be another one each time, or lack the block that it calls its last, and nothing be gained
 Row = tuple[int, str, str, list[str]]  # block, name, log and indexed topics of an event
 _MEMBERS = ("address", "topics", "data", "blockNumber", "blockHash", "transactionHash", "logIndex")
 
@@ -87,12 +89,23 @@ class EventIndex:
         return self._newest()[0]
 
     def catch_up(self) -> int:
-        """Read on to the last block that is final by the profile; how many events came. Raises ChainUnreachable."""
-        came, done = 0, False
-        while not done:
+        """Read on to the last block that is final by the profile; how many events came. Raises ChainUnreachable, also where the
+        chain keeps changing or lacks the block that it calls its last."""
+        came, furthest, rounds = 0, self.last, ROUNDS
+        while True:
             more, done = self._read_to(self._chain.head())
             came += more
-        return came
+            if done:
+                return came
+            rounds = ROUNDS if self.last > furthest else rounds - 1
+            furthest = max(furthest, self.last)
+            if not rounds:
+                raise ChainUnreachable(
+                    "the chain did not stay the same while it was read",
+                    party=self._chain.shown_url,
+                    remedy="wait, or ask an endpoint that has the blocks that it names",
+                )
+            time.sleep(self._chain.profile.poll_seconds)
 
     def events(self, *names: str, about: bytes | str | None = None) -> list[Event]:
         """The events of these names (all without any), in the order of the chain; with ``about`` those that have the task, the
@@ -125,29 +138,30 @@ class EventIndex:
         While the hash of ``head`` is the same, so is every block before it: a page is kept when it was so before and after.
         """
         anchor, came = self._chain.hash_at(head), 0
-        after = self._common()
-        while after < head:
-            until, logs = next(self._chain.log_pages(after + 1, head))
-            rows = [row for log in logs if (row := self._row(log, after, until)) is not None]
+        place = self._common()
+        while place[0] < head:
+            until, logs = next(self._chain.log_pages(place[0] + 1, head))
+            rows = [row for log in logs if (row := self._row(log, place[0], until)) is not None]
             found = self._chain.hash_at(until)
-            if not anchor or self._chain.hash_at(head) != anchor:
+            if not (anchor and found) or self._chain.hash_at(head) != anchor:
                 return came, False
             with self._writing():
-                if self.last == after:  # else another process was faster
+                first = self._newest() == place
+                if first:
                     came += self._keep(rows, until, found)
-            after = self.last
+            place = (until, found) if first else self._common()  # another process may have read another chain
         return came, True
 
     def _newest(self) -> tuple[int, str]:
         found = self._file.execute("select last, hash from pages order by last desc limit 1").fetchone()
         return (int(found[0]), str(found[1])) if found else (-1, "")
 
-    def _common(self) -> int:
+    def _common(self) -> tuple[int, str]:
         """The last block that this file and the chain have in common, after pages that the chain no longer has are dropped."""
         while True:
             last, known = self._newest()
             if last < 0 or self._chain.hash_at(last) == known:
-                return last
+                return last, known
             with self._writing():
                 if self._newest() != (last, known):
                     continue
