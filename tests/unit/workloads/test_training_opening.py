@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
-from tallystick.protocol.errors import InvalidTask, MalformedDocument
+from tallystick.commitments.vector_sum import LANE_BITS
+from tallystick.protocol.errors import InvalidData, InvalidTask, MalformedDocument
 from tallystick.protocol.proof.kinds import KINDS
 from tallystick.protocol.proof.subject import Subject
 from tallystick.protocol.result import ResultFile
 from tallystick.protocol.statement import StatementInput, StatementOutput
 from tallystick.protocol.task import VECTOR_SUM_VERIFIED
+from tallystick_node.engines.channel import local_sessions
+from tallystick_node.engines.fl.aggregation.journal import Journal
 from tallystick_node.workloads.training import AGGREGATE, Training
+from tallystick_node.workloads.training_opening import opened
 from unit.workloads.test_training import TABLES, asked, spec_of
 
 KIND = KINDS[VECTOR_SUM_VERIFIED]
@@ -43,6 +49,16 @@ def test_three_owners_train_and_a_receiver_checks_their_sums(run_workload) -> No
         with pytest.raises(MalformedDocument, match="not the one that the proof is about"):
             KIND.open(subject, proof, file, [content[:-8] + (1).to_bytes(8, "little")])
     assert [AGGREGATE in each.files for each in outcomes] == [True, False, False, True]
+
+
+def test_a_sum_that_no_words_have_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    """A coordinator that is an owner can bring it about; the words of the sum's file would not hold it."""
+    journal = Journal(tmp_path / "rounds")
+    journal.append(np.ones(2, np.uint32), np.array([5, 2**LANE_BITS], np.uint64))
+    (session, *_) = local_sessions(3)
+    with pytest.raises(InvalidData, match="greater than what its owners can have sent"):
+        opened(session, (0, 1, 2), journal)
+    assert not session.meter.steps[""].messages
 
 
 def test_what_is_committed_to_number_by_number_is_bounded() -> None:

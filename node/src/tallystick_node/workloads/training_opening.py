@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tallystick.commitments import vector_sum
-from tallystick.protocol.errors import InvalidTask
+from tallystick.protocol.errors import InvalidData, InvalidTask
 from tallystick.protocol.proof.vector_sum_verified import Contribution, commitments_text, require_setup
 from tallystick.protocol.task import PROJECTION_VERIFIED, VECTOR_SUM_VERIFIED, TaskSpec
 
@@ -40,9 +40,19 @@ def opening_seconds(spec: TaskSpec, lengths: Sequence[int]) -> float:
 
 def opened(session: Session, owners: Sequence[int], journal: Journal) -> tuple[Outcome, Callable[[Path], None]]:
     """All parties' commitments to what they sent, and what this one adds to the proof; and what writes the file of the sums, with
-    which a receiver computes the sum's commitments. Raises Configuration where another set-up is installed than the ceremony's."""
+    which a receiver computes the sum's commitments.
+
+    Raises Configuration where another set-up is installed than the ceremony's, and InvalidData for a sum that cannot be that of
+    words: a coordinator and an owner that say so together pass the check of a round.
+    """
     require_setup()
     sent, sums = journal.words()
+    if max(sums) >> vector_sum.LANE_BITS:
+        raise InvalidData(
+            "a sum of a round is greater than what its owners can have sent, so one of them and its coordinator lie: the proof "
+            f"takes sums below 2^{vector_sum.LANE_BITS}",
+            remedy="ask again, if need be without an owner that you do not trust",
+        )
     found = open_sums(session, owners, sent if session.index in owners else None, sums)
     commitments = [commitments_text(row) if row else "" for row in found.commitments]
 
