@@ -228,7 +228,7 @@ def test_what_was_there_already_is_watched_from_the_block_at_which_it_was_seen(b
     assert len(bench.ledger.taken) == 1
 
 
-def test_a_block_that_came_while_a_write_was_refused_is_waited_for(bench: Bench) -> None:
+def test_a_block_that_came_while_a_write_was_refused_is_watched(bench: Bench) -> None:
     """It may be the one that shows what the write was for, so the one before it would be watched in vain."""
     send, pending = bench.ledger.send, [("TaskLedger", "accept", (1,))]
 
@@ -242,6 +242,43 @@ def test_a_block_that_came_while_a_write_was_refused_is_waited_for(bench: Bench)
     bench.store.enqueue(accept(1))
     bench.outbox().flush()
     bench.ledger.lose(1)
+    bench.outbox().flush()
+    assert len(bench.ledger.taken) == 1
+
+
+def test_a_chain_that_makes_blocks_faster_than_it_answers_is_not_asked_for_ever(bench: Bench) -> None:
+    bench.ledger.taken.append(("TaskLedger", "accept", (1,)))
+    send, tried = bench.ledger.send, []
+
+    def overtaken(*arguments: Any, value: int = 0) -> Receipt:
+        tried.append(arguments)
+        assert len(tried) < 9
+        bench.ledger.mine()
+        return send(*arguments, value=value)
+
+    bench.ledger.send = overtaken  # type: ignore[method-assign]
+    bench.store.enqueue(accept(1))
+    bench.store.enqueue(accept(2))
+    bench.outbox().flush()
+    assert len(tried) == 2 and bench.store.due_writes() == []
+
+
+def test_a_refusal_by_a_chain_that_is_no_more_does_not_count(bench: Bench) -> None:
+    """The block that held what the write was for went between the refusal and the look at the chain."""
+    bench.ledger.taken.append(("TaskLedger", "accept", (1,)))
+    bench.ledger.mine()
+    send, pending = bench.ledger.send, [True]
+
+    def lost(*arguments: Any, value: int = 0) -> Receipt:
+        try:
+            return send(*arguments, value=value)
+        finally:
+            if pending and pending.pop():
+                bench.ledger.lose(1)
+                bench.ledger.mine()
+
+    bench.ledger.send = lost  # type: ignore[method-assign]
+    bench.store.enqueue(accept(1))
     bench.outbox().flush()
     assert len(bench.ledger.taken) == 1
 

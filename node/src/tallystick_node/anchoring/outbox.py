@@ -93,8 +93,9 @@ class Outbox:
             LOG.warning("chain write waits", key=row.key, problem=error.message)
             self._store.postpone_write(row.number, PAUSE, problem)
         elif _done(row, error):
-            if self._chain.latest() == before:  # else it may be in a block that came meanwhile: the write is tried again at once
-                self._finish(row, before, problem=problem)
+            latest = self._chain.latest()  # what the write was for may be in a block that came meanwhile
+            if self._chain.hash_at(before[0]) == before[1]:  # else on a chain that is no more: the write is tried again at once
+                self._finish(row, latest, problem=problem)
         else:
             self._store.refuse_write(row.number, problem)
             LOG.warning("chain write refused", key=row.key, error=error.error)
