@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,12 +51,19 @@ class Scene:
         self.chain.send("ParticipantRegistry", "addAuthority", *key, self._made, 2**40 - 1)
         return self._made
 
-    def follow(self, seconds: float = 1.5) -> None:
-        async def limited() -> None:
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(self.indexer.follow(), seconds)
+    def follow(self, until: Callable[[], bool] | None = None) -> None:
+        """Until there is nothing left to read, or something else is so."""
 
-        asyncio.run(limited())
+        async def limited() -> None:
+            following = asyncio.create_task(self.indexer.follow())
+            while not (until or self.idle)():
+                await asyncio.sleep(0.01)
+            following.cancel()
+
+        asyncio.run(asyncio.wait_for(limited(), 60))
+
+    def idle(self) -> bool:
+        return self.indexer._seen == self.chain.tip()[1]
 
 
 @pytest.fixture
@@ -146,11 +153,10 @@ def test_an_outage_is_noted_and_loses_nothing(scene: Scene) -> None:
     scene.follow()
     scene.local.save()
     scene.local.kill()
-    scene.follow()
-    assert not scene.indexer.reachable
+    scene.follow(until=lambda: not scene.indexer.reachable)
     scene.local.start()
     second = scene.happen()
-    scene.follow(3)
+    scene.follow()
     assert scene.indexer.reachable
     assert scene.seen == [first, second] or scene.seen == [first, first, second]
 
