@@ -140,8 +140,7 @@ class Reorganised:
     def __init__(self, local: LocalChain, folder: Path) -> None:
         signer = signer_from_uri("mnemonic:0")
         self.deployment: Deployment = deploy(Web3(HTTPProvider(local.url)), signer)
-        profile = replace(PROFILES["development"], receipt_seconds=2)
-        self.chain = Chain(local.url, self.deployment, signer=signer, profile=profile)
+        self.chain = Chain(local.url, self.deployment, signer=signer)
         self.store = Store(f"sqlite:///{folder / 'node.db'}")
         self.seen: list[Event] = []
 
