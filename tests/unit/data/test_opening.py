@@ -76,12 +76,18 @@ def test_a_file_that_changed_opens_nothing(attached: tuple[DatasetRow, Demand]) 
         opening(row, TASK, demand)
 
 
-def test_whoever_has_waited_long_enough_ends_it(attached: tuple[DatasetRow, Demand]) -> None:
+@pytest.mark.parametrize("times", range(3))
+def test_whoever_has_waited_long_enough_ends_it(attached: tuple[DatasetRow, Demand], times: int) -> None:
+    """Before the rows are hashed, before the tree that is compared, and before the one that the path is in."""
+    left = [True] * times
+
     class Enough(Exception):
         pass
 
     def enough() -> None:
-        raise Enough
+        if not left:
+            raise Enough
+        left.pop()
 
     with pytest.raises(Enough):
         module.opening(attached[0], TASK, attached[1], enough)

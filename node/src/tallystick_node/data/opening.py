@@ -27,7 +27,9 @@ def opening(row: DatasetRow, task: bytes, demand: Demand, going_on: Callable[[],
     if canonical.text(demand.rows) != descriptor.root or demand.size != descriptor.rows or not 0 <= demand.index < demand.size:
         raise InvalidData("the demand is for another commitment, or for a row that there is not", remedy="tell the arbiters so")
     hashes = leaf_hashes(open_table(Path(row.path), descriptor.columns), descriptor.columns, row.secret, going_on)
+    going_on()  # of a large file the trees, too, take minutes
     if merkle.root_of_hashes(hashes) != demand.rows:
         raise InvalidData("the data file is not the one that was published", remedy="put the published file back")
+    going_on()
     path = merkle.InclusionProofs(hashes, hashed=True).path(demand.index)
     return Opening(task, demand.dataset, demand.rows, hashes[demand.index], demand.index, demand.size, tuple(path))
