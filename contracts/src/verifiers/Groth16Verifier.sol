@@ -145,8 +145,11 @@ contract Groth16Verifier is SignedByAllVerifier, IGroth16Verifier {
             if (k != 0) input = uint256(bytes32(inputs[32 * (k - 1):32 * k]));
             if (input >= ORDER) revert BadProof("a public input is not reduced");
             uint256 at = CONSTANT + 64 * (k + 1);
-            (, bytes memory product) = address(7).staticcall(bytes.concat(points[at:at + 64], bytes32(input)));
-            (, sum) = address(6).staticcall(bytes.concat(sum, product));
+            (bool scaled, bytes memory product) = address(7).staticcall(bytes.concat(points[at:at + 64], bytes32(input)));
+            bool added;
+            (added, sum) = address(6).staticcall(bytes.concat(sum, product));
+            // An answer of no bytes would count as the point at infinity: as if the input were zero.
+            if (!scaled || product.length != 64 || !added || sum.length != 64) revert BadProof("the public inputs do not add up");
         }
     }
 
