@@ -18,9 +18,9 @@ Equal rows are told apart by their order. Each row gets a number when it is firs
 selection, or none, at each row. All is on the owner's own disk, under a key that is drawn for it. Rows that hash to the same 64
 bits count as equal: of ten million, any two with a probability of 2^-18.
 
-What this does not stop: more than two answers can be combined, as a whole less its two halves but for one row; and with many
-answers about random selections nearly all rows can be found (Dinur and Nissim, PODS 2003). A refusal tells one bit of the rows.
-Noise, that is differential privacy, is the remedy for both.
+What this does not stop: more than two selections can be combined, as a whole less its two halves but for one row, also where the
+halves are among the selections of one task; and with many answers about random selections nearly all rows can be found (Dinur and
+Nissim, PODS 2003). A refusal tells one bit of the rows. Noise, that is differential privacy, is the remedy for both.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ class Answers:
         ``inputs``: 32 bytes that name whose data is counted together."""
         with folders.turn(self.folder):
             numbers, seen = self._numbers()
-            asking = Asking(self, [_Asked(_spread(each, numbers, seen)) for each in partitions], inputs, minimum)
-            asking.compare(self.kept())
+        asking = Asking(self, [_Asked(_spread(each, numbers, seen)) for each in partitions], inputs, minimum)
+        asking.compare(self.kept())  # others need not wait for it: what they answer now is compared with before it is remembered
         return asking
 
     def kept(self) -> list[Path]:
@@ -139,8 +139,9 @@ class Asking:
                 continue
             same, before = _unpacked(_read(path), self._inputs)
             for earlier in before:
+                sizes = _sizes(earlier.labels)
                 for each in self._asked:
-                    each.compare(earlier, self._minimum, same=same)
+                    each.compare(earlier, sizes, self._minimum, same=same)
             self._compared.add(path)
         if any((still & close).any() for each in self._asked for still, close in zip(each.open, each.close, strict=True)):
             raise TooClose
@@ -168,14 +169,14 @@ class _Asked:
 
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
-        self._sizes = np.bincount(partition.labels[partition.labels >= 0]).astype(np.int64)
+        self._sizes = _sizes(partition.labels)
         self.open = [self._sizes > 0] if partition.counts else [self._sizes > 0, np.array([self._sizes.any()])]
         self.close = [np.zeros(len(each), np.bool_) for each in self.open]
 
-    def compare(self, earlier: Partition, minimum: int, *, same: bool) -> None:
-        """With a partition of an earlier task; ``same``: that was over the same inputs."""
+    def compare(self, earlier: Partition, sizes: Counts, minimum: int, *, same: bool) -> None:
+        """With a partition of an earlier task, whose selections are of these sizes; ``same``: that was over the same inputs."""
         answers = same and (self.partition.counts or not earlier.counts)
-        single = _Overlaps.of(self.partition.labels, self._sizes, earlier.labels)
+        single = _Overlaps.of(self.partition.labels, earlier.labels, (self._sizes, sizes))
         for old in [single] if earlier.counts else [single, single.second_as_one()]:
             follows = old.unions_of_first()
             for place, overlaps in enumerate([old] if self.partition.counts else [old, old.first_as_one()]):
@@ -194,12 +195,11 @@ class _Overlaps:
     sizes: tuple[Counts, Counts]
 
     @classmethod
-    def of(cls, first: Labels, sizes: Counts, second: Labels) -> _Overlaps:
+    def of(cls, first: Labels, second: Labels, sizes: tuple[Counts, Counts]) -> _Overlaps:
         """Of two partitions, either of which may end before the other: rows that were seen later are not in it."""
-        width = int(second.max(initial=-1)) + 1
-        theirs = np.bincount(second[second >= 0], minlength=width).astype(np.int64)
-        if len(sizes) * width <= _DENSE:
-            counted = np.zeros(len(sizes) * width, np.int64)
+        height, width = map(len, sizes)
+        if height * width <= _DENSE:
+            counted = np.zeros(height * width, np.int64)
             _count(first, second, width, counted)
             found = np.flatnonzero(counted)
             common = counted[found]
@@ -207,7 +207,7 @@ class _Overlaps:
             size = min(len(first), len(second))
             both = np.flatnonzero((first[:size] >= 0) & (second[:size] >= 0))
             found, common = np.unique(first[both].astype(np.int64) * width + second[both], return_counts=True)
-        return cls(*np.divmod(found, max(1, width)), common.astype(np.int64), (sizes, theirs))
+        return cls(*np.divmod(found, max(1, width)), common.astype(np.int64), sizes)
 
     def first_as_one(self) -> _Overlaps:
         """With all selections of the first together."""
@@ -242,6 +242,11 @@ def _count(first: Labels, second: Labels, width: int, counted: Counts) -> None:
     for row in range(min(len(first), len(second))):
         if first[row] >= 0 and second[row] >= 0:
             counted[first[row] * width + second[row]] += 1
+
+
+def _sizes(labels: Labels) -> Counts:
+    """How many rows each selection has."""
+    return np.bincount(labels + 1, minlength=1)[1:].astype(np.int64)
 
 
 def _sums(places: Counts, numbers: Counts, size: int) -> Counts:
