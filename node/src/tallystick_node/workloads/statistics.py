@@ -108,7 +108,7 @@ class Statistics(Workload):
             bytes_sent=test_bytes + sum_bytes + range_bytes,
             rounds=6 + owners + (parameters.ranges is not None),
             seconds=1.5 + most * width * width * 2e-9 + sizes_and_sums + range_seconds + equations,
-            memory_bytes=150_000_000 + most * width * 24 + ciphertexts * 1000,
+            memory_bytes=150_000_000 + most * max(width * 24, 60 + 20 * len(parameters.histograms)) + ciphertexts * 1000,
         )
 
     def run(self, spec: TaskSpec, party: str, table: pa.Table | None, session: Session, scratch: Path) -> Outcome:
