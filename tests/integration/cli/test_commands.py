@@ -261,6 +261,15 @@ def test_no_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, town:
     assert town.tally(None, "chain", "status", code=80).error["code"] == "TS-8101"
 
 
+def read_terminal(ours: int, until: bytes | None = None) -> bytes:
+    """What is written to a terminal, until some text stands in it or all who write have gone."""
+    shown = b""
+    with suppress(OSError):  # the end of a terminal
+        while (until is None or until not in shown) and (more := os.read(ours, 4096)):
+            shown += more
+    return shown
+
+
 def test_interrupt_is_exit_130_and_says_nothing_wrong(town: Town, proved: Proved, tmp_path: Path) -> None:
     spec = TaskSpec.parse(town.draft(proved.grants, tmp_path / "spec.json").read_bytes())
     chain = town.network.client(town.alder).chain
@@ -274,14 +283,11 @@ def test_interrupt_is_exit_130_and_says_nothing_wrong(town: Town, proved: Proved
     environment = {**os.environ, "TERM": "xterm"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True, preexec_fn=listen, env=environment)
     os.close(theirs)
-    shown = b""
-    while b"proposed, attempt 1" not in shown:
-        shown += os.read(ours, 4096)
+    shown = read_terminal(ours, b"proposed, attempt 1")
+    assert b"proposed, attempt 1" in shown  # else it ended by itself, and says why
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
-    with suppress(OSError):  # the end of a terminal
-        while more := os.read(ours, 4096):
-            shown += more
+    shown += read_terminal(ours)
     os.close(ours)
     assert process.returncode == 130
     assert b"Traceback" not in shown
