@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tallystick.commitments import bn254, bn254_pairing
 from tallystick.commitments.bn254 import ORDER
+from tallystick.commitments.groth16 import Groth16Proof
 from tallystick.ethereum import keccak
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import MalformedDocument
@@ -108,6 +110,8 @@ def test_whoever_says_another_proof_is_named(world: World) -> None:
     assert KIND.assemble(about, dict.fromkeys(PARTIES, good)) == KIND.assemble(about, {PARTIES[1]: good})
     for party, said in (
         (PARTIES[1], {PARTIES[0]: good, PARTIES[1]: good[:-2] + "00"}),
+        # Whoever speaks first has no other accused by a proof that does not hold.
+        (PARTIES[0], {PARTIES[0]: good[:-2] + "00", PARTIES[1]: good}),
         (PARTIES[0], {PARTIES[0]: "groth16:0"}),
         (PARTIES[0], {PARTIES[0]: "range:00"}),
         (PARTIES[0], {PARTIES[0]: good.upper()}),
@@ -117,8 +121,19 @@ def test_whoever_says_another_proof_is_named(world: World) -> None:
         with pytest.raises(MalformedDocument) as caught:
             KIND.assemble(about, said)
         assert caught.value.party == party
+    with pytest.raises(MalformedDocument, match="each of which holds") as caught:
+        KIND.assemble(about, {PARTIES[0]: good, PARTIES[1]: negated(good)})
+    assert caught.value.party is None
     with pytest.raises(MalformedDocument, match="no party has given a proof"):
         KIND.assemble(about, {})
+
+
+def negated(text: str) -> str:
+    """The same proof with A and B negated, which anybody can write from it."""
+    proof = ProvedCircuit.parse(bytes.fromhex(text.removeprefix("groth16:")))
+    points = Groth16Proof.parse(proof.proof)
+    b = bn254_pairing.multiply(points.b, ORDER - 1)
+    return replace(proof, proof=replace(points, a=bn254.neg(points.a), b=b).to_bytes()).to_text()
 
 
 def test_the_parameters_name_a_key_strictly() -> None:

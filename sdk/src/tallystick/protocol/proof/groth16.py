@@ -128,17 +128,22 @@ class Groth16:
 
     def assemble(self, subject: Subject, said: Mapping[str, str]) -> bytes:
         """What at least one party says, and no other party says otherwise. Raises :class:`MalformedDocument`, naming whose proof
-        does not hold."""
-        spoken = {party: said.get(party, "") for party in subject.parties if said.get(party, "")}
-        if not spoken:
+        does not hold, and nobody where several proofs do: who is to give way cannot be told from them."""
+        given: dict[str, str] = {}  # what is said, and who says it first
+        for party in subject.parties:
+            if said.get(party, ""):
+                given.setdefault(said[party], party)
+        if not given:
             raise MalformedDocument("no party has given a proof")
-        party, text = next(iter(spoken.items()))
+        proofs = [self._read(subject, text, party) for text, party in given.items()]
+        if len(proofs) > 1:
+            raise MalformedDocument("the parties give different proofs, each of which holds")
+        return proofs[0]
+
+    def _read(self, subject: Subject, text: str, party: str) -> bytes:
         digits = text.removeprefix(PREFIX)
         if not text.startswith(PREFIX) or len(digits) % 2 or set(digits) - set("0123456789abcdef"):
             raise MalformedDocument("a contribution is written groth16: and lower-case hex digits", party=party)
-        for other, words in spoken.items():
-            if words != text:
-                raise MalformedDocument(f"gives another proof than {party}", party=other)
         proof = bytes.fromhex(digits)
         try:
             self.check(subject, proof)
