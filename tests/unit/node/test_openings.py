@@ -33,7 +33,7 @@ class Disputed(Ledger):
     def __init__(self) -> None:
         super().__init__(bytes(32))
         self.disputes = self
-        self.rule_by, self.outcome, self.silent = time.time() + 10_000, 1, 0
+        self.rule_by, self.outcome, self.silent, self.behind = time.time() + 10_000, 1, 0, 0
 
     def now(self) -> int:
         return int(time.time())
@@ -43,6 +43,9 @@ class Disputed(Ledger):
         if self.silent:
             self.silent -= 1
             raise ChainUnreachable("no answer", party="http://chain")
+        if self.behind:
+            self.behind -= 1
+            return {"ruleBy": 0, "outcome": 0}
         return {"ruleBy": self.rule_by, "outcome": self.outcome}
 
 
@@ -133,7 +136,9 @@ def test_what_would_come_after_the_ruling_is_not_shown(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("outcome", [0, 2, 3])
-def test_what_is_decided_is_not_shown(scene: Scene, outcome: int) -> None:
+def test_what_is_decided_is_not_shown(scene: Scene, monkeypatch: pytest.MonkeyPatch, outcome: int) -> None:
+    """What is not there, as a re-organisation took it away, is not waited for for ever."""
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
     scene.chain.outcome = outcome
     scene.within(lambda node: node.demanded(RUN, scene.event))
     assert scene.queued() == scene.notes == [] and scene.kept() == 0
@@ -142,6 +147,14 @@ def test_what_is_decided_is_not_shown(scene: Scene, outcome: int) -> None:
 def test_a_chain_that_does_not_answer_is_asked_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAUSE", 0.0)
     scene.chain.silent = 3
+    scene.within(lambda node: node.demanded(RUN, scene.event))
+    assert scene.queued() == SHOWN
+
+
+def test_a_chain_that_does_not_show_the_dispute_yet_is_asked_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind one address there may be endpoints of which one has the block of the demand and another has not."""
+    monkeypatch.setattr(module, "PAUSE", 0.0)
+    scene.chain.behind = 3
     scene.within(lambda node: node.demanded(RUN, scene.event))
     assert scene.queued() == SHOWN
 

@@ -25,9 +25,10 @@ from tallystick_node.runs.promises import Promises
 from tallystick_node.store.database import RunRecord, Store
 
 LOG = structlog.get_logger()
-PENDING = 1  # IDisputes.Outcome
+UNKNOWN, PENDING = 0, 1  # IDisputes.Outcome
 KEPT = "demand:"
 PAUSE = 5.0  # seconds before a chain that did not answer is asked again
+PATIENCE = 60.0  # seconds for which an endpoint may not show the dispute that it, or another at its address, told of
 
 
 class _Stopped(Exception):  # noqa: N818 - ends a thread whose result nobody waits for
@@ -74,9 +75,10 @@ class Openings:
     async def _show(self, task: str, key: str, content: bytes) -> None:
         try:
             async with self._turn:
+                until = time.monotonic() + PATIENCE
                 while True:
                     try:
-                        await asyncio.to_thread(self._answer, task, content)
+                        await asyncio.to_thread(self._answer, task, content, until)
                         break
                     except ChainUnreachable as error:
                         LOG.warning("an opening waits", task=task, problem=error.message)
@@ -87,13 +89,15 @@ class Openings:
             del self._tasks[key]
         await asyncio.to_thread(self._store.forget, task, key)
 
-    def _answer(self, task: str, content: bytes) -> None:
+    def _answer(self, task: str, content: bytes, until: float) -> None:
         """Show, on chain, where a row of this party's dataset stands; where that cannot be, its people have the time until the
-        ruling. Raises ChainUnreachable."""
+        ruling. Raises ChainUnreachable, before ``until`` also where the chain does not show the dispute."""
         dispute, dataset, rows, index, size = canonical.decode(content, 1 << 12)
         demand = Demand(canonical.unhex32(dataset), canonical.unhex32(rows), int(index), int(size))
         run = self._store.run(task)
         found = self._chain.disputes.dispute_at(canonical.unhex32(dispute))
+        if found["outcome"] == UNKNOWN and time.monotonic() < until:
+            raise ChainUnreachable("the chain does not show a dispute that it told of", party=self._chain.shown_url)
         if run is None or found["outcome"] != PENDING:
             return
         spec = TaskSpec.parse(run.spec)
