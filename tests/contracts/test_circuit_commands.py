@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from contracts.conftest import Case
 from contracts.test_oversight_commands import tally
 from contracts.test_quorum_commands import replaced, spec_of, stated
 from tallystick.protocol import canonical, typed
 from tallystick.protocol.bundle import Bundle
-from tallystick.protocol.proof.groth16 import KIND, Circuit, Groth16Terms
+from tallystick.protocol.errors import VerificationFailed
+from tallystick.protocol.proof.groth16 import KIND, Circuit, Groth16Terms, ProvedCircuit
 from tallystick.protocol.proof.subject import result_of, subject_of
 from tallystick.protocol.statement import Envelope
 from tallystick.protocol.task import GROTH16, proposal_of
@@ -65,6 +67,7 @@ def test_a_circuit_is_registered_and_a_proof_of_it_submitted(case: Case, tmp_pat
     (row,) = tally(world, tmp_path, anyone, "circuit", "list")
     shown = tally(world, tmp_path, anyone, "circuit", "show", made["key"])
     assert row["registrant"] == shown["registrant"] == owner.address
+    assert row["public_inputs"] == shown["public_inputs"] == 2
     assert shown["description"] == canonical.text(digest)
     assert world.now <= shown["registered_at"] <= world.chain.now()
     assert tally(world, tmp_path, anyone, "circuit", "show", "0x" + "11" * 32, code=70)["error"]["remedy"]
@@ -112,3 +115,9 @@ def test_a_circuit_is_registered_and_a_proof_of_it_submitted(case: Case, tmp_pat
     assert edge.source == f"participant:{owner.address}"
     proved = graph.nodes[edge.target]
     assert (proved.attributes["key"], proved.attributes["proof"]) == (made["key"], GROTH16)
+    swapped = replace(ProvedCircuit.parse(files["proof.bin"]), circuit=replace(circuit, registrant=world.parties[1].address))
+    with pytest.raises(VerificationFailed, match="not the one that its statement names"):
+        build(
+            world.chain.events(0, head), chain_id=spec.chain_id, block=head, block_hash="",
+            bundles=[replace(bundle, proof=swapped.to_bytes())],
+        )  # fmt: skip

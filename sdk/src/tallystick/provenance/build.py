@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from tallystick.chain.contract import Event
+from tallystick.ethereum import keccak
 from tallystick.protocol import canonical, typed
 from tallystick.protocol.bundle import Bundle
 from tallystick.protocol.errors import VerificationFailed
@@ -211,6 +212,8 @@ class _Builder(AlgorithmDraft):
         if spec.proof == ATTESTED_QUORUM:
             self._name_verifiers(subject_of(stated, spec.parties), bundle.proof, name)
         if spec.proof == GROTH16:
+            if canonical.hex32(keccak(bundle.proof)) != stated.proof_output:
+                raise VerificationFailed("the bundle's proof is not the one that its statement names", rule=15)
             self._name_circuit(bundle.proof, name)
         proved = self.nodes[name]
         shown = {"evidence": spec.attestation} if spec.attestation else {}
