@@ -118,7 +118,7 @@ def _row(found: Registered) -> dict[str, Any]:
         "key": canonical.hex32(circuit.id),
         "registrant": circuit.registrant,
         "description": canonical.text(circuit.description),
-        "public_inputs": circuit.key.count,
+        "public_inputs": circuit.count,
         "block": found.block,
     }
 

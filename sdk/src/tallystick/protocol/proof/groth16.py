@@ -52,6 +52,11 @@ class Circuit:
         return keccak(self.to_bytes())
 
     @property
+    def count(self) -> int:
+        """How many public inputs its proofs have, by the number of points."""
+        return (len(self.points) - _FIXED) // 64 - 1
+
+    @property
     def key(self) -> VerifyingKey:
         """The points, checked. Raises :class:`Groth16Refused`."""
         return VerifyingKey.parse(self.points)
