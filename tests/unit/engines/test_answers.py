@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 
@@ -193,12 +194,29 @@ def test_what_cannot_be_read_is_not_passed_over(tmp_path: Path, content: bytes) 
         answers.require([of(rows, set(rows))], SAME, 5)
 
 
+@pytest.mark.parametrize("damage", [lambda whole: whole[:-8], lambda whole: whole[:64], lambda whole: bytes(40) + whole[40:]])
+def test_damaged_rows_are_not_numbered_anew(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    rows = list(range(40))
+    memory(tmp_path, rows).require([of(rows, set(rows[:20]))], SAME, 5).remember()
+    (tmp_path / "rows").write_bytes(damage((tmp_path / "rows").read_bytes()))
+    with pytest.raises(AnswersLost):
+        memory(tmp_path, rows[::-1]).require([of(rows[::-1], set(rows[1:20]))], SAME, 5)
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[:-4], lambda whole: whole[:64] + bytes(len(whole) - 64)])
+def test_damaged_numbers_are_found_again(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    rows = list(range(40))
+    memory(tmp_path, rows).require([of(rows, set(rows[:20]))], SAME, 5).remember()
+    (tmp_path / "version").write_bytes(damage((tmp_path / "version").read_bytes()))
+    assert refused(memory(tmp_path, rows), [of(rows, set(rows[1:20]))], 5)
+
+
 def test_a_memory_is_its_owners_alone(tmp_path: Path) -> None:
     rows = list(range(40))
     memory(tmp_path / "answers", rows).require([of(rows, set(rows))], SAME, 5).remember()
     assert (tmp_path / "answers").stat().st_mode & 0o077 == 0
     for path in (tmp_path / "answers").iterdir():
         assert path.name == "lock" or path.stat().st_mode & 0o077 == 0
-    keys = {(folder / "rows").read_bytes()[:32] for folder in [tmp_path / "answers"]}
+    key = (tmp_path / "answers" / "rows").read_bytes()[32:64]
     memory(tmp_path / "second", rows).require([of(rows, set(rows))], SAME, 5).remember()
-    assert (tmp_path / "second" / "rows").read_bytes()[:32] not in keys
+    assert (tmp_path / "second" / "rows").read_bytes()[32:64] != key
