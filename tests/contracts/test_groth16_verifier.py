@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,7 @@ class Proved:
         return context_of(deployment.chain_id, deployment.contracts["ProofRegistry"], self.proposal.id(), self.attempt)
 
     def points(self, context: bytes | None = None) -> bytes:
-        first = attempt_input(context or self.context, self.inputs)
-        return oracle.encoded(*oracle.prove(oracle.ceremony()[2], first, self.root))
+        return points_of(attempt_input(context or self.context, self.inputs), self.root)
 
     def proof(self, points: bytes | None = None, **changes: Any) -> bytes:
         given = {"circuit": self.circuit, "inputs": (self.root**2,), "proof": points or self.points()}
@@ -77,6 +77,11 @@ class Proved:
 
     def prove(self, proof: bytes) -> Receipt:
         return self.world.relayer.send("ProofRegistry", "submit", *self.arguments(proof))
+
+
+@cache
+def points_of(first: int, root: int) -> bytes:
+    return oracle.encoded(*oracle.prove(oracle.ceremony()[2], first, root))
 
 
 def register(actor: Actor, points: bytes | None = None) -> Receipt:
