@@ -26,6 +26,8 @@ from tallystick_node.indexer import Indexer
 from tallystick_node.store.database import Store, Write
 from web3 import HTTPProvider, Web3
 
+pytestmark = pytest.mark.slow
+
 IDS = {BESU: 2018, FISCO: 20200}  # FISCO's default web3_chain_id
 
 

@@ -114,6 +114,7 @@ def gone(pid: int) -> None:
     raise AssertionError(f"process {pid} is still there")
 
 
+@pytest.mark.slow
 def test_start_status_stop_and_reset(commands: Commands) -> None:
     refused(commands.run("status"), UNREACHABLE, "does not run")
     assert "does not run" in fine(commands.run("stop"))

@@ -14,6 +14,8 @@ from tallystick.client import AsyncClient, Client, GrantFile
 from tallystick.protocol.errors import Deadline, NotFound
 from tallystick.wire import node_pb2
 
+pytestmark = pytest.mark.slow
+
 PARAMETERS: dict[str, Any] = {
     "columns": [{"name": "radius", "scale": 2}],
     "compute": ["count", "mean"],

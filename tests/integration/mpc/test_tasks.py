@@ -19,6 +19,8 @@ from tallystick.protocol.errors import Refused
 from tallystick.protocol.verify import verify_bundle
 from tallystick.provenance import Kind, build, query
 
+pytestmark = pytest.mark.slow
+
 RIDGE = 0.01
 FEATURES = (*ALDER[1:], *BIRCH[1:-1])
 
@@ -107,7 +109,7 @@ def test_the_model_is_traced_to_both_datasets_and_all_three_parties(five: Five, 
 
 @pytest.mark.parametrize(
     ("protocol", "adversary"),
-    [pytest.param("two-party", "semi-honest", marks=pytest.mark.slow), ("replicated-malicious", "malicious-with-abort")],
+    [("two-party", "semi-honest"), ("replicated-malicious", "malicious-with-abort")],
 )
 def test_owners_share_and_are_done_others_compute_and_one_receives(
     five: Five, tmp_path: Path, protocol: str, adversary: str

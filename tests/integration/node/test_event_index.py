@@ -51,6 +51,7 @@ def happen(world: World, size: int) -> None:
     world.parties[0].send("AuditLog", "anchor", b"\1" * 32, size)
 
 
+@pytest.mark.slow
 def test_the_benchmark_finds_every_event_once_also_after_a_kill(filled: Filled, tmp_path: Path) -> None:
     rows = {row["operation"]: row for row in measure(filled, tmp_path)["rows"]}
     events = rows["catch up"]["events"]

@@ -20,6 +20,8 @@ from tallystick.protocol.verify import verify_bundle
 from tallystick_node.engines.fl.parameters import Parameters as Model
 from tallystick_node.workloads.training_parameters import Parameters
 
+pytestmark = pytest.mark.slow
+
 EPSILON, MICROS = "3", 3_000_000
 
 

@@ -27,6 +27,7 @@ def opening_spec(**changes):
     return replace(spec_of(asked(**changes), receivers=(0, 3)), proof=VECTOR_SUM_VERIFIED)
 
 
+@pytest.mark.slow
 def test_three_owners_train_and_a_receiver_checks_their_sums(run_workload) -> None:
     spec = opening_spec(schedule__rounds=2)
     ran = run_workload(Training(), spec, TABLES)
