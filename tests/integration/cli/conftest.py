@@ -42,7 +42,7 @@ class Town:
         for number, who in enumerate((self.alder, self.birch)):
             rows = [f"{(i * 7 + number) % 50}.{i % 10}5,{'ab'[i % 2]}" for i in range(60)]
             (who.data / "cells.csv").write_text("\n".join(["radius,kind", *rows]) + "\n")
-        network.launch(self.alder, self.birch, link_seconds=10)
+        network.launch(self.alder, self.birch)
         network.write_settings(self.regulator)
 
     def tally(self, who: Institution | None, *arguments: object, code: int | None = 0, as_json: bool = True) -> Ran:
@@ -95,7 +95,7 @@ class Town:
         self.tally(self.alder, "task", "draft", source, "--out", out, "--accept-hours", hours)
         return out
 
-    def patiently(self, who: Institution, *arguments: object, seconds: float = 20) -> Ran:
+    def patiently(self, who: Institution, *arguments: object, seconds: float = 60) -> Ran:
         """Run it until the node has indexed what the chain says already."""
         give_up = time.monotonic() + seconds
         while True:

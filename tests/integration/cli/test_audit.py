@@ -93,7 +93,7 @@ def test_a_node_that_rewrites_or_forgets_is_named(town: Town, proved: Proved, re
                 else:
                     last = store.execute(f"select max(rowid) from {table}").fetchone()[0]
                     store.execute(f"delete from {table} where rowid = ?", (last,))
-            town.network.launch(town.birch, link_seconds=10)
+            town.network.launch(town.birch)
             error = town.tally(town.regulator, *check, code=30).error
             town.network.halt(town.birch)
             _restore(database)
@@ -106,7 +106,7 @@ def test_a_node_that_rewrites_or_forgets_is_named(town: Town, proved: Proved, re
         town.network.halt(town.birch)
         _restore(database)
         chain.request("evm_revert", snapshot)
-        town.network.launch(town.birch, link_seconds=10)
+        town.network.launch(town.birch)
     assert town.tally(town.regulator, *check).value["verdict"] == "ok"
 
 

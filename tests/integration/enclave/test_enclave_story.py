@@ -209,7 +209,7 @@ def test_other_code_another_root_and_an_enclave_that_the_chain_does_not_allow_ar
 def test_a_module_and_a_reviewed_function_run_over_real_nodes(banks: Banks, tmp_path: Path, kind: str, code: bytes) -> None:
     banks.simulation.allow(canonical.untext(banks.named(code, kind)["identity"]))
     task = banks.submit(banks.grants(code, 1), code, kind, ("balance",))
-    assert banks.clients[0].wait(task, 120) == "Proved"
+    assert banks.clients[0].wait(task, 180) == "Proved"
     paths = {path.name: path for path in patiently(lambda: banks.clients[0].result(task, tmp_path / "result"))}
     cents = sorted(100 * person + 25 for number in range(4) for person in range(number, 30 + number))
     if kind == "wasm":

@@ -39,7 +39,7 @@ class Town:
         self.network = network
         self.hospitals: list[Institution] = [network.join(name) for name in ("Alder", "Birch", "Cedar", "Dogwood")]
         data.deal([who.data for who in self.hospitals])
-        network.launch(*self.hospitals, link_seconds=10)
+        network.launch(*self.hospitals, link_seconds=20)
         self.clients: list[Client] = [network.client(who) for who in self.hospitals]
         self.alder = self.clients[0]
         self.datasets = {c.account: c.publish("clinical", "clinical.csv", data.CLINICAL)[0] for c in self.clients}
@@ -82,7 +82,7 @@ class Town:
 
     def require_absent(self, task: str, gone: Institution, folder: Path) -> None:
         """The task is proved, by all others, who say who was absent; everything that was asked for is there."""
-        assert self.alder.wait(task, 90) == "Proved"
+        assert self.alder.wait(task, 180) == "Proved"
         (absent,) = self.events(task, "PartiesAbsent")
         assert absent["parties"] == [gone.account]
         paths = {path.name: path for path in patiently(lambda: self.alder.result(task, folder / "result"))}
@@ -123,12 +123,12 @@ def test_owners_that_die_or_hang_are_absent_and_the_trainings_are_proved(town: T
     task = town.train()
     gone = town.idle(task)
     town.network.halt(gone, by=signal.SIGKILL)
-    town.network.launch(gone, link_seconds=10)  # it finds that it was in a run, and leaves that to the others
+    town.network.launch(gone, link_seconds=20)  # it finds that it was in a run, and leaves that to the others
     town.require_absent(task, gone, tmp_path / "killed")
     client = town.clients[town.hospitals.index(gone)]
-    until(lambda: [each.state for each in client.nodes.watch(gone.account, task)][-1] == "proved", 30)
+    until(lambda: [each.state for each in client.nodes.watch(gone.account, task)][-1] == "proved")
     assert not town.events(task, "Failed")
-    until(lambda: any(b"attempt 1 without this party" in each for each in client.audit(gone.account, "run")), 30)
+    until(lambda: any(b"attempt 1 without this party" in each for each in client.audit(gone.account, "run")))
 
     task = town.train()
     gone = town.idle(task)

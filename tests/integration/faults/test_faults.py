@@ -36,7 +36,7 @@ RUNNING, FAILED = 2, 4
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     with Network(tmp_path_factory.mktemp("faults"), kind=os.environ.get("CHAIN", "anvil")) as network:
-        yield Story(network)
+        yield Story(network, link_seconds=20)
 
 
 def state(story: Story, task: str) -> int:
@@ -47,7 +47,7 @@ def state(story: Story, task: str) -> int:
 def running(story: Story, **changes: Any) -> Iterator[tuple[str, dict[str, GrantFile], int]]:
     """A task that runs and cannot end before the block does: Birch's worker stands still from its first moments on."""
     grants = story.grants()
-    task = story.alder.submit(story.spec(grants, run_seconds=60, **changes), grants.values())
+    task = story.alder.submit(story.spec(grants, run_seconds=180, **changes), grants.values())
     (worker,) = until(lambda: workers(story.hospitals[1]))
     with stopped(worker):
         until(lambda: all(workers(who) for who in story.hospitals))
@@ -80,7 +80,7 @@ def settled(story: Story, task: str, seconds: float = 90) -> str:
     """The state in which a task stays: `Failed` may be followed by another attempt."""
     give_up = time.monotonic() + seconds
     while True:
-        found = story.alder.wait(task, 90)
+        found = story.alder.wait(task, 180)
         if found != "Failed" or time.monotonic() > give_up:
             return found
         time.sleep(0.5)
@@ -116,7 +116,7 @@ def test_a_killed_node_fails_the_run_and_takes_part_again(story: Story) -> None:
         try:
             failed(story, task)
         finally:
-            story.network.launch(cedar, link_seconds=10)
+            story.network.launch(cedar, link_seconds=20)
     assert failed(story, task)["accused"] == story.cedar.account
     next_task_runs(story)
 
@@ -186,7 +186,7 @@ def test_every_node_killed_in_a_run_fails_it_and_all_come_back(story: Story) -> 
                 story.network.halt(who, by=signal.SIGKILL)
         with suppress(ProcessLookupError):
             os.kill(worker, signal.SIGKILL)  # stopped so early that it may not yet have asked to end with its node
-    story.network.launch(*story.hospitals, link_seconds=10)
+    story.network.launch(*story.hospitals, link_seconds=20)
     assert failed(story, task)["reason"] == Reason.RESTARTED
     next_task_runs(story)
 
@@ -279,7 +279,7 @@ def test_a_killed_owner_comes_back_and_the_training_ends_as_if_nothing_had_happe
     story.network.halt(birch, by=signal.SIGKILL)
     before = kept(birch, 1)
     assert max(before) < 40
-    story.network.launch(birch, link_seconds=10)
+    story.network.launch(birch, link_seconds=20)
     assert number(birch)
     assert settled(story, task, 180) == "Proved"
     assert failures(story, task)

@@ -93,7 +93,7 @@ class Desk:
 
     def proved(self, task: str, folder: Path) -> tuple[list[list[str]], dict[str, Any], Statement]:
         """The rows, the result's values and the statement of a task whose bundle verifies completely."""
-        assert self.bank.wait(task, 120) == "Proved"
+        assert self.bank.wait(task, 180) == "Proved"
         paths = {path.name: path for path in patiently(lambda: self.bank.result(task, folder / "result"))}
         content = paths["result.json"].read_bytes()
         bundle = Bundle.read(patiently(lambda: self.bank.bundle(task, self.register.account, folder / "bundle")))

@@ -51,7 +51,7 @@ class Five:
         for engine in ENGINES:
             warm(engine)  # at low priority, beside other tests, the nodes would take long
         computing = [home.account for home in self.homes[2:]]  # whom both owners let compute on their data
-        network.launch(*self.homes, link_seconds=10, policy={"compute": computing})
+        network.launch(*self.homes, link_seconds=20, policy={"compute": computing})
         self.clients: list[Client] = [network.client(home) for home in self.homes]
         self.alder, self.birch, self.cedar, self.dogwood, self.elm = self.clients
         self.datasets = {
@@ -124,7 +124,7 @@ class Five:
             assert all(each.state in ("received", "admitted", "running") for each in found), [each.state for each in found]
             return all(each.phase == "computing" and each.progress > 0.1 for each in found)
 
-        until(all_compute, 90)
+        until(all_compute)
 
     def anchor(self, task: str) -> bytes:
         return anchor(self.network, task)

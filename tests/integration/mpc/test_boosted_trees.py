@@ -41,7 +41,7 @@ def parts_of(
     columns = {five.alder.account: ["id", RADIUS, TEXTURE], five.birch.account: ["id", SYMMETRY, MALIGNANT]}
     spec, grants = five.draft(workload, parameters, computing, [five.alder, five.birch], columns)
     task = five.elm.submit(spec, grants.values())
-    assert five.elm.wait(task, 120) == "Proved"
+    assert five.elm.wait(task, 180) == "Proved"
     found = []
     for number, owner in enumerate((five.birch, five.alder)):
         paths = {

@@ -22,10 +22,10 @@ def test_a_cold_node_accepts_as_soon_as_it_is_warm(five: Five) -> None:
     with mark.open("a+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)  # as if another node compiled
         mark.write_text("")
-        five.network.launch(dogwood, link_seconds=10)
+        five.network.launch(dogwood, link_seconds=20)
         spec, grants = five.walk(2, ENGINE, [five.cedar, five.dogwood, five.elm])
         task = five.elm.submit(spec, grants.values())
-        until(lambda: five.status(five.dogwood, task).phase == "waiting until kernels are compiled", 20)
-        until(lambda: five.status(five.cedar, task).state == "admitted", 20)
+        until(lambda: five.status(five.dogwood, task).phase == "waiting until kernels are compiled")
+        until(lambda: five.status(five.cedar, task).state == "admitted")
         assert five.status(five.dogwood, task).state == "received"
-    assert five.elm.wait(task, 120) == "Proved"
+    assert five.elm.wait(task, 180) == "Proved"

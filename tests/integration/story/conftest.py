@@ -30,7 +30,7 @@ class Story:
         self.hospitals: list[Institution] = [network.join(name) for name in ("Alder", "Birch", "Cedar")]
         self.regulator = network.join("Regulator", ["regulator"])
         data.deal([who.data for who in self.hospitals])
-        network.launch(*self.hospitals, **{"link_seconds": 10, **settings})
+        network.launch(*self.hospitals, **settings)
         self.clients: list[Client] = [network.client(who) for who in self.hospitals]
         self.alder, self.birch, self.cedar = self.clients
         self.datasets = {c.account: c.publish("clinical", "clinical.csv", data.CLINICAL)[0] for c in self.clients}
@@ -65,7 +65,7 @@ class Story:
     def run(self, spec: TaskSpec, grants: dict[str, GrantFile]) -> tuple[str, str]:
         """Submit and wait; the task's id and final state."""
         task = self.alder.submit(spec, grants.values())
-        return task, self.alder.wait(task, 90)
+        return task, self.alder.wait(task, 180)
 
     def result(self, task: str, folder: Path) -> bytes:
         paths = self.patiently(lambda: self.alder.result(task, folder))

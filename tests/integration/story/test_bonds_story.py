@@ -26,7 +26,7 @@ FEE, BOND = 3 * 10**15, 10**14
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     policy = {"minimum_fee": FEE // 4, "largest_stake": BOND}
     with Network(tmp_path_factory.mktemp("bonds"), kind=os.environ.get("CHAIN", "anvil")) as network:
-        yield Story(network, link_seconds=5, policy=policy)
+        yield Story(network, link_seconds=15, policy=policy)
 
 
 def agreed(story: Story, spec: TaskSpec, **changes: Any) -> settlement.Deal:
@@ -56,7 +56,7 @@ def test_terms_that_the_nodes_do_not_take_are_refused(story: Story) -> None:
 
 def test_who_hangs_loses_its_bond_and_the_others_keep_theirs_without_any_hand(story: Story) -> None:
     grants = story.grants()
-    spec = story.spec(grants, run_seconds=30, attempts=2)
+    spec = story.spec(grants, run_seconds=120, attempts=2)
     deal = agreed(story, spec)
     alder, birch, cedar = story.hospitals
     task = story.alder.submit(spec, grants.values())
@@ -78,12 +78,12 @@ def test_who_hangs_loses_its_bond_and_the_others_keep_theirs_without_any_hand(st
 
 def test_who_is_there_after_all_says_so_and_the_task_is_tried_again(story: Story) -> None:
     grants = story.grants()
-    deal = agreed(story, spec := story.spec(grants, run_seconds=60, attempts=2))
+    deal = agreed(story, spec := story.spec(grants, run_seconds=120, attempts=2))
     task = story.alder.submit(spec, grants.values())
     (worker,) = until(lambda: workers(story.hospitals[1]))
     with stopped(worker):  # Birch's node lives, its worker hangs
         until(lambda: told(story, deal, "Failed"))
     (failed,) = told(story, deal, "Failed")
     assert failed["reporter"] == story.birch.account and failed["reason"] == Reason.PEER_ABORTED
-    assert until(lambda: story.alder.wait(task, 90) == "Proved")
+    assert until(lambda: story.alder.wait(task, 180) == "Proved")
     assert story.alder.chain.disputes.verdict_of(deal.task)["atFault"] == 0

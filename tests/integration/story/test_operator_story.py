@@ -48,13 +48,13 @@ def test_a_node_acts_for_its_institution_by_an_operators_key(story: Story, tmp_p
     key = create_keystore(birch.folder / "operator.json", (birch.folder / "password").read_text(), iterations=FAST_SCRYPT)
     chain.receipt(chain.transact("coins", key, "0x", COINS))
     story.network.halt(birch)
-    story.network.write_settings(birch, signer="keystore:operator.json", link_seconds=10)
+    story.network.write_settings(birch, signer="keystore:operator.json")
     refused = checked(story)
     assert refused.returncode != 0 and "tally operator authorise" in refused.stderr, refused.stderr
     assert Configuration.code in refused.stderr or "may not" in refused.stderr
 
     operators.authorise(chain, key, NODE, chain.now() + 86400)
-    story.network.launch(birch, signer="keystore:operator.json", link_seconds=10)
+    story.network.launch(birch, signer="keystore:operator.json")
     spent = nonce(story, birch.account)
     grants = story.grants()  # by Birch's own key, over its own connection
     task, state = story.run(story.spec(grants), grants)

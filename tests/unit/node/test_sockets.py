@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -234,7 +235,8 @@ def test_an_older_tls_is_refused() -> None:
 
 
 @pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\n\r\n", bytes(64), os.urandom(1 << 16)], ids=["http", "zeros", "random"])
-def test_garbage_instead_of_a_session(garbage: bytes) -> None:
+def test_garbage_instead_of_a_session(garbage: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STARTING", 1.0)
     (near, far), (_, ours) = connected(), terms()
     channel = SocketChannel(1, Sockets(1.0), near, ours, Meter())
     far.sendall(garbage)
@@ -243,10 +245,23 @@ def test_garbage_instead_of_a_session(garbage: bytes) -> None:
     assert caught.value.peer == 1
 
 
-def test_a_peer_that_opens_no_session_is_given_up_in_time() -> None:
+def test_a_peer_that_opens_no_session_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STARTING", 1.0)
     (near, _far), (ours, _) = connected(), terms()
     with pytest.raises(ChannelError, match=r"party 1: sent nothing for 1 s"):
-        SocketChannel(1, Sockets(1.0), near, ours, Meter()).handshake()
+        SocketChannel(1, Sockets(0.1), near, ours, Meter()).handshake()
+
+
+def test_a_peer_whose_process_starts_is_not_taken_for_silent_but_afterwards_it_is() -> None:
+    (near, far), (ours, theirs) = connected(), terms()
+    channel = SocketChannel(1, Sockets(0.2), near, ours, Meter())
+    peer = SocketChannel(0, Sockets(60.0), far, theirs, Meter())
+    late = threading.Timer(1.0, peer.handshake)
+    late.start()
+    channel.handshake()
+    late.join()
+    with pytest.raises(ChannelError, match=r"sent nothing for 0.2 s"):
+        channel.receive()
 
 
 # -- what it says

@@ -30,6 +30,7 @@ PIECE = 256 << 10  # bytes that go to TLS, to the digest and to the kernel at a 
 RECORD = 16 << 10  # bytes of content of one TLS record
 LENGTH = 4
 SPARE = 128  # free buffers that are kept
+STARTING = 30.0  # seconds that a peer's process may take to start, however soon silence counts afterwards: its machine may be busy
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ class SocketChannel:
         self.received = Transcript()
         self._meter = meter
         self._sockets = sockets
+        self._patience = max(sockets.seconds, STARTING)
         self._socket = connection
         self._descriptor = connection.fileno()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -130,7 +132,7 @@ class SocketChannel:
 
     def handshake(self) -> None:
         """Open the TLS session. Raises ProtocolViolation unless the peer proves itself with the certificate that its node
-        announced, and ChannelError when it is silent."""
+        announced, and ChannelError when it is silent for longer than a process takes to start."""
         while True:
             try:
                 self._tls.do_handshake()
@@ -143,6 +145,7 @@ class SocketChannel:
                     self._flush()
                 raise ProtocolViolation(self.peer, "handshake", f"opens no TLS session ({error.reason})") from None
         self._flush()
+        self._patience = self._sockets.seconds
         if self._tls.getpeercert(binary_form=True) != self._terms.peer:
             raise ProtocolViolation(self.peer, "handshake", "shows another certificate than its node announced")
 
@@ -222,7 +225,7 @@ class SocketChannel:
         self._watch()
         try:
             while rest:
-                if self._descriptor not in self._until(f"took nothing for {self._sockets.seconds:g} s", writing=True):
+                if self._descriptor not in self._until("took", writing=True):
                     raise self._lost()
                 rest = rest[self._put(rest) :]
         finally:
@@ -312,7 +315,7 @@ class SocketChannel:
         while not self._held:
             if self._ended:
                 raise self._lost()
-            self._until(f"sent nothing for {self._sockets.seconds:g} s", writing=False)
+            self._until("sent", writing=False)
         full = self._held >= AHEAD
         size = PIECE if len(self._backlog) > 1 else self._filled
         buffer = self._backlog.popleft()
@@ -323,16 +326,16 @@ class SocketChannel:
 
     # -- waiting
 
-    def _until(self, silence: str, *, writing: bool) -> set[int]:
-        """Wait until this peer takes more or has sent something. Raises ChannelError with ``silence`` at the deadline."""
-        give_up = time.monotonic() + self._sockets.seconds
-        left = self._sockets.seconds
+    def _until(self, failed: str, *, writing: bool) -> set[int]:
+        """Wait until this peer takes more or has sent something. Raises ChannelError at the deadline: what it ``failed`` to do."""
+        give_up = time.monotonic() + self._patience
+        left = self._patience
         while left > 0:
             writable = self._sockets.wait(left)
             if self._ended or (self._descriptor in writable if writing else self._held):
                 return writable
             left = give_up - time.monotonic()
-        raise ChannelError(self.peer, silence)
+        raise ChannelError(self.peer, f"{failed} nothing for {self._patience:g} s")
 
     def _watch(self) -> None:
         """Be told of room where something waits for it, and of what arrives unless enough is kept."""
