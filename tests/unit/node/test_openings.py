@@ -39,7 +39,7 @@ class Disputed(Ledger):
         return int(time.time())
 
     def dispute_at(self, dispute: bytes) -> dict[str, Any]:
-        assert dispute == DISPUTE
+        assert dispute in (DISPUTE, b"\x08" * 32)
         if self.silent:
             self.silent -= 1
             raise ChainUnreachable("no answer", party="http://chain")
@@ -139,6 +139,7 @@ def test_what_would_come_after_the_ruling_is_not_shown(scene: Scene) -> None:
 def test_what_is_decided_is_not_shown(scene: Scene, monkeypatch: pytest.MonkeyPatch, outcome: int) -> None:
     """What is not there, as a re-organisation took it away, is not waited for for ever."""
     monkeypatch.setattr(module, "PATIENCE", 0.0)
+    monkeypatch.setattr(module, "PAUSE", 0.0)
     scene.chain.outcome = outcome
     scene.within(lambda node: node.demanded(RUN, scene.event))
     assert scene.queued() == scene.notes == [] and scene.kept() == 0
@@ -159,16 +160,98 @@ def test_a_chain_that_does_not_show_the_dispute_yet_is_asked_again(scene: Scene,
     assert scene.queued() == SHOWN
 
 
-def test_a_row_that_is_not_there_and_a_defect_are_on_record_and_end_nothing_else(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_silent_chain_uses_up_no_patience_for_one_that_lags(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE", 0.0)
+    clock = [time.monotonic()]
+    monkeypatch.setattr(module, "time", SimpleNamespace(time=time.time, monotonic=lambda: clock[0]))
+    ask = scene.chain.dispute_at
+
+    def later(dispute: bytes) -> dict[str, Any]:
+        clock[0] += 0.9 * module.PATIENCE
+        return ask(dispute)
+
+    monkeypatch.setattr(scene.chain, "dispute_at", later)
+    scene.chain.silent, scene.chain.behind = 5, 2
+    scene.within(lambda node: node.demanded(RUN, scene.event))
+    assert scene.queued() == SHOWN
+
+
+def test_a_row_that_is_not_there_is_on_record(scene: Scene) -> None:
     scene.event.arguments["demand"]["rows"] = bytes(32)
     scene.within(lambda node: node.demanded(RUN, scene.event))
     assert "no attached dataset has the demanded commitment" in scene.notes[0] and scene.kept() == 0
 
+
+class Failing:
+    """A way to show a row that fails by a defect, the first ``times``."""
+
+    def __init__(self, promises: Promises, times: int) -> None:
+        self.show, self.times, self.tries = promises.open_row, times, 0
+
+    def __call__(self, *arguments: Any) -> None:
+        self.tries += 1
+        if self.tries <= self.times:
+            raise ZeroDivisionError
+        self.show(*arguments)
+
+
+def test_what_fails_by_a_defect_is_on_record_and_tried_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "PAUSE", 0.0)
+    monkeypatch.setattr(scene.promises, "open_row", Failing(scene.promises, 3))
+    scene.within(lambda node: node.demanded(RUN, scene.event))
+    assert scene.queued() == SHOWN and scene.kept() == 0
+    told, shown = scene.notes  # once, however often it failed
+    assert "failed by a defect of this node (ZeroDivisionError)" in told and shown.startswith("shows")
+    assert capsys.readouterr().out.count("a demanded opening failed by a defect") == 3
+    run = scene.store.run(RUN.task)
+    assert run is not None and "until the arbiters may rule" in run.problem["remedy"]
+
+
+def test_a_defect_that_stays_is_given_up_and_the_next_start_takes_it_up(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE", 0.0)
+    monkeypatch.setattr(module, "TRIES", 3)
+    failing = Failing(scene.promises, module.TRIES)
+    monkeypatch.setattr(scene.promises, "open_row", failing)
+    scene.within(lambda node: node.demanded(RUN, scene.event))
+    assert failing.tries == module.TRIES and scene.queued() == [] and scene.kept() == 1
+    scene.within(lambda node: node.resume())
+    assert scene.queued() == SHOWN and scene.kept() == 0
+
+
+def test_a_defect_is_not_tried_again_after_the_ruling_may_come(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE", 0.0)
+
     def broken(*_: Any) -> None:
+        scene.chain.rule_by = time.time()
         raise ZeroDivisionError
 
     monkeypatch.setattr(scene.promises, "open_row", broken)
     scene.within(lambda node: node.demanded(RUN, scene.event))
-    assert scene.kept() == 0 and scene.queued() == [] and "failed by a defect" in capsys.readouterr().out
+    assert len(scene.notes) == 2 and "before the arbiters may rule" in scene.notes[1]
+    assert scene.queued() == [] and scene.kept() == 0
+
+
+@pytest.mark.parametrize("trouble", ["silence", "defect"])
+def test_who_waits_for_its_next_try_keeps_nobody_waiting(scene: Scene, monkeypatch: pytest.MonkeyPatch, trouble: str) -> None:
+    """The first demand fails, and pauses for an hour; the second one is shown all the same."""
+    monkeypatch.setattr(module, "PAUSE", 3600.0)
+    monkeypatch.setattr(module, "LONGEST", dict.fromkeys(module.LONGEST, 3600.0))
+    if trouble == "silence":
+        scene.chain.silent = 1
+    else:
+        monkeypatch.setattr(scene.promises, "open_row", Failing(scene.promises, 1))
+    second = Event("Disputes", "OpeningDemanded", {**scene.event.arguments, "dispute": b"\x08" * 32}, 4, "", "", 0)
+
+    async def both() -> None:
+        node = scene.node()
+        await node.demanded(RUN, scene.event)
+        await node.demanded(RUN, second)
+        (other,) = (task for key, task in node._tasks.items() if key.endswith("08"))
+        await asyncio.wait_for(other, 60)
+        assert len(node._tasks) == 1
+        await node.stop()
+
+    asyncio.run(both())
+    assert scene.queued() == [f"open:{RUN.task}:0x{'08' * 32}"] and scene.kept() == 1

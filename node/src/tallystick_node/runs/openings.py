@@ -3,6 +3,9 @@
 To show where one row stands, all rows are hashed: minutes for a large file. So it happens beside the reading of the chain, a file
 at a time, and not longer than the answer is of use. What is demanded is kept in the store until it is answered, or cannot be: a
 node that is restarted in between takes it up again.
+
+What the chain does not answer, and what fails by a defect (of the node, its disk, its file), is tried again, with pauses that grow,
+as long as an answer is of use. Meanwhile others have their turn.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from tallystick.chain.connection import Chain
 from tallystick.chain.contract import Event
 from tallystick.protocol import canonical
 from tallystick.protocol.agreement import Demand
-from tallystick.protocol.errors import ChainUnreachable, InvalidData
+from tallystick.protocol.errors import ChainUnreachable, InvalidData, RunFailed
+from tallystick.protocol.reasons import Reason
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.runs.attempt import Institution
@@ -27,12 +31,18 @@ from tallystick_node.store.database import RunRecord, Store
 LOG = structlog.get_logger()
 UNKNOWN, PENDING = 0, 1  # IDisputes.Outcome
 KEPT = "demand:"
-PAUSE = 5.0  # seconds before a chain that did not answer is asked again
+PAUSE = 5.0  # seconds before what did not succeed is tried again; each pause is twice the one before
+LONGEST = {"chain": 60.0, "defect": 1800.0}  # seconds of the longest pause, where a try costs a question, or reads a file
+TRIES = 100  # tries that fail by a defect, about two days of them: then the next start takes it up
 PATIENCE = 60.0  # seconds for which an endpoint may not show the dispute that it, or another at its address, told of
 
 
 class _Stopped(Exception):  # noqa: N818 - ends a thread whose result nobody waits for
     """The node stops."""
+
+
+class _NotShown(Exception):  # noqa: N818 - what is waited for
+    """The chain does not show a dispute that it told of."""
 
 
 class Openings:
@@ -73,43 +83,69 @@ class Openings:
             self._tasks[key] = asyncio.create_task(self._show(task, key, content))
 
     async def _show(self, task: str, key: str, content: bytes) -> None:
+        pause, defects, shown_by = PAUSE, 0, float("inf")
         try:
-            async with self._turn:
-                until = time.monotonic() + PATIENCE
-                while True:
-                    try:
-                        await asyncio.to_thread(self._answer, task, content, until)
-                        break
-                    except ChainUnreachable as error:
-                        LOG.warning("an opening waits", task=task, problem=error.message)
-                        await asyncio.sleep(PAUSE)
-        except Exception:
-            LOG.exception("a demanded opening failed by a defect", task=task)
+            while True:
+                try:
+                    async with self._turn:
+                        waits = time.monotonic() < shown_by
+                        await asyncio.to_thread(partial(self._answer, task, key, content, waits=waits))
+                    return
+                except _NotShown:
+                    shown_by, longest = min(shown_by, time.monotonic() + PATIENCE), PAUSE
+                except ChainUnreachable as error:
+                    LOG.warning("an opening waits", task=task, problem=error.message)
+                    longest = LONGEST["chain"]
+                except Exception as error:
+                    LOG.exception("a demanded opening failed by a defect", task=task)
+                    defects += 1
+                    if defects == 1:
+                        await asyncio.to_thread(self._note_defect, task, error)
+                    elif defects == TRIES:
+                        return
+                    longest = LONGEST["defect"]
+                pause = min(pause, longest)
+                await asyncio.sleep(pause)
+                pause *= 2
         finally:
             del self._tasks[key]
-        await asyncio.to_thread(self._store.forget, task, key)
 
-    def _answer(self, task: str, content: bytes, until: float) -> None:
+    def _answer(self, task: str, key: str, content: bytes, *, waits: bool) -> None:
         """Show, on chain, where a row of this party's dataset stands; where that cannot be, its people have the time until the
-        ruling. Raises ChainUnreachable, before ``until`` also where the chain does not show the dispute."""
+        ruling. Keeps the demand no longer then. Raises ChainUnreachable and, if it ``waits``, _NotShown."""
         dispute, dataset, rows, index, size = canonical.decode(content, 1 << 12)
         demand = Demand(canonical.unhex32(dataset), canonical.unhex32(rows), int(index), int(size))
         run = self._store.run(task)
         found = self._chain.disputes.dispute_at(canonical.unhex32(dispute))
-        if found["outcome"] == UNKNOWN and time.monotonic() < until:
-            raise ChainUnreachable("the chain does not show a dispute that it told of", party=self._chain.shown_url)
-        if run is None or found["outcome"] != PENDING:
-            return
+        if waits and found["outcome"] == UNKNOWN:
+            raise _NotShown
+        if run is not None and found["outcome"] == PENDING:
+            self._answer_pending(run, canonical.unhex32(dispute), demand, found["ruleBy"])
+        self._store.forget(task, key)
+
+    def _answer_pending(self, run: RunRecord, dispute: bytes, demand: Demand, rule_by: int) -> None:
         spec = TaskSpec.parse(run.spec)
-        left = found["ruleBy"] - max(self._chain.now(), int(time.time())) - self._promises.margin
+        give_up = time.monotonic() + rule_by - max(self._chain.now(), int(time.time())) - self._promises.margin
         try:
-            going_on = partial(self._require_time, time.monotonic() + left)
-            self._promises.open_row(run, spec, canonical.unhex32(dispute), demand, going_on)
+            self._require_time(give_up)
+            self._promises.open_row(run, spec, dispute, demand, partial(self._require_time, give_up))
         except InvalidData as error:
-            self._store.note_problem(task, error.problem())
-            self._me.note("run", f"cannot show a row that is demanded: {error.message}", task, spec)
+            self._store.note_problem(run.task, error.problem())
+            self._me.note("run", f"cannot show a row that is demanded: {error.message}", run.task, spec)
         else:
-            self._me.note("run", "shows where a row stands, as it is demanded", task, spec)
+            self._me.note("run", "shows where a row stands, as it is demanded", run.task, spec)
+
+    def _note_defect(self, task: str, error: Exception) -> None:
+        """Tell this party's people, who may answer in time where the next tries do not."""
+        run = self._store.run(task)
+        if run is not None:
+            failure = RunFailed(
+                f"showing a row that is demanded failed by a defect of this node ({type(error).__name__})",
+                remedy="look into the node's log; the node tries again until the arbiters may rule",
+                reason=Reason.INTERNAL,
+            )
+            self._store.note_problem(task, failure.problem())
+            self._me.note("run", failure.message, task, TaskSpec.parse(run.spec))
 
     def _require_time(self, give_up: float) -> None:
         if self._stopping.is_set():
