@@ -22,6 +22,7 @@ from tallystick_node.runs.warm_up import WarmUp
 from tallystick_node.store.database import IllegalTransition, RunRecord, Write
 from tallystick_node.workloads.registry import workload_named
 
+WAITS = "retry-waits"  # what the store calls a next attempt that waits for kernels
 STATES = ("None", "Proposed", "Running", "Proved", "Failed", "Cancelled", "Expired")
 
 
@@ -78,7 +79,8 @@ class Acceptances:
         if failed is None or failed.state != "failed" or self._chain.now() >= spec.accept_by:
             return
         if not self._warming.ready(spec):
-            self._kept_back[run.task] = (spec, partial(self.try_again, run, spec))
+            self._store.remember(run.task, write=None, **{WAITS: b""})
+            self._keep_back(run, spec)
             return
         try:
             self._gate.check(spec)
@@ -100,6 +102,16 @@ class Acceptances:
         self._me.note("run", f"accepted attempt {attempt} of a {spec.workload} task", run.task, spec)
         return record
 
+    def _keep_back(self, run: RunRecord, spec: TaskSpec) -> None:
+        self._kept_back[run.task] = (spec, partial(self.try_again, run, spec))
+
+    def resume(self) -> None:
+        """Take up, after a restart, next attempts that waited for kernels: no event tells of their failure again. Asks no chain."""
+        for task, _, _ in self._store.recalled(WAITS):
+            run = self._store.run(task)
+            if run is not None:
+                self._keep_back(run, TaskSpec.parse(run.spec))
+
     def go_on(self) -> None:
         """Accept what has waited for kernels."""
         for task, (spec, accept) in list(self._kept_back.items()):
@@ -107,6 +119,7 @@ class Acceptances:
                 with contextlib.suppress(IllegalTransition):  # it was cancelled meanwhile
                     accept()
                 del self._kept_back[task]
+                self._store.forget(task, WAITS)
 
     def rows(self, spec: TaskSpec) -> dict[str, int]:
         """The inputs' rows as far as this node knows them: its own, which it supposes for the others too."""

@@ -237,8 +237,9 @@ class Runs:
             self._promises.show_result(run, spec)
 
     async def resume(self) -> None:
-        """After a restart: attempts that were running here failed, on record; everything else goes on by events."""
+        """After a restart: attempts that ran here failed, on record; what waited is taken up; everything else goes on by events."""
         await self._openings.resume()
+        await asyncio.to_thread(self._acceptances.resume)
         for run in await asyncio.to_thread(self._store.active_runs):
             spec = TaskSpec.parse(run.spec)
             if run.state == "received":
