@@ -160,6 +160,32 @@ def test_more_reviews_than_a_page_are_read_in_order(panel: Panel, monkeypatch: p
         algorithms.reviews_of(panel.world.chain, bytes(32))
 
 
+def test_however_many_reviewers_are_counted_a_page_at_a_time_at_one_block(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    panel.register()
+    first, second, third = panel.readers
+    for reader, verdict in ((first, "approved"), (second, "rejected"), (third, "approved")):
+        panel.review(reader, verdict)
+    chain, code = panel.world.chain, code_digest(QUERY)
+    strangers = ["0x" + number.to_bytes(20, "big").hex() for number in range(1, 200)]
+    accounts = [*(each.address for each in panel.readers), *strangers]
+    asked: list[tuple[int, Any]] = []
+    ask = chain.algorithms.approvals
+
+    def count(code: bytes, reviewers: Any, *, block: Any = "latest") -> Any:
+        asked.append((len(reviewers), block))
+        return ask(code, reviewers, block=block)
+
+    monkeypatch.setattr(chain.algorithms, "approvals", count)
+    assert algorithms.approvals(chain, code, [*accounts, *accounts]) == (2, 1)
+    assert [size for size, _ in asked] == [64, 64, 64, 10]
+    assert {block for _, block in asked} == {chain.latest()[0]}
+    monkeypatch.setattr(algorithms, "PAGE", 1)  # those who reviewed stand in pages of their own
+    assert algorithms.approvals(chain, code, [each.address for each in panel.readers]) == (2, 1)
+    assert algorithms.approvals(chain, code, []) == (0, 0)
+    with pytest.raises(ContractRefused):
+        algorithms.approvals(chain, bytes(32), [])
+
+
 # -- what an owner's node asks
 
 

@@ -20,7 +20,7 @@ from tallystick_node.store.database import Store
 from unit.node.test_agreements import WORLD, Ledger, Me
 
 COUNTED: dict[str, Any] = {
-    **dict.fromkeys(("columns", "histograms", "where"), []),
+    **{name: [] for name in ("columns", "histograms", "where")},
     **dict.fromkeys(("regression", "group_by")),
     "compute": ["count"],
     "minimum_group": 5,

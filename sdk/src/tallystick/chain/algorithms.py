@@ -78,9 +78,19 @@ def reviews_of(chain: Chain, code: bytes, block: Block = "latest") -> list[Revie
 
 def approvals(chain: Chain, code: bytes, reviewers: Iterable[str], block: Block = "latest") -> tuple[int, int]:
     """How many of these accounts approve an algorithm, and how many reject it, as the contract counts them. Raises ContractRefused
-    for an algorithm that is unknown or withdrawn."""
-    found = chain.algorithms.approvals(code, sorted(set(reviewers), key=order), block=block)
-    return found["approved"], found["rejected"]
+    for an algorithm that is unknown or withdrawn.
+
+    A page of accounts is counted at a time, however many there are, since an endpoint bounds what one call may cost; all pages are
+    of one block, which is the latest of the moment where none is given.
+    """
+    counted = sorted(set(reviewers), key=order)
+    if block == "latest" and len(counted) > PAGE:
+        block, _ = chain.latest()
+    approved = rejected = 0
+    for first in range(0, max(1, len(counted)), PAGE):  # without accounts, too, the algorithm has to be a usable one
+        found = chain.algorithms.approvals(code, counted[first : first + PAGE], block=block)
+        approved, rejected = approved + found["approved"], rejected + found["rejected"]
+    return approved, rejected
 
 
 def register(chain: Chain, card: AlgorithmCard) -> Receipt:
