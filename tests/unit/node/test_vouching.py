@@ -14,6 +14,7 @@ import pytest
 from tallystick.attestation.documents import write_evidence, write_policy
 from tallystick.attestation.policy import AppraisalPolicy
 from tallystick.attestation.tcb import TcbStatus
+from tallystick.chain.profile import PROFILES
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import Configuration, ContractRefused, MalformedDocument, Refused
 from tallystick.protocol.proof.subject import subject_of
@@ -48,6 +49,7 @@ class FakeChain:
         )
         self.tasks = SimpleNamespace(task_at=self.task_at)
         self.suspended: set[str] = set()
+        self.profile = PROFILES["public"]
         self.participants = SimpleNamespace(require_active=self.require_active)
 
     def now(self) -> int:
@@ -261,6 +263,24 @@ def test_a_task_whose_verifiers_the_chain_would_not_count_is_not_begun(case: Cas
     case.chain.named.add(VERIFIERS[1])
     case.chain.allowed.clear()
     refused("does not allow the environment sha256:22")
+
+
+def test_a_policy_whose_word_ends_before_the_chain_has_it_is_refused(case: Case, tmp_path: Path) -> None:
+    case.chain.allowed = {b"\x22" * 32}
+    hold = case.chain.profile.reporting_seconds
+
+    def asked(validity: int) -> Any:
+        return vouched(attestation=own(validity=validity), terms={"verifiers": list(VERIFIERS)})
+
+    admit(asked(hold + 1), tmp_path, case.chain)
+    for validity in (1, hold):
+        with pytest.raises(Refused, match=f"good for {validity} s, and to have it on this chain takes a node {hold} s") as caught:
+            admit(asked(validity), tmp_path, case.chain)
+        refusal = caught.value
+        assert (refusal.rule, refusal.party) == ("proof", asked(validity).requester) and f"more than {hold}" in refusal.remedy
+    admit(
+        spec(parameters(attestation=own(validity=1)), proof="attested-hardware"), tmp_path, case.chain
+    )  # the chain itself appraises
 
 
 @pytest.mark.parametrize("table", ['tcb_statuses = ["Revoked"]', 'tcb_statuses = ["Fine"]', "more = 1", "grace = -1"])

@@ -30,6 +30,18 @@ def require_floor(asked: AppraisalPolicy, floor: AppraisalPolicy | None, request
         )
 
 
+def require_time_to_vouch(spec: TaskSpec, asked: AppraisalPolicy, chain: Chain) -> None:
+    """Raise Refused where no vouching by the task's policy could hold until it is on chain: nodes take none that ends sooner than
+    they need for that."""
+    hold = chain.profile.reporting_seconds
+    if asked.validity <= hold:
+        raise _refused(
+            spec,
+            f"an appraisal by the task's policy is good for {asked.validity} s, and to have it on this chain takes a node {hold} s",
+            f"state a validity of more than {hold} in parameters.attestation.policy, rather of hours",
+        )
+
+
 def require_quorum(spec: TaskSpec, chain: Chain) -> None:
     """Raise Refused unless the chain would count the verifiers and environments that the task names: a run that cannot be proved is
     not begun."""

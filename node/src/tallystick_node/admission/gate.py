@@ -8,7 +8,8 @@
  5 security        the workload's security statement meets the spec's demand and this node's; a simulated authority whose evidence
                    the task accepts, and each environment of hardware that no list on chain is asked about, is one that the policy
                    names; its policy for hardware accepts no more than this node's floor; verifiers that are to vouch for that are
-                   as many as the chain asks for, named and active, and the environments allowed
+                   as many as the chain asks for, named and active, and the environments allowed, and what they say holds by that
+                   policy until it is on chain
  6 requester       active on chain, as a requester
  7 participants    every party is active on chain, in the roles that its part in the task needs
  8 dataset         this party's dataset is attached here, usable on chain, its file unchanged and its root the registered one
@@ -45,7 +46,7 @@ from tallystick.protocol.identity import ROLES, roles_mask
 from tallystick.protocol.task import ADVERSARIES, ATTESTED_QUORUM, TaskInput, TaskSpec
 
 from tallystick_node.admission.agreements import Agreements, require_terms
-from tallystick_node.admission.evidence import require_floor, require_quorum
+from tallystick_node.admission.evidence import require_floor, require_quorum, require_time_to_vouch
 from tallystick_node.admission.reviews import require_reviews
 from tallystick_node.data.attach import require_unchanged
 from tallystick_node.evidence.earlier import require_result
@@ -178,6 +179,8 @@ class Gate:
                 )
         if enclosed.appraisal is not None:
             require_floor(enclosed.appraisal, self._policy.appraisal, spec.requester)
+            if spec.proof == ATTESTED_QUORUM:
+                require_time_to_vouch(spec, enclosed.appraisal, self._chain)
         if spec.proof == ATTESTED_QUORUM:
             require_quorum(spec, self._chain)
         if enclosed.authority is None:
