@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 from tallystick.chain.connection import Chain
@@ -32,6 +33,7 @@ class Peers:
         self._runs: dict[tuple[str, int], RunLinks] = {}
         self._opened = asyncio.Condition()
         self._entrance = direct.Entrance(settings.data_listen)
+        self._threads: dict[str, ThreadPoolExecutor] = {}  # of the peers that were dialled: no more than the settings name
 
     async def listen(self) -> None:
         """Let peers' direct connections in. Raises Configuration when the data address cannot be listened on."""
@@ -131,7 +133,8 @@ class Peers:
     async def _connect(self, run: RunLinks, link: Link, target: str) -> None:
         """One attempt at a stream; returns when a stream that was established has ended."""
         paths = (self._settings.key, self._settings.certificate, self._settings.authority)
-        shown = await asyncio.to_thread(require_server, self._chain, link.account, target, *paths)
+        thread = self._thread(link.account)
+        shown = await asyncio.get_running_loop().run_in_executor(thread, require_server, self._chain, link.account, target, *paths)
         link.identity = shown.pem.decode()
         host, _ = direct.split(target)
 
@@ -143,6 +146,13 @@ class Peers:
         async with channel(target, link.account, *paths) as connection:
             stub = node_pb2_grpc.PeerStub(connection)
             await receive_into(stub.Exchange(outgoing(run, link)), link, greet)
+
+    def _thread(self, account: str) -> ThreadPoolExecutor:
+        """The one thread in which the certificate of a peer is looked at, for all runs: a peer that takes a connection and says
+        nothing holds that thread, not one that another peer or the rest of this node waits for."""
+        if account not in self._threads:
+            self._threads[account] = ThreadPoolExecutor(1, "peer")
+        return self._threads[account]
 
     async def _welcome(self, link: Link) -> None:
         link.connected(await self._entrance.arrival(link.ticket))

@@ -1,0 +1,89 @@
+"""Dialling peers: one that is silent takes no thread from the others, nor from the rest of the node."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tallystick.protocol.errors import PeerFailed, Refused
+from tallystick.protocol.reasons import Reason
+from tallystick_node.peers import exchange
+from tallystick_node.peers.exchange import Peers
+
+OWN = "0x" + "00" * 20  # below all others: it dials them
+SILENT = [f"0x{number:040x}" for number in range(1, 41)]
+AWAKE = "0x" + "ff" * 20
+FOREVER = 120.0
+
+
+class Street:
+    """Peers of which all but one take a connection and say nothing until :attr:`go_on`."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.asked: Counter[str] = Counter()
+
+    def require_server(self, chain: Any, account: str, *_: Any) -> None:
+        self.asked[account] += 1
+        if account != AWAKE:
+            self.go_on.wait(FOREVER)
+        raise Refused("not enrolled", rule="participant-active", party=account)  # which ends the dialling
+
+
+@pytest.fixture
+def street(monkeypatch: pytest.MonkeyPatch) -> Street:
+    made = Street()
+    monkeypatch.setattr(exchange, "require_server", made.require_server)
+    return made
+
+
+def peers() -> Peers:
+    settings: Any = SimpleNamespace(
+        peers=dict.fromkeys([*SILENT, AWAKE], "127.0.0.1:1"), key="", certificate="", authority="", data_listen="127.0.0.1:0",
+        link_seconds=FOREVER,
+    )  # fmt: skip
+    chain: Any = None
+    return Peers(settings, chain, OWN)
+
+
+def test_silent_peers_keep_no_thread_from_another_peer_nor_from_the_rest_of_the_node(street: Street) -> None:
+    async def play() -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        node = peers()
+        waiting = asyncio.create_task(node.open("0x" + "aa" * 32, 1, b"", [OWN, *SILENT]))
+        try:
+            async with asyncio.timeout(FOREVER):
+                with pytest.raises(PeerFailed, match="not enrolled") as caught:
+                    await node.open("0x" + "bb" * 32, 1, b"", [OWN, AWAKE])
+                assert (caught.value.party, caught.value.reason) == (AWAKE, Reason.PEER_SILENT)
+                assert await asyncio.to_thread(lambda: "served") == "served"
+            assert not waiting.done()
+        finally:
+            street.go_on.set()
+        with pytest.raises(PeerFailed):
+            await waiting
+
+    asyncio.run(play())
+    assert street.asked.keys() == {*SILENT, AWAKE}
+
+
+def test_a_silent_peer_of_many_runs_holds_one_thread(street: Street) -> None:
+    async def play() -> None:
+        node = peers()
+        runs = [asyncio.create_task(node.open("0x" + "aa" * 32, attempt, b"", [OWN, SILENT[0]])) for attempt in range(20)]
+        try:
+            async with asyncio.timeout(FOREVER):
+                with pytest.raises(PeerFailed):
+                    await node.open("0x" + "bb" * 32, 1, b"", [OWN, AWAKE])
+            assert street.asked[SILENT[0]] == 1
+        finally:
+            street.go_on.set()
+        assert {type(each) for each in await asyncio.gather(*runs, return_exceptions=True)} == {PeerFailed}
+
+    asyncio.run(play())
+    assert street.asked[SILENT[0]] == 20
