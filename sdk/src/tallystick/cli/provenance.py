@@ -118,6 +118,8 @@ def answer(session: Session, graph: Graph, form: Form, title: str) -> None:
     else:
         rows = [dict(zip(table.COLUMNS, row, strict=True)) for row in table.rows(graph)]
         session.terminal.table(table.COLUMNS, rows, caption=table.caption(graph))
+        for finding in table.findings(graph):
+            session.terminal.line(f"finding: {finding}")
 
 
 def _origin(whole: Graph, statement: Node) -> dict[str, object]:
@@ -137,7 +139,7 @@ def _origin(whole: Graph, statement: Node) -> dict[str, object]:
         "datasets": [f"{each.attributes['dataset']} version {each.attributes['version']}" for each in graph.of(Kind.DATASET)],
         "grants": [each.attributes["grant"] for each in graph.of(Kind.GRANT)],
         "proof": statement.attributes["proof"],
-        **({"void": statement.attributes["void"]} if "void" in statement.attributes else {}),
+        **{name: statement.attributes[name] for name in ("void", "finding") if name in statement.attributes},
         "proved_at_block": statement.block,
     }
 

@@ -59,8 +59,9 @@ class AlgorithmDraft(EnforcementDraft):
         said.append((_position(event), reviewer, name))
 
     def name_code(self, spec: TaskSpec, task: str, attempt: str) -> None:
-        """Tie a task in an enclave to its code's registration and to the reviews that stood when the attempt started."""
-        if not isinstance(spec.parameters.get(ENCLAVE), Mapping):
+        """Tie a task in an enclave to its code's registration and to the reviews that stood when the attempt started. Raises
+        MalformedDocument where the spec names its code in no way that there is."""
+        if spec.parameters.get(ENCLAVE) is None:
             return
         algorithm = f"{Kind.ALGORITHM}:{canonical.text(EnclaveTerms.of(spec.parameters).algorithm)}"
         start = self._begun.get(attempt)

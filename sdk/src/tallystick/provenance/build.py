@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -11,7 +12,7 @@ from tallystick.chain.contract import Event
 from tallystick.ethereum import keccak
 from tallystick.protocol import canonical, typed
 from tallystick.protocol.bundle import Bundle
-from tallystick.protocol.errors import VerificationFailed
+from tallystick.protocol.errors import MalformedDocument, VerificationFailed
 from tallystick.protocol.grant import GrantTerms
 from tallystick.protocol.identity import Certificate, role_names
 from tallystick.protocol.proof import quorum
@@ -42,8 +43,9 @@ def build(
 
     ``times`` gives the time of blocks in seconds. ``results`` are result files besides those in the bundles: they say which files
     came with them, and are passed over unless a bundle's statement has their digest. Raises VerificationFailed or
-    MalformedDocument for a bundle that is not about a result in ``events``. Trusted: the source of ``events``; a bundle is
-    believed only where its digests are on chain.
+    MalformedDocument for a bundle that is not about a result in ``events``. What is about one and is not well-formed all the same,
+    as the chain reads no documents, hides nothing else: its statement, or its result, has a ``finding`` that says which rule it
+    breaks. Trusted: the source of ``events``; a bundle is believed only where its digests are on chain.
     """
     builder = _Builder(times)
     for event in events:
@@ -196,21 +198,31 @@ class _Builder(AlgorithmDraft):
         name = f"{Kind.STATEMENT}:{hex_of(envelope.statement_digest)}"
         if name not in self.nodes or self.nodes[name].attributes["task"] != stated.task:
             raise VerificationFailed(
-                "the bundle's statement was not proved on this chain", rule=11, remedy="`tally verify` the bundle first"
+                "the bundle's statement was not proved on this chain",
+                rule=11,
+                party=canonical.hex32(envelope.statement_digest),
+                remedy="`tally verify` the bundle first, or leave it out",
             )
         spec = TaskSpec.parse(bundle.spec)
         task = f"{Kind.TASK}:{stated.task}"
         if task in self.nodes and self.nodes[task].attributes["spec"] != canonical.hex32(spec.digest()):
-            raise VerificationFailed("the bundle's spec is not the one proposed on chain", rule=2)
+            raise VerificationFailed(
+                "the bundle's spec is not the one proposed on chain",
+                rule=2,
+                party=canonical.hex32(envelope.statement_digest),
+                remedy="`tally verify` the bundle first, or leave it out",
+            )
         self.mark(task, workload=spec.workload, purpose=spec.purpose)
         if spec.aggregation:
             self.mark(task, aggregation=spec.aggregation)
         if spec.attestation:
             self.mark(task, evidence=spec.attestation, algorithm=spec.algorithms[-1])
-        self.name_code(spec, task, f"{Kind.ATTEMPT}:{stated.task}#{stated.attempt}")
+        with self._found(name):
+            self.name_code(spec, task, f"{Kind.ATTEMPT}:{stated.task}#{stated.attempt}")
         self._name_model(spec, f"{Kind.ATTEMPT}:{stated.task}#{stated.attempt}")
         if spec.proof == ATTESTED_QUORUM:
-            self._name_verifiers(subject_of(stated, spec.parties), bundle.proof, name)
+            with self._found(name):
+                self._name_verifiers(subject_of(stated, spec.parties), bundle.proof, name)
         if spec.proof == GROTH16:
             if canonical.hex32(keccak(bundle.proof)) != stated.proof_output:
                 raise VerificationFailed("the bundle's proof is not the one that its statement names", rule=15)
@@ -228,15 +240,30 @@ class _Builder(AlgorithmDraft):
             receiver = f"{Kind.PARTICIPANT}:{output.receiver}"
             if receiver in self.nodes:
                 self.edges.append(Edge(receiver, result.id, "received", Strength.DOCUMENT, proved.block))
-        self._name_grants(bundle)
-        self._name_certificates(bundle)
+        with self._found(name):
+            self._name_grants(bundle)
+        with self._found(name):
+            self._name_certificates(bundle)
+
+    @contextlib.contextmanager
+    def _found(self, name: str) -> Iterator[None]:
+        """Show with a node what of its documents is not well-formed: who proves such a thing must not hide the work of others."""
+        try:
+            yield
+        except MalformedDocument as error:
+            before = self.nodes[name].attributes.get("finding")
+            said = f"{error.code}: {error.message}"
+            self.mark(name, finding=f"{before}; {said}" if before else said)
 
     def add_files(self, content: bytes) -> None:
         """Add what a result file names, if a statement has the file's digest."""
         result = self.nodes.get(f"{Kind.RESULT}:{file_digest(content)}")
         if result is None:
             return
-        for file, digest in ResultFile.parse(content).files.items():
+        files: Mapping[str, str] = {}
+        with self._found(result.id):
+            files = ResultFile.parse(content).files
+        for file, digest in files.items():
             attributes = {"sha256": digest, "task": result.attributes["task"]}
             node = Node(f"{Kind.FILE}:{digest}", Kind.FILE, file, result.block, result.at, attributes)
             self.nodes.setdefault(node.id, node)

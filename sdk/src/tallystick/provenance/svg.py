@@ -159,9 +159,10 @@ def _said(graph: Graph, node: Node) -> list[str]:
     if node.kind is Kind.TASK:
         said = [f"{had['workload']}: {had['purpose']}"] if "purpose" in had else []
         return [*said, f"asked by {_who(graph, had['requester'])}", had["state"]]
+    found = [f"finding: {had['finding']}"] if "finding" in had else []
     if node.kind is Kind.RESULT:
-        return [f"to {_who(graph, had['receiver'])}"]
-    return [had["proof"], *(["void: a dispute was upheld"] if "void" in had else [])]
+        return [f"to {_who(graph, had['receiver'])}", *found]
+    return [had["proof"], *(["void: a dispute was upheld"] if "void" in had else []), *found]
 
 
 def _nested_lines(graph: Graph, node: Node) -> list[str]:

@@ -20,3 +20,10 @@ def rows(graph: Graph) -> list[tuple[str, str, str, str, str]]:
 def caption(graph: Graph) -> str:
     """What state of which chain the answer is true at."""
     return f"true at block {graph.block} ({graph.block_hash}) of chain {graph.chain_id}"
+
+
+def findings(graph: Graph) -> list[str]:
+    """What is not well-formed in the documents behind the graph, a line for each statement or result file."""
+    return [
+        f"{node.id} is proved, and {node.attributes['finding']}" for node in graph.nodes.values() if "finding" in node.attributes
+    ]
