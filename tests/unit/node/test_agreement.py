@@ -14,8 +14,18 @@ from tallystick.protocol.proof.kinds import KINDS
 from tallystick.protocol.proof.projection_verified import Contribution
 from tallystick.protocol.proof.subject import subject_of
 from tallystick.protocol.reasons import Reason
-from tallystick.protocol.statement import Link
-from tallystick_node.evidence.agreement import Known, Registered, Word, absence, build, check_commitments, parse_absence
+from tallystick.protocol.statement import Link, Statement
+from tallystick_node.evidence.agreement import (
+    Known,
+    Registered,
+    Word,
+    absence,
+    blaming,
+    check_commitments,
+    complete,
+    draft,
+    parse_absence,
+)
 from unit.protocol.world import DEPLOYED, PARTIES, World, make
 
 A, B, C = PARTIES
@@ -55,9 +65,16 @@ def words(world: World) -> dict[str, Word]:
     return {account: word_of(world, account) for account in PARTIES}
 
 
-def built(world: World, words: dict[str, Word]) -> Any:
+def build(world: World, words: dict[str, Word], known: Known = NOTHING) -> tuple[Statement, bytes]:
     datasets = {part.dataset: Registered(bytes(32), bytes(32)) for part in world.spec.inputs}
-    return build(world.spec, 1, words, datasets, DEPLOYED, NOTHING)[0]
+    found = draft(world.spec, 1, words, datasets, DEPLOYED, known)
+    with blaming():
+        content = KINDS[world.spec.proof].assemble(subject_of(found.statement, world.spec.parties), found.said)
+    return complete(world.spec, found.statement, content), content
+
+
+def built(world: World, words: dict[str, Word]) -> Statement:
+    return build(world, words)[0]
 
 
 def test_everybody_builds_the_same_statement(world: World, words: dict[str, Word]) -> None:
@@ -117,8 +134,7 @@ def changed(words: dict[str, Word], account: str, **values: Any) -> dict[str, Wo
 
 
 def test_the_announced_projections_become_the_proof(projecting: World, announced: dict[str, Word]) -> None:
-    datasets = {part.dataset: Registered(bytes(32), bytes(32)) for part in projecting.spec.inputs}
-    statement, content = build(projecting.spec, 1, announced, datasets, DEPLOYED, NOTHING)
+    statement, content = build(projecting, announced)
     assert content == projecting.proof
     kind, subject = KINDS["projection-verified"], subject_of(statement, projecting.spec.parties)
     assert statement.proof_inputs == canonical.hex32(kind.inputs(subject))
@@ -201,9 +217,8 @@ def alone(world: World, known: Known, *present: str) -> tuple[Any, bytes]:
         word = word_of(world, account)
         links = tuple(each for each in word.links if {each.sender, each.recipient} <= set(present))
         words[account] = replace(word, links=links)
-    datasets = {part.dataset: Registered(bytes(32), bytes(32)) for part in world.spec.inputs}
     check_commitments(world.spec, words, known)
-    return build(world.spec, 1, words, datasets, DEPLOYED, known)
+    return build(world, words, known)
 
 
 def test_of_an_absent_party_the_statement_says_what_the_others_know(tolerant: World, known: Known) -> None:

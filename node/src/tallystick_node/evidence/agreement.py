@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from tallystick.chain.connection import Chain
@@ -135,19 +136,24 @@ def registered(spec: TaskSpec, chain: Chain) -> dict[str, Registered]:
     return found
 
 
-def build(
+@dataclass(frozen=True)
+class Draft:
+    """A statement that does not say yet what its proof is about, and what was said for the proof, by account."""
+
+    statement: Statement
+    said: Mapping[str, str]
+
+
+def draft(
     spec: TaskSpec,
     attempt: int,
     words: Mapping[str, Word],
     datasets: Mapping[str, Registered],
     contracts: Mapping[str, str],
     known: Known,
-) -> tuple[Statement, bytes]:
-    """The statement that follows from everybody's word and the registered datasets, and the bytes of its proof. Of whom there is no
-    word, that party is absent, and ``known`` speaks for it.
-
-    Raises PeerFailed naming a contradiction, and RunFailed for words that prove nothing together though no party can be named.
-    """
+) -> Draft:
+    """What follows from everybody's word and the registered datasets. Of whom there is no word, that party is absent, and ``known``
+    speaks for it. Raises PeerFailed naming a contradiction."""
     parties = tuple(account for account in spec.parties if account in words)
     absent = tuple(account for account in spec.parties if account not in words)
     if not set(absent) <= set(spec.may_be_absent) or len(absent) > tolerated(spec.proof):
@@ -178,7 +184,7 @@ def build(
         if not words[account].output:
             raise PeerFailed("names no result file", party=account, reason=Reason.STATEMENT_MISMATCH)
     outputs = tuple(StatementOutput(account, words[account].output) for account in spec.receivers)
-    draft = Statement(
+    statement = Statement(
         chain_id=spec.chain_id,
         contracts={name: contracts[name] for name in CONTRACTS},
         task=canonical.hex32(proposal_of(spec).id()),
@@ -200,18 +206,31 @@ def build(
         ),
         absent=absent,
     )
-    subject = subject_of(draft, spec.parties)
     said = {account: words[account].contribution for account in parties}
     said |= {account: known.contributions[spec.parties.index(account)] for account in absent}
+    return Draft(statement, said)
+
+
+@contextmanager
+def blaming() -> Iterator[None]:
+    """Turn what a proof's parts raise into PeerFailed of the party whose part it is, and into RunFailed where they prove nothing
+    together though no party can be named."""
     try:
-        content = kind.assemble(subject, said)
-        kind.require_terms(spec.parameters, len(spec.parties), content)
+        yield
     except MalformedDocument as error:
         if error.party is None:
             raise RunFailed(error.message, reason=Reason.STATEMENT_MISMATCH) from None
         raise PeerFailed(error.message, party=error.party, reason=Reason.STATEMENT_MISMATCH) from None
-    proof_inputs, proof_output = canonical.hex32(kind.inputs(subject)), canonical.hex32(kind.output(subject, content))
-    return replace(draft, proof_inputs=proof_inputs, proof_output=proof_output), content
+
+
+def complete(spec: TaskSpec, statement: Statement, content: bytes) -> Statement:
+    """The drafted statement, with what its proof is about; ``content`` is the proof. Raises RunFailed where the spec's terms forbid
+    this one."""
+    kind, subject = KINDS[spec.proof], subject_of(statement, spec.parties)
+    with blaming():
+        kind.require_terms(spec.parameters, len(spec.parties), content)
+    inputs, output = kind.inputs(subject), kind.output(subject, content)
+    return replace(statement, proof_inputs=canonical.hex32(inputs), proof_output=canonical.hex32(output))
 
 
 def check_commitments(spec: TaskSpec, words: Mapping[str, Word], known: Known) -> None:

@@ -39,6 +39,7 @@ from tallystick_node.evidence.agreement import Known, Registered, Word
 from tallystick_node.evidence.signed_links import SignedLink
 from tallystick_node.peers.links import RunLinks
 from tallystick_node.runs import enclaves, session_key
+from tallystick_node.runs.assembly import assembly
 from tallystick_node.runs.process import run_worker
 from tallystick_node.runs.quorum import vouched
 from tallystick_node.runs.retention import folder_name
@@ -144,15 +145,19 @@ class Attempt:
         await asyncio.to_thread(store.advance, task, "proving", phase="agreeing on the statement")
         for index in outcome["absent"]:
             self._links.leave(spec.parties[index])
-        words = await self._exchange_words(self._word(outcome, await asyncio.to_thread(self._write_result, outcome), elapsed))
-        if spec.may_be_absent:
-            await self._agree_on_absence(words)
-        self.contradictions = signed_links.contradictions(self._id, self._run.attempt, words)
-        known = Known(outcome["commitments"], outcome["contributions"])
-        agreement.check_commitments(spec, words, known)
-        contracts = self._me.chain.deployment.contracts
-        build = partial(agreement.build, spec, self._run.attempt, words, datasets, contracts, known)
-        statement, content = await asyncio.to_thread(build)  # it may check proofs of ranges, for a second or more
+        async with assembly(spec.proof) as assemble:  # what takes long before the first word: until then peers hear that we work
+            words = await self._exchange_words(self._word(outcome, await asyncio.to_thread(self._write_result, outcome), elapsed))
+            if spec.may_be_absent:
+                await self._agree_on_absence(words)
+            self.contradictions = signed_links.contradictions(self._id, self._run.attempt, words)
+            known = Known(outcome["commitments"], outcome["contributions"])
+            agreement.check_commitments(spec, words, known)
+            contracts = self._me.chain.deployment.contracts
+            follows = partial(agreement.draft, spec, self._run.attempt, words, datasets, contracts, known)
+            draft = await asyncio.to_thread(follows)
+            with agreement.blaming():
+                content = await assemble(draft.statement, spec.parties, draft.said)
+        statement = await asyncio.to_thread(agreement.complete, spec, draft.statement, content)
         signatures = await self._exchange_signatures(statement, words)
         if spec.proof == ATTESTED_QUORUM:
             store.report(task, "waiting for verifiers", 0.9)
