@@ -5,11 +5,14 @@ that it sent (:mod:`tallystick.commitments.vector_sum`), hidden by two random el
 those of the sums with the sums of these elements. From all commitments follows the point at which each is opened.
 
 The elements are added up by additive shares modulo r: an owner sends every other owner a share, each adds what it has, and shows
-that sum with its commitments to everybody. Before anything is opened all tell one another the point, and who finds another ends the
-run. Privacy: perfect where two owners or more are honest, whatever the others send, for an honest owner's elements are known only
-up to their sum, and honest owners open at one point. So what stands on the chain says nothing about what was sent, for ever: not
-even to one who some day opens the masks. Correctness: whoever shows a false share, sum or commitment makes the values not add up,
-or an opening fail; a false opening names its party, values that do not add up name nobody.
+that sum with its commitments to everybody, signed. Before anything is opened all tell one another the point, and who finds another
+ends the run; with it they compare what each owner signed (:mod:`.echo`), so that an owner that tells two parties different things
+is named, and not one deceived party by another.
+
+Privacy: perfect where two owners or more are honest, whatever the others send, for an honest owner's elements are known only up to
+their sum, and honest owners open at one point. So what stands on the chain says nothing about what was sent, for ever: not even to
+one who some day opens the masks. Correctness: whoever shows a false share, sum or commitment makes the values not add up, or an
+opening fail; a false opening names its party, values that do not add up name nobody.
 
 Unlike with :mod:`.projection`, the commitments that are shown are to vectors that have this sum: no party's word stands behind a
 value. What is not shown: that a party's vector is what its data give, what it sent in the rounds, nor that its words are in range.
@@ -27,6 +30,7 @@ from tallystick.commitments import kzg, vector_sum
 from tallystick.commitments.kzg import BLINDS, ORDER, POINT, SCALAR, Opening
 
 from tallystick_node.engines.channel import ProtocolViolation, Session, receive_block, send_block
+from tallystick_node.engines.fl.aggregation.echo import Echo
 
 STEP = "proof"
 Blinds = list[tuple[int, ...]]  # two elements for each chunk
@@ -55,16 +59,15 @@ def open_sums(session: Session, owners: Sequence[int], sent: Iterable[int] | Non
     elements = vector_sum.elements_of(sent, blinds) if sent is not None else []
     commitments = tuple(map(kzg.commit, elements))
     partial = _share(session, owners, [each for pair in blinds for each in pair])
+    echo = Echo(session, sorted(owners), STEP)
     if sent is not None:
-        for peer in sorted(session.channels):
-            send_block(session.channels[peer], b"".join(commitments) + _pack(partial))
+        echo.tell(b"".join(commitments) + _pack(partial))
     every: dict[int, tuple[bytes, ...]] = {session.index: commitments} if sent is not None else {}
     total = list(partial) if sent is not None else [0] * (BLINDS * chunks)
     for peer in owners:
         if peer == session.index:
             continue
-        session.patience(peer)  # it commits to all rounds first
-        said = receive_block(session.channels[peer], (POINT + BLINDS * SCALAR) * chunks, STEP)
+        said = echo.hear(peer, (POINT + BLINDS * SCALAR) * chunks)  # it commits to all rounds first
         every[peer] = tuple(said[at : at + POINT] for at in range(0, POINT * chunks, POINT))
         total = _add(total, _unpack(peer, said[POINT * chunks :]))
     whole = [tuple(total[at : at + BLINDS]) for at in range(0, len(total), BLINDS)]
@@ -73,7 +76,7 @@ def open_sums(session: Session, owners: Sequence[int], sent: Iterable[int] | Non
     rows = tuple(every.get(party) for party in range(session.parties))
     inputs = vector_sum.hash_of(point for row in rows for point in (row or (None,) * chunks))
     z = vector_sum.challenge(session.context, inputs, vector_sum.hash_of(totals))
-    _agree(session, z)
+    _agree(session, echo, z)
     return Opened(
         commitments=rows,
         own=tuple(kzg.open_at(each, z) for each in elements),
@@ -83,16 +86,18 @@ def open_sums(session: Session, owners: Sequence[int], sent: Iterable[int] | Non
     )
 
 
-def _agree(session: Session, z: int) -> None:
+def _agree(session: Session, echo: Echo, z: int) -> None:
     """Nobody opens anything before all say that they open at the same point: whoever knows the sum learns another value of an
-    owner's polynomial from each point at which any of the others opens, and the elements hide one."""
-    session.broadcast(z.to_bytes(SCALAR, "big"))
+    owner's polynomial from each point at which any of the others opens, and the elements hide one. Whoever heard the same of all
+    owners and finds another point added up to another sum."""
+    mine = z.to_bytes(SCALAR, "big") + echo.report()
+    session.broadcast(mine)
     for peer in sorted(session.channels):
         session.patience(peer)
-        if receive_block(session.channels[peer], SCALAR, STEP) != z.to_bytes(SCALAR, "big"):
-            raise ProtocolViolation(
-                peer, STEP, "found other commitments, or another sum, than this party: one of the two was deceived"
-            )
+        theirs = receive_block(session.channels[peer], len(mine), STEP)
+        echo.check(peer, theirs[SCALAR:])
+        if theirs[:SCALAR] != mine[:SCALAR]:
+            raise ProtocolViolation(peer, STEP, "found another sum than this party: one of the two was deceived")
 
 
 def _share(session: Session, owners: Sequence[int], secret: list[int]) -> list[int]:
