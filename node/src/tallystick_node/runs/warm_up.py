@@ -5,6 +5,9 @@ Numba compiles a kernel at its first call and keeps the machine code beside the 
 than a run bears the silence of a peer. So each engine runs once in memory, with itself, before this node accepts a task that needs
 it. A mark beside the machine code says for which sources, compiler and processor that was done. It is locked meanwhile: nodes that
 share an installation take turns.
+
+A kernel is compiled for the types of its arguments, and arrays that may not be written to are of another type. So engines run with
+both where both occur, and with as many rows as lay what they hold out in each way.
 """
 
 from __future__ import annotations
@@ -20,13 +23,20 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import structlog
+from tallystick.commitments.projection import points
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.engines import compiled
+from tallystick_node.engines.answers import Answers, Partition
 from tallystick_node.engines.channel import Session, local_sessions
+from tallystick_node.engines.fl.aggregation.journal import Journal
+from tallystick_node.engines.fl.aggregation.robust import RobustSum
+from tallystick_node.engines.fl.aggregation.secure import SecureSum
+from tallystick_node.engines.fl.learners.clipped import add_clipped
 from tallystick_node.engines.mpc import array as sa
 from tallystick_node.engines.mpc.beaver.oblivious import ObliviousAdditive
 from tallystick_node.engines.mpc.matrix import add_product
@@ -44,10 +54,47 @@ LOG = structlog.get_logger()
 DEADLINE = 1800  # seconds for all engines: on an idle core they take a minute or two
 
 
+def _items(count: int) -> Items:
+    """Different ones, made in every way in which rows become items."""
+    numbers = Items.of(number.to_bytes(8, "big") for number in range(count))  # not to be written to
+    items = numbers.take(numbers.distinct())
+    for each in (numbers, items):
+        each.hashes(bytes(32))
+    return items.take(items.distinct())
+
+
+def _answer() -> None:
+    """Two tasks about one dataset, whose rows are hashed as the worker does."""
+    items, inputs = Items(np.arange(9), np.zeros(8, np.uint8)), bytes(32)
+    with TemporaryDirectory() as folder:
+        answers = Answers(Path(folder), bytes(32), lambda key: items.hashes(key)[0][:, 0], 2)
+        for _ in range(2):
+            answers.require([Partition(np.zeros(len(items), np.int32))], inputs, 2).remember()
+
+
+def _train() -> None:
+    """Clipped gradients, and sums of what owners say: in secret, with their proof, and in the open."""
+    rows, classes = np.ones((2, 2)), np.zeros(2)
+    layers = [(np.zeros((2, 3)), np.zeros(3)), (np.zeros((3, 2)), np.zeros(2))]
+    add_clipped(
+        layers, [(np.zeros_like(weight), np.zeros_like(bias)) for weight, bias in layers], "cross-entropy", rows, classes, 1
+    )
+
+    def party(session: Session) -> None:
+        said, owners = np.zeros(3), range(session.parties)
+        with TemporaryDirectory() as folder:
+            journal = Journal(Path(folder))
+            SecureSum(dropped=0, journal=journal).total(session, said, owners, 0)
+            journal.project(points(bytes(32)))
+        RobustSum.of("median", 1, added=1).total(session, said, owners, 1)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(party, local_sessions(3, DEADLINE)))
+
+
 def _intersect() -> None:
     def party(session: Session) -> None:
-        numbers = Items.of(number.to_bytes(8, "big") for number in range(40))
-        items = numbers.take(numbers.distinct())
+        items = _items(40)
         for protocol in PROTOCOLS:
             intersect(session, items, peer=1 - session.index, receivers=[0], mode="ids", protocol=protocol, context=b"")
 
@@ -65,8 +112,7 @@ def _link() -> None:
 
 
 def _look_up() -> None:
-    keys = Items.of(number.to_bytes(8, "big") for number in range(20))
-    items = list(keys.take(keys.distinct()))
+    items = list(_items(20))
     offer = Offer(bytes(32), build(items, items, 8))
 
     def party(session: Session) -> None:
@@ -80,30 +126,45 @@ def _look_up() -> None:
 
 
 def _compute(protocol: str) -> None:
-    """A regression and a ranking: they need every kernel. Whole blocks of 64 rows are laid out otherwise than parts of one."""
+    """A regression, a ranking and counts: they need every kernel. Whole blocks of 64 rows are laid out otherwise than parts of one;
+    and the more bits are made and checked together, the more of them move together, in one of three ways."""
 
-    def program(x: sa.SecretArray, y: sa.SecretArray) -> None:
+    def model(x: sa.SecretArray, y: sa.SecretArray) -> None:
         coefficients = fit(x, y, "logistic", Newton(1), 0.1)
         sa.reveal(coefficients, to=["A"])
         sa.reveal((sa.rank(predict(x, coefficients, "logistic")) * y).sum(), to=["A"])
+        _multiply(y)
 
-    add_product(*(np.zeros(shape, np.uint64) for shape in ((8, 9), (8, 8), (8, 9))))  # wider than the regression's
-    kind = "fixed:20"
-    for rows in (64, 100):
+    def counts(x: sa.SecretArray, y: sa.SecretArray) -> None:
+        sa.reveal((x.T @ x).sum() + (y > 0).sum(), to=["A"])
+        _multiply(y)
+
+    def _multiply(y: sa.SecretArray) -> None:
+        line = y.reshape(1, -1)  # one that a product takes to the other's axes is not written to
+        sa.reveal((line * y).sum() + (y * line).sum(), to=["A"])
+
+    for shapes in (((8, 9), (8, 8), (8, 9)), ((2, 9), (2, 8), (8, 9)), ((8, 1), (8, 8), (8, 1))):
+        add_product(*(np.zeros(shape, np.uint64) for shape in shapes))  # wider, of fewer rows, and narrower than the regression's
+    many = (5_000, 10_000, 20_000) if protocol == "replicated-malicious" else (100,)
+    for rows, program, kind in [*((rows, model, "fixed:20") for rows in (64, 100)), *((rows, counts, "integer") for rows in many)]:
         plan = sa.plan_of(
             program, {"x": sa.declare("A", rows, ["a", "b"], kind), "y": sa.declare("B", rows, "y", kind)}, fraction=20
         )
-        values = {"x": np.random.default_rng(1).normal(size=(rows, 2)), "y": np.arange(rows) % 2}
+        values = {"x": np.random.default_rng(1).integers(-3, 3, (rows, 2)), "y": np.arange(rows) % 2}
         sa.run_locally(plan, values, list("ABC"[: OFFERS[protocol].fewest]), protocol)
 
 
 #: What runs once, by the name that a task needs it by; in this order.
 ENGINES: dict[str, Callable[[], None]] = {
+    "answers": _answer,
+    "training": _train,
     "intersection": _intersect,
     "hidden-join": _link,
     "lookup": _look_up,
     **{name: partial(_compute, name) for name in OFFERS if name != "clear"},
 }
+#: Those that take seconds, and that tasks may wait for which a new node gets first: they do not stand back behind other work.
+QUICK = ("answers", "training")
 
 
 def needed(spec: TaskSpec) -> frozenset[str]:
@@ -184,9 +245,10 @@ class WarmUp:
 
 def main() -> None:
     """Warm every engine, and name each on standard output."""
-    os.nice(19)
     signal.alarm(DEADLINE)
     for engine in ENGINES:
+        if engine not in QUICK and not os.nice(0):
+            os.nice(19)
         warm(engine)
         sys.stdout.write(engine + "\n")
         sys.stdout.flush()

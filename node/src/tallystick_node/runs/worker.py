@@ -110,9 +110,9 @@ def run(job: dict[str, Any], pipe: Pipe, executor: Executor) -> dict[str, Any]:
     """Run the party's side; the outcome as JSON. ``executor`` does its local work."""
     spec = TaskSpec.parse(base64.b64decode(job["spec"]))
     party, index = job["party"], spec.parties.index(job["party"])
+    workload = workload_named(spec.workload)  # peers bear longer that a process starts than its silence afterwards
     meter = Meter()
     channels = connect(job, meter)
-    workload = workload_named(spec.workload)
     table, answers = None, None
     versions = {spec.parties.index(name): bytes.fromhex(version) for name, version in job["versions"].items()}
     if spec.input_of(party) is not None:

@@ -40,6 +40,7 @@ class Statistics(Workload):
 
     name = "statistics"
     proofs: tuple[str, ...] = (SUM_VERIFIED, SUM_IN_RANGE)
+    kernels: tuple[str, ...] = ("answers",)
 
     def check(self, spec: TaskSpec) -> None:
         """Raise InvalidTask unless the spec is a statistics task that can run."""
@@ -127,7 +128,15 @@ class Statistics(Workload):
         session.mark("sizes")
         session.progress("testing the group sizes", 0.3)
         tests, context = parameters.tests, session.context
-        large = at_least(session, counts, groups=tests, threshold=parameters.minimum_group, inputs=inputs, context=context)
+        large = at_least(
+            session,
+            counts,
+            groups=tests,
+            threshold=parameters.minimum_group,
+            inputs=inputs,
+            context=context,
+            ready=None if answering is None else answering.require,
+        )
         if not all(large):
             raise OutputRefused(
                 f"group or bin {large.index(False)} has fewer than {parameters.minimum_group} rows in all",

@@ -65,6 +65,7 @@ class Training(Workload):
 
     name = "training"
     proofs: tuple[str, ...] = (PROJECTION_VERIFIED, *PROJECTION_ABSENT, VECTOR_SUM_VERIFIED, SIGNED_BY_ALL)
+    kernels: tuple[str, ...] = ("training",)
 
     def check(self, spec: TaskSpec) -> None:
         """Raise InvalidTask unless the spec is a training that can run."""
