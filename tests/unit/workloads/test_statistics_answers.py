@@ -14,6 +14,7 @@ from tallystick.protocol.dataset import Column
 from tallystick.protocol.errors import OutputRefused
 from tallystick.protocol.task import TaskSpec
 from tallystick_node.data.commit import row_hashes
+from tallystick_node.engines import alive
 from tallystick_node.engines.answers import Answers
 from tallystick_node.workloads.statistics import Statistics
 from tallystick_node.workloads.statistics_parameters import Parameters
@@ -129,3 +130,14 @@ def test_rows_hash_by_all_their_cells_and_the_key() -> None:
     assert len(np.unique(whole)) == 40
     assert (row_hashes(TABLES[0].slice(7), COLUMNS, key) == whole[7:]).all()
     assert not (row_hashes(TABLES[0], COLUMNS, b"1" * 32) == whole).any()
+
+
+def test_an_owner_that_compares_for_long_says_that_it_works(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each histogram, and of each partition of an earlier answer that its own are compared with."""
+    told: list[int] = []
+    monkeypatch.setattr(alive.Alive, "__call__", lambda self: told.append(1))
+    bins = {"histograms": [{"column": "age", "edges": ["0", "20", "40"]}]}
+    assert asked(**bins) == ["", ""]
+    assert len(told) == 2 * 2  # two owners, groups and one histogram
+    assert asked(**bins) == ["", ""]
+    assert len(told) == 2 * 2 + 2 * (2 + 4)

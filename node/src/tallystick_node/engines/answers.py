@@ -83,13 +83,17 @@ class Answers:
     rows: Callable[[bytes], Hashes]
     most: int
 
-    def require(self, partitions: Sequence[Partition], inputs: bytes, minimum: int) -> Asking:
+    def require(
+        self, partitions: Sequence[Partition], inputs: bytes, minimum: int, going_on: Callable[[], None] = lambda: None
+    ) -> Asking:
         """Raise TooClose unless these selections may be answered, AnswersFull if there is no room to remember them, AnswersLost.
-        ``inputs``: 32 bytes that name whose data is counted together."""
+        ``inputs``: 32 bytes that name whose data is counted together; ``going_on`` is called now and then."""
         with folders.turn(self.folder):
             numbers, seen = self._numbers()
         asking = Asking(self, [_Asked(_spread(each, numbers, seen)) for each in partitions], inputs, minimum)
-        asking.compare(self.kept())  # others need not wait for it: what they answer now is compared with before it is remembered
+        asking.compare(
+            self.kept(), going_on
+        )  # others need not wait for it: what they answer now is compared with before it is remembered
         return asking
 
     def kept(self) -> list[Path]:
@@ -134,8 +138,9 @@ class Asking:
         self._answers, self._asked, self._inputs, self._minimum = answers, asked, inputs, minimum
         self._compared: set[Path] = set()
 
-    def compare(self, kept: Sequence[Path]) -> None:
-        """With the answers that it was not compared with yet. Raises TooClose, AnswersFull and AnswersLost."""
+    def compare(self, kept: Sequence[Path], going_on: Callable[[], None] = lambda: None) -> None:
+        """With the answers that it was not compared with yet; ``going_on`` is called now and then. Raises TooClose, AnswersFull and
+        AnswersLost."""
         for path in kept:
             if path in self._compared:
                 continue
@@ -144,6 +149,7 @@ class Asking:
                 sizes = _sizes(earlier.labels)
                 for each in self._asked:
                     each.compare(earlier, sizes, self._minimum, same=same)
+                    going_on()
             self._compared.add(path)
         if any((still & close).any() for each in self._asked for still, close in zip(each.open, each.close, strict=True)):
             raise TooClose

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,7 +15,7 @@ from tallystick.protocol.errors import OutputRefused
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.engines import moments
-from tallystick_node.engines.answers import Answers, AnswersFull, AnswersLost, Partition, TooClose
+from tallystick_node.engines.answers import Answers, AnswersFull, AnswersLost, Asking, Partition, TooClose
 from tallystick_node.workloads.statistics_parameters import Histogram, Parameters
 from tallystick_node.workloads.statistics_rows import group_index, numbers, passing, selected
 
@@ -22,18 +23,26 @@ RULE = "differencing"
 
 
 class Answering:
-    """What a task is about to tell of one owner's rows. Raises OutputRefused if it would tell of few rows by difference."""
+    """What a task is about to tell of one owner's rows."""
 
     def __init__(self, answers: Answers, spec: TaskSpec, parameters: Parameters, table: pa.Table) -> None:
+        self._answers, self._parameters, self._table = answers, parameters, table
         self._minimum = parameters.minimum_group
         named = sorted((part.party, part.dataset) for part in spec.inputs)
-        inputs = hashlib.sha256(canonical.encode([list(each) for each in named])).digest()
+        self._inputs = hashlib.sha256(canonical.encode([list(each) for each in named])).digest()
+        self._asking: Asking | None = None
+
+    def require(self, going_on: Callable[[], None]) -> None:
+        """Raise OutputRefused if it would tell of few rows by difference. Many rows, bins and answers take their time: ``going_on``
+        is called now and then."""
         with self._refusing():
-            self._asking = answers.require(partitions(parameters, table), inputs, self._minimum)
+            asked = partitions(self._parameters, self._table, going_on)
+            self._asking = self._answers.require(asked, self._inputs, self._minimum, going_on)
 
     def remember(self) -> None:
-        """Keep that it is answered: what follows may tell it, however the run ends. Raises OutputRefused where a task that came
-        first forbids it."""
+        """Keep, after :meth:`require`, that it is answered: what follows may tell it, however the run ends. Raises OutputRefused
+        where a task that came first forbids it."""
+        assert self._asking is not None
         with self._refusing():
             self._asking.remember()
 
@@ -62,17 +71,19 @@ class Answering:
             ) from None
 
 
-def partitions(parameters: Parameters, table: pa.Table) -> list[Partition]:
-    """What the task tells of which rows: the groups, and of each group the bins of each histogram, of which it tells the counts."""
+def partitions(parameters: Parameters, table: pa.Table, going_on: Callable[[], None]) -> list[Partition]:
+    """What the task tells of which rows: the groups, and of each group the bins of each histogram, of which it tells the counts.
+    ``going_on`` is called now and then."""
     mask = passing(parameters, table)
     chosen = selected(table, mask)
     groups = group_index(parameters, chosen)
-    bins = [_bins(parameters, each, groups, numbers(parameters, chosen, each.column)) for each in parameters.histograms]
+    bins = (_bins(parameters, each, groups, numbers(parameters, chosen, each.column)) for each in parameters.histograms)
     found = []
-    for place, labels in enumerate([groups, *bins]):
+    for place, labels in enumerate(itertools.chain([groups], bins)):
         whole = np.full(table.num_rows, -1, np.int32)
         whole[mask] = labels
         found.append(Partition(whole, counts=place > 0))
+        going_on()
     return found
 
 

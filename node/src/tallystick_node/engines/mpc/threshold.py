@@ -21,8 +21,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from tallystick_node.engines.alive import Alive, receive_worked_on
 from tallystick_node.engines.channel import ProtocolViolation, Session, receive_block, send_block
 from tallystick_node.engines.mpc import secp256k1 as group
 
@@ -42,12 +43,14 @@ def at_least(
     threshold: int,
     inputs: Sequence[int],
     context: bytes,
+    ready: Callable[[Callable[[], None]], None] | None = None,
 ) -> list[bool]:
     """For each of ``groups`` groups, whether the input parties' counts add up to ``threshold`` or more.
 
-    ``counts`` is None for a party not in ``inputs``; ``context`` (the task and the attempt) is equal everywhere. Raises
-    ``ValueError`` for local misuse, :class:`ProtocolViolation` naming a deviating peer, ``ChannelError`` for a lost
-    one.
+    ``counts`` is None for a party not in ``inputs``; ``context`` (the task and the attempt) is equal everywhere. ``ready``: what an
+    input party does before it takes part, however long that takes, and calls what it is given now and then meanwhile
+    (:mod:`..alive`). Raises what ``ready`` does, ``ValueError`` for local misuse, :class:`ProtocolViolation` naming a deviating
+    peer, ``ChannelError`` for a lost one.
     """
     inputs = sorted(set(inputs))
     if len(inputs) < 2 or not set(inputs) <= set(range(session.parties)):
@@ -59,7 +62,7 @@ def at_least(
     if counts is not None and (len(counts) != groups or not all(0 <= each < MAX_COUNT for each in counts)):
         raise ValueError(f"there is one count of 0 to 2^62 for each of the {groups} groups")
     run = _Test(session, groups, threshold, inputs, hashlib.sha256(_DOMAIN + context).digest())
-    return run.observe() if counts is None else run.decide(counts)
+    return run.observe() if counts is None else run.decide(counts, ready)
 
 
 class _Test:
@@ -79,15 +82,19 @@ class _Test:
             self.session.mark(f"threshold/{phase}")
         told: bytes | None = None
         for party in self.inputs:
+            self.session.patience(party)  # all of them take their turns first
             bits = receive_block(self.session.channels[party], self.groups, "bits")
             if bits.strip(b"\0\1") or bits != (told or bits):
                 raise ProtocolViolation(party, "bits", "its answer is not one bit for each group, or not the others'")
             told = bits
         return [bool(bit) for bit in told or b""]
 
-    def decide(self, counts: Sequence[int]) -> list[bool]:
+    def decide(self, counts: Sequence[int], ready: Callable[[Callable[[], None]], None] | None) -> list[bool]:
         """An input party's side."""
         session = self.session
+        session.mark("threshold/key")
+        if ready is not None:
+            ready(Alive(session.channels[party] for party in self.peers))
         secret, key = self._share_key()
         rows = self._gather(counts, key)
         session.progress("threshold", 0.2)
@@ -105,7 +112,6 @@ class _Test:
 
     def _share_key(self) -> tuple[int, group.Point]:
         session, me = self.session, self.session.index
-        session.mark("threshold/key")
         secret, nonce = group.random_scalar(), group.random_scalar()
         share, announced = group.base(secret), group.base(nonce)
         answer = (nonce + self._challenge(me, share, announced) * secret) % group.ORDER
@@ -114,7 +120,7 @@ class _Test:
             session.channels[party].send(proof)
         key = share
         for party in self.peers:
-            packed = receive_block(session.channels[party], _PAIR + 32, "key")
+            packed = receive_worked_on(session.channels[party], _PAIR + 32, "key")
             theirs, announced = self._pairs(party, "key", packed[:_PAIR])[0]
             answer = int.from_bytes(packed[_PAIR:], "big")
             expected = group.add(announced, group.multiply(theirs, self._challenge(party, theirs, announced)))

@@ -1,0 +1,134 @@
+"""Who works for long before its turn and says so is waited for; who says nothing is as silent as ever."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tallystick_node.engines import alive
+from tallystick_node.engines.alive import receive_worked_on
+from tallystick_node.engines.channel import ChannelError, ProtocolViolation, Session, local_sessions
+from tallystick_node.engines.mpc.threshold import at_least
+from unit.engines.conftest import run_parties
+from unit.node.sockets import mesh, together
+
+SILENCE, WORK = 20, 100  # seconds of a clock that only moves while party 0 works
+Ready = Callable[[Callable[[], None]], None]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now, self.gave_up = 0.0, threading.Event()
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Impatient:
+    """A channel that takes its peer for silent after ``SILENCE`` seconds of a clock."""
+
+    def __init__(self, inner: Any, clock: Clock) -> None:
+        self.inner, self.clock, self.peer = inner, clock, inner.peer
+        self.send, self.mark, self.close = inner.send, inner.mark, inner.close
+
+    def receive(self) -> bytes:
+        began, late = self.clock.now, False
+        while True:
+            try:
+                message = self.inner._into.get(timeout=0.01)
+            except queue.Empty:
+                if late:  # nothing had come before that moment
+                    self.clock.gave_up.set()
+                    raise ChannelError(self.peer, "sent nothing") from None
+                late = self.clock.now - began > SILENCE
+            else:
+                if message is None:
+                    raise ChannelError(self.peer, "closed the link")
+                return bytes(message)
+
+    def wait(self) -> None:
+        while self.inner._into.empty():
+            time.sleep(0.001)
+
+
+def size_test(session: Session, ready: Ready | None) -> list[bool]:
+    """Two owners with seven rows each, of whom the first has to get ready, and where there is a third party, a receiver."""
+    counts, first = [7] if session.index < 2 else None, session.index == 0
+    return at_least(session, counts, groups=1, threshold=5, inputs=(0, 1), context=b"", ready=ready if first else None)
+
+
+def outcomes(monkeypatch: pytest.MonkeyPatch, clock: Clock, ready: Ready) -> list[Any]:
+    monkeypatch.setattr(alive, "time", clock)
+    sessions = []
+    for each in local_sessions(3, seconds=600):
+        channels: dict[int, Any] = {peer: Impatient(channel, clock) for peer, channel in each.channels.items()}
+        sessions.append(replace(each, channels=channels, patience=lambda peer, channels=channels: channels[peer].wait()))
+    return run_parties(sessions, lambda session: size_test(session, ready))
+
+
+def test_an_owner_that_works_for_longer_than_silence_is_borne_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+
+    def working(going_on: Callable[[], None]) -> None:
+        for _ in range(WORK):
+            clock.now += 1
+            going_on()
+
+    assert outcomes(monkeypatch, clock, working) == [[True]] * 3
+    assert clock.now == WORK
+
+
+def test_an_owner_that_hangs_is_taken_for_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+
+    def hanging(_: Callable[[], None]) -> None:
+        while not clock.gave_up.is_set():
+            clock.now += 1
+            time.sleep(0.001)
+
+    _, other, _ = outcomes(monkeypatch, clock, hanging)
+    assert isinstance(other, ChannelError) and (other.peer, other.rule) == (0, "sent nothing")
+
+
+def test_it_is_not_said_more_often_than_it_needs_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, said = Clock(), list[bytes]()
+    monkeypatch.setattr(alive, "time", clock)
+    channel: Any = type("Channel", (), {"send": staticmethod(said.append)})
+    going_on = alive.Alive([channel])
+    for _ in range(1000):
+        clock.now += alive.EVERY / 8
+        going_on()
+    assert said == [b""] * 125
+
+
+def test_both_ends_have_the_same_transcript(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alive, "EVERY", 0.0)
+    channels = mesh(2, seconds=300)
+
+    def ready(going_on: Callable[[], None]) -> None:
+        for _ in range(5):
+            going_on()
+
+    def party(index: int) -> list[bool]:
+        for channel in channels[index].values():
+            channel.handshake()
+        return size_test(Session(index, {**channels[index]}), ready)
+
+    assert together(lambda: party(0), lambda: party(1)) == [[True], [True]]
+    for one, other in ((0, 1), (1, 0)):
+        assert channels[one][other].sent.summary() == channels[other][one].received.summary()
+    assert channels[0][1].sent.messages == 5 + 3  # key, mix and decrypt
+
+
+def test_a_message_of_another_length_names_its_sender_and_step() -> None:
+    one, other = local_sessions(2)
+    for message in (b"", b"", b"12"):
+        one.channels[1].send(message)
+    with pytest.raises(ProtocolViolation, match="sent 2 bytes where 3 were due") as caught:
+        receive_worked_on(other.channels[0], 3, "key")
+    assert (caught.value.peer, caught.value.step) == (0, "key")
