@@ -189,8 +189,21 @@ def test_however_many_reviewers_are_counted_a_page_at_a_time_at_one_block(panel:
 # -- what an owner's node asks
 
 
-def test_a_node_that_asks_for_nothing_reads_nothing(panel: Panel) -> None:
-    require_reviews(panel.spec(), None, Policy())  # type: ignore[arg-type]
+def test_a_node_that_asks_for_no_approvals_takes_code_that_nobody_registered(panel: Panel) -> None:
+    panel.admitted()
+    panel.admitted(panel.spec(kind="python"))
+
+
+def test_what_code_is_registered_as_binds_whether_or_not_approvals_are_asked_for(panel: Panel) -> None:
+    """A grant names the digest alone: what an owner read as a query must not run as a program."""
+    panel.register()
+    panel.admitted()
+    refusal = panel.refused(panel.spec(kind="python"))
+    assert (refusal.rule, refusal.party) == ("algorithm-review", panel.author.address)
+    assert "was registered as sql, and the task runs it as python" in refusal.message
+    panel.desk.tally(panel.author, "algorithm", "withdraw", panel.digest)
+    panel.admitted()
+    panel.refused(panel.spec(kind="python"))
 
 
 def test_an_owner_gets_the_approvals_that_it_asks_for(panel: Panel) -> None:

@@ -363,7 +363,14 @@ def test_only_enclaves_that_are_allowed_and_not_debugged(run: Run) -> None:
     for domain, rule in domains.items():
         with bad(rule):
             run.try_out(run.proof(run.of(run.platform.quote_domain(domain, run.about()))))
-    run.govern("disallow", TaskQuote.cut(run.quote()).report.identity, bytes(32))
+    identity = TaskQuote.cut(run.quote()).report.identity
+    with refused("AlreadySo"):
+        run.govern("allow", identity)
+    assert run.world.call(SIMULATION, "allowed", identity) is True
+    run.govern("disallow", identity, bytes(32))
+    with refused("AlreadySo"):
+        run.govern("disallow", identity, bytes(32))
+    assert run.world.call(SIMULATION, "allowed", identity) is False
     with bad("not allowed"):
         run.try_out(run.proof())
 

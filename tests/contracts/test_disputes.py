@@ -284,6 +284,26 @@ def test_who_could_not_accept_for_anothers_fault_shows_its_will(bargain: Bargain
         bargain.lateness()
 
 
+def test_a_will_to_accept_is_shown_for_a_first_attempt_that_has_not_started(bargain: Bargain) -> None:
+    world, proposal, party = bargain.world, bargain.proposal, bargain.parties[1]
+
+    def tender() -> None:
+        world.stranger.send("Disputes", "tenderAcceptance", proposal.as_tuple(), party.address, world.acceptance(party, proposal))
+
+    bargain.ready()
+    tender()
+    world.accept(proposal, bargain.case.grants)
+    with refused("WrongState"):
+        tender()
+    reporter = bargain.parties[0]
+    reporter.send("TaskLedger", "fail", proposal.as_tuple(), 1, party.address, 2, bytes(32))
+    with refused("WrongState"):  # failed, and nobody has accepted again
+        tender()
+    world.accept(proposal, bargain.case.grants, attempt=2, indices=[0])
+    with refused("WrongAttempt"):
+        tender()
+
+
 def test_a_requester_that_proposes_too_late_makes_nobody_late(bargain: Bargain) -> None:
     """Bonds are staked before the task is proposed, and the requester proposes when there is no time left to accept."""
     world, proposal = bargain.world, bargain.proposal

@@ -10,6 +10,7 @@ import pytest
 from contracts.bargain import BOND, FEE, Bargain
 from contracts.conftest import DAY, Actor, Case, World, refused
 from contracts.test_disputes import opening_of, prove_opening
+from eth_account import Account
 from tallystick.chain.connection import Receipt
 from tallystick.protocol import typed
 from tallystick.protocol.agreement import contribution_digest
@@ -346,6 +347,17 @@ def test_authorisations_that_make_no_sense_are_refused(institution: Institution)
             own.send(REGISTRY, "authorise", *arguments)
     with refused("InactiveParticipant"):
         institution.world.stranger.send(REGISTRY, "authorise", institution.node.address, int(NODE), now + DAY)
+
+
+def test_a_participant_has_at_most_64_operators_in_all(institution: Institution) -> None:
+    own, ends = institution.own, institution.world.chain.now() + DAY
+    keys = [Account.create().address for _ in range(64)]
+    for key in keys:
+        own.send(REGISTRY, "authorise", key, int(NODE), ends)
+    own.send(REGISTRY, "authorise", keys[0], 0, 0)  # what it signed counts on, so that it keeps its place
+    with refused("TooManyOperators"):
+        institution.authorise()
+    own.send(REGISTRY, "authorise", keys[0], int(NODE), ends)
 
 
 def test_operators_are_listed_with_what_they_may_do(institution: Institution) -> None:

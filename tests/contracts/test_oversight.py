@@ -63,6 +63,21 @@ def test_only_regulators_move_and_only_who_takes_part_is_suspended(world: World)
         carry(world, world.parties[0])
 
 
+def test_the_motion_of_a_regulator_that_is_one_no_more_is_not_carried(world: World) -> None:
+    accused = world.parties[0]
+    move(world, accused)
+    world.travel(2 * DAY + 1)
+    world.governor.send(REGISTRY, "suspend", world.regulator.address, secrets.token_bytes(32))
+    with refused("NotActive"):
+        carry(world, accused)
+    world.governor.send(REGISTRY, "reinstate", world.regulator.address)
+    roles = ALL_ROLES - ROLES["regulator"]
+    world.enrol(world.regulator, world.enrolment(world.regulator, roles, not_before=world.now - DAY + 1))
+    with refused("RoleMissing"):
+        carry(world, accused)
+    assert status(world, accused) == "Active"
+
+
 def test_the_governor_or_the_regulator_drops_a_motion(world: World) -> None:
     accused = world.parties[0]
     for dropper in (world.governor, world.regulator):

@@ -105,6 +105,10 @@ def test_a_result_belongs_to_its_task_kind_and_attempt(case: Case) -> None:
         world.prove(proposal, world.result(proposal, proof_kind=typed.proof_kind("sum-verified")))
     with refused("WrongAttempt"):
         world.prove(proposal, world.result(proposal, attempt=2))
+    unheard = typed.proof_kind("unheard-of")
+    another = replace(proposal, proof_kind=unheard)  # nobody can propose it, and nobody has
+    with refused("UnknownKind"):
+        world.prove(another, world.result(another, proof_kind=unheard))
 
 
 def test_a_result_is_proved_once(case: Case) -> None:

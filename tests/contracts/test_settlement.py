@@ -94,6 +94,15 @@ def test_terms_that_are_none_are_refused(bargain: Bargain) -> None:
             terms[member] = value
             with refused(error):
                 bargain.world.requester.send("Settlement", "open", bargain.proposal.as_tuple(), tuple(terms), value=FEE)
+    parties = bargain.proposal.parties
+    for some, split in (
+        ((), {"shares": (), "price": 1, "measured": False}),
+        (parties * 6, {"shares": (588,) * 17 + (4,)}),
+    ):  # none, and 18
+        proposal = replace(bargain.proposal, parties=some)
+        terms = replace(bargain.agreement, task=proposal.id(), **split).as_tuple()
+        with refused("BadShares"):
+            bargain.world.requester.send("Settlement", "open", proposal.as_tuple(), terms, value=FEE)
 
 
 def test_an_agreement_far_ahead_locks_nothing(bargain: Bargain) -> None:
