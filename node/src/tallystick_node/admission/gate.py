@@ -24,8 +24,8 @@
 17 run-time        the run is long enough to compute, and to say in time on this chain when it stalls
 18 agreement       what was agreed about the task pays this party what it asks, has the others stake what it asks, and asks no
                    larger bond of it than the policy lets it stake, unless its operator did
-19 algorithm-review  code that runs over this party's data in an enclave has the approvals that the policy asks for, and nobody whom
-                   the policy names rejects it
+19 algorithm-review  code that runs over this party's data in an enclave is of the kind that it was registered as, if it was, has
+                   the approvals that the policy asks for, and nobody whom the policy names rejects it
 """
 
 from __future__ import annotations

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from tallystick.chain import algorithms
+from tallystick.chain.algorithms import Algorithm
 from tallystick.chain.connection import Chain
 from tallystick.protocol import canonical
 from tallystick.protocol.errors import ContractRefused, NotFound, Refused
@@ -18,14 +21,17 @@ def require_reviews(spec: TaskSpec, chain: Chain, policy: Policy) -> None:
     """Raise Refused unless the code of a task in an enclave has the approvals that the policy asks for, at the latest block.
 
     The task is one that its workload accepts. Counted are those that the policy names; where it names nobody, every participant but
-    the task's requester, who chose the code. One rejection by a named reviewer refuses. The registered kind has to be the task's:
-    text that was reviewed as a query may be a harmful program in another language. Raises ChainUnreachable.
+    the task's requester, who chose the code. One rejection by a named reviewer refuses. The registered kind has to be the task's,
+    whether or not the policy asks for approvals: grants name code by its digest alone, and text that was read as a query may be a
+    harmful program in another language. Raises ChainUnreachable.
     """
-    if not policy.approvals:
-        return
     code, kind = EnclaveTerms.of(spec.parameters).algorithm, str(spec.parameters["algorithm"]["kind"])
     digest = canonical.text(code)
     block, _ = chain.latest()
+    if not policy.approvals:
+        with contextlib.suppress(NotFound):  # nothing says what code is that nobody registered
+            _require_kind(algorithms.algorithm_of(chain, code, block), kind)
+        return
     try:
         registered = algorithms.algorithm_of(chain, code, block)
         said = algorithms.reviews_of(chain, code, block)
@@ -38,13 +44,7 @@ def require_reviews(spec: TaskSpec, chain: Chain, policy: Policy) -> None:
             party=spec.requester,
             remedy=error.remedy,
         ) from None
-    if registered.kind != kind:
-        raise Refused(
-            f"the code {digest} was registered as {registered.kind}, and the task runs it as {kind}",
-            rule=RULE,
-            party=registered.author,
-            remedy="run it as what it was reviewed as",
-        )
+    _require_kind(registered, kind)
     against = next((each for each in said if not each.approved and each.reviewer in policy.reviewers), None)
     if against is not None:
         raise Refused(
@@ -60,4 +60,14 @@ def require_reviews(spec: TaskSpec, chain: Chain, policy: Policy) -> None:
             rule=RULE,
             party=spec.requester,
             remedy=f"have it reviewed (`tally algorithm review`) by {whom}",
+        )
+
+
+def _require_kind(registered: Algorithm, kind: str) -> None:
+    if registered.kind != kind:
+        raise Refused(
+            f"the code {canonical.text(registered.code)} was registered as {registered.kind}, and the task runs it as {kind}",
+            rule=RULE,
+            party=registered.author,
+            remedy="run it as what it was registered as",
         )
