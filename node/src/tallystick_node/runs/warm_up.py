@@ -247,8 +247,8 @@ def main() -> None:
     """Warm every engine, and name each on standard output."""
     signal.alarm(DEADLINE)
     for engine in ENGINES:
-        if engine not in QUICK and not os.nice(0):
-            os.nice(19)
+        if engine not in QUICK:
+            os.nice(19)  # which is the most that there is, also of several
         warm(engine)
         sys.stdout.write(engine + "\n")
         sys.stdout.flush()
