@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tallystick_node.engines import compiled
 from tallystick_node.runs import warm_up
-from tallystick_node.runs.warm_up import ENGINES, WarmUp, is_warm, needed, warm
+from tallystick_node.runs.warm_up import ENGINES, QUICK, WarmUp, is_warm, needed, warm
 
 KERNELS = """
 import importlib, pkgutil, types
@@ -96,6 +96,11 @@ def test_a_task_needs_the_engines_that_it_runs() -> None:
     assert needed(spec("computation", protocol="two-party:0x5598")) == {"intersection", "two-party"}
     assert needed(spec("vertical-regression")) == {"intersection", "two-party"}
     assert needed(spec("boosting")) == needed(spec("joint-prediction")) == {"intersection"}
+
+
+def test_a_new_node_does_first_what_takes_seconds() -> None:
+    """The priority of the process falls before the others, and does not rise again."""
+    assert tuple(ENGINES)[: len(QUICK)] == QUICK
 
 
 def test_a_node_that_is_warm_starts_no_process(marks: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
