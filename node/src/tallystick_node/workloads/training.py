@@ -33,6 +33,7 @@ from tallystick.protocol.task import (
 
 from tallystick_node.engines.channel import ProtocolViolation, Session
 from tallystick_node.engines.fl.aggregation.base import Disagreement, OtherSurvivors, coordinators
+from tallystick_node.engines.fl.aggregation.echo import Echo
 from tallystick_node.engines.fl.aggregation.journal import Journal
 from tallystick_node.engines.fl.aggregation.record import Record as Vouched
 from tallystick_node.engines.fl.client import Client
@@ -298,21 +299,23 @@ def _proved(session: Session, owners: Sequence[int], journal: Journal) -> Outcom
 def _prove(session: Session, owners: Sequence[int], journal: Journal) -> tuple[list[bytes], Contribution]:
     """All parties' roots, and what this party adds to the proof: projections at points that follow from all roots.
 
-    Raises ProtocolViolation when a peer's aggregate is another than this party's.
+    Raises ProtocolViolation when a peer's aggregate is another than this party's, and naming one that gave two parties different
+    roots: they would project at different points, and each find the other's projections wrong.
     """
     session.mark("proof")
     own, sums = journal.roots()
     mine = own if session.index in owners else bytes(ROOT)
-    session.broadcast(mine + sums)
+    echo = Echo(session, range(session.parties), "proof")
+    echo.tell(mine + sums)
     roots = {session.index: mine}
-    for peer, channel in sorted(session.channels.items()):
-        session.patience(peer)  # it hashes all rounds first
-        said = channel.receive()
-        if len(said) != 2 * ROOT or (said[:ROOT] == bytes(ROOT)) == (peer in owners):
+    for peer in sorted(session.channels):
+        said = echo.hear(peer, 2 * ROOT)  # it hashes all rounds first
+        if (said[:ROOT] == bytes(ROOT)) == (peer in owners):
             raise ProtocolViolation(peer, "proof", "sent no roots of its updates and of the sums")
         if said[ROOT:] != sums:
             raise ProtocolViolation(peer, "proof", "used another aggregate than this party: one of the two was deceived")
         roots[peer] = said[:ROOT]
+    echo.compare()
     ordered = [roots[index] for index in range(session.parties)]
     points = projection.points(projection.challenge(session.context, ordered, sums))
     sent, aggregate = journal.project(points)

@@ -53,6 +53,14 @@ class Echo:
         self._heard[peer] = announced + said
         return word
 
+    def compare(self) -> None:
+        """Tell every peer what this party heard, and compare it with what each heard. Raises what :meth:`check` does."""
+        mine = self.report()
+        self._session.broadcast(mine)
+        for peer, channel in sorted(self._session.channels.items()):
+            self._session.patience(peer)
+            self.check(peer, receive_block(channel, len(mine), self._step))
+
     def report(self) -> bytes:
         """What this party heard, for the peers: as many bytes from each."""
         return b"".join(self._heard[speaker] for speaker in self._speakers)
