@@ -8,6 +8,7 @@ balance. The build is for analysis alone: its bytecode is larger than chains all
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -44,12 +45,13 @@ REQUIRES = re.compile(r"(?:\w+\.)?_?require\w*$")
 
 @dataclass(frozen=True)
 class Site:
-    """A statement or a check: its number, file, line, and what it says."""
+    """A statement or a check: its number, file, line, what it says, and a name that outlives changes of other files."""
 
     number: int
     file: str
     line: int
     text: str
+    key: str
     branch: bool = False  # a statement that a branch begins with, or the empty way past an if
 
 
@@ -59,13 +61,15 @@ class Writer:
     def __init__(self, file: str, source: bytes, first: int) -> None:
         self.file, self.source, self.next = file, source, first
         self.sites: list[Site] = []
+        self._name = f"{file}@{hashlib.sha256(source).hexdigest()[:16]}"
         self._inserts: list[tuple[int, float, bytes]] = []
 
     def site(self, node: dict[str, Any], *, branch: bool = False) -> int:
         """Number a node; its number."""
         start, length, _ = map(int, node["src"].split(":"))
         text = " ".join(self.source[start : start + length].decode().split())[:100]
-        self.sites.append(Site(self.next, self.file, self.source.count(b"\n", 0, start) + 1, text, branch))
+        line, key = self.source.count(b"\n", 0, start) + 1, f"{self._name}#{len(self.sites)}"
+        self.sites.append(Site(self.next, self.file, line, text, key, branch))
         self.next += 1
         return self.next - 1
 

@@ -1,10 +1,12 @@
 """A pytest plugin: run the contract tests on instrumented contracts, and note what they reach or which missing check they see.
 
-``ANALYSIS`` names the folder that :mod:`instrument` made, ``ANALYSIS_KIND`` is ``checks`` or ``statements``.
+``ANALYSIS`` names the folder that :mod:`instrument` made, ``ANALYSIS_KIND`` is ``checks`` or ``statements``, ``ANALYSIS_KEPT`` the
+file of what is known already, which grows here after each mutant or file of tests.
 """
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import os
@@ -14,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from _pytest.runner import runtestprotocol
 from instrument import SWITCH
+from tallystick.chain import deployment
 from tallystick.chain.transport import Transport
 from tallystick.testing.local_chain import LocalChain
 
@@ -23,8 +27,10 @@ FOLDER = Path(os.environ["ANALYSIS"])
 KIND = os.environ["ANALYSIS_KIND"]
 UNTIL = time.monotonic() + float(os.environ.get("ANALYSIS_SECONDS", "86400"))
 SITES = json.loads((FOLDER / "sites.json").read_text())
+KEPT = Path(os.environ["ANALYSIS_KEPT"])
+PROBED = re.compile(rb'"to":"0x%s([0-9a-f]{8})"' % f"{SWITCH:040x}"[:32].encode(), re.IGNORECASE)
 chains: list[LocalChain] = []
-reached: set[int] = set()
+reached: set[str] = set()
 
 _command, _start, _answer = LocalChain._command, LocalChain.start, Transport.answer  # noqa: SLF001 - analysis alone
 
@@ -43,21 +49,20 @@ def started(self: LocalChain) -> LocalChain:
 def traced(self: Transport, method: str, parameters: Any) -> dict[str, Any]:
     """Ask a call once more with a tracer, whether it succeeds or reverts."""
     if method in ("eth_call", "eth_estimateGas"):
-        found = _answer(self, "debug_traceCall", [parameters[0], "latest", {"tracer": "callTracer"}])
-        note(found.get("result") or {})
+        asked = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "debug_traceCall",
+            "params": [parameters[0], "latest", {"tracer": "callTracer"}],
+        }
+        trace = requests.post(self.url, json=asked, timeout=600).content
+        for found in set(re.findall(PROBED, trace)):
+            reached.add(SITES[int(found, 16) - 1]["key"])
     return _answer(self, method, parameters)
 
 
-def note(call: dict[str, Any]) -> None:
-    """Note the statements in a call's trace."""
-    number = int(call.get("to") or "0x0", 16) - SWITCH
-    if 0 < number <= len(SITES):
-        reached.add(number)
-    for inner in call.get("calls", ()):
-        note(inner)
-
-
 LocalChain._command, LocalChain.start = unlimited, started  # type: ignore[method-assign] # noqa: SLF001
+deployment.GAS_LIMIT = 29_000_000  # what is instrumented is larger; a block has thirty million
 if KIND == "statements":
     Transport.answer = traced  # type: ignore[method-assign]
 
@@ -79,14 +84,17 @@ def passes(item: pytest.Item) -> bool:
     return not any(report.failed for report in reports)
 
 
-def likely(item: pytest.Item, site: dict[str, Any]) -> int:
-    """How likely a test sees that a check is gone: it speaks of the contract in its file's name, and of the error."""
+def likely(item: pytest.Item, site: dict[str, Any], killers: dict[str, str]) -> int:
+    """How likely a test sees that a check is gone: it speaks of the error, its file of the contract, or either saw others go."""
     line = (Path(__file__).parents[2] / "contracts/src" / site["file"].removeprefix("contracts/")).read_text().splitlines()
     nearby = " ".join(line[site["line"] - 1 : site["line"] + 3])
     errors = re.findall(r"revert (\w+)", nearby)
     source = inspect.getsource(getattr(item, "function", passes))
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", Path(site["file"]).stem).lower()
-    return -(2 * any(error in source for error in errors) + (name in item.nodeid))
+    contract = site["key"].partition("#")[0]
+    same = [killer for key, killer in killers.items() if key.startswith(contract) and killer]
+    beside = any(killer.startswith(item.nodeid.partition("::")[0]) for killer in same)
+    return -(4 * any(error in source for error in errors) + 2 * (name in item.nodeid) + beside + (item.nodeid in same))
 
 
 class Trials:
@@ -109,27 +117,59 @@ class Trials:
         return passes(item)
 
 
+def known() -> dict[str, Any]:
+    """What earlier runs found."""
+    return json.loads(KEPT.read_text()) if KEPT.exists() else {}
+
+
+def keep(found: dict[str, Any]) -> None:
+    """Keep what was found, whenever this process ends."""
+    KEPT.with_suffix(".new").write_text(json.dumps(found, indent=0))
+    KEPT.with_suffix(".new").replace(KEPT)
+
+
+def follow(session: pytest.Session) -> None:
+    """Note what the tests reach, file by file; but for those that reached the same before, since neither they nor that changed."""
+    keys, found = {site["key"] for site in SITES}, known()
+    shared = b"".join(path.read_bytes() for path in sorted(Path(session.items[0].path).parent.glob("[!t]*.py")))
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in session.items:
+        files.setdefault(item.path, []).append(item)
+    found = {path.name: found[path.name] for path in files if path.name in found}
+    for path, items in files.items():
+        digest = hashlib.sha256(shared + path.read_bytes()).hexdigest()
+        before = found.get(path.name, {"digest": ""})
+        if before["digest"] == digest and keys.issuperset(before["reached"]):
+            continue
+        if time.monotonic() > UNTIL:
+            break
+        reached.clear()
+        failed = [item.nodeid for item in items if not passes(item)]
+        found[path.name] = {"digest": digest, "reached": sorted(reached), "failed": failed}
+        print(f"{path.name}: {len(reached)} reached; {len(failed)} of {len(items)} tests fail {failed or ''}", flush=True)
+        keep(found)
+    keep(found)
+
+
+def switch_off(session: pytest.Session) -> None:
+    """Try the mutants: those that were never tried, then those that survived before."""
+    keys, trials = {site["key"] for site in SITES}, Trials()
+    found = {key: killer for key, killer in known().items() if key in keys}
+    chosen = [site for site in SITES if re.search(os.environ["ANALYSIS_ONLY"], site["file"])][:: int(os.environ["ANALYSIS_STEP"])]
+    passes(session.items[0])  # starts the chain
+    for site in sorted((site for site in chosen if not found.get(site["key"])), key=lambda site: site["key"] in found):
+        if time.monotonic() > UNTIL:
+            break
+        ordered = sorted(session.items, key=lambda item: likely(item, site, found))[: int(os.environ["ANALYSIS_TESTS"])]
+        killer = next((item.nodeid for item in ordered if trials.sees(item, site["number"])), "")
+        found[site["key"]] = killer
+        print(f"{site['file']}:{site['line']} {site['text']}: {killer or 'SURVIVES'}", flush=True)
+        keep(found)
+    keep(found)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool:
     """Instead of the usual run."""
-    if KIND == "statements":
-        for number, item in enumerate(session.items, 1):
-            print(f"{number} of {len(session.items)}: {item.nodeid} {'passes' if passes(item) else 'FAILS'}", flush=True)
-            (FOLDER / "reached.json").write_text(json.dumps(sorted(reached)))
-        return True
-    passes(session.items[0])  # starts the chain
-    step, most, trials, found = (
-        int(os.environ.get("ANALYSIS_STEP", "1")),
-        int(os.environ.get("ANALYSIS_TESTS", "9999")),
-        Trials(),
-        {},
-    )
-    for site in SITES[::step]:
-        if time.monotonic() > UNTIL:
-            break
-        ordered = sorted(session.items, key=lambda item: likely(item, site))
-        killer = next((item.nodeid for item in ordered[:most] if trials.sees(item, site["number"])), "")
-        found[site["number"]] = killer
-        print(f"{site['file']}:{site['line']} {site['text']}: {killer or 'SURVIVES'}", flush=True)
-        (FOLDER / "killed.json").write_text(json.dumps(found))
+    {"statements": follow, "checks": switch_off}[KIND](session)
     return True
