@@ -75,6 +75,33 @@ def test_retiring_an_authority_ends_everybody_it_certified(world: World) -> None
         world.governor.send(REGISTRY, "retireAuthority", 0)
 
 
+def test_participants_and_authorities_count_within_their_validity_alone(world: World) -> None:
+    """Days from now: the authority's are 1 to 4, its participant's 2 to 9."""
+    key, today = new_key(), world.chain.now()
+    point = key.public_key().public_numbers()
+    window = (today + DAY, today + 4 * DAY)
+    added = world.governor.send(REGISTRY, "addAuthority", b32(point.x), b32(point.y), *window).event("AuthorityAdded")
+    enrolment = world.enrolment(world.newcomer, not_before=today + 2 * DAY, not_after=today + 9 * DAY)
+
+    def enrol() -> None:
+        world.enrol(world.newcomer, enrolment, authority=added["authority"], authority_key=key)
+
+    def active() -> None:
+        world.call(REGISTRY, "requireActive", world.newcomer.address, 0)
+
+    with refused("AuthorityNotValid"):
+        enrol()
+    world.travel(DAY + 1)
+    enrol()
+    with refused("OutsideValidity"):
+        active()
+    world.travel(DAY)
+    active()
+    world.travel(2 * DAY)
+    with refused("AuthorityNotValid"):
+        active()
+
+
 def test_nobody_enrols_another_account(world: World) -> None:
     enrolment = world.enrolment(world.newcomer)
     digest = typed.enrolment_digest(world.domain(REGISTRY), enrolment)
@@ -135,6 +162,9 @@ def test_enrolment_refuses_bad_roles_and_validity(world: World) -> None:
             world.enrol(world.newcomer, world.enrolment(world.newcomer, roles=roles))
     with refused("BadValidity"):
         world.enrol(world.newcomer, world.enrolment(world.newcomer, not_after=world.now - 1))
+    for begin in (world.now + DAY, world.now + 2 * DAY):  # it would end as it begins, or before
+        with refused("BadValidity"):
+            world.enrol(world.newcomer, world.enrolment(world.newcomer, not_before=begin, not_after=world.now + DAY))
     with refused("UnknownAuthority"):
         world.enrol(world.newcomer, authority=3)
 
