@@ -206,6 +206,22 @@ def test_what_code_is_registered_as_binds_whether_or_not_approvals_are_asked_for
     panel.refused(panel.spec(kind="python"))
 
 
+def test_code_that_somebody_else_registered_as_what_it_is_not_has_a_way_out(panel: Panel) -> None:
+    panel.author.send("AlgorithmRegistry", "register", code_digest(QUERY), 3, bytes([1] * 32))
+    refusal = panel.refused()
+    assert "was registered as python, and the task runs it as sql" in refusal.message
+    assert "change one byte" in refusal.remedy and "register that" in refusal.remedy and "granted" in refusal.remedy
+    panel.admitted(panel.spec(QUERY + b" -- ours"))  # as the remedy says: another digest, of the same meaning
+
+
+def test_a_kind_that_this_release_does_not_know_binds_where_approvals_are_asked_for_alone(panel: Panel) -> None:
+    panel.author.send("AlgorithmRegistry", "register", code_digest(QUERY), 9, bytes([1] * 32))
+    panel.admitted()
+    panel.admitted(panel.spec(kind="python"))
+    panel.readers[0].send("AlgorithmRegistry", "review", code_digest(QUERY), True, bytes([2] * 32))
+    assert "was registered as kind 9" in panel.refused(approvals=1).message
+
+
 def test_an_owner_gets_the_approvals_that_it_asks_for(panel: Panel) -> None:
     assert "no algorithm with this digest" in panel.refused(approvals=1).message
     panel.register()

@@ -33,12 +33,13 @@ def require_floor(asked: AppraisalPolicy, floor: AppraisalPolicy | None, request
 def require_time_to_vouch(spec: TaskSpec, asked: AppraisalPolicy, chain: Chain) -> None:
     """Raise Refused where no vouching by the task's policy could hold until it is on chain: nodes take none that ends sooner than
     they need for that."""
-    hold = chain.profile.reporting_seconds
-    if asked.validity <= hold:
+    reporting_seconds = chain.profile.reporting_seconds
+    if asked.validity <= reporting_seconds:
         raise _refused(
             spec,
-            f"an appraisal by the task's policy is good for {asked.validity} s, and to have it on this chain takes a node {hold} s",
-            f"state a validity of more than {hold} in parameters.attestation.policy, rather of hours",
+            f"an appraisal by the task's policy is good for {asked.validity} s, and to have it on this chain takes a node "
+            f"{reporting_seconds} s",
+            f"state a validity of more than {reporting_seconds} in parameters.attestation.policy, rather of hours",
         )
 
 

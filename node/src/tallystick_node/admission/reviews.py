@@ -8,6 +8,7 @@ from tallystick.chain import algorithms
 from tallystick.chain.algorithms import Algorithm
 from tallystick.chain.connection import Chain
 from tallystick.protocol import canonical
+from tallystick.protocol.algorithm import KINDS
 from tallystick.protocol.errors import ContractRefused, NotFound, Refused
 from tallystick.protocol.proof.attested import EnclaveTerms
 from tallystick.protocol.task import TaskSpec
@@ -23,14 +24,18 @@ def require_reviews(spec: TaskSpec, chain: Chain, policy: Policy) -> None:
     The task is one that its workload accepts. Counted are those that the policy names; where it names nobody, every participant but
     the task's requester, who chose the code. One rejection by a named reviewer refuses. The registered kind has to be the task's,
     whether or not the policy asks for approvals: grants name code by its digest alone, and text that was read as a query may be a
-    harmful program in another language. Raises ChainUnreachable.
+    harmful program in another language. Who registers code first says its kind, and may be anybody with the role: a kind that this
+    release does not know, under which nothing runs here, therefore binds only where approvals are asked for. Raises
+    ChainUnreachable.
     """
     code, kind = EnclaveTerms.of(spec.parameters).algorithm, str(spec.parameters["algorithm"]["kind"])
     digest = canonical.text(code)
     block, _ = chain.latest()
     if not policy.approvals:
         with contextlib.suppress(NotFound):  # nothing says what code is that nobody registered
-            _require_kind(algorithms.algorithm_of(chain, code, block), kind)
+            registered = algorithms.algorithm_of(chain, code, block)
+            if registered.kind in KINDS:
+                _require_kind(registered, kind)
         return
     try:
         registered = algorithms.algorithm_of(chain, code, block)
@@ -69,5 +74,6 @@ def _require_kind(registered: Algorithm, kind: str) -> None:
             f"the code {canonical.text(registered.code)} was registered as {registered.kind}, and the task runs it as {kind}",
             rule=RULE,
             party=registered.author,
-            remedy="run it as what it was registered as",
+            remedy="run it as what it was registered as; if somebody else registered it as what it is not, change one byte, as in "
+            "a comment, register that before others see it, and have its new digest granted",
         )
