@@ -189,8 +189,10 @@ class Node:
             await asyncio.sleep(SWEEP)
 
     async def _prepare(self) -> None:
-        await self.warming.run()
-        await self.workers.keep()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.warming.run())
+            await self.warming.quick.wait()  # tasks may come from now on, and a spare that starts later helps none of the first
+            await self.workers.keep()
 
     async def _on_event(self, event: Event) -> None:
         if event.name == "OperatorChanged" and event["account"] == self.signer.address and self.delegated:

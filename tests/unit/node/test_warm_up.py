@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import platform
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +15,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
+from tallystick_node.app import Node
 from tallystick_node.engines import compiled
 from tallystick_node.runs import warm_up
 from tallystick_node.runs.warm_up import ENGINES, QUICK, WarmUp, is_warm, needed, warm
@@ -99,8 +104,18 @@ def test_a_task_needs_the_engines_that_it_runs() -> None:
 
 
 def test_a_new_node_does_first_what_takes_seconds() -> None:
-    """The priority of the process falls before the others, and does not rise again."""
+    """So does the command."""
     assert tuple(ENGINES)[: len(QUICK)] == QUICK
+
+
+def test_the_process_stands_back_once_after_the_quick_engines(
+    marks: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(signal, "alarm", lambda seconds: None)
+    monkeypatch.setattr(os, "nice", lambda by: marks.append(f"nice {by}"))
+    warm_up.main()
+    assert marks == [*QUICK, "nice 19", *list(ENGINES)[len(QUICK) :]]
+    assert capsys.readouterr().out.split() == list(ENGINES)
 
 
 def test_a_node_that_is_warm_starts_no_process(marks: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +132,7 @@ def test_the_process_warms_what_is_cold_and_names_it(marks: list[str]) -> None:
     assert not warming.ready(spec("computation", protocol="two-party")) and not warming.ready(spec("statistics"))
     assert warming.ready(spec("enclave"))
     asyncio.run(warming.run())
-    assert warming.ready(spec("computation", protocol="two-party"))
+    assert warming.ready(spec("computation", protocol="two-party")) and warming.quick.is_set()
 
 
 def test_a_process_that_fails_keeps_no_task_back(marks: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,6 +140,56 @@ def test_a_process_that_fails_keeps_no_task_back(marks: list[str], monkeypatch: 
     warming = WarmUp()
     asyncio.run(warming.run())
     assert warming.ready(spec("computation", protocol="two-party"))
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM])
+def test_a_process_that_cannot_be_started_keeps_no_task_back(
+    number: int, marks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*given: Any, **named: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse)
+    warming = WarmUp()
+    with capture_logs() as logs:
+        asyncio.run(warming.run())
+    assert warming.ready(spec("computation", protocol="two-party")) and warming.quick.is_set()
+    (warning,) = [each for each in logs if each["log_level"] == "warning"]
+    assert os.strerror(number) in warning["problem"] and warning["remedy"] and warning["engines"] == sorted(ENGINES)
+
+
+def test_spares_start_as_soon_as_the_quick_engines_are_warm(
+    marks: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process here names those, and then goes on until it is killed."""
+    slow = tmp_path / "python"
+    slow.write_text(f"#!/bin/sh\nprintf '%s\\n' {' '.join(QUICK)}\nexec sleep 1000\n")
+    slow.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(slow))
+    warming = WarmUp()
+    assert not warming.quick.is_set()
+
+    async def play() -> None:
+        kept = asyncio.Event()
+
+        async def keep() -> None:
+            kept.set()
+
+        node: Any = SimpleNamespace(warming=warming, workers=SimpleNamespace(keep=keep))
+        preparing = asyncio.create_task(Node._prepare(node))
+        await kept.wait()
+        assert warming.ready(spec("statistics")) and not warming.ready(spec("computation", protocol="two-party"))
+        preparing.cancel()
+        await asyncio.wait([preparing])
+        assert preparing.cancelled()
+
+    asyncio.run(play())
+
+
+def test_spares_start_at_once_in_a_node_that_is_warm(marks: list[str]) -> None:
+    for engine in QUICK:
+        warm(engine)
+    assert WarmUp().quick.is_set()
 
 
 def test_the_engines_run_every_kernel() -> None:

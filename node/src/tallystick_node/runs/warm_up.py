@@ -52,6 +52,7 @@ from tallystick_node.workloads.registry import workload_named
 
 LOG = structlog.get_logger()
 DEADLINE = 1800  # seconds for all engines: on an idle core they take a minute or two
+SILENCE = 300.0  # seconds that a party waits for another, which may compile meanwhile, or have failed
 
 
 def _items(count: int) -> Items:
@@ -67,7 +68,7 @@ def _answer() -> None:
     """Two tasks about one dataset, whose rows are hashed as the worker does."""
     items, inputs = Items(np.arange(9), np.zeros(8, np.uint8)), bytes(32)
     with TemporaryDirectory() as folder:
-        answers = Answers(Path(folder), bytes(32), lambda key: items.hashes(key)[0][:, 0], 2)
+        answers = Answers(Path(folder), bytes(32), lambda key, _: items.hashes(key)[0][:, 0], 2)
         for _ in range(2):
             answers.require([Partition(np.zeros(len(items), np.int32))], inputs, 2).remember()
 
@@ -89,7 +90,7 @@ def _train() -> None:
         RobustSum.of("median", 1, added=1).total(session, said, owners, 1)
 
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(party, local_sessions(3, DEADLINE)))
+        list(pool.map(party, local_sessions(3, SILENCE)))
 
 
 def _intersect() -> None:
@@ -99,7 +100,7 @@ def _intersect() -> None:
             intersect(session, items, peer=1 - session.index, receivers=[0], mode="ids", protocol=protocol, context=b"")
 
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(party, local_sessions(2, DEADLINE)))
+        list(pool.map(party, local_sessions(2, SILENCE)))
 
 
 def _link() -> None:
@@ -108,7 +109,7 @@ def _link() -> None:
         join(ObliviousAdditive(session), items, numbers, widths=(1, 1), context=b"")
 
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(party, local_sessions(2, DEADLINE)))
+        list(pool.map(party, local_sessions(2, SILENCE)))
 
 
 def _look_up() -> None:
@@ -122,26 +123,26 @@ def _look_up() -> None:
             ask(session, 0, items[:1], 1, bytes(32), 8)
 
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(party, local_sessions(2, DEADLINE)))
+        list(pool.map(party, local_sessions(2, SILENCE)))
 
 
 def _compute(protocol: str) -> None:
     """A regression, a ranking and counts: they need every kernel. Whole blocks of 64 rows are laid out otherwise than parts of one;
     and the more bits are made and checked together, the more of them move together, in one of three ways."""
 
+    def multiply(y: sa.SecretArray) -> None:
+        line = y.reshape(1, -1)  # one that a product takes to the other's axes is not written to
+        sa.reveal((line * y).sum() + (y * line).sum(), to=["A"])
+
     def model(x: sa.SecretArray, y: sa.SecretArray) -> None:
         coefficients = fit(x, y, "logistic", Newton(1), 0.1)
         sa.reveal(coefficients, to=["A"])
         sa.reveal((sa.rank(predict(x, coefficients, "logistic")) * y).sum(), to=["A"])
-        _multiply(y)
+        multiply(y)
 
     def counts(x: sa.SecretArray, y: sa.SecretArray) -> None:
         sa.reveal((x.T @ x).sum() + (y > 0).sum(), to=["A"])
-        _multiply(y)
-
-    def _multiply(y: sa.SecretArray) -> None:
-        line = y.reshape(1, -1)  # one that a product takes to the other's axes is not written to
-        sa.reveal((line * y).sum() + (y * line).sum(), to=["A"])
+        multiply(y)
 
     for shapes in (((8, 9), (8, 8), (8, 9)), ((2, 9), (2, 8), (8, 9)), ((8, 1), (8, 8), (8, 1))):
         add_product(*(np.zeros(shape, np.uint64) for shape in shapes))  # wider, of fewer rows, and narrower than the regression's
@@ -204,10 +205,12 @@ def _mark(engine: str) -> Path:
 
 
 class WarmUp:
-    """The engines of one node that are cold yet, and the process that warms them."""
+    """The engines of one node that are cold yet, and the process that warms them. ``quick`` is set when the quick ones are warm."""
 
     def __init__(self) -> None:
         self.cold = {engine for engine in ENGINES if not is_warm(engine)}
+        self.quick = asyncio.Event()
+        self._warmed(set())
 
     def ready(self, spec: TaskSpec) -> bool:
         """Whether a task's engines are warm."""
@@ -218,6 +221,23 @@ class WarmUp:
         if not self.cold:
             return
         LOG.info("kernels are compiled", engines=sorted(self.cold))
+        try:
+            problem = f"the process ended with status {await self._compile()}"
+        except OSError as error:  # no memory, or no more processes or descriptors
+            problem = f"no process can be started: {error.strerror}"
+        if self.cold:
+            LOG.warning(
+                "kernels are not compiled: first runs will be slow",
+                engines=sorted(self.cold),
+                problem=problem,
+                remedy="look at this machine's memory and limits of processes, and run warm-up",
+            )
+        else:
+            LOG.info("all kernels are compiled")
+        self._warmed(set(self.cold))
+
+    async def _compile(self) -> int | None:
+        """Start the process, and note what it names; its status when it has ended."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -231,27 +251,34 @@ class WarmUp:
         try:
             assert process.stdout is not None
             while line := await process.stdout.readline():  # it ends by its own deadline
-                self.cold.discard(line.decode().strip())
-            if self.cold:
-                LOG.warning("kernels are not compiled: first runs will be slow", engines=sorted(self.cold), remedy="run warm-up")
-            else:
-                LOG.info("all kernels are compiled")
-            self.cold.clear()
+                self._warmed({line.decode().strip()})
+            return await process.wait()
         finally:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
 
+    def _warmed(self, engines: set[str]) -> None:
+        self.cold -= engines
+        if self.cold.isdisjoint(QUICK):
+            self.quick.set()
+
 
 def main() -> None:
     """Warm every engine, and name each on standard output."""
     signal.alarm(DEADLINE)
-    for engine in ENGINES:
-        if engine not in QUICK:
-            os.nice(19)  # which is the most that there is, also of several
+
+    def work(engine: str) -> None:
         warm(engine)
         sys.stdout.write(engine + "\n")
         sys.stdout.flush()
+
+    for engine in QUICK:
+        work(engine)
+    os.nice(19)
+    for engine in ENGINES:
+        if engine not in QUICK:
+            work(engine)
 
 
 if __name__ == "__main__":
