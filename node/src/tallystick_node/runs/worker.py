@@ -110,7 +110,9 @@ def run(job: dict[str, Any], pipe: Pipe, executor: Executor) -> dict[str, Any]:
     """Run the party's side; the outcome as JSON. ``executor`` does its local work."""
     spec = TaskSpec.parse(base64.b64decode(job["spec"]))
     party, index = job["party"], spec.parties.index(job["party"])
-    workload = workload_named(spec.workload)  # peers bear longer that a process starts than its silence afterwards
+    # What takes seconds to import is imported before the handshake, on purpose: a peer gives a process that starts thirty seconds,
+    # and less to one that has shown its certificate.
+    workload = workload_named(spec.workload)
     meter = Meter()
     channels = connect(job, meter)
     table, answers = None, None
