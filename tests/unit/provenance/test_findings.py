@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from xml.etree import ElementTree as ET
 
 import pytest
 from tallystick.cli.provenance import Form, _origin, answer
 from tallystick.cli.terminal import Terminal
+from tallystick.ethereum import keccak
 from tallystick.protocol import canonical, events
 from tallystick.protocol.bundle import Bundle
 from tallystick.protocol.errors import VerificationFailed
 from tallystick.protocol.result import file_digest
+from tallystick.protocol.statement import Envelope, statement_digest
 from tallystick.protocol.task import proposal_of
 from tallystick.provenance import Graph, Kind, build, prov_json, svg, table
-from unit.protocol.world import World, make
+from unit.protocol.world import CHAIN, World, make
 from unit.provenance.conftest import graph_of, history
 
 CODE = "sha256:" + "aa" * 32
@@ -84,30 +87,111 @@ def test_every_form_of_the_answer_shows_it(capsys: pytest.CaptureFixture[str]) -
     assert table.findings(graph_of(make())) == []
 
 
-def test_documents_beside_the_spec_that_cannot_be_read_are_findings(world: World) -> None:
+def test_files_that_no_digest_leads_to_are_said_of_the_bundle_and_not_of_what_was_proved(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever makes the bundle can put them there."""
     bundle = world.bundle()
-    broken = replace(bundle, terms=dict.fromkeys(bundle.terms, b"{"), certificates={"x.pem": b"none"})
-    graph = together(world, bundles=[broken])
+    bad, good = sorted(bundle.terms)
+    broken = replace(bundle, terms={bad: b"{", good: bundle.terms[good]}, certificates={"0.pem": b"none", **bundle.certificates})
+    graph = together(world, bundles=[broken, broken])
     (statement,) = graph.of(Kind.STATEMENT)
-    assert statement.attributes["finding"].count("TS-1101") == 2
+    assert "finding" not in statement.attributes and table.findings(graph) == []
+    said = statement.attributes["unread"]
+    assert said.count("TS-1101") == 2 and f"terms/{bad}" in said and "certificates/0.pem" in said
+    assert table.unread(graph) and statement.id in table.unread(graph)[0]
+    assert sorted("purpose" in grant.attributes for grant in graph.of(Kind.GRANT)) == [False, True]  # the other terms are read
+    assert all("common_name" in each.attributes for each in graph.of(Kind.CERTIFICATE))
     assert graph.of(Kind.RESULT)
+    assert _origin(graph, statement)["unread"] == said
+    drawn = svg.draw(graph)
+    ET.fromstring(drawn)
+    assert "unread: terms/" in drawn
+    answer(cast("Any", SimpleNamespace(terminal=Terminal(colour=False))), graph, Form.TABLE, "")
+    printed = capsys.readouterr().out
+    assert "unread: terms/" in printed and "finding:" not in printed
+    assert table.unread(graph_of(make())) == []
+
+
+def test_a_proved_statement_that_cannot_be_read_is_one_and_hides_no_other(world: World) -> None:
+    payload = b"colluders signed this"
+    bad = proposing({"more": 1})
+    bad.change(events.RESULT_PROVED, statement=statement_digest(payload))
+    bundle = bad.bundle(statement=Envelope(CHAIN, payload, bad.signatures()).to_bytes())
+    graph = together(world, bad, bundles=[bundle, world.bundle()])
+    found = {node.attributes["task"]: node.attributes.get("finding", "") for node in graph.of(Kind.STATEMENT)}
+    assert found[bad.statement.task].startswith("TS-1101") and not found[world.statement.task]
+    assert {node.attributes["task"] for node in graph.of(Kind.RESULT)} == {world.statement.task}
+    assert all("purpose" in task.attributes for task in graph.of(Kind.TASK))  # its spec can be read
+
+
+def test_a_proved_spec_that_cannot_be_read_is_one(world: World) -> None:
+    world.change(events.PROPOSED, spec=canonical.digest("task", b"no spec"))
+    graph = together(world, bundles=[world.bundle(spec=b"no spec")])
+    (statement,) = graph.of(Kind.STATEMENT)
+    assert statement.attributes["finding"].startswith("TS-1101")
+    assert graph.of(Kind.RESULT) and all("purpose" in grant.attributes for grant in graph.of(Kind.GRANT))
+    shown = _origin(graph, statement)
+    assert "workload" not in shown and shown["finding"] == statement.attributes["finding"]
+    ET.fromstring(svg.draw(graph))
+
+
+def test_proof_bytes_that_cannot_be_read_are_one_where_the_chain_has_their_digest() -> None:
+    world = make("groth16")
+    world.proof = b"no proof of a circuit"
+    world.statement = replace(world.statement, proof_output=canonical.hex32(keccak(world.proof)))
+    world.record()
+    (statement,) = together(world).of(Kind.STATEMENT)
+    assert statement.attributes["finding"].startswith("TS-1101") and "registrant" not in statement.attributes
+
+
+@pytest.mark.parametrize("kind", ["groth16", "attested-hardware-quorum"])
+def test_proof_bytes_of_another_digest_than_the_chains_are_the_bundles(kind: str) -> None:
+    world = make(kind)
+    other = bytes(each ^ 1 if place == 40 else each for place, each in enumerate(world.proof))
+    with pytest.raises(VerificationFailed) as refused:
+        together(world, bundles=[world.bundle(proof=other)])
+    (statement,) = together(world).of(Kind.STATEMENT)
+    assert (refused.value.rule, refused.value.party) == (15, statement.attributes["statement"])
+    assert "leave it out" in refused.value.remedy
+
+
+@pytest.mark.parametrize("on_chain", [{"attempt": 1}, {"output": bytes([7] * 32)}])
+def test_a_statement_of_something_else_than_the_chain_proved_by_it_is_one(world: World, on_chain: dict[str, Any]) -> None:
+    world.statement = replace(world.statement, attempt=2 if "attempt" in on_chain else 1)
+    world.record()
+    world.change(events.RESULT_PROVED, **on_chain)
+    graph = together(world)
+    (statement,) = graph.of(Kind.STATEMENT)
+    assert "chain" in statement.attributes["finding"] and not graph.of(Kind.RESULT)
+    assert {edge.source for edge in graph.edges} | {edge.target for edge in graph.edges} <= set(graph.nodes)
+    ET.fromstring(svg.draw(graph))
 
 
 def test_a_proved_result_file_that_cannot_be_read_is_one(world: World) -> None:
     content = b"no result file"
     world.agree(outputs=tuple(replace(each, sha256=file_digest(content)) for each in world.statement.outputs))
-    graph = together(world, results=(content,))
+    graph = together(world, bundles=[world.bundle(results={"result.json": content})], results=(content,))
     (result,) = graph.of(Kind.RESULT)
-    assert "TS-1101" in result.attributes["finding"] and not graph.of(Kind.FILE)
+    assert result.attributes["finding"].count("TS-1101") == 1 and not graph.of(Kind.FILE)  # once, although it came twice
     ET.fromstring(svg.draw(graph))
 
 
-def test_vouchings_that_cannot_be_read_are_one() -> None:
+def test_vouchings_that_cannot_be_read_are_said_of_the_bundle() -> None:
+    """No digest is over them, as they may be collected after the parties signed."""
     world = make("attested-hardware-quorum")
-    assert "finding" not in graph_of(world).of(Kind.STATEMENT)[0].attributes
-    world.proof = world.proof + b"\0"
+    assert not {"finding", "unread"} & set(graph_of(world).of(Kind.STATEMENT)[0].attributes)
+    for proof in (world.proof + b"\0", world.proof[:3]):
+        (statement,) = together(world, bundles=[world.bundle(proof=proof)]).of(Kind.STATEMENT)
+        assert "proof.bin" in statement.attributes["unread"] and "finding" not in statement.attributes
+
+
+def test_signed_commitments_that_cannot_be_read_are_one_of_the_statement() -> None:
+    world = make("attested-hardware-quorum")
+    world.statement = replace(world.statement, inputs=tuple(replace(each, commitment="none") for each in world.statement.inputs))
+    world.record()
     (statement,) = together(world).of(Kind.STATEMENT)
-    assert "TS-1101" in statement.attributes["finding"]
+    assert "TS-1101" in statement.attributes["finding"] and "unread" not in statement.attributes
 
 
 def test_a_bundle_of_another_chain_is_refused_by_its_name(world: World) -> None:

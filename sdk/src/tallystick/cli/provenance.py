@@ -120,6 +120,8 @@ def answer(session: Session, graph: Graph, form: Form, title: str) -> None:
         session.terminal.table(table.COLUMNS, rows, caption=table.caption(graph))
         for finding in table.findings(graph):
             session.terminal.line(f"finding: {finding}")
+        for file in table.unread(graph):
+            session.terminal.line(f"unread: {file}")
 
 
 def _origin(whole: Graph, statement: Node) -> dict[str, object]:
@@ -131,15 +133,14 @@ def _origin(whole: Graph, statement: Node) -> dict[str, object]:
     parties = {graph.nodes[edge.source].label: None for edge in graph.edges if edge.relation == "accepted"}
     return {
         "task": task["task"],
-        "workload": task["workload"],
-        **({"aggregation": task["aggregation"]} if "aggregation" in task else {}),
+        **{name: task[name] for name in ("workload", "aggregation") if name in task},  # of a spec that can be read
         **({"code_reviews": attempt["reviews"]} if "reviews" in attempt else {}),
-        "purpose": task["purpose"],
+        **({"purpose": task["purpose"]} if "purpose" in task else {}),
         "parties": list(parties),
         "datasets": [f"{each.attributes['dataset']} version {each.attributes['version']}" for each in graph.of(Kind.DATASET)],
         "grants": [each.attributes["grant"] for each in graph.of(Kind.GRANT)],
         "proof": statement.attributes["proof"],
-        **{name: statement.attributes[name] for name in ("void", "finding") if name in statement.attributes},
+        **{name: statement.attributes[name] for name in ("void", "finding", "unread") if name in statement.attributes},
         "proved_at_block": statement.block,
     }
 

@@ -159,7 +159,7 @@ def _said(graph: Graph, node: Node) -> list[str]:
     if node.kind is Kind.TASK:
         said = [f"{had['workload']}: {had['purpose']}"] if "purpose" in had else []
         return [*said, f"asked by {_who(graph, had['requester'])}", had["state"]]
-    found = [f"finding: {had['finding']}"] if "finding" in had else []
+    found = [f"{name}: {had[name]}" for name in ("finding", "unread") if name in had]
     if node.kind is Kind.RESULT:
         return [f"to {_who(graph, had['receiver'])}", *found]
     return [had["proof"], *(["void: a dispute was upheld"] if "void" in had else []), *found]

@@ -27,3 +27,12 @@ def findings(graph: Graph) -> list[str]:
     return [
         f"{node.id} is proved, and {node.attributes['finding']}" for node in graph.nodes.values() if "finding" in node.attributes
     ]
+
+
+def unread(graph: Graph) -> list[str]:
+    """What bundles hold that cannot be read and that no digest on chain leads to, a line for each statement that they are about."""
+    return [
+        f"{node.attributes['unread']}, about {node.id}: ask who made the bundle for another; it says nothing of the task's parties"
+        for node in graph.nodes.values()
+        if "unread" in node.attributes
+    ]
