@@ -190,10 +190,11 @@ class Settings(BaseModel):
     peers: dict[str, str] = Field(default={}, description="host:port of the other institutions' nodes, by account")
     link_seconds: float = Field(
         default=30,
-        gt=0,
+        ge=2,
         le=3600,
         allow_inf_nan=False,
-        description="seconds that a peer may be silent during a run before it is given up",
+        description="seconds, 2 to 3600, that a peer may be silent during a run before it is given up; "
+        "who works for long says so twice a second",
     )
     spare_workers: int = Field(
         default=1,

@@ -13,12 +13,14 @@ import pytest
 from tallystick_node.engines import alive
 from tallystick_node.engines.alive import receive_worked_on
 from tallystick_node.engines.channel import ChannelError, ProtocolViolation, Session, local_sessions
+from tallystick_node.engines.mpc.additive import secure_sum
 from tallystick_node.engines.mpc.threshold import at_least
 from unit.engines.conftest import run_parties
 from unit.node.sockets import mesh, together
 
 SILENCE, WORK = 20, 100  # seconds of a clock that only moves while party 0 works
 Ready = Callable[[Callable[[], None]], None]
+Step = Callable[[Session, Ready], list[bool]]
 
 
 class Clock:
@@ -56,22 +58,41 @@ class Impatient:
             time.sleep(0.001)
 
 
-def size_test(session: Session, ready: Ready | None) -> list[bool]:
+def size_test(session: Session, ready: Ready) -> list[bool]:
     """Two owners with seven rows each, of whom the first has to get ready, and where there is a third party, a receiver."""
-    counts, first = [7] if session.index < 2 else None, session.index == 0
-    return at_least(session, counts, groups=1, threshold=5, inputs=(0, 1), context=b"", ready=ready if first else None)
+
+    def count(going_on: Callable[[], None]) -> list[int]:
+        if session.index == 0:
+            ready(going_on)
+        return [7]
+
+    return at_least(session, count if session.index < 2 else None, groups=1, threshold=5, inputs=(0, 1), context=b"")
 
 
-def outcomes(monkeypatch: pytest.MonkeyPatch, clock: Clock, ready: Ready) -> list[Any]:
+def addition(session: Session, ready: Ready) -> list[bool]:
+    """Of what the same parties have; whether a receiver got the total."""
+    values = [7] if session.index < 2 else None
+    first = ready if session.index == 0 else None
+    totals = secure_sum(
+        session, values, length=1, inputs=(0, 1), receivers=range(1, session.parties), context=b"", ready=first
+    ).totals
+    return [totals == ((14,) if session.index else None)]
+
+
+STEPS = pytest.mark.parametrize("step", [size_test, addition])
+
+
+def outcomes(monkeypatch: pytest.MonkeyPatch, clock: Clock, ready: Ready, step: Step) -> list[Any]:
     monkeypatch.setattr(alive, "time", clock)
     sessions = []
     for each in local_sessions(3, seconds=600):
         channels: dict[int, Any] = {peer: Impatient(channel, clock) for peer, channel in each.channels.items()}
         sessions.append(replace(each, channels=channels, patience=lambda peer, channels=channels: channels[peer].wait()))
-    return run_parties(sessions, lambda session: size_test(session, ready))
+    return run_parties(sessions, lambda session: step(session, ready))
 
 
-def test_an_owner_that_works_for_longer_than_silence_is_borne_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+@STEPS
+def test_an_owner_that_works_for_longer_than_silence_is_borne_is_waited_for(monkeypatch: pytest.MonkeyPatch, step: Step) -> None:
     clock = Clock()
 
     def working(going_on: Callable[[], None]) -> None:
@@ -79,11 +100,12 @@ def test_an_owner_that_works_for_longer_than_silence_is_borne_is_waited_for(monk
             clock.now += 1
             going_on()
 
-    assert outcomes(monkeypatch, clock, working) == [[True]] * 3
+    assert outcomes(monkeypatch, clock, working, step) == [[True]] * 3
     assert clock.now == WORK
 
 
-def test_an_owner_that_hangs_is_taken_for_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+@STEPS
+def test_an_owner_that_hangs_is_taken_for_silent(monkeypatch: pytest.MonkeyPatch, step: Step) -> None:
     clock = Clock()
 
     def hanging(_: Callable[[], None]) -> None:
@@ -91,7 +113,7 @@ def test_an_owner_that_hangs_is_taken_for_silent(monkeypatch: pytest.MonkeyPatch
             clock.now += 1
             time.sleep(0.001)
 
-    _, other, _ = outcomes(monkeypatch, clock, hanging)
+    _, other, _ = outcomes(monkeypatch, clock, hanging, step)
     assert isinstance(other, ChannelError) and (other.peer, other.rule) == (0, "sent nothing")
 
 
@@ -106,7 +128,10 @@ def test_it_is_not_said_more_often_than_it_needs_to_be(monkeypatch: pytest.Monke
     assert said == [b""] * 125
 
 
-def test_both_ends_have_the_same_transcript(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("step", "messages"), [(size_test, 3), (addition, 5)]
+)  # key, mix, decrypt; seal, body, echo, share, partial
+def test_both_ends_have_the_same_transcript(monkeypatch: pytest.MonkeyPatch, step: Step, messages: int) -> None:
     monkeypatch.setattr(alive, "EVERY", 0.0)
     channels = mesh(2, seconds=300)
 
@@ -117,12 +142,12 @@ def test_both_ends_have_the_same_transcript(monkeypatch: pytest.MonkeyPatch) -> 
     def party(index: int) -> list[bool]:
         for channel in channels[index].values():
             channel.handshake()
-        return size_test(Session(index, {**channels[index]}), ready)
+        return step(Session(index, {**channels[index]}), ready)
 
     assert together(lambda: party(0), lambda: party(1)) == [[True], [True]]
     for one, other in ((0, 1), (1, 0)):
         assert channels[one][other].sent.summary() == channels[other][one].received.summary()
-    assert channels[0][1].sent.messages == 5 + 3  # key, mix and decrypt
+    assert channels[0][1].sent.messages == 5 + messages
 
 
 def test_a_message_of_another_length_names_its_sender_and_step() -> None:

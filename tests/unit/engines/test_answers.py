@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from itertools import combinations
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from tallystick_node.engines import answers as module
+from tallystick_node.engines import folders
 from tallystick_node.engines.answers import Answers, AnswersFull, AnswersLost, Partition, TooClose
 
 SAME, OTHER = bytes(32), bytes([1] * 32)
@@ -19,7 +23,12 @@ VERSION, LATER = b"1" * 32, b"2" * 32
 
 def memory(folder: Path, rows: list[int], version: bytes = VERSION, most: int = 100) -> Answers:
     """The memory of a dataset whose rows hash to ``rows``."""
-    return Answers(folder, version, lambda _key: np.array(rows, np.uint64), most)
+
+    def hashes(_key: bytes, going_on: Callable[[], None]) -> NDArray[np.uint64]:
+        going_on()
+        return np.array(rows, np.uint64)
+
+    return Answers(folder, version, hashes, most)
 
 
 def of(rows: list[int], *selections: set[int], counts: bool = False) -> Partition:
@@ -220,3 +229,53 @@ def test_a_memory_is_its_owners_alone(tmp_path: Path) -> None:
     key = (tmp_path / "answers" / "rows").read_bytes()[32:64]
     memory(tmp_path / "second", rows).require([of(rows, set(rows))], SAME, 5).remember()
     assert (tmp_path / "second" / "rows").read_bytes()[32:64] != key
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupting() -> None:
+    raise Interrupted
+
+
+def test_who_waits_while_another_task_has_its_turn_says_that_it_goes_on(tmp_path: Path) -> None:
+    rows = list(range(40))
+    answers, asked = memory(tmp_path, rows), [of(rows, set(rows))]
+    asking = answers.require(asked, SAME, 5)
+    with folders.turn(tmp_path):
+        with pytest.raises(Interrupted):
+            answers.require(asked, SAME, 5, interrupting)
+        with pytest.raises(Interrupted):
+            asking.remember(interrupting)
+    assert not answers.kept()
+    asking.remember()
+    assert len(answers.kept()) == 1
+
+
+def test_who_waits_has_its_turn_when_the_other_ends(tmp_path: Path) -> None:
+    rows = list(range(40))
+    answers, asked = memory(tmp_path, rows), [of(rows, set(rows))]
+    answers.require(asked, SAME, 5).remember()  # so that nothing but the wait is long
+    with ExitStack() as other:
+        other.enter_context(folders.turn(tmp_path))
+        answers.require(asked, SAME, 5, other.close)
+    assert not refused(answers, asked, 5)
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 40, 1 << 20])
+def test_it_says_that_it_goes_on_while_rows_are_hashed_and_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(module, "_SEARCHED", at_once)
+    rows, said = list(range(40)), list[int]()
+
+    def going_on() -> None:
+        said.append(1)
+
+    memory(tmp_path, rows).require([of(rows, set(rows))], SAME, 5, going_on).remember(going_on)
+    first = len(said)
+    assert first >= 3  # hashed, told apart, compressed
+    memory(tmp_path, rows[::-1], LATER).require([of(rows[::-1], set(rows))], SAME, 5, going_on)
+    assert len(said) - first > -(-len(rows) // at_once)
+    assert refused(memory(tmp_path, rows[3:], b"3" * 32), [of(rows[3:], set(rows))], 5)  # known again, however many at a time

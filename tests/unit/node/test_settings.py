@@ -67,6 +67,7 @@ def test_a_store_elsewhere_stays_as_it_is(folder: Path) -> None:
         (("minimum_group = 20", "minimum_group = 1"), "policy.minimum_group"),
         (("minimum_group = 20", 'minimum_group = "many"'), "policy.minimum_group"),
         (("[policy]", "link_seconds = 0\n[policy]"), "link_seconds"),
+        (("[policy]", "link_seconds = 1.9\n[policy]"), "link_seconds"),
         (("[policy]", "link_seconds = nan\n[policy]"), "link_seconds"),
         (("[policy]", "[policy"), "TOML"),
         (("tls.key", "none.key"), "missing"),

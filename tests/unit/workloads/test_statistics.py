@@ -14,6 +14,7 @@ from tallystick.protocol.proof.sum_verified import point_of
 from tallystick_node.engines.mpc.additive import MAX_LENGTH
 from tallystick_node.workloads.statistics import Statistics
 from tallystick_node.workloads.statistics_parameters import COMPUTE, OPERATORS, Parameters
+from tallystick_node.workloads.statistics_part import own_part
 from unit.workloads.conftest import ACCOUNTS, make_spec, table_of
 
 TYPES = {"x": ("decimal", 2), "y": ("decimal", 1), "z": ("int64", 0), "kind": ("string", 0), "seen": ("date", 0), "ok": ("bool", 0)}
@@ -147,7 +148,7 @@ def test_every_filter_operator_on_every_type(column):
         frame = pooled([part], [column])
         expected = sum(PYTHON[op](cell, value) for cell in frame[column])
         read = table(part).select(workload.columns(spec, ACCOUNTS[0]))
-        assert workload._local(parsed(parameters), read)[1] == [expected], (column, op)
+        assert own_part(parsed(parameters), read)[1] == [expected], (column, op)
         assert 0 < expected < len(frame) or column == "ok"
 
 
@@ -158,7 +159,7 @@ def test_text_is_compared_in_nfc():
         {"group_by": {"column": "kind", "values": ["Zoe\u0308"]}},
     ):
         parameters = BASE | {"columns": [], "compute": ["count"]} | change
-        assert Statistics()._local(parsed(parameters), read) == ([2], [2])
+        assert own_part(parsed(parameters), read) == ([2], [2])
 
 
 def test_filters_are_joined_by_and(run_workload):
@@ -189,7 +190,7 @@ def test_groups_of_every_type(column, texts, values):
     if column == "y":
         part["y"] = [15 if i % 3 else 20 if i % 2 else 25 for i in range(300)]
     parameters = BASE | {"columns": [], "compute": ["count"], "group_by": {"column": column, "values": texts}}
-    _, sizes = Statistics()._local(parsed(parameters), table(part).select([column]))
+    _, sizes = own_part(parsed(parameters), table(part).select([column]))
     frame = pooled([part], [column])
     assert sizes == [int((frame[column] == value).sum()) for value in values]
     assert min(sizes) > 0
@@ -379,7 +380,7 @@ def test_what_only_the_table_shows(parameters, cells, error, words):
         "kind": (["a"], "string", 0),
     }
     with pytest.raises(error, match=words):
-        Statistics()._local(parsed(parameters), table_of(whole | cells))
+        own_part(parsed(parameters), table_of(whole | cells))
 
 
 # -- the spec
@@ -486,8 +487,8 @@ def test_groups_of_all_owners_and_totals_are_the_sum_of_the_parts():
     parameters = parsed(BASE | {"histograms": [{"column": "y", "edges": ["0", "50", "90"]}],
                                 "group_by": {"column": "kind", "values": ["a", "b"]}})  # fmt: skip
     together = {name: list(itertools.chain(*(part[name] for part in parts))) for name in TYPES}
-    vectors, sizes = zip(*(Statistics()._local(parameters, table(part)) for part in parts), strict=True)
-    whole = Statistics()._local(parameters, table(together))
+    vectors, sizes = zip(*(own_part(parameters, table(part)) for part in parts), strict=True)
+    whole = own_part(parameters, table(together))
     assert [sum(each) for each in zip(*vectors, strict=True)] == whole[0]
     assert [sum(each) for each in zip(*sizes, strict=True)] == whole[1]
     assert len(whole[0]) == parameters.length

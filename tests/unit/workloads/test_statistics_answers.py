@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -43,6 +46,17 @@ def people(first: int, rows: int) -> pa.Table:
 
 
 TABLES = {0: people(0, 40), 1: people(100, 40)}
+
+
+STEPS = {"own_part", "partitions", "row_hashes", "_numbers", "compare", "_packed"}
+
+
+def calling() -> Iterator[str]:
+    """The names of the functions that are at work, the last called first."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        yield frame.f_code.co_name
+        frame = frame.f_back
 
 
 class Asked:
@@ -133,11 +147,16 @@ def test_rows_hash_by_all_their_cells_and_the_key() -> None:
 
 
 def test_an_owner_that_compares_for_long_says_that_it_works(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of each histogram, and of each partition of an earlier answer that its own are compared with."""
-    told: list[int] = []
-    monkeypatch.setattr(alive.Alive, "__call__", lambda self: told.append(1))
+    """From its own moments on until it remembers the answer: in every step, and before every partition of an earlier answer that
+    its own are compared with."""
+    steps: list[list[str]] = []
+    monkeypatch.setattr(alive.Alive, "__call__", lambda self: steps[-1].append(next(filter(STEPS.__contains__, calling()))))
     bins = {"histograms": [{"column": "age", "edges": ["0", "20", "40"]}]}
-    assert asked(**bins) == ["", ""]
-    assert len(told) == 2 * 2  # two owners, groups and one histogram
-    assert asked(**bins) == ["", ""]
-    assert len(told) == 2 * 2 + 2 * (2 + 4)
+    for _ in range(2):
+        steps.append([])
+        assert asked(**bins) == ["", ""]
+    first, again = map(Counter, steps)
+    assert first.keys() == STEPS - {"compare"}
+    assert first["row_hashes"] == 2 and first["partitions"] == 2 * 2  # two owners; groups and one histogram
+    assert again["compare"] == 2 * 4 and again["partitions"] == 2 * 2
+    assert not again["row_hashes"]  # of the same version again

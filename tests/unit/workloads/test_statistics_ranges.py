@@ -17,7 +17,7 @@ from tallystick.protocol.statement import StatementInput, StatementOutput
 from tallystick.protocol.task import SUM_IN_RANGE, TaskSpec
 from tallystick_node.engines.channel import ProtocolViolation
 from tallystick_node.evidence.agreement import MAX_CONTRIBUTION
-from tallystick_node.workloads import statistics
+from tallystick_node.workloads import statistics, statistics_part
 from tallystick_node.workloads.statistics import Statistics
 from unit.workloads.conftest import ACCOUNTS, ID, make_spec, table_of
 
@@ -89,7 +89,7 @@ def cheat(monkeypatch: pytest.MonkeyPatch) -> None:
         return [*low, (value - sum(each << (2 * j) for j, each in enumerate(low))) >> (2 * form.digits - 2)]
 
     monkeypatch.setattr(Form, "digits_of", digits_of)
-    monkeypatch.setattr(statistics, "_require_within", lambda *_: None)
+    monkeypatch.setattr(statistics_part, "_require_within", lambda *_: None)
 
 
 def test_a_poisoned_input_ends_the_run_before_any_share_is_sent(run_workload: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,11 @@ def test_a_poisoned_input_ends_the_run_before_any_share_is_sent(run_workload: An
 
 def test_an_owner_that_lies_to_the_size_test_is_found_out(run_workload: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = statistics.at_least
-    monkeypatch.setattr(statistics, "at_least", lambda session, counts, **given: honest(session, counts and [5], **given))
+
+    def lying(session: Any, count: Any, **given: Any) -> list[bool]:
+        return honest(session, count and (lambda going_on: count(going_on) and [5]), **given)
+
+    monkeypatch.setattr(statistics, "at_least", lying)
     ran = run_workload(Statistics(), spec_of(parameters(minimum_group=10)), tables(AGES))
     assert isinstance(ran.outcomes[RECEIVER], OutputRefused)
     assert "size test" in str(ran.outcomes[RECEIVER])

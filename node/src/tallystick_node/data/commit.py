@@ -94,11 +94,15 @@ def row_salt(secret: bytes, index: int) -> bytes:
     return hmac.digest(secret, index.to_bytes(8, "big"), "sha256")
 
 
-def row_hashes(table: pa.Table, columns: Sequence[Column], key: bytes) -> NDArray[np.uint64]:
-    """64 bits of BLAKE2s of every row's canonical encoding, under a key of 32 bytes."""
+def row_hashes(
+    table: pa.Table, columns: Sequence[Column], key: bytes, going_on: Callable[[], None] = lambda: None
+) -> NDArray[np.uint64]:
+    """64 bits of BLAKE2s of every row's canonical encoding, under a key of 32 bytes. ``going_on`` is called before each batch of
+    rows, and may raise."""
     hashes = np.empty(table.num_rows, np.uint64)
     place = 0
     for batch in _batches(table, columns):
+        going_on()
         _, offsets, content = batch.buffers()
         ends = np.frombuffer(offsets, np.int64, len(batch) + 1, 8 * batch.offset)
         hashes[place : place + len(batch)] = Items(ends, np.frombuffer(content, np.uint8)).hashes(key)[0][:, 0]

@@ -9,11 +9,12 @@ them like any other message.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tallystick_node.engines.channel import Channel, ProtocolViolation
 
-EVERY = 1.0  # seconds between two such messages: well below the silence that nodes bear
+EVERY = 0.5  # seconds between two such messages: a quarter of the least silence that a node may be set to bear
+GoingOn = Callable[[], None]  # called now and then by what works for long; may raise
 
 
 class Alive:

@@ -47,6 +47,7 @@ Counts = NDArray[np.int64]
 _ROWS, _VERSION, _ANSWER = "rows", "version", "answer-"
 _HEAD = struct.Struct("<?BQ")  # of a partition: whether of counts; bytes of a label; bytes of all, compressed
 _STEP = np.uint64(0x9E3779B97F4A7C15)
+_SEARCHED = 1 << 20  # rows that are looked for at a time
 _DENSE = 1 << 22  # pairs of selections that are counted in an array
 
 
@@ -75,12 +76,12 @@ class Partition:
 @dataclass(frozen=True)
 class Answers:
     """The memory of one dataset, in a ``folder`` of its own. ``version``: 32 bytes that name the dataset's version as it is read;
-    ``rows(key)``: 64 bits of a hash of each of its rows under a key of ``KEY`` bytes; ``most``: answers that are kept. Beyond
-    these only what was answered before, over the same inputs, is answered."""
+    ``rows(key, going_on)``: 64 bits of a hash of each of its rows under a key of ``KEY`` bytes; ``most``: answers that are kept.
+    Beyond these only what was answered before, over the same inputs, is answered."""
 
     folder: Path
     version: bytes
-    rows: Callable[[bytes], Hashes]
+    rows: Callable[[bytes, Callable[[], None]], Hashes]
     most: int
 
     def require(
@@ -88,8 +89,8 @@ class Answers:
     ) -> Asking:
         """Raise TooClose unless these selections may be answered, AnswersFull if there is no room to remember them, AnswersLost.
         ``inputs``: 32 bytes that name whose data is counted together; ``going_on`` is called now and then."""
-        with folders.turn(self.folder):
-            numbers, seen = self._numbers()
+        with folders.turn(self.folder, going_on):
+            numbers, seen = self._numbers(going_on)
         asking = Asking(self, [_Asked(_spread(each, numbers, seen)) for each in partitions], inputs, minimum)
         asking.compare(
             self.kept(), going_on
@@ -100,7 +101,7 @@ class Answers:
         """The files of the answers that were given, in their order."""
         return sorted(self.folder.glob(f"{_ANSWER}*"))
 
-    def _numbers(self) -> tuple[NDArray[np.uint32], int]:
+    def _numbers(self, going_on: Callable[[], None]) -> tuple[NDArray[np.uint32], int]:
         """The number of each of the version's rows, and how many numbers are given."""
         key, known = self._known()
         kept = _checked(_read(self.folder / _VERSION))
@@ -108,15 +109,24 @@ class Answers:
             numbers = np.frombuffer(kept, np.uint32, offset=32)
             if not len(numbers) or int(numbers.max()) < len(known):
                 return numbers, len(known)
-        hashes = _distinct(self.rows(key))
+        hashes = self.rows(key, going_on)
+        going_on()
+        hashes = _distinct(hashes)
         numbers, new = np.zeros(len(hashes), np.uint32), np.ones(len(hashes), np.bool_)
         if len(known):
+            going_on()
             order = np.argsort(known)
-            numbers = order[np.minimum(np.searchsorted(known, hashes, sorter=order), len(known) - 1)].astype(np.uint32)
+            ordered = known[order]
+            for start in range(0, len(hashes), _SEARCHED):
+                going_on()
+                places = np.searchsorted(ordered, hashes[start : start + _SEARCHED])
+                numbers[start : start + _SEARCHED] = order[np.minimum(places, len(known) - 1)]
             new = known[numbers] != hashes
         numbers[new] = np.arange(len(known), len(known) + np.count_nonzero(new), dtype=np.uint32)
         known = np.concatenate([known, hashes[new]])
+        going_on()
         folders.put(self.folder / _ROWS, _with_check(key + known.tobytes()))
+        going_on()
         folders.put(self.folder / _VERSION, _with_check(self.version + numbers.tobytes()))
         return numbers, len(known)
 
@@ -156,15 +166,17 @@ class Asking:
         if self._new and len(kept) >= self._answers.most:
             raise AnswersFull
 
-    def remember(self) -> None:
-        """Keep that it is answered, before it is. Raises what :meth:`compare` does, where another task came first."""
+    def remember(self, going_on: Callable[[], None] = lambda: None) -> None:
+        """Keep that it is answered, before it is; ``going_on`` is called now and then. Raises what :meth:`compare` does, where
+        another task came first."""
         folder = self._answers.folder
-        with folders.turn(folder):
+        with folders.turn(folder, going_on):
             kept = self._answers.kept()
-            self.compare(kept)
+            self.compare(kept, going_on)
             if self._new:
                 last = int(kept[-1].name.removeprefix(_ANSWER)) if kept else 0
-                folders.put(folder / f"{_ANSWER}{last + 1:06}", _packed([each.partition for each in self._asked], self._inputs))
+                packed = _packed([each.partition for each in self._asked], self._inputs, going_on)
+                folders.put(folder / f"{_ANSWER}{last + 1:06}", packed)
 
     @property
     def _new(self) -> bool:
@@ -279,10 +291,11 @@ def _distinct(hashes: Hashes) -> Hashes:
     return distinct
 
 
-def _packed(partitions: Sequence[Partition], inputs: bytes) -> bytes:
+def _packed(partitions: Sequence[Partition], inputs: bytes, going_on: Callable[[], None]) -> bytes:
     """What :func:`_unpacked` reads: the inputs; of each partition a head, and compressed its labels, each one more than it is."""
     content = [inputs]
     for each in partitions:
+        going_on()
         kind = np.min_scalar_type(int(each.labels.max(initial=-1)) + 1)
         packed = zlib.compress((each.labels + 1).astype(kind).tobytes(), 1)
         content += [_HEAD.pack(each.counts, kind.itemsize, len(packed)), packed]

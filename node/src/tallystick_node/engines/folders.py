@@ -10,25 +10,38 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 CURRENT = "current"
+PAUSE = 0.05  # seconds between two looks whether it is this run's turn
 
 _FRESH = "fresh-"
 _DRAFT = "draft"
 
 
 @contextmanager
-def turn(folder: Path) -> Iterator[Path]:
+def turn(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[Path]:
     """The folder's ``CURRENT``, which may not exist yet, for as long as no other run may change it. Who has the turn waits for no
-    peer: others wait for it."""
+    peer: others wait for it. ``waiting`` is called now and then until the turn has come, and may raise."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (folder / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        while not _locked(lock):
+            waiting()
+            time.sleep(PAUSE)
         os.utime(lock.fileno())  # says when the folder was used last
         yield folder / CURRENT
+
+
+def _locked(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager

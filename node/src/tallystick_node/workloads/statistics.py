@@ -12,10 +12,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from tallystick.commitments.ranges import OutOfRange, size_of
-from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
+from tallystick.protocol.errors import InvalidTask, OutputRefused
 from tallystick.protocol.proof.sum_in_range import Contribution
 from tallystick.protocol.proof.sum_verified import point_text
 from tallystick.protocol.task import SUM_IN_RANGE, SUM_VERIFIED, TaskSpec
@@ -27,9 +26,8 @@ from tallystick_node.engines.mpc.additive import MAX_LENGTH, secure_sum
 from tallystick_node.engines.mpc.threshold import at_least
 from tallystick_node.engines.security import SecurityStatement
 from tallystick_node.workloads.base import Cost, Outcome, Workload, require_owners_compute
-from tallystick_node.workloads.statistics_answers import Answering
 from tallystick_node.workloads.statistics_parameters import Parameters
-from tallystick_node.workloads.statistics_rows import group_index, numbers, passing, selected
+from tallystick_node.workloads.statistics_part import OwnPart
 
 MAX_PROOF = 96 << 10  # all proof bytes: what nodes of a chain pass on in one transaction is 128 KiB
 POINT = 64  # bytes of a commitment
@@ -118,42 +116,33 @@ class Statistics(Workload):
         parameters = Parameters.parse(spec.parameters)
         inputs = [spec.parties.index(part.party) for part in spec.inputs]
         receivers = [spec.parties.index(account) for account in spec.receivers]
-        vector, counts, answering = None, None, None
-        if table is not None:
-            session.progress("computing the local moments", 0.1)
-            vector, counts = self._local(parameters, table)
-            _require_within(parameters, vector)
-            if session.answers is not None and set(spec.receivers) != {party}:  # one's own rows need no hiding from oneself
-                answering = Answering(session.answers, spec, parameters, table)
+        part = None if table is None else OwnPart(spec, party, parameters, table, session)
         session.mark("sizes")
-        session.progress("testing the group sizes", 0.3)
         tests, context = parameters.tests, session.context
         large = at_least(
             session,
-            counts,
+            None if part is None else part.count,
             groups=tests,
             threshold=parameters.minimum_group,
             inputs=inputs,
             context=context,
-            ready=None if answering is None else answering.require,
         )
         if not all(large):
             raise OutputRefused(
                 f"group or bin {large.index(False)} has fewer than {parameters.minimum_group} rows in all",
                 remedy="ask for fewer groups, wider bins or a wider filter",
             )
-        if answering is not None:  # every owner's rule has passed: who refuses takes no part in the size test
-            answering.remember()
         session.mark("sum")
         try:
             outcome = secure_sum(
                 session,
-                vector,
+                None if part is None else part.vector,
                 length=parameters.length,
                 inputs=inputs,
                 receivers=receivers,
                 context=context,
                 ranges=parameters.ranges,
+                ready=None if part is None else part.remember,  # only now: every owner's rule has passed
             )
         except OutOfRange:
             raise OutputRefused(
@@ -174,33 +163,6 @@ class Statistics(Workload):
             result=self._finalise(parameters, outcome.totals),
             opening={"totals": [str(total) for total in outcome.totals], "blinding": str(outcome.blinding)},
         )
-
-    # -- one owner's part
-
-    def _local(self, parameters: Parameters, table: pa.Table) -> tuple[list[int], list[int]]:
-        """The vector to share, and the sizes to test: each group's rows, then each group's bins."""
-        table = selected(table, passing(parameters, table))
-        groups = group_index(parameters, table)
-        columns = [numbers(parameters, table, name) for name in parameters.names]
-        number = len(parameters.groups)
-        if columns:
-            found = engine.group_moments(columns, groups, number)
-        else:
-            sizes = np.bincount(groups[groups >= 0], minlength=number)
-            found = [Moments(int(size), (), ()) for size in sizes]
-        bins = [
-            engine.group_histogram(columns[parameters.names.index(h.column)], parameters.edges(h), groups, number)
-            for h in parameters.histograms
-        ]
-        vector: list[int] = []
-        sizes_to_test = [each.count for each in found]
-        for group in range(number):
-            whole = found[group].vector()
-            vector += [whole[position] for position in parameters.needed]
-            for histogram in bins:
-                vector += histogram[group]
-                sizes_to_test += histogram[group]
-        return vector, sizes_to_test
 
     # -- a receiver's part
 
@@ -294,15 +256,3 @@ def _require_ranges(spec: TaskSpec, parameters: Parameters) -> None:
             f"the range proofs of {len(spec.inputs)} owners, with what they say, take {size} bytes, more than {MAX_PROOF}",
             remedy="ask for fewer columns, groups or bins, or for narrower bounds",
         )
-
-
-def _require_within(parameters: Parameters, vector: Sequence[int]) -> None:
-    """Refuse rows that the task does not admit, before anybody hears of them."""
-    if parameters.ranges is None:
-        return
-    for form in parameters.ranges.inputs:
-        if not 0 <= form.of(vector) < 4**form.digits:
-            raise InvalidData(
-                "rows of this owner lie outside the bounds of the task, or a group has too many of them",
-                remedy="filter such rows with parameters.where, or ask for wider bounds",
-            )

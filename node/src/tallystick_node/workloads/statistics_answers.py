@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -15,6 +15,7 @@ from tallystick.protocol.errors import OutputRefused
 from tallystick.protocol.task import TaskSpec
 
 from tallystick_node.engines import moments
+from tallystick_node.engines.alive import GoingOn
 from tallystick_node.engines.answers import Answers, AnswersFull, AnswersLost, Asking, Partition, TooClose
 from tallystick_node.workloads.statistics_parameters import Histogram, Parameters
 from tallystick_node.workloads.statistics_rows import group_index, numbers, passing, selected
@@ -32,19 +33,19 @@ class Answering:
         self._inputs = hashlib.sha256(canonical.encode([list(each) for each in named])).digest()
         self._asking: Asking | None = None
 
-    def require(self, going_on: Callable[[], None]) -> None:
+    def require(self, going_on: GoingOn) -> None:
         """Raise OutputRefused if it would tell of few rows by difference. Many rows, bins and answers take their time: ``going_on``
         is called now and then."""
         with self._refusing():
             asked = partitions(self._parameters, self._table, going_on)
             self._asking = self._answers.require(asked, self._inputs, self._minimum, going_on)
 
-    def remember(self) -> None:
-        """Keep, after :meth:`require`, that it is answered: what follows may tell it, however the run ends. Raises OutputRefused
-        where a task that came first forbids it."""
+    def remember(self, going_on: GoingOn) -> None:
+        """Keep, after :meth:`require`, that it is answered: what follows may tell it, however the run ends. ``going_on`` is called
+        now and then. Raises OutputRefused where a task that came first forbids it."""
         assert self._asking is not None
         with self._refusing():
-            self._asking.remember()
+            self._asking.remember(going_on)
 
     @contextmanager
     def _refusing(self) -> Iterator[None]:
@@ -71,7 +72,7 @@ class Answering:
             ) from None
 
 
-def partitions(parameters: Parameters, table: pa.Table, going_on: Callable[[], None]) -> list[Partition]:
+def partitions(parameters: Parameters, table: pa.Table, going_on: GoingOn) -> list[Partition]:
     """What the task tells of which rows: the groups, and of each group the bins of each histogram, of which it tells the counts.
     ``going_on`` is called now and then."""
     mask = passing(parameters, table)

@@ -28,12 +28,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tallystick.commitments import bn254, pedersen
 from tallystick.commitments.ranges import Shape
 
+from tallystick_node.engines.alive import Alive, GoingOn, receive_worked_on
 from tallystick_node.engines.channel import ProtocolViolation, Session, receive_block, send_block
 from tallystick_node.engines.mpc import ranged
 
@@ -68,12 +69,15 @@ def secure_sum(
     receivers: Sequence[int],
     context: bytes,
     ranges: Shape | None = None,
+    ready: Callable[[GoingOn], None] | None = None,
 ) -> SumOutcome:
     """Add the input parties' vectors of ``length`` values; only ``receivers`` learn the totals.
 
     ``values`` is None for a party not in ``inputs``; ``context`` (the task and the attempt) is equal everywhere. ``ranges``: the
-    forms that every input, and the sum, is shown to satisfy. Raises ``ValueError`` for local misuse (``OutOfRange`` for values, or
-    totals, that are not in the ranges), :class:`ProtocolViolation` naming a deviating peer, ``ChannelError`` for a lost one.
+    forms that every input, and the sum, is shown to satisfy. ``ready``: what an input party does before it says anything, however
+    long that takes, and calls what it is given now and then meanwhile (:mod:`..alive`). Raises what ``ready`` does, ``ValueError``
+    for local misuse (``OutOfRange`` for values, or totals, that are not in the ranges), :class:`ProtocolViolation` naming a
+    deviating peer, ``ChannelError`` for a lost one.
     """
     inputs, receivers = sorted(set(inputs)), sorted(set(receivers))
     _check_arguments(session, values, length, inputs, receivers)
@@ -81,7 +85,7 @@ def secure_sum(
         raise ValueError("the ranges are about vectors of another length")
     run = _Sum(session, length, inputs, receivers, hashlib.sha256(_DOMAIN + context).digest())
     own = run.split(values) if values is not None else []
-    openings = run.exchange_commitments(own)
+    openings = run.exchange_commitments(own, ready)
     commitments = tuple(bn254.total(openings[party]) if party in inputs else None for party in range(session.parties))
     proof, total_proof = b"", b""
     if ranges is not None:
@@ -126,16 +130,18 @@ class _Sum:
         shares.append([(each - sum(column)) % ORDER for each, *column in zip(secret, *shares, strict=True)])
         return shares
 
-    def exchange_commitments(self, own: list[list[int]]) -> dict[int, list[bn254.Point]]:
+    def exchange_commitments(self, own: list[list[int]], ready: Callable[[GoingOn], None] | None) -> dict[int, list[bn254.Point]]:
         """Steps commit, open and echo: the points C_ij of every input party i."""
         session, me = self.session, self.session.index
         peers = [party for party in self.inputs if party != me]
         bodies: dict[int, bytes] = {}
         session.mark("sum/commit")
+        if ready is not None:
+            ready(Alive(session.channels.values()))
         if own:
             bodies[me] = secrets.token_bytes(_NONCE) + b"".join(bn254.encode(_commit(share)) for share in own)
             session.broadcast(self._seal(me, bodies[me]))
-        seals = {party: receive_block(session.channels[party], 32, "commit") for party in peers}
+        seals = {party: receive_worked_on(session.channels[party], 32, "commit") for party in peers}
         session.mark("sum/open")
         if own:
             for channel in session.channels.values():

@@ -23,13 +23,14 @@ import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 
-from tallystick_node.engines.alive import Alive, receive_worked_on
+from tallystick_node.engines.alive import Alive, GoingOn, receive_worked_on
 from tallystick_node.engines.channel import ProtocolViolation, Session, receive_block, send_block
 from tallystick_node.engines.mpc import secp256k1 as group
 
 MAX_THRESHOLD = 1000
 MAX_COUNT = 1 << 62
 
+Count = Callable[[GoingOn], Sequence[int]]
 _Ciphertext = tuple[group.Point, group.Point]  # (r G, m G + r Y)
 _DOMAIN = b"tallystick/v1/threshold\0"
 _PAIR = 2 * group.ENCODED
@@ -37,32 +38,29 @@ _PAIR = 2 * group.ENCODED
 
 def at_least(
     session: Session,
-    counts: Sequence[int] | None,
+    count: Count | None,
     *,
     groups: int,
     threshold: int,
     inputs: Sequence[int],
     context: bytes,
-    ready: Callable[[Callable[[], None]], None] | None = None,
 ) -> list[bool]:
     """For each of ``groups`` groups, whether the input parties' counts add up to ``threshold`` or more.
 
-    ``counts`` is None for a party not in ``inputs``; ``context`` (the task and the attempt) is equal everywhere. ``ready``: what an
-    input party does before it takes part, however long that takes, and calls what it is given now and then meanwhile
-    (:mod:`..alive`). Raises what ``ready`` does, ``ValueError`` for local misuse, :class:`ProtocolViolation` naming a deviating
-    peer, ``ChannelError`` for a lost one.
+    ``count`` gives an input party's counts, however long that takes, and calls what it is given now and then meanwhile
+    (:mod:`..alive`); it is None for a party not in ``inputs``. ``context`` (the task and the attempt) is equal everywhere. Raises
+    what ``count`` does, ``ValueError`` for local misuse, :class:`ProtocolViolation` naming a deviating peer, ``ChannelError`` for a
+    lost one.
     """
     inputs = sorted(set(inputs))
     if len(inputs) < 2 or not set(inputs) <= set(range(session.parties)):
         raise ValueError("the size test needs two or more input parties of the session")
     if groups < 1 or not 1 <= threshold <= MAX_THRESHOLD:
         raise ValueError(f"the size test needs groups and a threshold of 1 to {MAX_THRESHOLD}")
-    if (counts is not None) != (session.index in inputs):
+    if (count is not None) != (session.index in inputs):
         raise ValueError("exactly the input parties give counts")
-    if counts is not None and (len(counts) != groups or not all(0 <= each < MAX_COUNT for each in counts)):
-        raise ValueError(f"there is one count of 0 to 2^62 for each of the {groups} groups")
     run = _Test(session, groups, threshold, inputs, hashlib.sha256(_DOMAIN + context).digest())
-    return run.observe() if counts is None else run.decide(counts, ready)
+    return run.observe() if count is None else run.decide(count)
 
 
 class _Test:
@@ -89,12 +87,13 @@ class _Test:
             told = bits
         return [bool(bit) for bit in told or b""]
 
-    def decide(self, counts: Sequence[int], ready: Callable[[Callable[[], None]], None] | None) -> list[bool]:
+    def decide(self, count: Count) -> list[bool]:
         """An input party's side."""
         session = self.session
         session.mark("threshold/key")
-        if ready is not None:
-            ready(Alive(session.channels[party] for party in self.peers))
+        counts = count(Alive(session.channels[party] for party in self.peers))
+        if len(counts) != self.groups or not all(0 <= each < MAX_COUNT for each in counts):
+            raise ValueError(f"there is one count of 0 to 2^62 for each of the {self.groups} groups")
         secret, key = self._share_key()
         rows = self._gather(counts, key)
         session.progress("threshold", 0.2)
