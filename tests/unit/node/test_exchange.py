@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from tallystick.protocol.errors import PeerFailed, Refused
 from tallystick.protocol.reasons import Reason
-from tallystick_node.peers import exchange
+from tallystick_node.peers import knocking
 from tallystick_node.peers.exchange import Peers
 
 OWN = "0x" + "00" * 20  # below all others: it dials them
@@ -36,10 +37,11 @@ class Street:
 
 
 @pytest.fixture
-def street(monkeypatch: pytest.MonkeyPatch) -> Street:
+def street(monkeypatch: pytest.MonkeyPatch) -> Iterator[Street]:
     made = Street()
-    monkeypatch.setattr(exchange, "require_server", made.require_server)
-    return made
+    monkeypatch.setattr(knocking, "require_server", made.require_server)
+    yield made
+    knocking.close()
 
 
 def peers() -> Peers:
@@ -72,18 +74,45 @@ def test_silent_peers_keep_no_thread_from_another_peer_nor_from_the_rest_of_the_
     assert street.asked.keys() == {*SILENT, AWAKE}
 
 
-def test_a_silent_peer_of_many_runs_holds_one_thread(street: Street) -> None:
+async def dialled(node: Peers, street: Street, runs: int) -> list[asyncio.Task[Any]]:
+    """Runs with one silent peer, of which as many as may look at its certificate at a time."""
+    begun = [asyncio.create_task(node.open("0x" + "aa" * 32, attempt, b"", [OWN, SILENT[0]])) for attempt in range(runs)]
+    async with asyncio.timeout(FOREVER):
+        while street.asked[SILENT[0]] < knocking.EACH:
+            await asyncio.sleep(0.01)
+    return begun
+
+
+def test_a_silent_peer_of_many_runs_holds_a_few_threads(street: Street) -> None:
     async def play() -> None:
         node = peers()
-        runs = [asyncio.create_task(node.open("0x" + "aa" * 32, attempt, b"", [OWN, SILENT[0]])) for attempt in range(20)]
         try:
+            runs = await dialled(node, street, 20)
             async with asyncio.timeout(FOREVER):
                 with pytest.raises(PeerFailed):
                     await node.open("0x" + "bb" * 32, 1, b"", [OWN, AWAKE])
-            assert street.asked[SILENT[0]] == 1
+            assert street.asked[SILENT[0]] == knocking.EACH
         finally:
             street.go_on.set()
         assert {type(each) for each in await asyncio.gather(*runs, return_exceptions=True)} == {PeerFailed}
 
     asyncio.run(play())
     assert street.asked[SILENT[0]] == 20
+
+
+def test_a_node_that_stops_waits_for_no_silent_peer_and_looks_at_no_more(street: Street) -> None:
+    async def play() -> None:
+        node = peers()
+        await node.listen()
+        try:
+            runs = await dialled(node, street, 20)
+            await node.close()
+            assert not street.go_on.is_set()
+        finally:
+            street.go_on.set()
+        for each in runs:
+            each.cancel()
+        await asyncio.gather(*runs, return_exceptions=True)
+
+    asyncio.run(play())
+    assert street.asked[SILENT[0]] == knocking.EACH

@@ -18,6 +18,7 @@ from tallystick.protocol.proof.subject import Subject, subject_of
 from tallystick.protocol.proof.vouching import RunClaim, Vouching
 from tallystick.protocol.reasons import Reason
 from tallystick.wire import node_pb2
+from tallystick_node.peers import knocking
 from tallystick_node.peers import vouching as asking_verifiers
 from tallystick_node.runs import quorum
 from tallystick_node.runs.quorum import Quorum
@@ -274,7 +275,7 @@ def test_verifiers_that_take_no_connection_keep_no_thread_from_the_rest_of_the_n
         go_on.wait(FOREVER)
         raise PeerFailed("no TLS session with the node", party=VERIFIERS[0], reason=Reason.PEER_SILENT)
 
-    monkeypatch.setattr(asking_verifiers, "require_server", silent)
+    monkeypatch.setattr(knocking, "require_server", silent)
     settings: Any = SimpleNamespace(peers=dict.fromkeys(VERIFIERS, "127.0.0.1:1"), key="", certificate="", authority="")
     chain: Any = None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 from tallystick.chain.connection import Chain
@@ -13,8 +12,8 @@ from tallystick.protocol.errors import ChainUnreachable, PeerFailed, TallystickE
 from tallystick.protocol.reasons import Reason
 from tallystick.wire import node_pb2, node_pb2_grpc
 
-from tallystick_node.peers import direct
-from tallystick_node.peers.identity import channel, require_server
+from tallystick_node.peers import direct, knocking
+from tallystick_node.peers.identity import channel
 from tallystick_node.peers.links import Link, RunLinks
 from tallystick_node.settings import Settings
 
@@ -33,14 +32,14 @@ class Peers:
         self._runs: dict[tuple[str, int], RunLinks] = {}
         self._opened = asyncio.Condition()
         self._entrance = direct.Entrance(settings.data_listen)
-        self._threads: dict[str, ThreadPoolExecutor] = {}  # of the peers that were dialled: no more than the settings name
 
     async def listen(self) -> None:
         """Let peers' direct connections in. Raises Configuration when the data address cannot be listened on."""
         await self._entrance.open()
 
     async def close(self) -> None:
-        """Let no more in."""
+        """Let no more in, and look at no more certificates."""
+        knocking.close()
         await self._entrance.close()
 
     async def open(
@@ -133,8 +132,7 @@ class Peers:
     async def _connect(self, run: RunLinks, link: Link, target: str) -> None:
         """One attempt at a stream; returns when a stream that was established has ended."""
         paths = (self._settings.key, self._settings.certificate, self._settings.authority)
-        thread = self._thread(link.account)
-        shown = await asyncio.get_running_loop().run_in_executor(thread, require_server, self._chain, link.account, target, *paths)
+        shown = await knocking.shown(self._settings, self._chain, link.account)
         link.identity = shown.pem.decode()
         host, _ = direct.split(target)
 
@@ -146,13 +144,6 @@ class Peers:
         async with channel(target, link.account, *paths) as connection:
             stub = node_pb2_grpc.PeerStub(connection)
             await receive_into(stub.Exchange(outgoing(run, link)), link, greet)
-
-    def _thread(self, account: str) -> ThreadPoolExecutor:
-        """The one thread in which the certificate of a peer is looked at, for all runs: a peer that takes a connection and says
-        nothing holds that thread, not one that another peer or the rest of this node waits for."""
-        if account not in self._threads:
-            self._threads[account] = ThreadPoolExecutor(1, "peer")
-        return self._threads[account]
 
     async def _welcome(self, link: Link) -> None:
         link.connected(await self._entrance.arrival(link.ticket))

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
-
 import grpc
 from tallystick.chain.connection import Chain
 from tallystick.protocol.errors import PeerFailed
-from tallystick.protocol.proof.quorum import MAX_VERIFIERS
 from tallystick.protocol.proof.vouching import Vouching
 from tallystick.protocol.reasons import Reason
 from tallystick.wire import node_pb2, node_pb2_grpc
 
-from tallystick_node.peers.identity import channel, require_server
+from tallystick_node.peers import knocking
+from tallystick_node.peers.identity import channel
 from tallystick_node.settings import Settings
 
 SECONDS = 30.0  # for an answer
-# Threads of their own: one that waits for a verifier which takes no connection is not one that the rest of the node waits for.
-_KNOCKING = ThreadPoolExecutor(MAX_VERIFIERS, "verifier")
 
 
 async def ask(settings: Settings, chain: Chain, account: str, request: node_pb2.VouchRequest) -> Vouching:
@@ -28,7 +23,7 @@ async def ask(settings: Settings, chain: Chain, account: str, request: node_pb2.
     if target is None:
         raise _failed(account, "its address is not configured", "add it to [peers] in the settings")
     paths = (settings.key, settings.certificate, settings.authority)
-    await asyncio.get_running_loop().run_in_executor(_KNOCKING, require_server, chain, account, target, *paths)
+    await knocking.shown(settings, chain, account)
     try:
         async with channel(target, account, *paths) as connection:
             stub = node_pb2_grpc.PeerStub(connection)  # type: ignore[no-untyped-call]  # protoc generates untyped stubs
