@@ -14,7 +14,7 @@ from tallystick.cli.terminal import Terminal
 from tallystick.ethereum import keccak
 from tallystick.protocol import canonical, events
 from tallystick.protocol.bundle import Bundle
-from tallystick.protocol.errors import VerificationFailed
+from tallystick.protocol.errors import MalformedDocument, VerificationFailed
 from tallystick.protocol.result import file_digest
 from tallystick.protocol.statement import Envelope, statement_digest
 from tallystick.protocol.task import proposal_of
@@ -200,3 +200,9 @@ def test_a_bundle_of_another_chain_is_refused_by_its_name(world: World) -> None:
         together(world, bundles=[world.bundle(), strange.bundle()])
     named = next(node for node in together(strange).of(Kind.STATEMENT)).attributes["statement"]
     assert (refused.value.rule, refused.value.party) == (11, named) and "leave it out" in refused.value.remedy
+
+
+def test_a_bundle_without_an_envelope_is_refused_as_a_bundle(world: World) -> None:
+    with pytest.raises(MalformedDocument, match=r"statement\.dsse\.json of a bundle: ") as refused:
+        together(world, bundles=[world.bundle(statement=b"{}")])
+    assert "leave it out" in refused.value.remedy

@@ -49,7 +49,10 @@ class BundleDraft(AlgorithmDraft):
         Raises MalformedDocument for a bundle that holds no envelope, VerificationFailed for one that is about nothing on this chain
         or holds other documents than its statement names.
         """
-        envelope = Envelope.parse(bundle.statement)
+        try:
+            envelope = Envelope.parse(bundle.statement)
+        except MalformedDocument as error:
+            raise MalformedDocument(f"statement.dsse.json of a bundle: {error.message}", remedy=_LEAVE_OUT) from None
         name = f"{Kind.STATEMENT}:{hex_of(envelope.statement_digest)}"
         if name not in self._proved:
             raise _strange("the bundle's statement was not proved on this chain", 11, envelope)
