@@ -260,6 +260,17 @@ def test_a_save_that_fails_leaves_no_process_behind(tmp_path: Path) -> None:
     assert local.process.poll() is not None
 
 
+def test_what_anvil_lays_beside_its_state_stays_in_the_folder_and_goes(tmp_path: Path) -> None:
+    chain = LocalChain(tmp_path / "state").start()
+    chain.rpc("anvil_mine", hex(700))  # more blocks than it keeps states of in memory
+    assert any(chain.history.rglob("*"))
+    chain.kill()
+    with LocalChain(tmp_path / "state") as again:
+        assert not any(again.history.rglob("*"))
+        again.rpc("anvil_mine", hex(700))
+    assert not again.history.exists()
+
+
 def test_deploying_twice_is_deploying_once(tmp_path: Path) -> None:
     path = tmp_path / "deployments" / "31337.json"
     signer = signer_from_uri("mnemonic:0")

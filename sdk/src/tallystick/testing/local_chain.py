@@ -95,6 +95,11 @@ class LocalChain:
         return self.state_dir / "anvil.json"
 
     @property
+    def history(self) -> Path:
+        """Where Anvil lays states of earlier blocks that it has no room for in memory: gigabytes, of no use to another process."""
+        return self.state_dir / "history"
+
+    @property
     def log_file(self) -> Path:
         """What the chain process printed."""
         return self.state_dir / f"{self.kind}.log"
@@ -116,6 +121,7 @@ class LocalChain:
         """
         self.check()
         self.state_dir.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.history, ignore_errors=True)
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
@@ -161,6 +167,7 @@ class LocalChain:
                 self.process.wait(10)
             except subprocess.TimeoutExpired:
                 self.kill()
+            shutil.rmtree(self.history, ignore_errors=True)
 
     def kill(self) -> None:
         """End the process as a power cut would (SIGKILL)."""
@@ -198,6 +205,7 @@ class LocalChain:
             raise Configuration("Anvil is not installed for this platform", remedy="run `make setup`, or CHAIN=ganache")
         command = [str(found[0]), "--host", "127.0.0.1", "--port", str(self.port), "--silent", "--accounts", "20"]
         command += ["--chain-id", str(self.chain_id), "--mnemonic", MNEMONIC, "--hardfork", "osaka"]
+        command += ["--cache-path", str(self.history)]
         if self.state_file.exists():
             command += ["--load-state", str(self.state_file)]
         return command + (["--block-time", str(self.block_time)] if self.block_time else [])
