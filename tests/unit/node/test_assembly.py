@@ -37,12 +37,13 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Process]:
 
 
 def said_in(world: World) -> dict[str, str]:
-    return world.contributions(subject_of(world.statement, world.spec.parties))
+    return dict(world.contributions(subject_of(world.statement, world.spec.parties)))  # which is kept for other tests
 
 
 def assembled(world: World, said: dict[str, str]) -> bytes:
     async def run() -> bytes:
-        async with assembly(world.spec.proof) as assemble:
+        async with assembly(world.spec.proof) as ready:
+            assemble = await ready()
             return await assemble(world.statement, world.spec.parties, said)
 
     return asyncio.run(run())
@@ -71,7 +72,7 @@ def test_who_gave_a_part_that_does_not_hold_is_named(started: list[Process]) -> 
 
 
 @pytest.mark.parametrize(
-    ("what", "words"), [(signal.SIGKILL, "proof together died"), (signal.SIGSTOP, "not put together within 0.5 s")]
+    ("what", "words"), [(signal.SIGKILL, "proof together died"), (signal.SIGSTOP, "set-up was not loaded within 0.5 s")]
 )
 def test_a_process_that_dies_or_hangs_ends_the_attempt(
     what: signal.Signals, words: str, started: list[Process], monkeypatch: pytest.MonkeyPatch
@@ -87,7 +88,8 @@ def test_a_process_that_dies_or_hangs_ends_the_attempt(
     monkeypatch.setattr(module, "python", python)
 
     async def run() -> None:
-        async with assembly(PROOF):
+        async with assembly(PROOF) as ready:
+            await ready()
             raise AssertionError("it is not ready")
 
     with pytest.raises(RunFailed, match=words) as caught:
@@ -96,9 +98,41 @@ def test_a_process_that_dies_or_hangs_ends_the_attempt(
     assert len(started) == 1 and started[0].returncode is not None
 
 
-def test_an_attempt_that_is_cancelled_ends_the_process(started: list[Process]) -> None:
+@pytest.mark.slow
+def test_a_process_that_hangs_over_the_proof_ends_the_attempt(started: list[Process], monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make(PROOF)
+    said = said_in(world)
+
+    async def run() -> None:
+        async with assembly(PROOF) as ready:
+            assemble = await ready()
+            os.kill(started[0].pid, signal.SIGSTOP)
+            monkeypatch.setattr(module, "SECONDS", 0.5)
+            await assemble(world.statement, world.spec.parties, said)
+
+    with pytest.raises(RunFailed, match="the proof was not put together within 0.5 s"):
+        asyncio.run(run())
+    assert [each.returncode for each in started] == [-signal.SIGKILL]
+
+
+def test_a_process_gets_ready_while_the_worker_computes_and_ends_with_an_attempt_that_fails(started: list[Process]) -> None:
     async def run() -> None:
         async with assembly(PROOF):
+            assert len(started) == 1 and started[0].returncode is None
+            raise RunFailed("the worker died", reason=Reason.WORKER)
+
+    with pytest.raises(RunFailed, match="worker died"):
+        asyncio.run(run())
+    assert [each.returncode for each in started] == [-signal.SIGKILL]
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_an_attempt_that_is_cancelled_ends_the_process(waits: bool, started: list[Process]) -> None:
+    """While the worker computes, and while the attempt waits for the set-up."""
+
+    async def run() -> None:
+        async with assembly(PROOF) as ready:
+            await (ready() if waits else asyncio.Event().wait())
             raise AssertionError("it is not ready")
 
     async def play() -> None:

@@ -2,8 +2,9 @@
 
 Openings of commitments are checked with the public ceremony's set-up. Loading it takes some seconds, in which no other thread of
 the process runs: a node that did it would say nothing to its peers meanwhile. So such a proof is put together by
-``python -m tallystick_node.runs.assembly FD``, which lives for one attempt. It reads peers' bytes, so it is confined like a worker,
-and it has no secret. Over the socket ``FD`` it sends an OUTCOME when the set-up is loaded, takes one JOB, and sends the proof.
+``python -m tallystick_node.runs.assembly FD``, which lives for one attempt: it loads the set-up while the worker computes, and then
+waits. It reads peers' bytes, so it is confined like a worker, and it has no secret. Over the socket ``FD`` it sends an OUTCOME when
+the set-up is loaded, takes one JOB, and sends the proof.
 """
 
 from __future__ import annotations
@@ -30,11 +31,14 @@ from tallystick_node.runs.confinement import confine
 from tallystick_node.runs.frames import HEADER, MAX_BODY, Kind, pack
 from tallystick_node.runs.workers import python
 
-SECONDS = 120.0  # for the set-up, and again for the proof: on an idle core they take four, and a fraction of one
+SECONDS = 120.0  # for what is left of the set-up, and again for the proof: on an idle core they take four, and a fraction of one
 
 #: From a drafted statement, the proposal's parties in order, and what each says for the proof, the bytes of the proof. Raises
 #: MalformedDocument and Configuration, as the kind of proof does, and RunFailed where a process is at fault.
 Assemble = Callable[[Statement, Sequence[str], Mapping[str, str]], Awaitable[bytes]]
+#: Wait until a proof can be put together at once, which may take seconds, in which the event loop and other threads go on; then
+#: what puts it together. Raises RunFailed, and what the process ended with.
+Ready = Callable[[], Awaitable[Assemble]]
 
 
 def _assemble(statement: Statement, parties: Sequence[str], said: Mapping[str, str]) -> bytes:
@@ -42,11 +46,11 @@ def _assemble(statement: Statement, parties: Sequence[str], said: Mapping[str, s
 
 
 @asynccontextmanager
-async def assembly(proof: str) -> AsyncIterator[Assemble]:
-    """What puts one proof of a kind together. To enter it may take seconds, in which the event loop and other threads go on; what
-    it was entered for then takes a fraction of one. Raises as :data:`Assemble`."""
+async def assembly(proof: str) -> AsyncIterator[Ready]:
+    """Begin to get ready for one proof of a kind; a process that this needs ends with the context. Raises RunFailed when it cannot
+    be started."""
     if proof != VECTOR_SUM_VERIFIED:
-        yield _in_thread
+        yield _at_once
         return
     ours, theirs = socket.socketpair()
     with ours:
@@ -59,14 +63,17 @@ async def assembly(proof: str) -> AsyncIterator[Assemble]:
         try:
             reader, writer = await asyncio.open_connection(sock=ours)
             try:
-                await _answer(reader)
 
                 async def assemble(statement: Statement, parties: Sequence[str], said: Mapping[str, str]) -> bytes:
                     job = [base64.b64encode(statement.to_bytes()).decode(), list(parties), dict(said)]
                     writer.write(pack(Kind.JOB, json.dumps(job).encode()))
-                    return base64.b64decode(await _answer(reader))
+                    return base64.b64decode(await _answer(reader, "the proof was not put together"))
 
-                yield assemble
+                async def ready() -> Assemble:
+                    await _answer(reader, "the ceremony's set-up was not loaded")
+                    return assemble
+
+                yield ready
             finally:
                 writer.close()
         finally:
@@ -75,19 +82,23 @@ async def assembly(proof: str) -> AsyncIterator[Assemble]:
             await process.wait()
 
 
+async def _at_once() -> Assemble:
+    return _in_thread
+
+
 async def _in_thread(statement: Statement, parties: Sequence[str], said: Mapping[str, str]) -> bytes:
     return await asyncio.to_thread(_assemble, statement, parties, said)  # it may check proofs of ranges, for a second or more
 
 
-async def _answer(reader: asyncio.StreamReader) -> Any:
-    """What the process answers; raises what it ended with."""
+async def _answer(reader: asyncio.StreamReader, otherwise: str) -> Any:
+    """What the process answers; raises what it ended with. ``otherwise``: what did not happen if it answers too late."""
     try:
         async with asyncio.timeout(SECONDS):
             kind, size = HEADER.unpack(await reader.readexactly(HEADER.size))
             body = json.loads(await reader.readexactly(min(size, MAX_BODY)))
     except TimeoutError:
         raise RunFailed(
-            f"the proof was not put together within {SECONDS:g} s",
+            f"{otherwise} within {SECONDS:g} s",
             reason=Reason.WORKER,
             remedy="look at the load of this node's machine",
         ) from None

@@ -39,7 +39,7 @@ from tallystick_node.evidence.agreement import Known, Registered, Word
 from tallystick_node.evidence.signed_links import SignedLink
 from tallystick_node.peers.links import RunLinks
 from tallystick_node.runs import enclaves, session_key
-from tallystick_node.runs.assembly import assembly
+from tallystick_node.runs.assembly import Ready, assembly
 from tallystick_node.runs.process import run_worker
 from tallystick_node.runs.quorum import vouched
 from tallystick_node.runs.retention import folder_name
@@ -111,6 +111,10 @@ class Attempt:
     async def prove(self, until: float) -> None:
         """Compute, agree and queue the proof, by the loop's time ``until`` where verifiers have to vouch for it first. Raises
         RunFailed and PeerFailed; nothing is claimed on chain then."""
+        async with assembly(self._spec.proof) as ready:  # it gets ready while the worker computes
+            await self._prove(until, ready)
+
+    async def _prove(self, until: float, ready: Ready) -> None:
         task, spec, store = self._run.task, self._spec, self._me.store
         began = time.monotonic()
         datasets = await self._patiently(partial(agreement.registered, spec, self._me.chain))
@@ -145,18 +149,18 @@ class Attempt:
         await asyncio.to_thread(store.advance, task, "proving", phase="agreeing on the statement")
         for index in outcome["absent"]:
             self._links.leave(spec.parties[index])
-        async with assembly(spec.proof) as assemble:  # what takes long before the first word: until then peers hear that we work
-            words = await self._exchange_words(self._word(outcome, await asyncio.to_thread(self._write_result, outcome), elapsed))
-            if spec.may_be_absent:
-                await self._agree_on_absence(words)
-            self.contradictions = signed_links.contradictions(self._id, self._run.attempt, words)
-            known = Known(outcome["commitments"], outcome["contributions"])
-            agreement.check_commitments(spec, words, known)
-            contracts = self._me.chain.deployment.contracts
-            follows = partial(agreement.draft, spec, self._run.attempt, words, datasets, contracts, known)
-            draft = await asyncio.to_thread(follows)
-            with agreement.blaming():
-                content = await assemble(draft.statement, spec.parties, draft.said)
+        assemble = await ready()  # what may take long before the first word: until then peers hear that we work
+        words = await self._exchange_words(self._word(outcome, await asyncio.to_thread(self._write_result, outcome), elapsed))
+        if spec.may_be_absent:
+            await self._agree_on_absence(words)
+        self.contradictions = signed_links.contradictions(self._id, self._run.attempt, words)
+        known = Known(outcome["commitments"], outcome["contributions"])
+        agreement.check_commitments(spec, words, known)
+        contracts = self._me.chain.deployment.contracts
+        follows = partial(agreement.draft, spec, self._run.attempt, words, datasets, contracts, known)
+        draft = await asyncio.to_thread(follows)
+        with agreement.blaming():
+            content = await assemble(draft.statement, spec.parties, draft.said)
         statement = await asyncio.to_thread(agreement.complete, spec, draft.statement, content)
         signatures = await self._exchange_signatures(statement, words)
         if spec.proof == ATTESTED_QUORUM:
