@@ -129,7 +129,21 @@ def test_a_chain_that_is_silent_when_the_kernels_are_there_loses_no_attempt(stor
     assert accepted(store) == [f"accept:{TASK}:2"]
 
 
-@pytest.mark.parametrize("why", ["refused", "late"])
+def test_a_defect_in_one_task_that_waited_ends_neither_the_node_nor_the_next_start(store: Store) -> None:
+    ran(store)
+    Node(store, warm=False).fail(1)
+    node = Node(store, warm=True)
+
+    def broken(spec: TaskSpec) -> None:
+        raise ZeroDivisionError
+
+    node.gate.check = broken
+    node.start()
+    node.tick()
+    assert accepted(store) == [] and state(store) == ("failed", 1) and store.recalled("retry-waits") == []
+
+
+@pytest.mark.parametrize("why", ["refused", "late", "last"])
 def test_what_may_not_be_accepted_any_more_after_a_restart_is_not_and_is_forgotten(store: Store, why: str) -> None:
     ran(store)
     Node(store, warm=False).fail(1)
@@ -140,11 +154,15 @@ def test_what_may_not_be_accepted_any_more_after_a_restart_is_not_and_is_forgott
 
     if why == "refused":
         node.gate.check = refuse
-    else:
+    elif why == "late":
         node.chain.now = lambda: SPEC.accept_by
+    else:  # the node ended between accepting it and forgetting that it waited, and so did the attempt
+        store.advance(TASK, "admitted", attempt=3)
+        store.advance(TASK, "running")
+        store.advance(TASK, "failed")
     node.start()
     node.tick()
-    assert accepted(store) == [] and state(store) == ("failed", 1)
+    assert accepted(store) == [] and state(store) == ("failed", 3 if why == "last" else 1)
     assert node.notes == (["refusal"] if why == "refused" else [])
     again = Node(store, warm=True)
     again.start()

@@ -138,7 +138,6 @@ def test_what_would_come_after_the_ruling_is_not_shown(scene: Scene) -> None:
 @pytest.mark.parametrize("outcome", [0, 2, 3])
 def test_what_is_decided_is_not_shown(scene: Scene, monkeypatch: pytest.MonkeyPatch, outcome: int) -> None:
     """What is not there, as a re-organisation took it away, is not waited for for ever."""
-    monkeypatch.setattr(module, "PATIENCE", 0.0)
     monkeypatch.setattr(module, "PAUSE", 0.0)
     scene.chain.outcome = outcome
     scene.within(lambda node: node.demanded(RUN, scene.event))
@@ -160,20 +159,26 @@ def test_a_chain_that_does_not_show_the_dispute_yet_is_asked_again(scene: Scene,
     assert scene.queued() == SHOWN
 
 
-def test_a_silent_chain_uses_up_no_patience_for_one_that_lags(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_chain_and_a_late_turn_use_up_no_patience_for_one_that_lags(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two looks there may be silence, or another demand that takes long."""
     monkeypatch.setattr(module, "PAUSE", 0.0)
-    clock = [time.monotonic()]
+    monkeypatch.setattr(module, "LOOKS", 2)
+    ask, clock = scene.chain.dispute_at, [time.monotonic()]
     monkeypatch.setattr(module, "time", SimpleNamespace(time=time.time, monotonic=lambda: clock[0]))
-    ask = scene.chain.dispute_at
+    unseen = [True, False, True, False, False]  # whether a question is answered, by a chain that shows nothing yet
 
     def later(dispute: bytes) -> dict[str, Any]:
-        clock[0] += 0.9 * module.PATIENCE
+        clock[0] += 600
+        if unseen:
+            if unseen.pop():
+                return {**ask(dispute), "outcome": 0}
+            raise ChainUnreachable("silent")
         return ask(dispute)
 
+    scene.chain.rule_by = time.time() + 86400
     monkeypatch.setattr(scene.chain, "dispute_at", later)
-    scene.chain.silent, scene.chain.behind = 5, 2
     scene.within(lambda node: node.demanded(RUN, scene.event))
-    assert scene.queued() == SHOWN
+    assert unseen == [] and scene.kept() == 0 and scene.queued() == SHOWN
 
 
 def test_a_row_that_is_not_there_is_on_record(scene: Scene) -> None:
@@ -207,6 +212,23 @@ def test_what_fails_by_a_defect_is_on_record_and_tried_again(
     assert capsys.readouterr().out.count("a demanded opening failed by a defect") == 3
     run = scene.store.run(RUN.task)
     assert run is not None and "until the arbiters may rule" in run.problem["remedy"]
+
+
+def test_a_defect_of_the_store_too_is_on_record_as_soon_as_it_can_be(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE", 0.0)
+    monkeypatch.setattr(scene.promises, "open_row", Failing(scene.promises, 3))
+    note, full = scene.store.note_problem, [True, True]
+
+    def noted(*arguments: Any) -> None:
+        if full:
+            raise OSError(full.pop())
+        note(*arguments)
+
+    monkeypatch.setattr(scene.store, "note_problem", noted)
+    scene.within(lambda node: node.demanded(RUN, scene.event))
+    assert scene.queued() == SHOWN and full == []
+    told, shown = scene.notes
+    assert "failed by a defect of this node (ZeroDivisionError)" in told and shown.startswith("shows")
 
 
 def test_a_defect_that_stays_is_given_up_and_the_next_start_takes_it_up(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

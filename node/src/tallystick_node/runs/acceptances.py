@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 
+import structlog
 from tallystick.protocol import canonical, typed
 from tallystick.protocol.dataset import DatasetDescriptor
-from tallystick.protocol.errors import ContractRefused, Refused
+from tallystick.protocol.errors import ChainUnreachable, ContractRefused, Refused
 from tallystick.protocol.task import Proposal, TaskSpec, proposal_of
 
 from tallystick_node.admission.gate import Gate
@@ -22,6 +22,7 @@ from tallystick_node.runs.warm_up import WarmUp
 from tallystick_node.store.database import IllegalTransition, RunRecord, Write
 from tallystick_node.workloads.registry import workload_named
 
+LOG = structlog.get_logger()
 WAITS = "retry-waits"  # what the store calls a next attempt that waits for kernels
 STATES = ("None", "Proposed", "Running", "Proved", "Failed", "Cancelled", "Expired")
 
@@ -69,14 +70,15 @@ class Acceptances:
         return self._accept(run, spec, 1)
 
     def try_again(self, run: RunRecord, spec: TaskSpec) -> None:
-        """Accept the next attempt, if the task would still be admitted: authorisation may have ended meanwhile. The event of the
-        failure and the kernels that it waited for can come at the same moment, in two threads."""
+        """Accept the next attempt, if there is one and the task would still be admitted: authorisation may have ended meanwhile.
+
+        The event of the failure and the kernels that it waited for can come at the same moment, in two threads."""
         with self._one_at_a_time:
             self._decide_again(run, spec)
 
     def _decide_again(self, run: RunRecord, spec: TaskSpec) -> None:
         failed = self._store.run(run.task)
-        if failed is None or failed.state != "failed" or self._chain.now() >= spec.accept_by:
+        if failed is None or failed.state != "failed" or failed.attempt >= spec.attempts or self._chain.now() >= spec.accept_by:
             return
         if not self._warming.ready(spec):
             self._store.remember(run.task, write=None, **{WAITS: b""})
@@ -116,8 +118,14 @@ class Acceptances:
         """Accept what has waited for kernels."""
         for task, (spec, accept) in list(self._kept_back.items()):
             if self._warming.ready(spec):
-                with contextlib.suppress(IllegalTransition):  # it was cancelled meanwhile
+                try:
                     accept()
+                except ChainUnreachable:
+                    raise
+                except IllegalTransition:
+                    pass  # it was cancelled meanwhile
+                except Exception:  # it is kept over a restart, which would end in the same way
+                    LOG.exception("a task that waited for kernels is given up", task=task)
                 del self._kept_back[task]
                 self._store.forget(task, WAITS)
 

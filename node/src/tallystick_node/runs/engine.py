@@ -211,7 +211,7 @@ class Runs:
             with contextlib.suppress(IllegalTransition):  # this node has found its own reason meanwhile
                 await asyncio.to_thread(self._store.advance, run.task, "failed", problem=failure.problem())
         spec = TaskSpec.parse(run.spec)
-        if event["reason"] in RETRIED and run.attempt < spec.attempts:
+        if event["reason"] in RETRIED:
             await asyncio.to_thread(self._acceptances.try_again, run, spec)
 
     async def tick(self) -> None:

@@ -32,9 +32,9 @@ LOG = structlog.get_logger()
 UNKNOWN, PENDING = 0, 1  # IDisputes.Outcome
 KEPT = "demand:"
 PAUSE = 5.0  # seconds before what did not succeed is tried again; each pause is twice the one before
-LONGEST = {"chain": 60.0, "defect": 1800.0}  # seconds of the longest pause, where a try costs a question, or reads a file
-TRIES = 100  # tries that fail by a defect, about two days of them: then the next start takes it up
-PATIENCE = 60.0  # seconds for which an endpoint may not show the dispute that it, or another at its address, told of
+LONGEST = {"chain": 60.0, "defect": 600.0}  # seconds of the longest pause, where a try costs a question, or reads a file
+TRIES = 300  # tries that fail by a defect, about two days of them: then the next start takes it up
+LOOKS = 12  # how often an endpoint may not show the dispute that it, or another at its address, told of
 
 
 class _Stopped(Exception):  # noqa: N818 - ends a thread whose result nobody waits for
@@ -83,25 +83,23 @@ class Openings:
             self._tasks[key] = asyncio.create_task(self._show(task, key, content))
 
     async def _show(self, task: str, key: str, content: bytes) -> None:
-        pause, defects, shown_by = PAUSE, 0, float("inf")
+        pause, defects, unseen, noted = PAUSE, 0, 0, False
         try:
             while True:
                 try:
                     async with self._turn:
-                        waits = time.monotonic() < shown_by
-                        await asyncio.to_thread(partial(self._answer, task, key, content, waits=waits))
+                        await asyncio.to_thread(partial(self._answer, task, key, content, waits=unseen < LOOKS))
                     return
                 except _NotShown:
-                    shown_by, longest = min(shown_by, time.monotonic() + PATIENCE), PAUSE
+                    unseen, longest = unseen + 1, PAUSE
                 except ChainUnreachable as error:
                     LOG.warning("an opening waits", task=task, problem=error.message)
                     longest = LONGEST["chain"]
                 except Exception as error:
                     LOG.exception("a demanded opening failed by a defect", task=task)
+                    noted = noted or await asyncio.to_thread(self._note_defect, task, error)
                     defects += 1
-                    if defects == 1:
-                        await asyncio.to_thread(self._note_defect, task, error)
-                    elif defects == TRIES:
+                    if defects == TRIES:
                         return
                     longest = LONGEST["defect"]
                 pause = min(pause, longest)
@@ -135,17 +133,23 @@ class Openings:
         else:
             self._me.note("run", "shows where a row stands, as it is demanded", run.task, spec)
 
-    def _note_defect(self, task: str, error: Exception) -> None:
-        """Tell this party's people, who may answer in time where the next tries do not."""
-        run = self._store.run(task)
-        if run is not None:
-            failure = RunFailed(
-                f"showing a row that is demanded failed by a defect of this node ({type(error).__name__})",
-                remedy="look into the node's log; the node tries again until the arbiters may rule",
-                reason=Reason.INTERNAL,
-            )
-            self._store.note_problem(task, failure.problem())
-            self._me.note("run", failure.message, task, TaskSpec.parse(run.spec))
+    def _note_defect(self, task: str, error: Exception) -> bool:
+        """Tell this party's people, who may answer in time where the next tries do not. Whether that could be done: the defect may
+        be the store's."""
+        failure = RunFailed(
+            f"showing a row that is demanded failed by a defect of this node ({type(error).__name__})",
+            remedy="look into the node's log; the node tries again until the arbiters may rule",
+            reason=Reason.INTERNAL,
+        )
+        try:
+            run = self._store.run(task)
+            if run is not None:
+                self._store.note_problem(task, failure.problem())
+                self._me.note("run", failure.message, task, TaskSpec.parse(run.spec))
+        except Exception:
+            LOG.exception("a defect could not be put on record", task=task)
+            return False
+        return True
 
     def _require_time(self, give_up: float) -> None:
         if self._stopping.is_set():
