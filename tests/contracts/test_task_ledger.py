@@ -4,7 +4,7 @@ import secrets
 from dataclasses import replace
 
 import pytest
-from contracts.conftest import DAY, Case, World, refused
+from contracts.conftest import ALL_ROLES, DAY, Case, World, refused
 from tallystick.protocol import typed
 from tallystick.protocol.identity import ROLES
 from tallystick.protocol.task import Party, task_id
@@ -80,6 +80,8 @@ def test_parties_ascend_are_active_and_own_what_they_bring(case: Case) -> None:
         ("BadParties", swapped),
         ("BadParties", (Party(parties[0].account, grant=parties[0].grant),)),
         ("BadParties", (Party(parties[0].account, uses=1),)),
+        ("BadParties", (Party(parties[0].account, epsilon_micros=1),)),
+        ("BadParties", tuple(Party(f"0x{number:040x}") for number in range(1, 18))),
         ("BadParties", (replace(parties[0], uses=0),)),
         ("NotActive", (outsider,)),
         ("UnknownDataset", (replace(parties[0], dataset=secrets.token_bytes(32)),)),
@@ -114,6 +116,15 @@ def test_acceptance_for_another_chain_contract_or_attempt_does_not_count(case: C
             world.relayer.send(LEDGER, "accept", proposal.as_tuple(), 1, [0], [signature], world.terms(proposal, case.grants))
 
 
+def test_who_brings_data_is_a_provider_of_data_when_it_is_proposed(case: Case) -> None:
+    """One that was, and whose new certificate says otherwise, still owns the dataset that it published."""
+    world, owner = case.world, case.world.parties[0]
+    roles = ALL_ROLES - ROLES["data-provider"]
+    world.enrol(owner, world.enrolment(owner, roles, not_before=world.now - DAY + 1))
+    with refused("RoleMissing"):
+        case.propose()
+
+
 def test_acceptance_is_given_once_in_time_and_in_shape(case: Case) -> None:
     case.propose()
     world, proposal = case.world, case.proposal
@@ -125,6 +136,10 @@ def test_acceptance_is_given_once_in_time_and_in_shape(case: Case) -> None:
     with refused("LengthMismatch"):
         world.relayer.send(LEDGER, "accept", proposal.as_tuple(), 1, [1], [], world.terms(proposal, case.grants))
     signature = world.acceptance(world.parties[1], proposal)
+    terms = world.terms(proposal, case.grants)
+    for wrong in (terms[:-1], [*terms, bytes(32)]):
+        with refused("LengthMismatch"):
+            world.relayer.send(LEDGER, "accept", proposal.as_tuple(), 1, [1], [signature], wrong)
     with refused("BadParties"):
         world.relayer.send(LEDGER, "accept", proposal.as_tuple(), 1, [9], [signature], world.terms(proposal, case.grants))
     world.travel(2 * 3600)
