@@ -179,7 +179,7 @@ def test_who_sends_goes_on_when_the_peer_gets_too_far_ahead_meanwhile(monkeypatc
 
 
 def threadless_pause(channel: SocketChannel, seconds: float) -> None:
-    channel._sockets.wait(seconds)
+    channel.sockets.wait(seconds)
 
 
 def test_messages_may_be_changed_after_they_were_sent() -> None:
@@ -262,6 +262,42 @@ def test_a_peer_whose_process_starts_is_not_taken_for_silent_but_afterwards_it_i
     late.join()
     with pytest.raises(ChannelError, match=r"sent nothing for 0.2 s"):
         channel.receive()
+
+
+def test_who_waits_for_a_late_peer_keeps_no_other_waiting_and_all_name_the_late_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second is late: the third opens its session with the first all the same."""
+    channels = mesh(3, seconds=120.0)
+    looked, left, both = SocketChannel.opened, [channels[0][2], channels[2][0]], threading.Event()
+
+    def opened(channel: SocketChannel) -> bool:
+        if done := looked(channel):
+            left.remove(channel)
+            if not left:
+                both.set()
+        return done
+
+    monkeypatch.setattr(SocketChannel, "opened", opened)
+
+    def meets(me: int) -> None:
+        shake_hands(channels[me].values())
+
+    def late() -> None:
+        both.wait(60)
+        for each in channels[1].values():
+            each.close()
+
+    first, _, third = together(lambda: meets(0), late, lambda: meets(2))
+    assert both.is_set()
+    for error in (first, third):
+        assert isinstance(error, ChannelError) and (error.peer, error.rule) == (1, "closed the link")
+
+
+def test_all_who_did_not_come_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STARTING", 0.2)
+    channels = mesh(4, seconds=0.1)
+    with pytest.raises(ChannelError, match=r"party 0: sent nothing for 0.2 s, nor did party 1, party 3") as caught:
+        shake_hands(channels[2].values())
+    assert caught.value.peer == 0
 
 
 # -- what it says

@@ -103,7 +103,7 @@ class Sockets:
 
 
 class SocketChannel:
-    """One peer. ``sent`` and ``received`` are the transcripts of the two directions.
+    """One peer, among ``sockets``. ``sent`` and ``received`` are the transcripts of the two directions.
 
     The transcript grows when the engine sends or receives, not when bytes arrive, so that a phase mark falls between the same
     messages at both ends.
@@ -114,8 +114,7 @@ class SocketChannel:
         self.sent = Transcript()
         self.received = Transcript()
         self._meter = meter
-        self._sockets = sockets
-        self._patience = max(sockets.seconds, STARTING)
+        self.sockets = sockets
         self._socket = connection
         self._descriptor = connection.fileno()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -131,23 +130,29 @@ class SocketChannel:
         sockets.add(self, self._descriptor)
 
     def handshake(self) -> None:
-        """Open the TLS session. Raises ProtocolViolation unless the peer proves itself with the certificate that its node
-        announced, and ChannelError when it is silent for longer than a process takes to start."""
+        """:func:`shake_hands` with this peer alone."""
+        shake_hands([self])
+
+    def opened(self) -> bool:
+        """Whether the TLS session is open, after what has arrived was looked at; waits for nothing. Raises what
+        :func:`shake_hands` does, but for silence."""
         while True:
             try:
                 self._tls.do_handshake()
                 break
             except ssl.SSLWantReadError:
                 self._flush()
+                if not self._held and not self._ended:
+                    return False
                 self._feed()
             except ssl.SSLError as error:
                 if self._outgoing.pending:  # an alert, for the peer's log
                     self._flush()
                 raise ProtocolViolation(self.peer, "handshake", f"opens no TLS session ({error.reason})") from None
         self._flush()
-        self._patience = self._sockets.seconds
         if self._tls.getpeercert(binary_form=True) != self._terms.peer:
             raise ProtocolViolation(self.peer, "handshake", "shows another certificate than its node announced")
+        return True
 
     def send(self, message: Buffer) -> None:
         """Send one message. Raises ChannelError when the peer is gone, or takes nothing for too long."""
@@ -195,7 +200,7 @@ class SocketChannel:
         while not (self._held or self._end > self._start or self._incoming.pending or self._tls.pending()):
             if self._ended:
                 raise self._lost()
-            self._sockets.wait(self._sockets.seconds)
+            self.sockets.wait(self.sockets.seconds)
 
     def mark(self, phase: str) -> None:
         """Enter a phase: of the meter, and of both transcripts."""
@@ -205,7 +210,7 @@ class SocketChannel:
 
     def close(self) -> None:
         """Close the connection."""
-        self._sockets.drop(self._descriptor)
+        self.sockets.drop(self._descriptor)
         self._socket.close()
 
     # -- to the peer
@@ -245,7 +250,7 @@ class SocketChannel:
     def take_in(self) -> None:
         """Keep what the kernel has. Called when there is something, or the connection has ended."""
         if not self._backlog or self._filled == PIECE:
-            self._backlog.append(self._sockets.buffer())
+            self._backlog.append(self.sockets.buffer())
             self._filled = 0
         try:
             size = self._socket.recv_into(memoryview(self._backlog[-1])[self._filled :])
@@ -256,7 +261,7 @@ class SocketChannel:
         self._filled += size
         if size == 0:
             self._ended = True
-            self._sockets.drop(self._descriptor)
+            self.sockets.drop(self._descriptor)
         elif self._held >= AHEAD:
             self._watch()
 
@@ -320,7 +325,7 @@ class SocketChannel:
         size = PIECE if len(self._backlog) > 1 else self._filled
         buffer = self._backlog.popleft()
         self._incoming.write(memoryview(buffer)[:size])
-        self._sockets.free(buffer)
+        self.sockets.free(buffer)
         if full:
             self._watch()
 
@@ -328,27 +333,38 @@ class SocketChannel:
 
     def _until(self, failed: str, *, writing: bool) -> set[int]:
         """Wait until this peer takes more or has sent something. Raises ChannelError at the deadline: what it ``failed`` to do."""
-        give_up = time.monotonic() + self._patience
-        left = self._patience
+        give_up = time.monotonic() + self.sockets.seconds
+        left = self.sockets.seconds
         while left > 0:
-            writable = self._sockets.wait(left)
+            writable = self.sockets.wait(left)
             if self._ended or (self._descriptor in writable if writing else self._held):
                 return writable
             left = give_up - time.monotonic()
-        raise ChannelError(self.peer, f"{failed} nothing for {self._patience:g} s")
+        raise ChannelError(self.peer, f"{failed} nothing for {self.sockets.seconds:g} s")
 
     def _watch(self) -> None:
         """Be told of room where something waits for it, and of what arrives unless enough is kept."""
         if not self._ended:
             events = (select.POLLOUT if self._blocked else 0) | (select.POLLIN if self._held < AHEAD else 0)
-            self._sockets.watch(self._descriptor, events)
+            self.sockets.watch(self._descriptor, events)
 
     def _lost(self) -> ChannelError:
         return ChannelError(self.peer, "closed the link")
 
 
 def shake_hands(channels: Iterable[SocketChannel]) -> None:
-    """Open the TLS sessions of all channels in ascending order of peers: the same order of pairs at every party, so that nobody
-    waits in a circle. Raises like :meth:`SocketChannel.handshake`."""
-    for channel in sorted(channels, key=lambda each: each.peer):
-        channel.handshake()
+    """Open the TLS sessions of all channels of one party, whichever peer comes first: who waits for a late one keeps no other
+    waiting, which would take this party for silent. Raises ProtocolViolation unless each peer proves itself with the certificate
+    that its node announced, and ChannelError when none of those that are awaited comes for longer than a process takes to start."""
+    awaited, began = sorted(channels, key=lambda each: each.peer), time.monotonic()
+    while still := [each for each in awaited if not each.opened()]:
+        if len(still) < len(awaited):  # it counts anew: processes on one busy machine start one after another
+            awaited, began = still, time.monotonic()
+        sockets = awaited[0].sockets
+        patience = max(sockets.seconds, STARTING)
+        left = began + patience - time.monotonic()
+        if left <= 0:
+            first, *others = (each.peer for each in awaited)
+            also = f", nor did {', '.join(f'party {each}' for each in others)}" if others else ""
+            raise ChannelError(first, f"sent nothing for {patience:g} s{also}")
+        sockets.wait(left)
