@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from eth_utils import keccak
 from tallystick.attestation.quote import SGX, TDX, read_quote
 from tallystick.attestation.runs import task_digest
+from tallystick.attestation.simulation import platform as simulated
 from tallystick.attestation.simulation.authority import (
     PCK,
     TOP,
@@ -399,6 +400,18 @@ def test_only_the_vendors_quoting_enclave_counts(run: Run) -> None:
         run.try_out(run.proof(run.of(run.platform.quote(4, TDX, td_report(DOMAIN, run.about(), extended=False), quoting()))))
 
 
+@with_precompile
+@pytest.mark.parametrize(("at", "rule"), [(16, "other attributes"), (19, "other attributes"), (352, "vouch"), (383, "vouch")])
+def test_a_quoting_enclave_says_nothing_where_its_report_is_empty(
+    run: Run, monkeypatch: pytest.MonkeyPatch, at: int, rule: str
+) -> None:
+    """MISCSELECT, and the second half of what it reports: Intel's has zeros there, and so has what the platform signs."""
+    body = sgx_report(ENCLAVE, run.about())
+    monkeypatch.setattr(simulated, "sgx_report", lambda *asked: flip(sgx_report(*asked), at))
+    with bad(rule):
+        run.try_out(run.proof(run.of(run.platform.quote(3, SGX, body))))
+
+
 # -- platforms
 
 
@@ -429,6 +442,10 @@ def test_a_platform_counts_while_its_certificate_is_valid(network: Network) -> N
         "notAfter": network.world.now + 30 * DAY,
         "revoked": False,
     }
+    window = (network.world.now + DAY, network.world.now + 20 * DAY)
+    early = ProvisioningAuthority(window, (new_key(), network.authority.pck_key, new_key()))
+    with refused("CertificateOutsideValidity"):
+        network.register(SimulatedPlatform(early).pck)
     network.world.travel(31 * DAY)
     with bad("outside its certificate's validity"):
         network.appraise(quote)
