@@ -90,7 +90,7 @@ def likely(item: pytest.Item, site: dict[str, Any], killers: dict[str, str]) -> 
     nearby = " ".join(line[site["line"] - 1 : site["line"] + 3])
     errors = re.findall(r"revert (\w+)", nearby)
     source = inspect.getsource(getattr(item, "function", passes))
-    name = re.sub(r"(?<!^)(?=[A-Z])", "_", Path(site["file"]).stem).lower()
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", Path(site["file"]).stem.removesuffix("Verifier")).lower()
     contract = site["key"].partition("#")[0]
     same = [killer for key, killer in killers.items() if key.startswith(contract) and killer]
     beside = any(killer.startswith(item.nodeid.partition("::")[0]) for killer in same)
