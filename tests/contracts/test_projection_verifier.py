@@ -174,6 +174,8 @@ def test_projections_are_below_the_modulus(training: Training) -> None:
 COUNTS: list[Callable[[Projections], Projections]] = [
     lambda proof: replace(proof, roots=proof.roots[:2], own=proof.own[:2]),
     lambda proof: replace(proof, roots=(*proof.roots, bytes(32)), own=(*proof.own, projection.ZERO)),
+    lambda proof: replace(proof, roots=proof.roots[:2]),
+    lambda proof: replace(proof, roots=(*proof.roots, bytes(32))),
     lambda proof: replace(proof, own=proof.own[:2]),
     lambda proof: replace(proof, own=(*proof.own, projection.ZERO)),
     lambda proof: replace(proof, roots=(), own=(), aggregate=projection.ZERO),

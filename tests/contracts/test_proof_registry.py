@@ -140,6 +140,18 @@ def test_a_true_sum_is_verified(case: Case) -> None:
     assert case.world.state(proof.proposal) == "Proved"
 
 
+def test_a_true_sum_stands_in_for_no_partys_signature(case: Case) -> None:
+    made = Sum(case.world, case.proposal)
+    made.start(case)
+    world, result = case.world, made.result(made.inputs, made.sum)
+    proof = abi_encode(["uint256[2][]", "uint256[2]"], [made.inputs, made.sum])
+    good = world.signatures(made.proposal, result)
+    by_stranger = world.stranger.signer.sign_digest(typed.result_digest(world.domain(REGISTRY), result))
+    for signatures, error in (([good[0], by_stranger, good[2]], "BadSignature"), (good[:2], "SignatureMissing")):
+        with refused(error):
+            world.prove(made.proposal, result, proof, signatures=signatures)
+
+
 def test_a_false_sum_is_refused_even_when_all_signed_it(case: Case) -> None:
     proof = Sum(case.world, case.proposal)
     proof.start(case)

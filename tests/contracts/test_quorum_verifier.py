@@ -288,6 +288,19 @@ def test_what_was_not_signed_or_is_cut_off_is_refused(vouched: Vouched) -> None:
         vouched.world.call("ProofRegistry", "submit", vouched.proposal.as_tuple(), made.as_tuple(), signatures, swapped)
 
 
+def test_a_quorum_stands_in_for_no_partys_signature(vouched: Vouched) -> None:
+    world, made = vouched.world, vouched.result(vouched.bound())
+    good = world.signatures(vouched.proposal, made)
+    by_stranger = world.stranger.signer.sign_digest(typed.result_digest(world.domain("ProofRegistry"), made))
+    for signatures, error in (
+        ([good[0], by_stranger, good[2]], "BadSignature"),
+        (good[:2], "SignatureMissing"),
+        ([], "SignatureMissing"),
+    ):
+        with refused(error):
+            world.call("ProofRegistry", "submit", vouched.proposal.as_tuple(), made.as_tuple(), signatures, vouched.proof())
+
+
 def test_a_contract_account_vouches_too(vouched: Vouched) -> None:
     """EIP-1271: an institution's account may be a contract."""
     world, first = vouched.world, vouched.verifiers[0]

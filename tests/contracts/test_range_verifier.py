@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from contracts.conftest import Case, World
+from contracts.conftest import Case, World, refused
 from eth_abi import encode as abi_encode
 from tallystick.chain import artifacts
 from tallystick.chain.connection import Receipt
@@ -76,14 +76,16 @@ class Ranged:
         listed = b"".join(map(bn254.encode, [*points, bn254.total(points)]))
         return self.shape.to_bytes() + listed + b"".join(own) + total
 
-    def prove(self, proof: bytes, commitments: list[bn254.Point] | None = None, total: bn254.Point = None) -> Receipt:
-        """Submit it, signed by all, for these commitments and this sum."""
-        points = self.commitments if commitments is None else commitments
-        result = self.world.result(
+    def result(self, proof: bytes, points: list[bn254.Point], total: bn254.Point = None) -> typed.Result:
+        return self.world.result(
             self.proposal,
             inputs=keccak(abi_encode(["uint256[2][]"], [[each or (0, 0) for each in points]])),
             output=keccak(bn254.encode(total or bn254.total(points)) + keccak(proof)),
         )
+
+    def prove(self, proof: bytes, commitments: list[bn254.Point] | None = None, total: bn254.Point = None) -> Receipt:
+        """Submit it, signed by all, for these commitments and this sum."""
+        result = self.result(proof, self.commitments if commitments is None else commitments, total)
         return self.world.prove(self.proposal, result, proof)
 
 
@@ -220,6 +222,18 @@ LIMITS = {
     6: ("a form names a value that there is not", [2, 2**256 - 1]),
     7: ("a coefficient is not reduced", [ORDER]),
 }
+
+
+def test_a_proof_of_ranges_stands_in_for_no_partys_signature(case: Case) -> None:
+    made = Ranged(case.world, case.proposal).start(case)
+    world, proof = case.world, made.proof()
+    result = made.result(proof, made.commitments)
+    good = world.signatures(made.proposal, result)
+    by_stranger = world.stranger.signer.sign_digest(typed.result_digest(world.domain("ProofRegistry"), result))
+    for signatures, error in (([good[0], by_stranger, good[2]], "BadSignature"), (good[:2], "SignatureMissing")):
+        with refused(error):
+            world.prove(made.proposal, result, proof, signatures=signatures)
+    world.prove(made.proposal, result, proof, signatures=good)
 
 
 def test_forms_have_limits(case: Case) -> None:
