@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,6 +26,14 @@ BYTE = Form(4, 0, ((0, 1),))
 # A count below 2^8, a sum of values from 10 to 25 each; ten in all.
 SHAPE = Shape(2, (BYTE, Form(6, 0, ((1, 1), (0, -10))), Form(6, 0, ((0, 25), (1, -1)))), (Form(6, -10, ((0, 1),)),))
 WORD = 32
+
+
+_ROOT = next(root for root in (pow(g, (bn254.P - 1) // 3, bn254.P) for g in range(2, 9)) if root != 1)  # of unity, the third
+#: Maps of the curve to itself that are additive: each keeps one coordinate, and the other not.
+ALIKE: list[Callable[[bn254.Point], bn254.Point]] = [
+    lambda point: point and (point[0], bn254.P - point[1]),
+    lambda point: point and (point[0] * _ROOT % bn254.P, point[1]),
+]
 
 
 @dataclass
@@ -260,13 +269,29 @@ def test_a_false_sum_and_points_off_the_curve_are_refused(case: Case) -> None:
     with refuses(UNSIGNED):
         ranged.prove(proof, total=other)
     at = len(SHAPE.to_bytes())
-    with refuses("the input commitments do not add up to the result"):
-        ranged.prove(proof[: at + 64 * 3] + bn254.encode(other) + proof[at + 64 * 4 :], total=other)
+    for false in (other, *(each(bn254.total(points)) for each in ALIKE)):
+        with refuses("the input commitments do not add up to the result"):
+            ranged.prove(proof[: at + 64 * 3] + bn254.encode(false) + proof[at + 64 * 4 :], total=false)
     off = (1, 3)
     with refuses("a commitment is not a point of the curve"):
         ranged.prove(proof[:at] + bn254.encode(off) + proof[at + 64 :], [off, *points[1:]], bn254.total(points))
     with refuses(NO_POINT):
         ranged.prove(proof[: at + 64 * 4] + (1).to_bytes(WORD, "big") + proof[at + 64 * 4 + WORD :])
+
+
+@pytest.mark.parametrize("alike", ALIKE)
+def test_proofs_over_generators_that_share_a_coordinate_with_the_releases_are_refused(
+    case: Case, monkeypatch: pytest.MonkeyPatch, alike: Callable[[bn254.Point], bn254.Point]
+) -> None:
+    """All points of such a proof are the images of a true one's: the two sides differ in one coordinate alone."""
+    ranged = Ranged(case.world, case.proposal).start(case)
+    genuine = pedersen._generator
+    with monkeypatch.context() as patched:
+        patched.setattr(pedersen, "_generator", lambda label: alike(genuine(label)))
+        proof, points = ranged.proof(), ranged.commitments
+    with refuses(NO_PROOF):
+        ranged.prove(proof, points)
+    ranged.prove(ranged.proof())
 
 
 def test_the_generators_are_those_of_the_release(world: World) -> None:
