@@ -92,9 +92,8 @@ class Answers:
         with folders.turn(self.folder, going_on):
             numbers, seen = self._numbers(going_on)
         asking = Asking(self, [_Asked(_spread(each, numbers, seen)) for each in partitions], inputs, minimum)
-        asking.compare(
-            self.kept(), going_on
-        )  # others need not wait for it: what they answer now is compared with before it is remembered
+        # Others need not wait for it: what they answer now is compared with before it is remembered.
+        asking.compare(self.kept(), going_on)
         return asking
 
     def kept(self) -> list[Path]:
