@@ -32,4 +32,3 @@ def test_a_traceback_is_cleaned_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert "hunter22" not in line
     assert "efef" not in line
     assert json.loads(line)["event"] == "failed"
-    structlog.reset_defaults()

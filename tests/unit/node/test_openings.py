@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from tallystick.chain.contract import Event
 from tallystick.protocol import canonical
 from tallystick.protocol.dataset import Column, DatasetDescriptor
@@ -200,16 +201,15 @@ class Failing:
         self.show(*arguments)
 
 
-def test_what_fails_by_a_defect_is_on_record_and_tried_again(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_fails_by_a_defect_is_on_record_and_tried_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAUSE", 0.0)
     monkeypatch.setattr(scene.promises, "open_row", Failing(scene.promises, 3))
-    scene.within(lambda node: node.demanded(RUN, scene.event))
+    with capture_logs() as logs:
+        scene.within(lambda node: node.demanded(RUN, scene.event))
     assert scene.queued() == SHOWN and scene.kept() == 0
     told, shown = scene.notes  # once, however often it failed
     assert "failed by a defect of this node (ZeroDivisionError)" in told and shown.startswith("shows")
-    assert capsys.readouterr().out.count("a demanded opening failed by a defect") == 3
+    assert [line["event"] for line in logs].count("a demanded opening failed by a defect") == 3
     run = scene.store.run(RUN.task)
     assert run is not None and "until the arbiters may rule" in run.problem["remedy"]
 

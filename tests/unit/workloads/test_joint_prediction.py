@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
+from tallystick_node.engines.fl.explanation import networks
 from tallystick_node.engines.fl.explanation.trees import Column, explain
 from tallystick_node.engines.fl.vertical.coefficients import Coefficients
 from tallystick_node.engines.fl.vertical.parts import Branch
@@ -228,14 +229,25 @@ def test_a_networks_scores_are_explained_to_each_owner(run_workload, model, peop
     assert not any(isinstance(each, Exception) for each in ran.outcomes.values()), ran.outcomes
     first, other = (ran.outcomes[number].result for number in range(2))
     given = [part.bottom.run(encoded_as(people, joint, names)) for part, names in zip(parts, (BANK, PERSON), strict=True)]
-    scores = parts[0].top.run(np.concatenate(given, axis=1))[:, 0]
     shares = np.array([each["values"] for each in first["explanation"]["owners"]], float)
+    background = np.linspace(0, len(joint) - 1, networks.BACKGROUND).astype(int)
+    known, unknown = np.meshgrid(np.arange(len(joint)), background, indexing="ij")  # of shape (rows, background)
+
+    def mean_score(own, others):
+        """The mean score where one has ``own`` and the other ``others``."""
+        mixed = np.concatenate([given[0][own.ravel()], given[1][others.ravel()]], axis=1)
+        return parts[0].top.run(mixed)[:, 0].reshape(own.shape).mean(axis=1)
+
+    scores, base, alone, without = (
+        mean_score(*each) for each in ((known, known), (unknown, unknown), (known, unknown), (unknown, known))
+    )
     np.testing.assert_allclose(np.array(first["predictions"], float), scores, atol=1e-9)
-    np.testing.assert_allclose(shares.sum(axis=0) + float(first["explanation"]["base"]), scores, atol=1e-9)
+    np.testing.assert_allclose(float(first["explanation"]["base"]), base, atol=1e-9)
+    np.testing.assert_allclose(shares[0], (scores - without + alone - base) / 2, atol=1e-9)
+    np.testing.assert_allclose(shares[1], (scores - alone + without - base) / 2, atol=1e-9)
     for result, share in zip((first, other), shares, strict=True):
         columns = np.array([each["values"] for each in result["columns"]], float)
         np.testing.assert_allclose(columns.sum(axis=0), share, atol=1e-9)
-        assert np.abs(columns).max() > 0.01
     assert other["predictions"] is None and other["explanation"] is None
     told = JointPrediction().security(spec).learns
     assert "hybrids of every row" in told["owner of the label"] and "hybrids" not in told["other owner"]
