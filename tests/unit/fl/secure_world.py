@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tallystick_node.engines.channel import ProtocolViolation
+from tallystick_node.engines.credentials import Credential, Signers
 from tallystick_node.engines.fl.aggregation import graph
 from tallystick_node.engines.fl.aggregation.coordinator import Coordinator
-from tallystick_node.engines.fl.aggregation.keys import Credential, Signers
 from tallystick_node.engines.fl.aggregation.member import Member
 from tallystick_node.engines.fl.aggregation.messages import Round, pack
 from tallystick_node.engines.fl.aggregation.observer import Observer

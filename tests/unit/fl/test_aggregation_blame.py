@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from tallystick_node.engines.channel import VOUCHER, ChannelError, Identity, ProtocolViolation, local_sessions
-from tallystick_node.engines.fl.aggregation.keys import Credential, Signers
+from tallystick_node.engines.credentials import Credential, Signers
 from tallystick_node.engines.fl.aggregation.member import Member
 from tallystick_node.engines.fl.aggregation.messages import MEMBER, pack, unpack
 from tallystick_node.engines.fl.aggregation.observer import SEALED, SHARED

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tallystick_node.engines.credentials import Credential
 from tallystick_node.engines.fl.aggregation import graph, masks, projection, quantisation, simulation
 from tallystick_node.engines.fl.aggregation.coordinator import Coordinator
-from tallystick_node.engines.fl.aggregation.keys import Credential
 from tallystick_node.engines.fl.aggregation.member import Member
 from tallystick_node.engines.fl.aggregation.messages import MEMBER, TooFewLeft, pack, unpack
 from tallystick_node.engines.fl.aggregation.observer import ADVERT, PROJECTED, SHARED, Observer

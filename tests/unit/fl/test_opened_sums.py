@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tallystick.commitments import kzg, vector_sum
 from tallystick.commitments.kzg import ORDER, SCALAR, OpeningRefused
 from tallystick_node.engines.channel import VOUCHER, Identity, ProtocolViolation, Session, local_sessions
+from tallystick_node.engines.credentials import KEY, Credential
+from tallystick_node.engines.echo import Echo
 from tallystick_node.engines.fl.aggregation import opened
-from tallystick_node.engines.fl.aggregation.echo import Echo
-from tallystick_node.engines.fl.aggregation.keys import KEY, Credential
 from tallystick_node.engines.fl.aggregation.opened import Opened, open_sums
 from unit.engines.conftest import run_parties
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from tallystick_node.engines.channel import VOUCHER, ProtocolViolation, Session, local_sessions
-from tallystick_node.engines.fl.aggregation.echo import Echo
+from tallystick_node.engines.credentials import KEY
+from tallystick_node.engines.echo import Echo
 from tallystick_node.engines.fl.aggregation.journal import Journal
-from tallystick_node.engines.fl.aggregation.keys import KEY
 from tallystick_node.workloads import training
 from unit.engines.conftest import run_parties
 

@@ -93,7 +93,7 @@ class Statistics(Workload):
         tests, length, others = parameters.tests, parameters.length, owners - 1
         ciphertexts = tests * parameters.minimum_group
         test_bytes = others * (98 + 99 * ciphertexts) + 66 * tests + (peers - others) * tests
-        sum_bytes = peers * (96 + 64 * owners) + 32 * (length + 1) * (others + min(len(spec.receivers), peers))
+        sum_bytes = peers * (225 + 257 * owners) + 32 * (length + 1) * (others + min(len(spec.receivers), peers))
         most = max(rows.values(), default=0)
         width = len(parameters.columns) + 1
         regressors = len(parameters.regression[1]) if parameters.regression else 0

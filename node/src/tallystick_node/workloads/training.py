@@ -32,8 +32,8 @@ from tallystick.protocol.task import (
 )
 
 from tallystick_node.engines.channel import ProtocolViolation, Session
+from tallystick_node.engines.echo import Echo
 from tallystick_node.engines.fl.aggregation.base import Disagreement, OtherSurvivors, coordinators
-from tallystick_node.engines.fl.aggregation.echo import Echo
 from tallystick_node.engines.fl.aggregation.journal import Journal
 from tallystick_node.engines.fl.aggregation.record import Record as Vouched
 from tallystick_node.engines.fl.client import Client
@@ -309,7 +309,8 @@ def _prove(session: Session, owners: Sequence[int], journal: Journal) -> tuple[l
     echo.tell(mine + sums)
     roots = {session.index: mine}
     for peer in sorted(session.channels):
-        said = echo.hear(peer, 2 * ROOT)  # it hashes all rounds first
+        session.patience(peer)  # it hashes all rounds first
+        said = echo.hear(peer, 2 * ROOT)
         if (said[:ROOT] == bytes(ROOT)) == (peer in owners):
             raise ProtocolViolation(peer, "proof", "sent no roots of its updates and of the sums")
         if said[ROOT:] != sums:

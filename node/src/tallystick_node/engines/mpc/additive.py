@@ -5,9 +5,10 @@ vector of party i and rho_i its blinding:
 
 1. ``commit``: party i splits (v_i, rho_i) into one share for each input party, commits to each share as C_ij (vector
 Pedersen, CRYPTO 1991) and broadcasts a hash of these points, so that nobody chooses an input after seeing the others'.
-2. ``open``: it broadcasts the points. C_i = sum_j C_ij is its input commitment, by definition and for everyone alike.
-3. ``echo``: every participant tells every other what it saw. Differing broadcasts end the run before any share is sent.
-   Where ranges are asked for, everybody then shows that its committed input is in them (:mod:`.ranged`).
+2. ``open``: it broadcasts the points, signed. C_i = sum_j C_ij is its input commitment, by definition and for everyone alike.
+   Every participant tells every other who signed what (:mod:`..echo`): who broadcast two things is named by all, before any share
+   is sent.
+3. Where ranges are asked for, everybody then shows that its committed input is in them (:mod:`.ranged`).
 4. ``share``: it sends party j the share j, which j checks against C_ij: a wrong share names its sender.
 5. ``partial``: party j adds its shares and sends the sum to the receivers only, who check it against sum_i C_ij: a
 wrong sum names its party. The partial sums add up to the totals, which open sum_i C_i: what the chain checks.
@@ -18,9 +19,9 @@ Security. Privacy: perfect against any n - 1 colluding input parties that follow
 each other party, and the commitments hide perfectly); the hash commitment hides by its 256-bit nonce in the random
 oracle model. Receivers learn the totals, and so, with n - 1 parties' help, the rest. Correctness: the totals are
 those of the committed inputs even if parties deviate, under discrete logarithms in BN254 (~100 bits); the deviating
-peer is named to the party that it wronged. Not covered: a party may commit to a false input, and without ranges to an
-absurdly large one; of two parties in conflict over an echo either may be the liar (signatures on the statement decide
-later); a silent party stops the run.
+peer is named to the party that it wronged, and to all where it told two parties two things, if institutions vouch for the keys
+that sign. Not covered: a party may commit to a false input, and without ranges to an absurdly large one; a silent party stops
+the run.
 """
 
 from __future__ import annotations
@@ -29,13 +30,14 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tallystick.commitments import bn254, pedersen
 from tallystick.commitments.ranges import Shape
 
 from tallystick_node.engines.alive import Alive, GoingOn, receive_worked_on
 from tallystick_node.engines.channel import ProtocolViolation, Session, receive_block, send_block
+from tallystick_node.engines.echo import Echo
 from tallystick_node.engines.mpc import ranged
 
 ORDER = bn254.ORDER
@@ -131,7 +133,7 @@ class _Sum:
         return shares
 
     def exchange_commitments(self, own: list[list[int]], ready: Callable[[GoingOn], None] | None) -> dict[int, list[bn254.Point]]:
-        """Steps commit, open and echo: the points C_ij of every input party i."""
+        """Steps commit and open: the points C_ij of every input party i."""
         session, me = self.session, self.session.index
         peers = [party for party in self.inputs if party != me]
         bodies: dict[int, bytes] = {}
@@ -143,22 +145,16 @@ class _Sum:
             session.broadcast(self._seal(me, bodies[me]))
         seals = {party: receive_worked_on(session.channels[party], 32, "commit") for party in peers}
         session.mark("sum/open")
+        echo = Echo(replace(session, context=self.context), self.inputs, "open")
         if own:
-            for channel in session.channels.values():
-                send_block(channel, bodies[me])
+            echo.tell(bodies[me])
         for party in peers:
-            body = receive_block(session.channels[party], _NONCE + _POINT * len(self.inputs), "open")
-            if not hmac.compare_digest(self._seal(party, body), seals[party]):
+            bodies[party] = echo.hear(party, _NONCE + _POINT * len(self.inputs))
+            if not hmac.compare_digest(self._seal(party, bodies[party]), seals[party]):
                 raise ProtocolViolation(party, "open", "the commitments are not those it was bound to by its hash")
-            bodies[party] = body
         session.mark("sum/echo")
-        echo = hashlib.sha256(self.context + b"".join(bodies[party] for party in self.inputs)).digest()
-        session.broadcast(echo)
-        openings = {party: _points(party, "open", bodies[party][_NONCE:]) for party in self.inputs}
-        for party, channel in sorted(session.channels.items()):
-            if not hmac.compare_digest(receive_block(channel, 32, "echo"), echo):
-                raise ProtocolViolation(party, "echo", "it says that it saw other commitments than this party")
-        return openings
+        echo.compare()
+        return {party: _points(party, "open", bodies[party][_NONCE:]) for party in self.inputs}
 
     def exchange_shares(self, own: list[list[int]], openings: dict[int, list[bn254.Point]]) -> list[int]:
         """Step share: this party's partial sum."""

@@ -12,8 +12,8 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from tallystick_node.engines.channel import ProtocolViolation
+from tallystick_node.engines.credentials import Signers
 from tallystick_node.engines.fl.aggregation import graph, projection, sharing, whole
-from tallystick_node.engines.fl.aggregation.keys import Signers
 from tallystick_node.engines.fl.aggregation.messages import MEMBER, SIGNATURE, Round, TooFewLeft, pack, unpack
 from tallystick_node.engines.fl.aggregation.observer import ADVERT, COMMITS, COMMITTED, PROJECTED, ROOT, SEALED, SHARED, Observer
 from tallystick_node.engines.fl.aggregation.quantisation import Words

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from numpy.typing import NDArray
 
 from tallystick_node.engines.channel import ProtocolViolation
+from tallystick_node.engines.credentials import Credential, Signers
 from tallystick_node.engines.fl.aggregation import masks, projection, quantisation, sharing
-from tallystick_node.engines.fl.aggregation.keys import Credential, Signers
 from tallystick_node.engines.fl.aggregation.messages import MEMBER, Round, pack, unpack
 from tallystick_node.engines.fl.aggregation.observer import COMMITS, SEALED, SECRETS, SHARED, Observer, commitment
 from tallystick_node.engines.fl.aggregation.quantisation import Words

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from tallystick.commitments.projection import POINTS, ZERO, Projection, challenge, points
 
 from tallystick_node.engines.channel import VOUCHER, ProtocolViolation
+from tallystick_node.engines.credentials import KEY, Signers
 from tallystick_node.engines.fl.aggregation import graph, masks, projection, quantisation, sharing
-from tallystick_node.engines.fl.aggregation.keys import KEY, Signers
 from tallystick_node.engines.fl.aggregation.messages import MEMBER, SIGNATURE, Round, pack, unpack
 from tallystick_node.engines.fl.aggregation.quantisation import Words
 from tallystick_node.engines.fl.aggregation.whole import Whole

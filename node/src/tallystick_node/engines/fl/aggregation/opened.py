@@ -6,7 +6,7 @@ those of the sums with the sums of these elements. From all commitments follows 
 
 The elements are added up by additive shares modulo r: an owner sends every other owner a share, each adds what it has, and shows
 that sum with its commitments to everybody, signed. Before anything is opened all tell one another the point, and who finds another
-ends the run; with it they compare what each owner signed (:mod:`.echo`), so that an owner that tells two parties different things
+ends the run; with it they compare what each owner signed (:mod:`...echo`), so that an owner that tells two parties different things
 is named, and not one deceived party by another.
 
 Privacy: perfect where two owners or more are honest, whatever the others send, for an honest owner's elements are known only up to
@@ -30,7 +30,7 @@ from tallystick.commitments import kzg, vector_sum
 from tallystick.commitments.kzg import BLINDS, ORDER, POINT, SCALAR, Opening
 
 from tallystick_node.engines.channel import ProtocolViolation, Session, receive_block, send_block
-from tallystick_node.engines.fl.aggregation.echo import Echo
+from tallystick_node.engines.echo import Echo
 
 STEP = "proof"
 Blinds = list[tuple[int, ...]]  # two elements for each chunk
@@ -67,7 +67,8 @@ def open_sums(session: Session, owners: Sequence[int], sent: Iterable[int] | Non
     for peer in owners:
         if peer == session.index:
             continue
-        said = echo.hear(peer, (POINT + BLINDS * SCALAR) * chunks)  # it commits to all rounds first
+        session.patience(peer)  # it commits to all rounds first
+        said = echo.hear(peer, (POINT + BLINDS * SCALAR) * chunks)
         every[peer] = tuple(said[at : at + POINT] for at in range(0, POINT * chunks, POINT))
         total = _add(total, _unpack(peer, said[POINT * chunks :]))
     whole = [tuple(total[at : at + BLINDS]) for at in range(0, len(total), BLINDS)]

@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tallystick_node.engines.channel import VOUCHER, ProtocolViolation, Session, receive_array, receive_block, send_array
+from tallystick_node.engines.credentials import KEY, Credential, Signers
 from tallystick_node.engines.fl.aggregation import quantisation
 from tallystick_node.engines.fl.aggregation.base import check_summand
-from tallystick_node.engines.fl.aggregation.keys import KEY, Credential, Keyed, Signers
+from tallystick_node.engines.fl.aggregation.keys import Keyed
 from tallystick_node.engines.fl.aggregation.quantisation import OutOfRange, Words
 from tallystick_node.engines.security import SecurityStatement
 

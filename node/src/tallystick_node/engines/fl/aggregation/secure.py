@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tallystick_node.engines.channel import ChannelError, ProtocolViolation, Session
+from tallystick_node.engines.credentials import Credential, Signers
 from tallystick_node.engines.fl.aggregation.base import check_summand, coordinators
 from tallystick_node.engines.fl.aggregation.graph import Plan, plan
 from tallystick_node.engines.fl.aggregation.journal import Journal
-from tallystick_node.engines.fl.aggregation.keys import Credential, Keyed, Signers
+from tallystick_node.engines.fl.aggregation.keys import Keyed
 from tallystick_node.engines.fl.aggregation.messages import Round
 from tallystick_node.engines.fl.aggregation.observer import Observer
 from tallystick_node.engines.fl.aggregation.quantisation import Words

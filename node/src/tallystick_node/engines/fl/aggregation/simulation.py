@@ -12,9 +12,9 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
+from tallystick_node.engines.credentials import Credential, Signers
 from tallystick_node.engines.fl.aggregation.coordinator import Coordinator
 from tallystick_node.engines.fl.aggregation.graph import Plan
-from tallystick_node.engines.fl.aggregation.keys import Credential, Signers
 from tallystick_node.engines.fl.aggregation.member import Member
 from tallystick_node.engines.fl.aggregation.messages import Round, pack
 from tallystick_node.engines.fl.aggregation.observer import Observer

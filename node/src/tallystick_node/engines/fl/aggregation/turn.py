@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tallystick_node.engines.channel import ChannelError, ProtocolViolation, Session, receive_array, send_array
+from tallystick_node.engines.credentials import Credential, Signers
 from tallystick_node.engines.fl.aggregation import whole
 from tallystick_node.engines.fl.aggregation.coordinator import Coordinator
-from tallystick_node.engines.fl.aggregation.keys import Credential, Signers
 from tallystick_node.engines.fl.aggregation.member import Member
 from tallystick_node.engines.fl.aggregation.messages import MEMBER, Round, TooFewLeft, pack
 from tallystick_node.engines.fl.aggregation.observer import Observer

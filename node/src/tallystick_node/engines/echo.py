@@ -4,8 +4,8 @@ Over a link to each peer, whoever tells two peers two things makes two honest pa
 who speaks signs its word, and each party then reports to every other whose key signed which digest: a party that signed two words
 is named by all who hear of both, and so is who reports a word that was never signed. It is the echo broadcast of Goldwasser and
 Lindell (Secure multi-party computation without agreement, Journal of Cryptology 2005) with signatures, and as there the run ends
-where somebody cheats. Withstands any number of malicious parties, if institutions vouch for the keys (:mod:`.keys`): without that,
-who forwards what does not fit is named.
+where somebody cheats. Withstands any number of malicious parties, if institutions vouch for the keys (:mod:`.credentials`): without
+that, who forwards what does not fit is named.
 
 A session has one word of each speaker for a step: the signature is bound to the session's context, the step and the speaker.
 """
@@ -16,7 +16,7 @@ import hashlib
 from collections.abc import Sequence
 
 from tallystick_node.engines.channel import VOUCHER, ProtocolViolation, Session, receive_block, send_block
-from tallystick_node.engines.fl.aggregation.keys import KEY, Credential, Signers
+from tallystick_node.engines.credentials import KEY, Credential, Signers
 
 _DIGEST, _SIGNATURE = 32, 64  # bytes
 _ANNOUNCED = KEY + VOUCHER
@@ -43,7 +43,6 @@ class Echo:
 
     def hear(self, peer: int, size: int) -> bytes:
         """The word of a speaker, of ``size`` bytes. Raises ProtocolViolation naming it unless it signed that word."""
-        self._session.patience(peer)
         message = receive_block(self._session.channels[peer], _ANNOUNCED + _SIGNATURE + size, self._step)
         announced, signature, word = message[:_ANNOUNCED], message[_ANNOUNCED:-size], message[-size:]
         said = hashlib.sha256(word).digest() + signature
@@ -58,7 +57,6 @@ class Echo:
         mine = self.report()
         self._session.broadcast(mine)
         for peer, channel in sorted(self._session.channels.items()):
-            self._session.patience(peer)
             self.check(peer, receive_block(channel, len(mine), self._step))
 
     def report(self) -> bytes:
