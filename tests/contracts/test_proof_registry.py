@@ -4,7 +4,7 @@ import secrets
 from dataclasses import replace
 
 from contracts.conftest import Case, World, refused
-from contracts.test_range_verifier import ALIKE
+from contracts.test_range_verifier import ALIKE, refuses
 from eth_abi import encode as abi_encode
 from eth_utils import keccak
 from tallystick.commitments import bn254, pedersen
@@ -162,29 +162,38 @@ def test_a_false_sum_is_refused_even_when_all_signed_it(case: Case) -> None:
         *((proof.inputs, each(proof.sum)) for each in ALIKE),
         ([proof.inputs[0], proof.inputs[1], other], proof.sum),
         ([proof.inputs[0], proof.inputs[1], (0, 0)], proof.sum),
-        (proof.inputs[:2], proof.sum),
     ):
-        with refused("BadProof"):
+        with refuses("the input commitments do not add up to the result"):
             proof.prove(inputs, total)
+
+
+def test_each_party_has_its_own_commitment_in_a_sum(case: Case) -> None:
+    """Two commitments of three parties, or four, may well add up to the sum, and all have signed them."""
+    proof = Sum(case.world, case.proposal)
+    proof.start(case)
+    first, second, third = proof.inputs
+    for inputs in ([first, xy(bn254.add(second, third))], [*proof.inputs, (0, 0)]):
+        with refuses("one input commitment for each party"):
+            proof.prove(inputs, proof.sum)
 
 
 def test_commitments_that_are_no_points_of_the_curve_are_refused(case: Case) -> None:
     proof = Sum(case.world, case.proposal)
     proof.start(case)
     for x, y in ((1, 3), (bn254.P, 2), (1, bn254.P + 2)):
-        with refused("BadProof"):
+        with refuses("an input commitment is not a point of the curve"):
             proof.prove([(x, y), *proof.inputs[1:]], proof.sum)
 
 
 def test_commitments_that_were_not_signed_are_refused(case: Case) -> None:
+    """Even where they add up: those of two parties in each other's place, and the true sum where another was signed."""
     proof = Sum(case.world, case.proposal)
     proof.start(case)
-    signed = proof.result(proof.inputs, proof.sum)
-    other = Sum(case.world, case.proposal)
-    with refused("BadProof"):
-        proof.prove(other.inputs, other.sum, signed)
-    with refused("BadProof"):
-        proof.prove(proof.inputs, other.sum, signed)
+    first, second, third = proof.inputs
+    with refuses("input commitments are not those signed"):
+        proof.prove([second, first, third], proof.sum, proof.result(proof.inputs, proof.sum))
+    with refuses("result commitment is not the one signed"):
+        proof.prove(proof.inputs, proof.sum, proof.result(proof.inputs, first))
 
 
 def test_only_the_governor_adds_verifiers_and_none_is_replaced(world: World) -> None:
