@@ -49,6 +49,16 @@ ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 ENCLAVE = EnclaveIdentity(sha256(b"code").digest(), sha256(b"publisher").digest(), config_id=bytes(range(64)))
 DOMAIN = DomainIdentity(sha256(b"firmware").digest() + bytes(16))
 NO_WORD = bytes(32)
+INTERMEDIATES = (  # under Intel's SGX Root CA: Intel SGX PCK Platform CA, Intel SGX PCK Processor CA
+    (
+        "35207feeddb595748ed82bb3a71c3be1e241ef61320c6816e6b5c2b71dad5532",
+        "eaea12a4eb3f948916429ea47ba6c3af82a15e4b19664e52657939a2d96633de",
+    ),
+    (
+        "bf6af8d329d883a0b5d9756e4fee599e7e4c6426f1a0a2f33efc7ecf9f282437",
+        "77eb83cd79d54c04f66610c289fc88b89c2f377c0d069f621c1492309309ac13",
+    ),
+)
 with_precompile = pytest.mark.skipif(KIND != "anvil", reason="without the P-256 precompile Ganache takes seconds for each quote")
 
 
@@ -515,6 +525,24 @@ def test_a_simulation_never_passes_for_hardware(case: Case, run: Run) -> None:
     simulated = replace(hardware.result(hardware.proof()), proof_kind=run.proposal.proof_kind)
     with refused("WrongKind"):
         hardware.try_out(hardware.proof(), simulated)
+
+
+def test_intels_two_intermediates_alone_certify_hardware(world: World) -> None:
+    """Both are points of P-256, so that no digit of the constants is mistaken; and each has its own y."""
+    points = [(bytes.fromhex(x), bytes.fromhex(y)) for x, y in INTERMEDIATES]
+    for x, y in points:
+        ec.EllipticCurvePublicNumbers(int.from_bytes(x, "big"), int.from_bytes(y, "big"), ec.SECP256R1()).public_key()
+        assert world.call(HARDWARE, "isIssuer", x, y)
+    (first, second), (third, fourth) = points
+    for other in (
+        (first, fourth),
+        (third, second),
+        (second, first),
+        (first, NO_WORD),
+        (NO_WORD, NO_WORD),
+        words(new_key().public_key()),
+    ):
+        assert not world.call(HARDWARE, "isIssuer", *other)
 
 
 @with_precompile

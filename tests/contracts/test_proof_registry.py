@@ -3,13 +3,13 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 
-from contracts.conftest import Case, World, refused
+from contracts.conftest import KIND, Case, World, refused
 from contracts.test_range_verifier import ALIKE, refuses
 from eth_abi import encode as abi_encode
 from eth_utils import keccak
 from tallystick.commitments import bn254, pedersen
 from tallystick.protocol import typed
-from tallystick.protocol.task import Proposal
+from tallystick.protocol.task import PROOFS, VECTOR_SUM_VERIFIED, Proposal
 
 REGISTRY = "ProofRegistry"
 
@@ -194,6 +194,16 @@ def test_commitments_that_were_not_signed_are_refused(case: Case) -> None:
         proof.prove([second, first, third], proof.sum, proof.result(proof.inputs, proof.sum))
     with refuses("result commitment is not the one signed"):
         proof.prove(proof.inputs, proof.sum, proof.result(proof.inputs, first))
+
+
+def test_every_kind_of_proof_has_its_verifier_and_is_named_alike_on_both_sides(world: World) -> None:
+    verifiers = {name: at for name, at in world.deployment.contracts.items() if name.endswith("Verifier")}
+    named = {world.call(name, "name"): name for name in verifiers}
+    assert set(named) == set(PROOFS) - (set() if KIND == "anvil" else {VECTOR_SUM_VERIFIED})
+    for name, verifier in named.items():
+        kind = typed.proof_kind(name)
+        assert world.call(verifier, "kind") == kind
+        assert world.call(REGISTRY, "verifierOf", kind) == verifiers[verifier]
 
 
 def test_only_the_governor_adds_verifiers_and_none_is_replaced(world: World) -> None:
