@@ -76,7 +76,7 @@ def other_broadcast(session, signer):
     """What party 1 may say as well: the hash of other commitments, and these, with a signature of ``signer``'s."""
     body = secrets.token_bytes(32) + b"".join(bn254.encode(pedersen.commit([k], 1)) for k in range(3))
     context = hashlib.sha256(b"tallystick/v1/sum\0" + b"t").digest()
-    echo = Echo(replace(session, context=context), (0, 1, 2), "open")
+    echo = Echo(session, (0, 1, 2), "open", context)
     echo._credential = signer
     said = echo._sign(body)
     seal = hashlib.sha256(context + b"commit" + (1).to_bytes(4, "big") + body).digest()

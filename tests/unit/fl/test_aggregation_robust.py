@@ -11,7 +11,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tallystick_node.engines.channel import Identity, ProtocolViolation, local_sessions, send_array
+from tallystick_node.engines.channel import VOUCHER, Identity, ProtocolViolation, local_sessions, send_array
+from tallystick_node.engines.credentials import KEY, Credential
+from tallystick_node.engines.echo import Echo
 from tallystick_node.engines.fl.aggregation import commitment, quantisation, robust
 from tallystick_node.engines.fl.aggregation.projection import Accused
 from tallystick_node.engines.fl.aggregation.robust import RobustSum
@@ -125,87 +127,128 @@ def test_members_and_others_get_the_same_robust_mean_round_after_round() -> None
     assert found[0][0][0] > 5 * 0.25  # the mean, drawn away by party 4, is below
 
 
-class Liar(RobustSum):
-    """Shows party 0 other words than party 1. ``signs``: whether it signs them; else it shows none, and reports them of party 1."""
+class Twofold(Echo):
+    """A member that tells party 1 another digest, of the vector that it then sends it, and signs both; with two keys, if it has
+    them."""
 
-    signs: bool
+    keys: tuple[Credential, ...] = ()
 
-    def total(self, session, vector, members, round):  # noqa: A002
-        self.enter(session, round, self._own(session).announced)
-        shown = robust._Shown(session, self._signers, self._own(session), self._announced, tuple(members), round, len(vector))
-        words = [quantisation.encode(vector * sign, len(members)) for sign in (1, -1)]
-        if self.signs:
-            for peer in (0, 1):
-                digest = hashlib.sha256(words[peer].data).digest()
-                session.channels[peer].send(digest + self._own(session).sign(shown._statement(session.index, digest)))
-                send_array(session, peer, words[peer])
-        else:
-            shown.tell(words[0])
-            false = dict(shown._said)
-            false[1] = bytes(32) + false[1][32:]
-            session.broadcast(b"".join(self._announced[member] + false[member] for member in members))
-        return vector
+    def tell(self, word: bytes) -> None:
+        for peer, channel in sorted(self._session.channels.items()):
+            if self.keys:
+                self._credential = self.keys[peer]
+            told = hashlib.sha256(OTHER.data).digest() if peer == 1 else word
+            said = self._heard[self._session.index] = self._sign(told)
+            channel.send(said[: KEY + VOUCHER] + said[-64:] + told)
+
+
+class Forging(Echo):
+    """A party that reports of party 1 what that never signed."""
+
+    def report(self) -> bytes:
+        false = super().report()
+        place = KEY + VOUCHER + 96 + KEY + VOUCHER
+        return false[:place] + bytes(32) + false[place + 32 :]
+
+
+OTHER = np.zeros(4, np.uint32)
+
+
+def cheated(monkeypatch, cheater: type[Echo], identities=None) -> list:
+    """What three members end with, of whom party 2 cheats."""
+
+    def sent(session, peer, words):
+        send_array(session, peer, OTHER if issubclass(cheater, Twofold) and (session.index, peer) == (2, 1) else words)
+
+    monkeypatch.setattr(robust, "send_array", sent)
+    monkeypatch.setattr(robust, "Echo", lambda session, *about: (cheater if session.index == 2 else Echo)(session, *about))
+
+    def part(session):
+        if identities is not None:
+            session = replace(session, identity=identities[session.index])
+        return RobustSum.of("median", 1).total(session, np.full(4, 0.1), [0, 1, 2], 0)
+
+    return everyone(3, part)
 
 
 @pytest.mark.parametrize(
-    ("signs", "rule"), [(True, "showed two parties two vectors"), (False, "reports a vector of party 1 that this one never signed")]
+    ("cheater", "rule"),
+    [
+        (Twofold, "told two parties different things, and signed both"),
+        (Forging, "reports a word of party 1 that this one never signed"),
+    ],
 )
-def test_who_shows_two_vectors_or_reports_a_false_one_is_named(signs, rule) -> None:
-    def part(session):
-        if session.index == 2:
-            liar = Liar(robust.median, 1, 3)
-            liar.signs = signs
-            return liar.total(session, np.full(4, 0.5), [0, 1, 2], 0)
-        return RobustSum.of("median", 1).total(session, np.full(4, 0.1), [0, 1, 2], 0)
-
-    for fault in everyone(3, part)[:2]:
+def test_who_shows_two_vectors_or_reports_a_false_one_is_named(monkeypatch, cheater, rule) -> None:
+    for fault in cheated(monkeypatch, cheater)[:2]:
         assert isinstance(fault, ProtocolViolation) and fault.peer == 2 and rule in str(fault), fault
 
 
 @pytest.mark.parametrize("named", [2, None])
-def test_two_vectors_signed_with_two_keys_name_who_has_them(named) -> None:
+def test_two_vectors_signed_with_two_keys_name_who_has_them(monkeypatch, named) -> None:
     """Each of two honest parties met one of the keys. Where institutions vouch for keys the member is named; else each party can
     only say that the other reports a key that it does not know."""
     made, vouched = institutions(3)
-    keys = [credential(made[2]) for _ in range(2)]
+    keys = tuple(credential(made[2]) for _ in range(2))
 
-    def part(session):
-        if named is not None:
-            own = Ed25519PrivateKey.generate()
-            voucher = made[session.index].sign(b"session" + own.public_key().public_bytes_raw()) + b"\0"
-            session = replace(session, identity=Identity(own.private_bytes_raw(), voucher, vouched))
-        rule = RobustSum.of("median", 1)
-        if session.index != 2:
-            return rule.total(session, np.full(4, 0.1), [0, 1, 2], 0)
-        for peer in (0, 1):
-            session.channels[peer].send(keys[peer].announced)
-        shown = robust._Shown(session, rule._signers, keys[0], {}, (0, 1, 2), 0, 4)
-        for peer in (0, 1):
-            words = np.full(4, peer, np.uint32)
-            digest = hashlib.sha256(words.data).digest()
-            session.channels[peer].send(digest + keys[peer].sign(shown._statement(2, digest)))
-            send_array(session, peer, words)
-        return None
+    def identity(party):
+        own = Ed25519PrivateKey.generate()
+        voucher = made[party].sign(b"session" + own.public_key().public_bytes_raw()) + b"\0"
+        return Identity(own.private_bytes_raw(), voucher, vouched)
 
-    for party, fault in enumerate(everyone(3, part)[:2]):
+    cheater = type("TwoKeys", (Twofold,), {"keys": keys})
+    found = cheated(monkeypatch, cheater, None if named is None else [identity(party) for party in range(3)])
+    for party, fault in enumerate(found[:2]):
         assert isinstance(fault, ProtocolViolation) and fault.peer == (1 - party if named is None else named), fault
         assert ("two keys for one session" in str(fault)) == (named is not None)
 
 
-@pytest.mark.parametrize("digest", [bytes(32), hashlib.sha256(bytes(8)).digest()])
-def test_a_vector_under_another_digest_or_signature_names_its_member(digest) -> None:
+def test_a_vector_that_its_member_did_not_sign_names_it(monkeypatch) -> None:
+    class Unsigned(Echo):
+        def tell(self, word: bytes) -> None:
+            self._session.broadcast(self._credential.announced + bytes(64) + word)
+
+    for fault in cheated(monkeypatch, Unsigned)[:2]:
+        assert isinstance(fault, ProtocolViolation) and fault.peer == 2 and "did not sign" in str(fault)
+
+
+def test_another_vector_than_the_signed_one_names_its_member(monkeypatch) -> None:
+    class Other(Echo):
+        def tell(self, word: bytes) -> None:
+            super().tell(bytes(32))
+
+    for fault in cheated(monkeypatch, Other)[:2]:
+        assert isinstance(fault, ProtocolViolation) and fault.peer == 2 and "another vector than it signed" in str(fault)
+
+
+def test_a_vector_of_an_earlier_round_does_not_do_for_this_one(monkeypatch) -> None:
+    """What was signed for one round is no word of another: a round's signature, said again, is not the member's."""
+    earlier: list[bytes] = []
+
+    class Again(Echo):
+        def tell(self, word: bytes) -> None:
+            self._credential = CREDENTIAL
+            self._heard[self._session.index] = said = self._sign(word)
+            earlier.append(said[-64:])
+            self._session.broadcast(self._credential.announced + earlier[0] + word)
+
     def part(session):
         rule = RobustSum.of("median", 1)
-        if session.index == 2:
-            rule.enter(session, 0, rule._own(session).announced)
-            for peer in (0, 1):
-                session.channels[peer].send(digest + bytes(64))
-                send_array(session, peer, np.zeros(2, np.uint32))
-            return None
-        return rule.total(session, np.zeros(2), [0, 1, 2], 0)
+        return [rule.total(session, np.full(4, 0.1), [0, 1, 2], round_) for round_ in range(2)]
 
+    monkeypatch.setattr(robust, "Echo", lambda session, *about: (Again if session.index == 2 else Echo)(session, *about))
     for fault in everyone(3, part)[:2]:
         assert isinstance(fault, ProtocolViolation) and fault.peer == 2 and "did not sign" in str(fault)
+
+
+CREDENTIAL = Credential(Ed25519PrivateKey.generate())
+
+
+def test_a_robust_mean_stays_with_one_session_and_uses_a_rounds_number_once() -> None:
+    rule, (first, other, _) = RobustSum.of("median", 1), local_sessions(3)
+    assert rule.begin(first, 4) and not rule.begin(first, 5)
+    for session, round_ in ((first, 5), (first, 3), (other, 6)):
+        with pytest.raises(ValueError):
+            rule.begin(session, round_)
 
 
 @pytest.mark.parametrize("added", [0, 1])

@@ -7,7 +7,8 @@ Lindell (Secure multi-party computation without agreement, Journal of Cryptology
 where somebody cheats. Withstands any number of malicious parties, if institutions vouch for the keys (:mod:`.credentials`): without
 that, who forwards what does not fit is named.
 
-A session has one word of each speaker for a step: the signature is bound to the session's context, the step and the speaker.
+A session has one word of each speaker for a step and what that is about: the signature is bound to these, to the session's context
+and to the speaker.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ _DOMAIN = b"tallystick/v1/echo\0"
 
 
 class Echo:
-    """The words of ``speakers``, positions of parties in order, in one step of a session."""
+    """The words of ``speakers``, positions of parties in the same order everywhere, in one step of a session; ``about``: which one
+    of the steps of that name it is, where there are several."""
 
-    def __init__(self, session: Session, speakers: Sequence[int], step: str) -> None:
+    def __init__(self, session: Session, speakers: Sequence[int], step: str, about: bytes = b"") -> None:
         self._session, self._speakers, self._step = session, tuple(speakers), step
         self._credential = Credential.of(session)
         self._signers = Signers({}, None if session.identity is None else session.identity.check)
         self._signers.meet(session.index, self._credential.announced)
-        self._place = _DOMAIN + hashlib.sha256(step.encode()).digest() + hashlib.sha256(session.context).digest()
+        self._place = _DOMAIN + b"".join(hashlib.sha256(each).digest() for each in (step.encode(), about, session.context))
         self._heard: dict[int, bytes] = {}  # by speaker: its key with its voucher, the word's digest, the signature
 
     def tell(self, word: bytes) -> None:
@@ -52,11 +54,14 @@ class Echo:
         self._heard[peer] = announced + said
         return word
 
-    def compare(self) -> None:
-        """Tell every peer what this party heard, and compare it with what each heard. Raises what :meth:`check` does."""
+    def compare(self, *, patient: bool = False) -> None:
+        """Tell every peer what this party heard, and compare it with what each heard; ``patient``: for as long as the run may take,
+        since others may still be hearing long words. Raises what :meth:`check` does."""
         mine = self.report()
         self._session.broadcast(mine)
         for peer, channel in sorted(self._session.channels.items()):
+            if patient:
+                self._session.patience(peer)
             self.check(peer, receive_block(channel, len(mine), self._step))
 
     def report(self) -> bytes:

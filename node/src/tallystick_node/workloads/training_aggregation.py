@@ -194,11 +194,11 @@ class Robust(Choice):
         }
 
     def price(self, spec: TaskSpec, lengths: Sequence[int]) -> Price:
-        """Four bytes for each number to every party, and of every owner its key and the signed digest of what it showed."""
+        """Four bytes for each number to every party, and twice of every owner its key and the signed digest of what it showed."""
         owners, peers = len(spec.inputs), len(spec.parties) - 1
-        sent = peers * (VOUCHED + sum(4 * length + SIGNED + (VOUCHED + SIGNED) * owners for length in lengths))
+        sent = peers * sum(4 * length + (VOUCHED + SIGNED) * (1 + owners) for length in lengths)
         seconds = sum(0.005 * owners + length * owners * (1e-7 + owners * 2e-9) for length in lengths)
-        return Price(sent, 1 + 2 * len(lengths), seconds, 24 * owners)
+        return Price(sent, 2 * len(lengths), seconds, 24 * owners)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tallystick.commitments import bn254, pedersen
 from tallystick.commitments.ranges import Shape
@@ -145,7 +145,7 @@ class _Sum:
             session.broadcast(self._seal(me, bodies[me]))
         seals = {party: receive_worked_on(session.channels[party], 32, "commit") for party in peers}
         session.mark("sum/open")
-        echo = Echo(replace(session, context=self.context), self.inputs, "open")
+        echo = Echo(session, self.inputs, "open", self.context)
         if own:
             echo.tell(bodies[me])
         for party in peers:

@@ -1,4 +1,4 @@
-"""The keys of a session, told once, over each pair's own channel."""
+"""Sums whose rounds have numbers, and the keys of a session, told once, over each pair's own channel."""
 
 from __future__ import annotations
 
@@ -9,15 +9,28 @@ from tallystick_node.engines.credentials import KEYS
 from tallystick_node.engines.fl.aggregation.base import Aggregation
 
 
-class Keyed(Aggregation):
-    """A sum whose parties tell one another a key before the first round, that stays with one session, and that uses a round's
-    number once: keys and masks are bound to it."""
+class Numbered(Aggregation):
+    """A sum that stays with one session, and that uses a round's number once: what is signed and what masks are bound to it."""
 
     step: str
 
     def __init__(self) -> None:
         self._session: Session | None = None
         self._last = -1
+
+    def begin(self, session: Session, round: int) -> bool:  # noqa: A002
+        """Begin a round; whether it is the first. Raises ValueError for another session or a round's number that is not above the
+        last."""
+        if round <= self._last:
+            raise ValueError("a round's number is above those of the rounds before it")
+        if self._session not in (None, session):
+            raise ValueError(f"a {self.step} stays with one session")
+        first, self._session, self._last = self._session is None, session, round
+        return first
+
+
+class Keyed(Numbered):
+    """A sum whose parties tell one another a key before the first round."""
 
     @abstractmethod
     def take(self, session: Session, peer: int, announced: bytes) -> None:
@@ -34,15 +47,9 @@ class Keyed(Aggregation):
     ) -> None:
         """Begin a round, and before the first one meet: send every party ``announced``, and take as many bytes of each, ``patient``
         for as long as the run may take. A party that is silent or gone is added to ``lost``; without that ChannelError is raised.
-        Raises ValueError for another session or a round's number that is not above the last."""
-        if round <= self._last:
-            raise ValueError("a round's number is above those of the rounds before it")
-        if self._session not in (None, session):
-            raise ValueError(f"a {self.step} stays with one session")
-        if self._session is None:
-            self._session = session
+        Raises what :meth:`begin` does."""
+        if self.begin(session, round):
             self._meet(session, announced, lost, patient=patient)
-        self._last = round
 
     def _meet(self, session: Session, announced: bytes, lost: set[int] | None, *, patient: bool) -> None:
         session.mark(f"{self.step}/{KEYS}")

@@ -14,25 +14,22 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tallystick_node.engines.channel import VOUCHER, ProtocolViolation, Session, receive_array, receive_block, send_array
-from tallystick_node.engines.credentials import KEY, Credential, Signers
+from tallystick_node.engines.channel import ProtocolViolation, Session, receive_array, send_array
+from tallystick_node.engines.echo import Echo
 from tallystick_node.engines.fl.aggregation import quantisation
 from tallystick_node.engines.fl.aggregation.base import check_summand
-from tallystick_node.engines.fl.aggregation.keys import Keyed
+from tallystick_node.engines.fl.aggregation.keys import Numbered
 from tallystick_node.engines.fl.aggregation.quantisation import OutOfRange, Words
 from tallystick_node.engines.security import SecurityStatement
 
 STEP = "robust mean"
 _PIECE = 1 << 15  # entries worked on at a time
 _DIGEST = 32
-_SAID = _DIGEST + 64  # bytes of a digest and its signature
-_REPORT = KEY + VOUCHER + _SAID  # the same after whose key signed it, and the institution's word for that key
-_DOMAIN = b"tallystick/v1/robust-mean/vector\0"
 
 Vectors = NDArray[np.float64]  # of shape (n, k): one vector a row
 Rule = Callable[[Vectors], NDArray[np.float64]]
@@ -74,20 +71,17 @@ def krum(vectors: Vectors, arbitrary: int, chosen: int = 1) -> NDArray[np.float6
     return np.asarray(vectors[np.sort(np.argsort(scores, kind="stable")[:chosen])].mean(axis=0))
 
 
-class RobustSum(Keyed):
+class RobustSum(Numbered):
     """A robust mean times the number of members, in the place of their sum: members of equal weight only.
 
     There is nobody to trust for the result: every member shows its vector to every party, each party applies the rule itself, and
-    then all compare what they were shown. Vectors are signed with the key of the session, so a member that shows two parties two
-    vectors is named, also where it signs them with two keys that its institution vouched for, and so is a party that reports what
-    a member never signed (the echo of Bracha, "Asynchronous Byzantine agreement protocols", 1987, with signatures, ending in an
-    abort instead of agreement). ``arbitrary``: how many members the rule is made to stand; a round has at least ``least``
-    members. The rule is for all entries but ``added``, those before the last one, which are summed: of those a member can say
-    what it likes within the bound of an entry. Vectors are on the grid of integers of a plain sum.
+    then all compare what they were shown (:mod:`...echo`): a member that shows two parties two vectors is named, and so is a party
+    that reports what a member never signed. ``arbitrary``: how many members the rule is made to stand; a round has at least
+    ``least`` members. The rule is for all entries but ``added``, those before the last one, which are summed: of those a member can
+    say what it likes within the bound of an entry. Vectors are on the grid of integers of a plain sum.
 
     Adversary. *Privacy*: none, every party sees every vector. *Correctness*: any number of parties may deviate; they are named, or
-    give vectors of their own choice, of which the rule stands ``arbitrary``. A party that is lost ends the round. Keys are told as
-    in :class:`.keys.Keyed`; a round number is used once.
+    give vectors of their own choice, of which the rule stands ``arbitrary``. A party that is lost ends the round.
     """
 
     step = STEP
@@ -95,9 +89,6 @@ class RobustSum(Keyed):
     def __init__(self, rule: Rule, arbitrary: int, least: int, added: int = 0) -> None:
         super().__init__()
         self.rule, self.arbitrary, self.least, self.added = rule, arbitrary, least, added
-        self._signers = Signers({})
-        self._credential: Credential | None = None
-        self._announced: dict[int, bytes] = {}  # by party, its key and its institution's word for it
 
     @classmethod
     def of(cls, name: str, arbitrary: int, added: int = 0) -> RobustSum:
@@ -124,11 +115,9 @@ class RobustSum(Keyed):
             raise ValueError(f"{self.added} entries before the last are added up, and a vector has {len(vector)}")
         if session.index in members:
             check_summand(vector)
-        self.enter(session, round, self._own(session).announced)
-        shown = _Shown(session, self._signers, self._own(session), self._announced, tuple(members), round, len(vector))
-        words = shown.tell(quantisation.encode(vector, len(members)) if session.index in members else None)
-        shown.compare()
-        return self._combined(words, members)
+        self.begin(session, round)
+        mine = quantisation.encode(vector, len(members)) if session.index in members else None
+        return self._combined(_shown(session, members, round, len(vector), mine), members)
 
     def security(self, parties: int) -> SecurityStatement:
         """No privacy of vectors; correct but for the vectors of those who deviate."""
@@ -147,21 +136,9 @@ class RobustSum(Keyed):
             references=(
                 "Yin et al., Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates, ICML 2018",
                 "Blanchard et al., Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent, NIPS 2017",
-                "Bracha, Asynchronous Byzantine agreement protocols, Information and Computation 1987",
+                "Goldwasser and Lindell, Secure multi-party computation without agreement, Journal of Cryptology 2005",
             ),
         )
-
-    def take(self, session: Session, peer: int, announced: bytes) -> None:
-        """See :meth:`Keyed.take`."""
-        self._signers.meet(peer, announced)
-        self._announced[peer] = announced
-
-    def _own(self, session: Session) -> Credential:
-        if self._credential is None:
-            self._credential = Credential.of(session)
-            self._signers = Signers({}, None if session.identity is None else session.identity.check)
-            self.take(session, session.index, self._credential.announced)
-        return self._credential
 
     def _combined(self, words: Sequence[Words], members: Sequence[int]) -> NDArray[np.float64]:
         count, length = len(members), len(words[0])
@@ -180,74 +157,29 @@ class RobustSum(Keyed):
         return out
 
 
-class _Shown:
-    """What the members of one round show, and the comparison of it."""
-
-    def __init__(
-        self,
-        session: Session,
-        signers: Signers,
-        own: Credential,
-        announced: Mapping[int, bytes],
-        members: tuple[int, ...],
-        round_: int,
-        length: int,
-    ) -> None:
-        self._session, self._signers, self._credential, self._members, self._length = session, signers, own, members, length
-        self._announced = announced
-        listed = struct.pack(f"<3Q{len(members)}I", round_, length, len(members), *members)
-        self._place = _DOMAIN + hashlib.sha256(session.context).digest() + hashlib.sha256(listed).digest()
-        self._said: dict[int, bytes] = {}  # by member, digest and signature
-
-    def tell(self, mine: Words | None) -> list[Words]:
-        """All members' words: they speak one after another, so that nobody waits in a circle while long vectors go round. Raises
-        ProtocolViolation naming a member that signs another vector than it sends."""
-        self._session.mark(f"{STEP}/vectors")
-        found = []
-        for member in self._members:
-            if member == self._session.index:
-                assert mine is not None  # a member has words
-                digest = hashlib.sha256(mine.data).digest()
-                self._said[member] = digest + self._credential.sign(self._statement(member, digest))
-                for peer in sorted(self._session.channels):
-                    self._session.channels[peer].send(self._said[member])
-                    send_array(self._session, peer, mine)
-                found.append(mine)
-                continue
-            self._session.patience(member)  # it trains first
-            said = receive_block(self._session.channels[member], _SAID, STEP)
-            words = receive_array(self._session, member, (self._length,), STEP, np.uint32)
-            if hashlib.sha256(words.data).digest() != said[:_DIGEST] or not self._signed(member, said):
-                raise ProtocolViolation(member, STEP, "did not sign the vector that it sent")
-            self._said[member] = said
-            found.append(words)
-        return found
-
-    def compare(self) -> None:
-        """Raise ProtocolViolation naming a member that signed two vectors, with one key or with two, or a party that reports one
-        that a member never signed. Keys are compared where vectors differ: else a member with two keys would have honest parties
-        accuse each other."""
-        self._session.mark(f"{STEP}/compare")
-        mine = b"".join(self._announced[member] + self._said[member] for member in self._members)
-        self._session.broadcast(mine)
-        for peer, channel in sorted(self._session.channels.items()):
-            self._session.patience(peer)
-            theirs = receive_block(channel, len(mine), STEP)
-            for place, member in enumerate(self._members):
-                report = theirs[place * _REPORT : (place + 1) * _REPORT]
-                announced, said = report[:-_SAID], report[-_SAID:]
-                if said[:_DIGEST] == self._said[member][:_DIGEST]:
-                    continue
-                self._signers.check_announced(peer, member, announced)
-                if self._signed(member, said):
-                    raise ProtocolViolation(member, STEP, "showed two parties two vectors in one round, and signed both")
-                raise ProtocolViolation(peer, STEP, f"reports a vector of party {member} that this one never signed")
-
-    def _signed(self, member: int, said: bytes) -> bool:
-        return self._signers.signed(member, self._statement(member, said[:_DIGEST]), said[_DIGEST:])
-
-    def _statement(self, member: int, digest: bytes) -> bytes:
-        return self._place + struct.pack("<I", member) + digest
+def _shown(session: Session, members: Sequence[int], round_: int, length: int, mine: Words | None) -> list[Words]:
+    """All members' words, the same to all parties: they speak one after another, so that nobody waits in a circle while long
+    vectors go round. Raises ProtocolViolation naming a member that signs another vector than it sends, or two vectors."""
+    session.mark(f"{STEP}/vectors")
+    echo = Echo(session, members, STEP, struct.pack(f"<3Q{len(members)}I", round_, length, len(members), *members))
+    found = []
+    for member in members:
+        if member == session.index:
+            assert mine is not None  # a member has words
+            echo.tell(hashlib.sha256(mine.data).digest())
+            for peer in sorted(session.channels):
+                send_array(session, peer, mine)
+            found.append(mine)
+            continue
+        session.patience(member)  # it trains first
+        digest = echo.hear(member, _DIGEST)
+        words = receive_array(session, member, (length,), STEP, np.uint32)
+        if hashlib.sha256(words.data).digest() != digest:
+            raise ProtocolViolation(member, STEP, "sent another vector than it signed")
+        found.append(words)
+    session.mark(f"{STEP}/compare")
+    echo.compare(patient=True)
+    return found
 
 
 def _check(vectors: Vectors) -> None:
