@@ -113,7 +113,7 @@ def checks(tree: dict[str, Any], writer: Writer) -> None:
         elif node["nodeType"] == "ExpressionStatement" and node["expression"]["nodeType"] == "FunctionCall":
             called = node["expression"]["expression"]
             if REQUIRES.match(called.get("memberName", called.get("name", ""))):
-                writer.around(node, f"if (Probe.on({writer.site(node)})) ", "")
+                writer.around(node, f"{{ if (Probe.on({writer.site(node)})) ", " }")  # braces, for an else that may follow
 
 
 def statements(tree: dict[str, Any], writer: Writer) -> None:
