@@ -44,6 +44,12 @@ def general(text: str) -> bytes:
     return element(0x18, text.encode())
 
 
+def public_key() -> bytes:
+    """What is said of a new key: its algorithm, its curve and its point."""
+    encoded = new_key().public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return encoded[2:]
+
+
 def body(
     *,
     version: bytes = VERSION_3,
@@ -51,12 +57,12 @@ def body(
     begin: bytes = utc("200101000000Z"),
     end: bytes = general("21000101000000Z"),
     about: bytes = subject(),
+    key: bytes = public_key(),
     whole: int = 0x30,
     after: bytes = b"",
 ) -> bytes:
-    """What is signed of a certificate, for a key of its own; ``after`` follows the last part."""
-    public = new_key().public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    parts = (version, element(2, b"\1"), ALGORITHM, issuer, sequence(begin, end), about, public, after)
+    """What is signed of a certificate; ``after`` follows the last part."""
+    parts = (version, element(2, b"\1"), ALGORITHM, issuer, sequence(begin, end), about, sequence(key), after)
     return element(whole, b"".join(parts))
 
 
@@ -76,6 +82,8 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "an organisation first": (body(about=subject(kind=ORGANISATION)), "does not begin with a common name"),
     "another subject": (body(about=subject("SGX PCK Certificates")), "not a PCK certificate"),
     "a short subject": (body(about=subject("PCK Certificate")), "not a PCK certificate"),
+    "a key and more": (body(key=public_key() + b"\0"), "the key is not on P-256"),
+    "a point in another form": (body(key=public_key()[:24] + b"\6" + public_key()[25:]), "the key is not on P-256"),
     "an open length": (body(issuer=b"\x30\x80" + bytes(9)), "a length is not read here"),
     "a length of three bytes": (longer(body(after=element(4, bytes(300)))), "a length is not read here"),
     "a byte of length too many": (body(issuer=b"\x30\x81\x09" + bytes(9)), "a length is not the shortest"),
