@@ -1,4 +1,5 @@
-"""A node that lies about what it received: all see it, the chain has both signatures, and its neighbour challenges it."""
+"""Nodes that lie when a run is over: one about what it received, so that the chain has both signatures and its neighbour challenges
+it; and one that tells two parties two words, and is named by both."""
 
 from __future__ import annotations
 
@@ -28,17 +29,16 @@ BOND = 10**14
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     with Network(tmp_path_factory.mktemp("liar"), kind=os.environ.get("CHAIN", "anvil")) as network:
         made = Story(network, policy={"largest_stake": BOND})
-        corrupt(made, made.hospitals[2])
         yield made
 
 
-def corrupt(story: Story, liar: Institution) -> None:
+def corrupt(story: Story, liar: Institution, node: str) -> None:
     """The institution runs a node of its own making from now on."""
     story.network.halt(liar)
     with (liar.folder / "node.log").open("ab") as log:
         command = [
             sys.executable,
-            str(Path(__file__).with_name("lying_node.py")),
+            str(Path(__file__).with_name(node)),
             "run",
             "--config",
             str(liar.folder / "node.toml"),
@@ -58,6 +58,7 @@ def corrupt(story: Story, liar: Institution) -> None:
 
 
 def test_who_lies_about_a_link_is_contradicted_on_chain_and_judged(story: Story) -> None:
+    corrupt(story, story.hospitals[2], "lying_node.py")
     grants = story.grants()
     spec = story.spec(grants, attempts=1, run_seconds=120)
     proposal, judge = proposal_of(spec), story.regulator.account
@@ -82,3 +83,14 @@ def test_who_lies_about_a_link_is_contradicted_on_chain_and_judged(story: Story)
     disputes.judge(regulator, deal, raised["dispute"], uphold=True, reasons=bytes(32))
     assert chain.disputes.verdict_of(deal.task)["atFault"] == 1 << deal.proposal.accounts.index(liar)
     assert canonical.hex32(deal.task) == task
+
+
+def test_who_tells_two_parties_two_words_is_named_by_both(story: Story) -> None:
+    liar, grants = story.hospitals[2], story.grants()
+    corrupt(story, liar, "two_words_node.py")
+    task = story.alder.submit(story.spec(grants, attempts=1, run_seconds=120), grants.values())
+    assert story.alder.wait(task, 180) == "Failed"
+    chain = story.alder.chain
+    (failed,) = [e for e in chain.events(0, chain.head()) if e.name == "Failed" and canonical.hex32(e["task"]) == task]
+    assert (failed["accused"], failed["reason"]) == (liar.account, Reason.STATEMENT_MISMATCH)
+    assert failed["reporter"] != liar.account

@@ -19,12 +19,10 @@ from tallystick_node.evidence.agreement import (
     Known,
     Registered,
     Word,
-    absence,
     blaming,
     check_commitments,
     complete,
     draft,
-    parse_absence,
 )
 from unit.protocol.world import DEPLOYED, PARTIES, World, make
 
@@ -255,11 +253,3 @@ def test_a_present_party_adds_what_the_others_know_of_it(tolerant: World, known:
     with pytest.raises(PeerFailed, match="another part to the proof") as caught:
         alone(tolerant, Known(known.commitments, [known.contributions[0], said, known.contributions[2]]), B, C)
     assert caught.value.party == B
-
-
-@given(data=st.binary(max_size=100) | st.just(absence([A, A])) | st.just(absence([B, A])) | st.just(b'{"absent":[1]}'))
-def test_a_list_of_absent_parties_is_read_strictly(data: bytes) -> None:
-    with pytest.raises(PeerFailed) as caught:
-        parse_absence(data, C)
-    assert caught.value.party == C
-    assert parse_absence(absence([A, B]), C) == (A, B)

@@ -1,19 +1,14 @@
-"""Runs that can do without some parties: whose link may end, who is waited for, and how those who are left agree on who is not."""
+"""Runs that can do without some parties: whose link may end, and who is waited for."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from tallystick.protocol.errors import PeerFailed, RunFailed
-from tallystick.protocol.reasons import Reason
-from tallystick_node.evidence import agreement
+from tallystick.protocol.errors import PeerFailed
 from tallystick_node.peers.links import Link, RunLinks
-from tallystick_node.runs.attempt import Attempt
 
 ME, A, B, C = (f"0x{number:040x}" for number in range(1, 5))
 SECONDS = 0.5
@@ -107,63 +102,3 @@ async def test_only_the_end_of_a_spare_link_is_passed_over() -> None:
         run.links[C].fail("is gone")
         await run.receive(C)
     assert caught.value.party == C
-
-
-def attempt(run: RunLinks, said: dict[str, list[str]]) -> Any:
-    """An attempt in which peers name whom they miss."""
-    for account, absent in said.items():
-        run.links[account].inbound.put_nowait(agreement.absence(absent))
-    made = object.__new__(Attempt)
-    vars(made).update(_links=run, _spec=SimpleNamespace(parties=(ME, A, B, C)), _me=SimpleNamespace(account=ME))
-    return made
-
-
-@awaited
-async def test_all_leave_out_whom_one_misses_when_its_link_ends_here_too() -> None:
-    run, words = links(A, B, C), dict.fromkeys((ME, A, B, C))
-    made = attempt(run, {A: [], B: [A], C: []})
-    asyncio.get_running_loop().call_later(SECONDS / 2, run.links[A].fail, "is gone")
-    await made._agree_on_absence(words)
-    assert set(words) == {ME, B, C}
-    assert run.links[C].outbound.get_nowait().evidence == agreement.absence([])
-
-
-@awaited
-async def test_nobody_is_absent_with_whom_this_party_is_connected() -> None:
-    for named in (A, ME):
-        run, words = links(A, B, C), dict.fromkeys((ME, A, B, C))
-        with pytest.raises(RunFailed, match=f"{B} says that {named} is absent") as caught:
-            await attempt(run, {A: [], B: [named], C: []})._agree_on_absence(words)
-        assert (caught.value.party, caught.value.reason) == (None, Reason.PEER_SILENT)
-
-
-@awaited
-async def test_one_whom_another_misses_and_that_is_gone_is_not_heard() -> None:
-    """B's list comes before C's own would: C, whose link has ended, need not send any."""
-    run, words = links(A, B, C, spare=(A, B, C)), dict.fromkeys((ME, A, B, C))
-    made = attempt(run, {A: [], B: [C]})
-    run.links[C].fail("is gone")
-    await made._agree_on_absence(words)
-    assert set(words) == {ME, A, B}
-
-
-@awaited
-async def test_one_that_goes_unmissed_stays_to_be_waited_for() -> None:
-    run, words = links(A, B, C, spare=(A, B, C)), dict.fromkeys((ME, A, B, C))
-    made = attempt(run, {B: [], C: []})
-    run.links[A].fail("is gone")
-    await made._agree_on_absence(words)
-    assert set(words) == {ME, A, B, C}
-    with pytest.raises(PeerFailed) as caught:
-        await run.send(A, b"a signature")
-    assert caught.value.party == A
-
-
-@awaited
-async def test_more_that_go_than_the_run_spares_end_it() -> None:
-    run, words = links(A, B, C, spare=(A, B, C)), dict.fromkeys((ME, A, B, C))
-    made = attempt(run, {C: []})
-    run.links[A].fail("is gone")
-    run.links[B].fail("is gone")
-    with pytest.raises(PeerFailed):
-        await made._agree_on_absence(words)

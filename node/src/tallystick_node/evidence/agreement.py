@@ -1,12 +1,14 @@
 """How the parties come to one statement without a coordinator.
 
 Each sends every other what it alone knows: its commitment, its part of the proof, the digest of its result file, its view of each
-link, its costs and its certificate. From these each builds the same statement, signs it, and checks the others' signatures.
-Whoever's word contradicts another's is named.
+link, its costs and its certificate. All compare what they heard of whom (:mod:`signed_words`), so a party that told two others two
+words is named by both. From the words, the same at all, each builds the same statement, signs it, and checks the others'
+signatures. Whoever's word contradicts another's, or what this party knows of the run, is named, and so is who signs another
+statement than the words lead to.
 
-A task may tolerate that parties are absent in the end. Then those who are present first agree on who is not: nobody signs that a
-party is absent with which it is connected itself. For the absent each gives what it knows of what they did in the run; it is the
-same at all, or their signatures do not fit.
+A task may tolerate that parties are absent in the end. Then those who are present agree on who is not, as they compare the words:
+nobody signs that a party is absent with which it is connected itself. For the absent each gives what it knows of what they did in
+the run; it is the same at all, or their signatures do not fit.
 """
 
 from __future__ import annotations
@@ -102,21 +104,6 @@ class Known:
 
     commitments: Sequence[str]
     contributions: Sequence[str] = ()
-
-
-def absence(absent: Sequence[str]) -> bytes:
-    """Whom this party finds absent, for the peers."""
-    return canonical.encode({"absent": list(absent)})
-
-
-def parse_absence(data: bytes, account: str) -> tuple[str, ...]:
-    """Whom a peer finds absent. Raises PeerFailed naming the peer."""
-    try:
-        return Fields(canonical.decode(data, LIMIT), ("absent",), "absence").accounts("absent", 0, MAX_PARTIES)
-    except MalformedDocument as error:
-        raise PeerFailed(
-            f"names absent parties in a form that is none: {error.message}", party=account, reason=Reason.STATEMENT_MISMATCH
-        ) from None
 
 
 @dataclass(frozen=True)
@@ -257,9 +244,11 @@ def check_signature(result: typed.Result, chain: Chain, account: str, signature:
     """Raise PeerFailed unless ``account``, or an operator for it, signed this very result. Raises ChainUnreachable."""
     if not signs_for(chain, account, Scope.SIGN, _digest(result, chain), signature):
         raise PeerFailed(
-            "signed another statement than the one that follows from everybody's evidence",
+            "signed another statement than the one that follows from everybody's word",
             party=account,
             reason=Reason.STATEMENT_MISMATCH,
+            remedy="all have the same words: compare at both nodes what the chain said of the datasets as the attempt started, and "
+            "what is known of absent parties",
         )
 
 

@@ -26,7 +26,7 @@ from tallystick.wire import node_pb2
 
 from tallystick_node.peers import direct
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 QUEUE = 8
 PULSES = 4  # how often a node says that it works, in the time for which a peer may be silent
 

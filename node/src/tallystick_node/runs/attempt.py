@@ -1,7 +1,7 @@
 """One attempt of one task at this node: from established links to a proof in the outbox.
 
-The worker computes; then the parties exchange their words, build one statement, and sign it. Nothing between the first step and
-the last needs the chain.
+The worker computes; then the parties exchange their words, compare what each heard, build one statement, and sign it
+(:mod:`closing`). Nothing between the first step and the last needs the chain.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tallystick.chain.connection import Chain
 from tallystick.chain.enclaves import VERIFIERS, standing
 from tallystick.chain.operators import signers_of
 from tallystick.protocol import canonical
-from tallystick.protocol.errors import ChainUnreachable, InvalidData, PeerFailed, RunFailed
+from tallystick.protocol.errors import InvalidData, RunFailed
 from tallystick.protocol.operators import Scope
 from tallystick.protocol.proof.subject import context_of, result_of
 from tallystick.protocol.reasons import Reason
@@ -36,10 +36,12 @@ from tallystick.signing import Signer
 from tallystick_node.data.attach import require_unchanged
 from tallystick_node.evidence import agreement, earlier, signed_links
 from tallystick_node.evidence.agreement import Known, Registered, Word
-from tallystick_node.evidence.signed_links import SignedLink
+from tallystick_node.evidence.signed_words import Heard
 from tallystick_node.peers.links import RunLinks
 from tallystick_node.runs import enclaves, session_key
 from tallystick_node.runs.assembly import Ready, assembly
+from tallystick_node.runs.closing import Closing
+from tallystick_node.runs.patience import patiently
 from tallystick_node.runs.process import run_worker
 from tallystick_node.runs.quorum import vouched
 from tallystick_node.runs.retention import folder_name
@@ -97,16 +99,16 @@ def result_folder(settings: Settings, task: str) -> Path:
 
 
 class Attempt:
-    """``links`` are established to every other party; ``beacon``: the hash of the block in which the attempt started, 32 bytes."""
+    """``links`` are established to every other party; ``beacon``: the hash of the block in which the attempt started, 32 bytes;
+    ``started``: that block's time, in seconds since 1970."""
 
-    def __init__(self, me: Institution, run: RunRecord, spec: TaskSpec, links: RunLinks, beacon: bytes) -> None:
+    def __init__(self, me: Institution, run: RunRecord, spec: TaskSpec, links: RunLinks, beacon: bytes, started: int) -> None:
         self._me = me
         self._run = run
         self._spec = spec
         self._links = links
-        self._beacon = beacon
-        self.awaited: str | None = None  # whose evidence this party waits for
-        self.contradictions: list[tuple[SignedLink, SignedLink]] = []  # in what the parties signed of their links
+        self._beacon, self._started = beacon, started
+        self.closing = Closing(me.chain, me.signer, spec, self._id, run.attempt, links)
 
     async def prove(self, until: float) -> None:
         """Compute, agree and queue the proof, by the loop's time ``until`` where verifiers have to vouch for it first. Raises
@@ -118,7 +120,7 @@ class Attempt:
         task, spec, store = self._run.task, self._spec, self._me.store
         began = time.monotonic()
         datasets = await self._patiently(partial(agreement.registered, spec, self._me.chain))
-        signers = [await self._patiently(partial(signers_of, self._me.chain, party, Scope.SIGN)) for party in spec.parties]
+        signers = {party: await self._patiently(partial(signers_of, self._me.chain, party, Scope.SIGN)) for party in spec.parties}
         data, scratch = await asyncio.to_thread(self._data, datasets), await asyncio.to_thread(self._scratch)
         try:
             await asyncio.to_thread(self._lay_out, scratch)
@@ -131,7 +133,7 @@ class Attempt:
                     context=self._context(),
                     beacon=self._beacon,
                     session_key=session_key.issue(self._me.signer, self._context()),
-                    signers=signers,
+                    signers=[signers[party] for party in spec.parties],
                     versions={part.party: datasets[part.dataset].descriptor for part in spec.inputs},
                     data=data,
                     scratch=scratch,
@@ -150,10 +152,8 @@ class Attempt:
         for index in outcome["absent"]:
             self._links.leave(spec.parties[index])
         assemble = await ready()  # what may take long before the first word: until then peers hear that we work
-        words = await self._exchange_words(self._word(outcome, await asyncio.to_thread(self._write_result, outcome), elapsed))
-        if spec.may_be_absent:
-            await self._agree_on_absence(words)
-        self.contradictions = signed_links.contradictions(self._id, self._run.attempt, words)
+        own = self._word(outcome, await asyncio.to_thread(self._write_result, outcome), elapsed)
+        words = await self.closing.words(own, Heard(self._me.chain, self._me.account, self._context(), self._started, signers))
         known = Known(outcome["commitments"], outcome["contributions"])
         agreement.check_commitments(spec, words, known)
         contracts = self._me.chain.deployment.contracts
@@ -162,7 +162,7 @@ class Attempt:
         with agreement.blaming():
             content = await assemble(draft.statement, spec.parties, draft.said)
         statement = await asyncio.to_thread(agreement.complete, spec, draft.statement, content)
-        signatures = await self._exchange_signatures(statement, words)
+        signatures = await self.closing.signatures(statement, words)
         if spec.proof == ATTESTED_QUORUM:
             store.report(task, "waiting for verifiers", 0.9)
             shown = ToVouch(**{name: bytes.fromhex(value) for name, value in outcome["to_vouch"].items()})
@@ -185,14 +185,7 @@ class Attempt:
 
     async def _patiently(self, ask: Callable[[], T]) -> T:
         """What the chain answers, while the run may take that long."""
-        give_up = time.monotonic() + self._spec.run_seconds
-        while True:
-            try:
-                return await asyncio.to_thread(ask)
-            except ChainUnreachable:
-                if time.monotonic() > give_up:
-                    raise
-            await asyncio.sleep(1)
+        return await patiently(ask, self._spec.run_seconds)
 
     def _data(self, datasets: Mapping[str, Registered]) -> dict[str, Any] | None:
         """Path and columns of this party's file, which still holds the rows that were published; and, where the task opens some of
@@ -301,71 +294,6 @@ class Attempt:
             certificate=self._me.certificate,
             release=self._me.release,
         )
-
-    async def _exchange_words(self, own: Word) -> dict[str, Word]:
-        """The words of all parties, but of those that are gone and can be spared."""
-        words = {self._me.account: own}
-        for account in self._links.links:
-            with self._links.sparing(account):
-                await self._links.send(account, own.to_bytes())
-        for account in self._links.links:
-            with self._links.sparing(account):
-                word = Word.parse(await self._receive(account), account)
-                await self._patiently(partial(signed_links.check, self._me.chain, account, self._id, self._run.attempt, word))
-                words[account] = word
-        return words
-
-    async def _receive(self, account: str) -> bytes:
-        self.awaited = account
-        try:
-            message = await self._links.receive(account)
-        except PeerFailed:  # it is gone: where the run can spare it, nobody waits for it any more
-            self.awaited = None
-            raise
-        self.awaited = None
-        return message
-
-    async def _agree_on_absence(self, words: dict[str, Word]) -> None:
-        """Leave in ``words`` those of parties that all who are present find present.
-
-        Links to a party that dies do not end everywhere at the same moment. So who hears that a party is absent whose word it has
-        waits for its own link to it to end. Raises RunFailed when that does not happen: a party that is there is not declared
-        absent with this party's signature. Nobody is accused, since a link between the two others may have broken. A party that
-        goes while the lists are exchanged, and that nobody misses, is still in ``words``: the others may have had its list, so its
-        signature is waited for in vain, and the next attempt does without it.
-        """
-        absent = [account for account in self._spec.parties if account not in words]
-        present = [account for account in self._links.links if account in words]
-        for account in present:
-            with self._links.sparing(account):
-                await self._links.send(account, agreement.absence(absent))
-        for account in present:
-            missed: tuple[str, ...] = ()
-            if account in words:  # not one that another has missed meanwhile, and that is gone
-                with self._links.sparing(account):
-                    missed = agreement.parse_absence(await self._receive(account), account)
-            for named in missed:
-                if named in absent:
-                    continue
-                if named not in self._links.links or not await self._links.ended(named):
-                    raise RunFailed(
-                        f"{account} says that {named} is absent, with which this party is connected",
-                        remedy="look at the link between the two: the next attempt needs it",
-                        reason=Reason.PEER_SILENT,
-                    )
-                words.pop(named, None)
-
-    async def _exchange_signatures(self, statement: Statement, words: Mapping[str, Word]) -> dict[str, bytes]:
-        result, own = agreement.sign(statement, self._me.chain, self._me.signer)
-        signatures = {self._me.account: own}
-        present = [account for account in self._links.links if account in words]
-        for account in present:
-            await self._links.send(account, own)
-        for account in present:
-            signatures[account] = await self._receive(account)
-            signed = partial(agreement.check_signature, result, self._me.chain, account, signatures[account])
-            await self._patiently(signed)
-        return signatures
 
     def _queue(self, statement: Statement, content: bytes, words: Mapping[str, Word], signatures: Mapping[str, bytes]) -> None:
         """Keep the evidence and queue the proof: all or nothing."""

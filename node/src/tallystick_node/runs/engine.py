@@ -287,10 +287,10 @@ class Runs:
                     links = await self._peers.open(
                         run.task, run.attempt, spec.digest(), spec.parties, spec.may_be_absent, tolerated(spec.proof)
                     )
-                    attempt = Attempt(self._me, run, spec, links, beacon)
+                    attempt = Attempt(self._me, run, spec, links, beacon, run_by - spec.run_seconds)
                     await attempt.prove(until - SAYING)
             except TimeoutError:
-                awaited = attempt.awaited if attempt else None
+                awaited = attempt.closing.awaited if attempt else None
                 raise OutOfTime(
                     f"the run was not over {self._promises.margin} s before its end, which the report of it takes",
                     reason=Reason.PEER_SILENT if awaited else Reason.WORKER,
@@ -306,7 +306,7 @@ class Runs:
         except TallystickError as error:
             failed = self._stopped.pop(run.task, error)  # a run that is stopped may fail at the same moment, by the same cause
             log.warning("run failed", problem=failed.message, party=failed.party)
-            if attempt is not None and attempt.contradictions:
+            if attempt is not None and attempt.closing.contradictions:
                 await asyncio.to_thread(self._contradict, run, spec, attempt)
             await self._end(run, spec, failed, links)
         except Exception as error:  # a defect of ours must not leave the task hanging
@@ -327,7 +327,7 @@ class Runs:
 
     def _contradict(self, run: RunRecord, spec: TaskSpec, attempt: Attempt) -> None:
         with contextlib.suppress(ChainUnreachable):  # the report of the failure must not wait for this
-            self._promises.contradict(run, spec, attempt.contradictions)
+            self._promises.contradict(run, spec, attempt.closing.contradictions)
 
     def _fail(self, run: RunRecord, spec: TaskSpec, error: TallystickError) -> None:
         reason = error.reason if isinstance(error, RunFailed | PeerFailed) else Reason.INTERNAL
