@@ -91,6 +91,8 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "longer than what holds it": (body()[:-1], "longer than what holds it"),
     "a time without seconds": (body(begin=utc("2001010000Z")), "a time is not in its form"),
     "a time in a zone": (body(begin=utc("2001010000+01")), "a time is not in its form"),
+    "a time and more": (body(begin=utc("200101000000Z0")), "a time is not in its form"),
+    "a long time and more": (body(end=general("21000101000000Z0")), "a time is not in its form"),
     "a long year in the short form": (body(begin=utc("20200101000000Z")), "a time is not in its form"),
     "no month": (body(begin=utc("200001000000Z")), "a time is none"),
     "a thirteenth month": (body(end=general("20991301000000Z")), "a time is none"),
