@@ -97,7 +97,7 @@ def likely(item: pytest.Item, site: dict[str, Any], killers: dict[str, str]) -> 
     same = [killer for key, killer in killers.items() if key.startswith(contract) and killer]
     beside = any(killer.startswith(item.nodeid.partition("::")[0]) for killer in same)
     says = 4 * any(error in source for error in errors) + 4 * any(rule in source for rule in rules)
-    of = 2 * (name in item.nodeid or f'"{stem}"' in around) + any(rule in around for rule in rules)
+    of = 2 * (name in item.nodeid) + (f'"{stem}"' in around) + any(rule in around for rule in rules)
     return -(says + of + beside + (item.nodeid in same))
 
 
