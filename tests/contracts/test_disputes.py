@@ -386,6 +386,26 @@ def test_a_requester_that_lost_its_own_bond_gains_from_nobody(case: Case) -> Non
     assert bargain.claim(case.world.governor) == BOND - 2 * part
 
 
+def test_nobody_owes_an_acceptance_of_a_further_attempt(bargain: Bargain) -> None:
+    """All accepted the first, and it failed: who does not accept the second has kept its word."""
+    bargain.ready()
+    bargain.world.accept(bargain.proposal, bargain.case.grants)
+    bargain.parties[0].send("TaskLedger", "fail", bargain.proposal.as_tuple(), 1, COIN, 1, bytes(32))
+    bargain.world.accept(bargain.proposal, bargain.case.grants, indices=[0], attempt=2)
+    bargain.world.travel(3700)
+    bargain.expire()
+    with refused("NobodyLate"):
+        bargain.lateness()
+    assert final(bargain) == [BOND, BOND, BOND, FEE, 0]
+
+
+def test_a_requester_that_challenges_for_nothing_loses_its_bond_to_the_parties(bargain: Bargain) -> None:
+    bargain.proved(*bargain.parties, bargain.world.requester)
+    bargain.judged(bargain.challenge(bargain.world.requester, bargain.parties[1].address), False)
+    part = BOND // 4  # three parties, and the consortium in the requester's place
+    assert final(bargain) == [5003 + BOND + part, 3002 + BOND + part, 2001 + BOND + part, 1, BOND - 3 * part]
+
+
 def test_nobody_is_late_in_a_task_that_was_proved_cancelled_or_failed(bargain: Bargain) -> None:
     bargain.proved()
     with refused("WrongState"):

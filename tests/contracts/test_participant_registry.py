@@ -65,6 +65,14 @@ def test_an_authority_needs_a_point_of_the_curve_and_a_future(world: World) -> N
         world.call(REGISTRY, "authorityAt", 7)
 
 
+def test_an_authority_is_read_as_it_was_named_until_it_is_retired(world: World) -> None:
+    point = world.authority_key.public_key().public_numbers()
+    named = {"x": b32(point.x), "y": b32(point.y), "notBefore": world.now - DAY, "notAfter": world.now + 3650 * DAY}
+    assert dict(world.call(REGISTRY, "authorityAt", 0)) == {**named, "retired": False}
+    world.governor.send(REGISTRY, "retireAuthority", 0)
+    assert dict(world.call(REGISTRY, "authorityAt", 0)) == {**named, "retired": True}
+
+
 def test_retiring_an_authority_ends_everybody_it_certified(world: World) -> None:
     world.governor.send(REGISTRY, "retireAuthority", 0)
     with refused("AuthorityNotValid"):
