@@ -23,7 +23,7 @@ from tallystick.protocol.task import TaskSpec
 from tallystick.testing.network import Network
 from tallystick_node.data.connect import open_table
 from tallystick_node.engines.channel import Session
-from tallystick_node.workloads.intersection import Intersection
+from tallystick_node.workloads.intersection.workload import Intersection
 
 from benchmarks.parties import measure
 from benchmarks.peers import python_with

@@ -27,8 +27,8 @@ from tallystick.protocol.proof.attested import Appraisal
 from tallystick.protocol.verify import verify_bundle
 from tallystick.testing.network import Network
 from tallystick_node.engines.tee.manifest import EnclaveManifest
-from tallystick_node.workloads.enclave_parameters import PUBLISHER, read_limits
-from tallystick_node.workloads.enclave_trial import answer, chain_of
+from tallystick_node.workloads.enclave.parameters import PUBLISHER, read_limits
+from tallystick_node.workloads.enclave.trial import answer, chain_of
 from wasmtime import wat2wasm
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

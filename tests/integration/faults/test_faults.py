@@ -27,8 +27,8 @@ from tallystick.testing.network import Institution, Network
 from tallystick.wire import node_pb2
 from tallystick_node.data.connect import open_table
 from tallystick_node.engines.fl.simulation import Simulation
-from tallystick_node.workloads.training import client_of
-from tallystick_node.workloads.training_parameters import Parameters
+from tallystick_node.workloads.training.parameters import Parameters
+from tallystick_node.workloads.training.workload import client_of
 
 RUNNING, FAILED = 2, 4
 

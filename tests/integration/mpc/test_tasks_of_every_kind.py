@@ -20,7 +20,7 @@ from tallystick.protocol.dataset import Column
 from tallystick.protocol.task import TaskSpec
 from tallystick.protocol.verify import verify_bundle
 from tallystick_node.engines.mpc.models.network import Dense, Network
-from tallystick_node.workloads.architecture import Architecture
+from tallystick_node.workloads.plans.architecture import Architecture
 
 pytestmark = pytest.mark.slow
 

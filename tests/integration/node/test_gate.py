@@ -14,7 +14,7 @@ from tallystick.protocol.task import Security, TaskSpec
 from tallystick_node.admission.gate import Gate
 from tallystick_node.engines.mpc import array as sa
 from tallystick_node.settings import Policy
-from tallystick_node.workloads.training import Training
+from tallystick_node.workloads.training.workload import Training
 
 
 def check(consortium: Consortium, spec: TaskSpec, policy: Policy | None = None) -> None:

@@ -18,7 +18,7 @@ from tallystick.protocol.errors import ContractRefused, Refused
 from tallystick.protocol.task import PROJECTION_VERIFIED, TaskSpec, proposal_of
 from tallystick.protocol.verify import verify_bundle
 from tallystick_node.engines.fl.parameters import Parameters as Model
-from tallystick_node.workloads.training_parameters import Parameters
+from tallystick_node.workloads.training.parameters import Parameters
 
 pytestmark = pytest.mark.slow
 

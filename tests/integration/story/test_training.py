@@ -23,7 +23,7 @@ from tallystick.protocol.task import PROJECTION_VERIFIED
 from tallystick.protocol.verify import verify_bundle
 from tallystick.testing.network import Institution
 from tallystick_node.engines.fl.parameters import Parameters as Model
-from tallystick_node.workloads.training_parameters import Parameters
+from tallystick_node.workloads.training.parameters import Parameters
 from typer.testing import CliRunner, Result
 
 COLUMNS = ["mean radius", "mean texture", "mean smoothness", "diagnosis"]

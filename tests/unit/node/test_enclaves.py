@@ -22,8 +22,8 @@ from tallystick_node.engines.tee.hosting import HostedEnclave
 from tallystick_node.engines.tee.manifest import EnclaveManifest
 from tallystick_node.runs import enclaves
 from tallystick_node.settings import Policy
-from tallystick_node.workloads.enclave import EnclaveTask
-from tallystick_node.workloads.statistics import Statistics
+from tallystick_node.workloads.enclave.workload import EnclaveTask
+from tallystick_node.workloads.statistics.workload import Statistics
 from unit.workloads.test_enclave_task import HARD, NORTH, parameters, spec
 
 AUTHORITY = "0x" + "33" * 32  # of the spec

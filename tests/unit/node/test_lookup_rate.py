@@ -9,7 +9,7 @@ from tallystick_node.admission import gate as module
 from tallystick_node.admission.gate import Gate
 from tallystick_node.settings import Policy
 from tallystick_node.store.database import Store
-from tallystick_node.workloads.lookup import Lookup
+from tallystick_node.workloads.lookup.workload import Lookup
 from unit.workloads.conftest import ACCOUNTS
 from unit.workloads.test_lookup import ASKER, OWNER, spec_of
 

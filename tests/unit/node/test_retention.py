@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from tallystick_node.engines import folders
 from tallystick_node.runs.retention import DAY, Retention, folder_name
 from tallystick_node.store.database import Store
-from tallystick_node.workloads.lookup import Lookup
+from tallystick_node.workloads.lookup.workload import Lookup
 from unit.workloads.test_lookup import spec_of
 
 LARGE = 1 << 16

@@ -23,7 +23,7 @@ from tallystick.protocol.signature import recover
 from tallystick_node.admission.gate import Gate
 from tallystick_node.server.vouching import AT_ONCE, EACH, Question, Voucher
 from tallystick_node.settings import Policy, Settings
-from tallystick_node.workloads.enclave import EnclaveTask
+from tallystick_node.workloads.enclave.workload import EnclaveTask
 from unit.attestation.test_cca import MARK
 from unit.protocol import quorum_world
 from unit.protocol.quorum_world import AT, VERIFIERS, claim, evidence, identity, policy, sign

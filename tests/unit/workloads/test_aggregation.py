@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tallystick.protocol.errors import InvalidData, InvalidTask
-from tallystick_node.workloads.aggregation import Aggregation, Parameters
+from tallystick_node.workloads.plans.aggregation import Aggregation, Parameters
 from unit.workloads.conftest import ACCOUNTS, COMPUTING, Watched, frame_table, join_of, make_spec, table_of
 
 A, B = ACCOUNTS[:2]

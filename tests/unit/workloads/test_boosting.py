@@ -11,10 +11,10 @@ from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick_node.engines.fl.vertical.boosting import Settings, fit, quality
 from tallystick_node.engines.fl.vertical.parts import Branch, Part
 from tallystick_node.engines.fl.vertical.prediction import score
-from tallystick_node.workloads.boosting import Boosting
 from tallystick_node.workloads.keys import KeyRules, distinct
-from tallystick_node.workloads.model_kinds import TREES
-from tallystick_node.workloads.shared_boosting import SharedBoosting
+from tallystick_node.workloads.vertical.boosting import Boosting
+from tallystick_node.workloads.vertical.model_kinds import TREES
+from tallystick_node.workloads.vertical.shared_boosting import SharedBoosting
 from unit.workloads.conftest import ACCOUNTS, frame_table, join_of, make_spec
 
 BANK = ["status_of_existing_checking_account", "duration_in_month", "credit_amount", "credit_history"]

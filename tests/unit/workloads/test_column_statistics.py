@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
-from tallystick_node.workloads.column_parameters import Parameters
-from tallystick_node.workloads.column_statistics import ColumnStatistics
+from tallystick_node.workloads.plans.column_parameters import Parameters
+from tallystick_node.workloads.plans.column_statistics import ColumnStatistics
 from unit.workloads.conftest import ACCOUNTS, COMPUTING, Watched, frame_table, join_of, make_spec, table_of
 
 A, B = ACCOUNTS[:2]

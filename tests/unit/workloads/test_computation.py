@@ -16,7 +16,7 @@ from tallystick_node.engines.mpc import array as sa
 from tallystick_node.engines.mpc.plan import pieces
 from tallystick_node.engines.mpc.plan.document import Plan
 from tallystick_node.workloads.base import Outcome
-from tallystick_node.workloads.computation import Computation, Parameters
+from tallystick_node.workloads.plans.computation import Computation, Parameters
 from unit.workloads.conftest import ACCOUNTS, ID, make_spec, table_of
 
 WORKLOAD = Computation()
@@ -136,7 +136,7 @@ def test_a_plan_that_no_node_could_bear_is_refused_before_it_is_rehearsed(monkey
         for number in range(150):
             sa.reveal(sa.power(wide[0], number + 1).sum(), to=[D], name=str(number))
 
-    monkeypatch.setattr("tallystick_node.workloads.computation.explain", lambda *_: pytest.fail("rehearsed"))
+    monkeypatch.setattr("tallystick_node.workloads.plans.computation.explain", lambda *_: pytest.fail("rehearsed"))
     for program in (huge, many):
         plan = sa.plan_of(program, {"x": sa.declare(A, 120, "age")}, [D])
         with pytest.raises(InvalidTask, match="too large"):

@@ -19,9 +19,9 @@ from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick.protocol.task import Security, TaskInput, TaskSpec
 from tallystick_node.engines.tee.reasons import NAMES
 from tallystick_node.engines.tee.tables import decode
-from tallystick_node.workloads.enclave import EnclaveTask, encoded, named
-from tallystick_node.workloads.enclave_parameters import Parameters
-from tallystick_node.workloads.enclave_trial import mock
+from tallystick_node.workloads.enclave.parameters import Parameters
+from tallystick_node.workloads.enclave.trial import mock
+from tallystick_node.workloads.enclave.workload import EnclaveTask, encoded, named
 from wasmtime import wat2wasm
 
 NORTH, SOUTH = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359"

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick_node.engines.channel import ChannelError, local_sessions
-from tallystick_node.workloads import intersection as workload_module
 from tallystick_node.workloads import keys as module
-from tallystick_node.workloads.intersection import RESULT, Intersection
-from tallystick_node.workloads.intersection_parameters import Parameters
+from tallystick_node.workloads.intersection import workload as workload_module
+from tallystick_node.workloads.intersection.parameters import Parameters
+from tallystick_node.workloads.intersection.workload import RESULT, Intersection
 from tallystick_node.workloads.keys import KeyRules, distinct, encode
 from unit.workloads.conftest import ACCOUNTS, make_spec, table_of
 

@@ -20,10 +20,10 @@ from tallystick.protocol.errors import InvalidData, InvalidTask, Refused
 from tallystick.protocol.grant import GrantTerms, Salts
 from tallystick_node.data.commit import rows_root
 from tallystick_node.engines.channel import Registered, local_sessions
-from tallystick_node.workloads import intersection as workload_module
-from tallystick_node.workloads.intersection import Intersection
-from tallystick_node.workloads.intersection_labels import MAX_TEXT, LabelTerms
-from tallystick_node.workloads.intersection_parameters import Parameters
+from tallystick_node.workloads.intersection import workload as workload_module
+from tallystick_node.workloads.intersection.labels import MAX_TEXT, LabelTerms
+from tallystick_node.workloads.intersection.parameters import Parameters
+from tallystick_node.workloads.intersection.workload import Intersection
 from unit.workloads.conftest import ACCOUNTS, make_spec, table_of
 
 DAYS = [dt.date(2020, 1, 1) + dt.timedelta(days=i) for i in range(4)]

@@ -24,11 +24,11 @@ from tallystick_node.engines.psi import parts
 from tallystick_node.engines.psi.items import Items
 from tallystick_node.settings import Policy
 from tallystick_node.store.database import Store
-from tallystick_node.workloads import intersection
-from tallystick_node.workloads import intersection_openings as module
-from tallystick_node.workloads.intersection import Intersection
-from tallystick_node.workloads.intersection_openings import Checker, Shower, drawn
-from tallystick_node.workloads.intersection_parameters import Parameters
+from tallystick_node.workloads.intersection import openings as module
+from tallystick_node.workloads.intersection import workload as intersection
+from tallystick_node.workloads.intersection.openings import Checker, Shower, drawn
+from tallystick_node.workloads.intersection.parameters import Parameters
+from tallystick_node.workloads.intersection.workload import Intersection
 from tallystick_node.workloads.keys import distinct
 from unit.workloads.conftest import ACCOUNTS, ID, make_spec, table_of
 

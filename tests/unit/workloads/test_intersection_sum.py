@@ -7,7 +7,7 @@ from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick_node.engines.channel import ChannelError
 from tallystick_node.engines.he.paillier import keys
 from tallystick_node.engines.psi import join_sum
-from tallystick_node.workloads.intersection_sum import IntersectionSum, Parameters
+from tallystick_node.workloads.intersection.sum import IntersectionSum, Parameters
 from unit.workloads.conftest import ACCOUNTS, make_spec, table_of
 
 KEY = keys.generate(join_sum.KEY_BITS)

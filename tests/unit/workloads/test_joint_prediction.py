@@ -13,12 +13,12 @@ from tallystick_node.engines.fl.explanation.trees import Column, explain
 from tallystick_node.engines.fl.vertical.coefficients import Coefficients
 from tallystick_node.engines.fl.vertical.parts import Branch
 from tallystick_node.workloads.base import EARLIER, SPEC
-from tallystick_node.workloads.boosting import Boosting
-from tallystick_node.workloads.joint_prediction import JointPrediction
 from tallystick_node.workloads.keys import KeyRules, distinct
-from tallystick_node.workloads.model_kinds import KINDS, LINEAR
-from tallystick_node.workloads.split_training import SplitTraining
-from tallystick_node.workloads.vertical_regression import VerticalRegression
+from tallystick_node.workloads.vertical.boosting import Boosting
+from tallystick_node.workloads.vertical.joint_prediction import JointPrediction
+from tallystick_node.workloads.vertical.model_kinds import KINDS, LINEAR
+from tallystick_node.workloads.vertical.regression import VerticalRegression
+from tallystick_node.workloads.vertical.split_training import SplitTraining
 from unit.workloads.conftest import ACCOUNTS, frame_table, join_of, make_spec
 from unit.workloads.test_vertical_models import BANK, OUTCOME, OWN, PERSON, common, encoded, feature, network, regression
 

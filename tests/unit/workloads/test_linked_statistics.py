@@ -15,9 +15,9 @@ from tallystick_node.engines.channel import ChannelError, ProtocolViolation, loc
 from tallystick_node.engines.mpc.beaver.oblivious import ObliviousAdditive
 from tallystick_node.engines.mpc.protocol import Shares
 from tallystick_node.engines.psi.circuit_totals import enough, in_digits
-from tallystick_node.workloads.linked_parameters import Parameters
-from tallystick_node.workloads.linked_statistics import LinkedStatistics
-from tallystick_node.workloads.linked_totals import NoTotals, moments_of
+from tallystick_node.workloads.linked.parameters import Parameters
+from tallystick_node.workloads.linked.totals import NoTotals, moments_of
+from tallystick_node.workloads.linked.workload import LinkedStatistics
 from unit.engines.conftest import run_parties
 from unit.workloads.conftest import ACCOUNTS, make_spec, table_of
 

@@ -17,9 +17,9 @@ from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick.protocol.task import proposal_of
 from tallystick_node.engines.channel import ChannelError, Session, local_sessions
 from tallystick_node.engines.pir.lookup import MAX_LOOKUPS
-from tallystick_node.workloads.lookup import RESULT, Lookup
-from tallystick_node.workloads.lookup_parameters import FOUND, MAX_ROW_BYTES, MAX_VALUES, Parameters
-from tallystick_node.workloads.lookup_rows import NotARow, decode_row, encode_rows
+from tallystick_node.workloads.lookup.parameters import FOUND, MAX_ROW_BYTES, MAX_VALUES, Parameters
+from tallystick_node.workloads.lookup.rows import NotARow, decode_row, encode_rows
+from tallystick_node.workloads.lookup.workload import RESULT, Lookup
 from unit.engines.conftest import run_parties
 from unit.workloads.conftest import ACCOUNTS, make_spec, table_of
 
@@ -168,7 +168,7 @@ def test_another_version_than_the_registered_one_is_refused(run):
 
 
 def test_a_row_that_is_none_names_the_owner(run, monkeypatch):
-    monkeypatch.setattr("tallystick_node.workloads.lookup.encode_rows", lambda table, _: [b"?"] * len(table))
+    monkeypatch.setattr("tallystick_node.workloads.lookup.workload.encode_rows", lambda table, _: [b"?"] * len(table))
     _, asker, _ = run(spec_of())
     assert isinstance(asker, ChannelError)
     assert (asker.peer, "unknown type" in asker.rule) == (OWNER, True)

@@ -17,9 +17,9 @@ from tallystick_node.engines.fl.network import Network
 from tallystick_node.engines.fl.privacy import Privacy
 from tallystick_node.engines.fl.schedule import Stopping
 from tallystick_node.engines.fl.simulation import Simulation
-from tallystick_node.workloads.measured_contribution import Measure
-from tallystick_node.workloads.training import Training
-from tallystick_node.workloads.training_parameters import Parameters
+from tallystick_node.workloads.training.contribution import Measure
+from tallystick_node.workloads.training.parameters import Parameters
+from tallystick_node.workloads.training.workload import Training
 from unit.workloads.test_training import CENTERS, DATA, NAMES, SCALES, TABLES, asked, spec_of
 
 FEW = NAMES[:8]

@@ -19,7 +19,7 @@ from tallystick_node import app
 from tallystick_node.data.onnx_export import export_model
 from tallystick_node.data.onnx_model import read_model
 from tallystick_node.engines.fl.parameters import Parameters
-from tallystick_node.workloads import training_parameters
+from tallystick_node.workloads.training import parameters as training_parameters
 from unit.workloads.conftest import ACCOUNTS, ID
 
 CENTERS, SCALES = np.array([40.0, -3.25, 0.096]), np.array([12.5, 1.0, 0.014])

@@ -37,8 +37,8 @@ from tallystick_node.engines.mpc.array import declare, plan_of, reveal
 from tallystick_node.engines.mpc.array.simulate import run_locally
 from tallystick_node.engines.mpc.models.answers import answer
 from tallystick_node.engines.mpc.models.network import AveragePool, Convolution, Network
-from tallystick_node.workloads.prediction import _declared_model, _prepared_model, _scores
-from tallystick_node.workloads.prediction_parameters import Parameters
+from tallystick_node.workloads.plans.prediction import _declared_model, _prepared_model, _scores
+from tallystick_node.workloads.plans.prediction_parameters import Parameters
 
 DIGITS, CANCER, DIABETES = (load(return_X_y=True) for load in (load_digits, load_breast_cancer, load_diabetes))
 FRACTION = 20

@@ -17,9 +17,9 @@ from sklearn.neural_network import MLPClassifier
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick_node.engines.mpc.models.network import Convolution, Dense, Flatten, MaxPool, Network, Relu
 from tallystick_node.engines.mpc.models.trees import Trees
-from tallystick_node.workloads.architecture import Architecture
-from tallystick_node.workloads.prediction import Prediction
-from tallystick_node.workloads.prediction_parameters import Parameters
+from tallystick_node.workloads.plans.architecture import Architecture
+from tallystick_node.workloads.plans.prediction import Prediction
+from tallystick_node.workloads.plans.prediction_parameters import Parameters
 from unit.workloads.conftest import ACCOUNTS, make_spec, table_of
 
 BANK, CLINIC, LAB = ACCOUNTS[:3]  # the first owns the model
@@ -196,7 +196,7 @@ def small(output="raw", **changes):
 
 
 def test_tables_are_computed_part_by_part(run_workload, monkeypatch) -> None:
-    monkeypatch.setattr("tallystick_node.workloads.prediction.PART", 8)
+    monkeypatch.setattr("tallystick_node.workloads.plans.prediction.PART", 8)
     rows = np.arange(22.0).reshape(11, 2) / 4
     values = predicted(run_workload, small(), [1, -1, 0.5, 2, 0.25, 0], {1: features_table(rows, ["a", "b"])})
     scaled = np.column_stack([rows[:, 0], (rows[:, 1] - 1) / 2])

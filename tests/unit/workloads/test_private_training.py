@@ -9,8 +9,8 @@ from tallystick.protocol.errors import InvalidTask, MalformedDocument
 from tallystick.protocol.task import Security, TaskSpec, proposal_of
 from tallystick_node.engines.fl.parameters import Parameters as Model
 from tallystick_node.workloads.registry import workloads
-from tallystick_node.workloads.training import MODEL, Training
-from tallystick_node.workloads.training_parameters import Parameters
+from tallystick_node.workloads.training.parameters import Parameters
+from tallystick_node.workloads.training.workload import MODEL, Training
 from unit.workloads.conftest import ACCOUNTS
 from unit.workloads.test_training import CENTERS, DATA, SCALES, TABLES, asked, spec_of
 

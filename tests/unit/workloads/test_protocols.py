@@ -9,12 +9,12 @@ import pytest
 from eth_utils.address import to_checksum_address
 from tallystick.protocol.errors import InvalidTask
 from tallystick_node.engines.mpc import array as sa
-from tallystick_node.workloads.aggregation import Aggregation
 from tallystick_node.workloads.base import Outcome
-from tallystick_node.workloads.column_statistics import ColumnStatistics
-from tallystick_node.workloads.computation import Computation
-from tallystick_node.workloads.ranking import Ranking
-from tallystick_node.workloads.regression import Regression
+from tallystick_node.workloads.plans.aggregation import Aggregation
+from tallystick_node.workloads.plans.column_statistics import ColumnStatistics
+from tallystick_node.workloads.plans.computation import Computation
+from tallystick_node.workloads.plans.ranking import Ranking
+from tallystick_node.workloads.plans.regression import Regression
 from unit.workloads.conftest import ACCOUNTS, make_spec, table_of
 
 A, B, C, D = ACCOUNTS[:4]

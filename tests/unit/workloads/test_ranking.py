@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick_node.engines.channel import local_sessions, send_array
-from tallystick_node.workloads.ranking import Parameters, Ranking
+from tallystick_node.workloads.plans.ranking import Parameters, Ranking
 from unit.workloads.conftest import ACCOUNTS, COMPUTING, Watched, frame_table, join_of, make_spec
 
 A, B = ACCOUNTS[:2]

@@ -15,34 +15,28 @@ from tallystick_node.engines.mpc.models.answers import LINKS, OUTPUTS
 from tallystick_node.engines.mpc.models.trees import RULES
 from tallystick_node.engines.psi import circuit, circuit_bins, labels
 from tallystick_node.engines.tee.joint import MAX_INPUT
-from tallystick_node.workloads import (
+from tallystick_node.workloads import alignment, categories, features, keys
+from tallystick_node.workloads.enclave import parameters as enclave_parameters
+from tallystick_node.workloads.intersection import labels as intersection_labels
+from tallystick_node.workloads.intersection import parameters as intersection_parameters
+from tallystick_node.workloads.intersection import sum as intersection_sum
+from tallystick_node.workloads.linked import parameters as linked_parameters
+from tallystick_node.workloads.lookup import parameters as lookup_parameters
+from tallystick_node.workloads.plans import (
     aggregation,
-    alignment,
     architecture,
-    boosting_parameters,
-    categories,
     column_parameters,
     computation,
-    enclave_parameters,
-    features,
-    intersection_labels,
-    intersection_parameters,
-    intersection_sum,
-    joint_prediction_parameters,
-    keys,
-    linked_parameters,
-    lookup_parameters,
     prediction_parameters,
     ranking,
     regression,
     scorecard,
-    split_training,
-    statistics_parameters,
-    training_parameters,
-    transfer,
-    vertical_regression,
 )
 from tallystick_node.workloads.registry import workloads
+from tallystick_node.workloads.statistics import parameters as statistics_parameters
+from tallystick_node.workloads.training import parameters as training_parameters
+from tallystick_node.workloads.vertical import boosting_parameters, joint_prediction_parameters, split_training, transfer
+from tallystick_node.workloads.vertical import regression as vertical_regression
 
 PAGE = (Path(__file__).parents[3] / "docs/reference/workloads.md").read_text()
 PARSE = {

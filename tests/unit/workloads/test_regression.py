@@ -8,7 +8,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
-from tallystick_node.workloads.regression import Parameters, Regression
+from tallystick_node.workloads.plans.regression import Parameters, Regression
 from unit.workloads.conftest import ACCOUNTS, make_spec, table_of
 
 NAMES = [f"x{i}" for i in range(5)]

@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
-from tallystick_node.workloads.scorecard import Binned, Parameters, Scorecard
+from tallystick_node.workloads.plans.scorecard import Binned, Parameters, Scorecard
 from unit.workloads.conftest import ACCOUNTS, make_spec, table_of
 
 RIDGE = 0.01

@@ -12,9 +12,9 @@ from tallystick.commitments import bn254, pedersen
 from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick.protocol.proof.sum_verified import point_of
 from tallystick_node.engines.mpc.additive import MAX_LENGTH
-from tallystick_node.workloads.statistics import Statistics
-from tallystick_node.workloads.statistics_parameters import COMPUTE, OPERATORS, Parameters
-from tallystick_node.workloads.statistics_part import own_part
+from tallystick_node.workloads.statistics.parameters import COMPUTE, OPERATORS, Parameters
+from tallystick_node.workloads.statistics.part import own_part
+from tallystick_node.workloads.statistics.workload import Statistics
 from unit.workloads.conftest import ACCOUNTS, make_spec, table_of
 
 TYPES = {"x": ("decimal", 2), "y": ("decimal", 1), "z": ("int64", 0), "kind": ("string", 0), "seen": ("date", 0), "ok": ("bool", 0)}

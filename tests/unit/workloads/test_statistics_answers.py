@@ -19,9 +19,9 @@ from tallystick.protocol.task import TaskSpec
 from tallystick_node.data.commit import row_hashes
 from tallystick_node.engines import alive
 from tallystick_node.engines.answers import Answers
-from tallystick_node.workloads.statistics import Statistics
-from tallystick_node.workloads.statistics_parameters import Parameters
-from tallystick_node.workloads.statistics_rows import passing
+from tallystick_node.workloads.statistics.parameters import Parameters
+from tallystick_node.workloads.statistics.rows import passing
+from tallystick_node.workloads.statistics.workload import Statistics
 from unit.workloads.conftest import make_spec, table_of
 
 MINIMUM = 5

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tallystick.protocol.errors import InvalidTask
-from tallystick_node.workloads.statistics_parameters import MAX_TEST, RANGE, Parameters, fixed
+from tallystick_node.workloads.reading import RANGE, fixed
+from tallystick_node.workloads.statistics.parameters import MAX_TEST, Parameters
 
 GOOD = {
     "columns": [{"name": "x", "scale": 2}, {"name": "y", "scale": 1}],

@@ -17,8 +17,9 @@ from tallystick.protocol.statement import StatementInput, StatementOutput
 from tallystick.protocol.task import SUM_IN_RANGE, TaskSpec
 from tallystick_node.engines.channel import ProtocolViolation
 from tallystick_node.evidence.agreement import MAX_CONTRIBUTION
-from tallystick_node.workloads import statistics, statistics_part
-from tallystick_node.workloads.statistics import Statistics
+from tallystick_node.workloads.statistics import part as statistics_part
+from tallystick_node.workloads.statistics import workload as statistics
+from tallystick_node.workloads.statistics.workload import Statistics
 from unit.workloads.conftest import ACCOUNTS, ID, make_spec, table_of
 
 KIND = KINDS[SUM_IN_RANGE]

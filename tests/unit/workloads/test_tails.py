@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from scipy import stats
-from tallystick_node.workloads.tails import chi_square, t_two_sided
+from tallystick_node.workloads.plans.tails import chi_square, t_two_sided
 
 FREEDOM = [0.5, 1, 2, 3.7, 10, 99.5, 1e3, 1e5, 1e7]
 

@@ -24,10 +24,10 @@ from tallystick_node.engines.fl.aggregation.base import coordinators
 from tallystick_node.engines.fl.parameters import Parameters as Model
 from tallystick_node.engines.fl.parameters import load_header
 from tallystick_node.workloads import model_card
-from tallystick_node.workloads.checkpoints import Checkpoints, Mark
 from tallystick_node.workloads.model_card import CARD
-from tallystick_node.workloads.training import AGGREGATE, MODEL, Training
-from tallystick_node.workloads.training_parameters import Parameters
+from tallystick_node.workloads.training.checkpoints import Checkpoints, Mark
+from tallystick_node.workloads.training.parameters import Parameters
+from tallystick_node.workloads.training.workload import AGGREGATE, MODEL, Training
 from unit.workloads.conftest import ACCOUNTS, make_spec
 
 DATA = load_breast_cancer()

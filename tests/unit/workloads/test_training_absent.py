@@ -20,7 +20,7 @@ from tallystick.protocol.task import PROJECTION_ABSENT, PROJECTION_VERIFIED, Tas
 from tallystick_node.engines.channel import ChannelError, Session, local_sessions
 from tallystick_node.engines.fl.aggregation.base import coordinators
 from tallystick_node.workloads.base import Outcome
-from tallystick_node.workloads.training import AGGREGATE, Training
+from tallystick_node.workloads.training.workload import AGGREGATE, Training
 from unit.workloads.conftest import ACCOUNTS, make_spec
 
 GONE = b"\xffthe link is closed"

@@ -16,9 +16,9 @@ from tallystick_node.engines.fl.network import Network
 from tallystick_node.engines.fl.parameters import Parameters as Model
 from tallystick_node.engines.fl.simulation import Simulation
 from tallystick_node.workloads.model_card import CARD, SUMS
-from tallystick_node.workloads.training import AGGREGATE, MODEL, Training, client_of
-from tallystick_node.workloads.training_aggregation import METHODS
-from tallystick_node.workloads.training_parameters import Parameters
+from tallystick_node.workloads.training.aggregation import METHODS
+from tallystick_node.workloads.training.parameters import Parameters
+from tallystick_node.workloads.training.workload import AGGREGATE, MODEL, Training, client_of
 from unit.workloads.conftest import ACCOUNTS
 from unit.workloads.test_training import CENTERS, DATA, NAMES, SCALES, asked, spec_of, table
 

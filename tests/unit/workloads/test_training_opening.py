@@ -16,8 +16,8 @@ from tallystick.protocol.statement import StatementInput, StatementOutput
 from tallystick.protocol.task import VECTOR_SUM_VERIFIED
 from tallystick_node.engines.channel import local_sessions
 from tallystick_node.engines.fl.aggregation.journal import Journal
-from tallystick_node.workloads.training import AGGREGATE, Training
-from tallystick_node.workloads.training_opening import opened
+from tallystick_node.workloads.training.opening import opened
+from tallystick_node.workloads.training.workload import AGGREGATE, Training
 from unit.workloads.test_training import TABLES, asked, spec_of
 
 KIND = KINDS[VECTOR_SUM_VERIFIED]

@@ -12,7 +12,7 @@ from tallystick_node.engines.channel import VOUCHER, ProtocolViolation, Session,
 from tallystick_node.engines.credentials import KEY
 from tallystick_node.engines.echo import Echo
 from tallystick_node.engines.fl.aggregation.journal import Journal
-from tallystick_node.workloads import training
+from tallystick_node.workloads.training import workload as training
 from unit.engines.conftest import run_parties
 
 OWNERS, PARTIES = (0, 1, 2), 4  # party 3 only receives

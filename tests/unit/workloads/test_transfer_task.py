@@ -13,7 +13,7 @@ from tallystick.protocol.errors import InvalidData, InvalidTask, OutputRefused
 from tallystick_node.engines.fl.transfer.objective import Destination, Settings, Source, solve
 from tallystick_node.engines.fl.transfer.representation import represent
 from tallystick_node.workloads.keys import KeyRules, distinct
-from tallystick_node.workloads.transfer import Transfer
+from tallystick_node.workloads.vertical.transfer import Transfer
 from unit.workloads.conftest import ACCOUNTS, frame_table, join_of, make_spec
 
 CLINIC, OTHER = [f"c{number}" for number in range(20, 26)], [f"c{number}" for number in range(8)]

@@ -15,14 +15,14 @@ from tallystick_node.engines.channel import local_sessions
 from tallystick_node.engines.fl.split import training
 from tallystick_node.engines.fl.split.network import fit
 from tallystick_node.engines.fl.vertical.scoring import mean
-from tallystick_node.workloads import split_training
 from tallystick_node.workloads.model_card import CARD
-from tallystick_node.workloads.model_kinds import KINDS, LINEAR, NETWORK
+from tallystick_node.workloads.plans.regression import Regression
 from tallystick_node.workloads.registry import workloads
-from tallystick_node.workloads.regression import Regression
-from tallystick_node.workloads.split_training import SplitTraining
-from tallystick_node.workloads.vertical import VerticalTraining
-from tallystick_node.workloads.vertical_regression import VerticalRegression
+from tallystick_node.workloads.vertical import split_training
+from tallystick_node.workloads.vertical.model_kinds import KINDS, LINEAR, NETWORK
+from tallystick_node.workloads.vertical.regression import VerticalRegression
+from tallystick_node.workloads.vertical.split_training import SplitTraining
+from tallystick_node.workloads.vertical.training import VerticalTraining
 from unit.workloads.conftest import ACCOUNTS, frame_table, join_of, make_spec
 
 BANK = ["status_of_existing_checking_account", "duration_in_month", "credit_amount"]

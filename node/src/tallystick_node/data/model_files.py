@@ -11,7 +11,7 @@ import numpy as np
 from tallystick.protocol.errors import Configuration, InvalidData
 
 from tallystick_node.data.onnx_model import Imported
-from tallystick_node.workloads.architecture import WEIGHT
+from tallystick_node.workloads.plans.architecture import WEIGHT
 
 DIGITS = 9  # of a weight, after the point
 

@@ -25,8 +25,8 @@ from tallystick_node.engines.fl.parameters import Parameters
 from tallystick_node.workloads.categories import Category
 from tallystick_node.workloads.features import Feature
 from tallystick_node.workloads.model_card import CARD
-from tallystick_node.workloads.training import MODEL
-from tallystick_node.workloads.training_parameters import read_model
+from tallystick_node.workloads.training.parameters import read_model
+from tallystick_node.workloads.training.workload import MODEL
 
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8  # of 2022: what runtimes of today all read
 REMEDY = "give the result files of a training, as they came"

@@ -18,7 +18,7 @@ from tallystick_node.data.onnx_graph import ML, Operation, bad, read_graph
 from tallystick_node.data.onnx_layers import Chain
 from tallystick_node.data.onnx_trees import class_names, distinct, read_trees
 from tallystick_node.engines.mpc.models.network import Dense, Network, Sigmoid, WrongShape
-from tallystick_node.workloads.architecture import Architecture
+from tallystick_node.workloads.plans.architecture import Architecture
 
 Numbers = NDArray[np.float64]
 MAX_WEIGHT = float(1 << 31)

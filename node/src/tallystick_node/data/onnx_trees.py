@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tallystick_node.data.onnx_graph import Operation, bad
 from tallystick_node.engines.mpc.models.answers import Link
 from tallystick_node.engines.mpc.models.trees import Rule, Trees
-from tallystick_node.workloads.architecture import MAX_CLASSES, MAX_DEPTH, MAX_TREES, MAX_WEIGHTS
+from tallystick_node.workloads.plans.architecture import MAX_CLASSES, MAX_DEPTH, MAX_TREES, MAX_WEIGHTS
 
 Numbers = NDArray[np.float64]
 RULES: dict[str, tuple[Rule, bool]] = {  # how a row goes to the true branch; whether branches change places

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tallystick.protocol.errors import InvalidData, InvalidTask
 from tallystick.protocol.fields import Fields
 
-from tallystick_node.workloads.statistics_parameters import fixed
+from tallystick_node.workloads.reading import fixed
 
 MAX_CATEGORIES = 64
 

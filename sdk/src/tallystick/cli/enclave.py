@@ -24,7 +24,7 @@ from tallystick.protocol.errors import Configuration, InvalidData, InvalidTask, 
 
 app = typer.Typer(name="enclave", help="Try code for enclaves, and describe it for a task.", no_args_is_help=True)
 DAY, YEAR = 86_400, 365 * 86_400
-RUNNER = "tallystick_node.workloads.enclave_trial"
+RUNNER = "tallystick_node.workloads.enclave.trial"
 KINDS = {".sql": "sql", ".json": "learn", ".wasm": "wasm", ".py": "python"}
 PLATFORM = "platform.secret"  # in a node's folder
 DEADLINE = 120  # seconds beyond the code's own

@@ -1,0 +1,1 @@
+"""Programs in an enclave that one party hosts."""

@@ -1,0 +1,1 @@
+"""Statistics over columns of several owners, of the items that they have in common."""

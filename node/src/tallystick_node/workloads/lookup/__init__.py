@@ -1,0 +1,1 @@
+"""Rows of an owner for keys that it does not learn."""

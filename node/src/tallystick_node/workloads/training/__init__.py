@@ -1,0 +1,1 @@
+"""Federated learning by owners of the same columns."""
