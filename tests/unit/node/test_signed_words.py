@@ -247,6 +247,14 @@ def test_one_member_of_the_wrong_form_names_its_sender(member: str, value: Any) 
     assert caught.value.party == B
 
 
+@pytest.mark.parametrize("size", [0, SIGNATURE - 1, SIGNATURE + 1])
+def test_a_signature_of_another_length_names_its_sender(size: int) -> None:
+    report = reported(**{A: Said(hashlib.sha256(b"another").digest(), bytes(size))})
+    with pytest.raises(PeerFailed, match="signature") as caught:
+        Report.parse(report.to_bytes(), B, STRICT)
+    assert caught.value.party == B
+
+
 def test_what_is_signed_is_what_the_specification_says() -> None:
     """docs/spec/word.md, its vector."""
     account = "0x000000000000000000000000000000000000dEaD"

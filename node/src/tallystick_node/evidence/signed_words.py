@@ -78,6 +78,8 @@ class Report:
 def _heard(value: Any, where: str) -> tuple[str, Said]:
     fields = Fields(value, ("party", "digest", "signature"), where)
     signature = fields.hexbytes("signature", SIGNATURE)
+    if len(signature) != SIGNATURE:
+        raise MalformedDocument(f"{where}.signature: has {len(signature)} bytes and not {SIGNATURE}")
     return fields.address("party"), Said(canonical.untext(fields.digest("digest")), signature)
 
 
