@@ -3,8 +3,9 @@
 Each sends every other what it alone knows: its commitment, its part of the proof, the digest of its result file, its view of each
 link, its costs and its certificate. All compare what they heard of whom (:mod:`signed_words`), so a party that told two others two
 words is named by both. From the words, the same at all, each builds the same statement, signs it, and checks the others'
-signatures. Whoever's word contradicts another's, or what this party knows of the run, is named, and so is who signs another
-statement than the words lead to.
+signatures. Whoever's word contradicts what this party knows of the run is named, and so is who signs another statement than the
+words lead to. Where two saw different messages on their link nobody is, since either may lie: :mod:`signed_links` keeps who said
+what.
 
 A task may tolerate that parties are absent in the end. Then those who are present agree on who is not, as they compare the words:
 nobody signs that a party is absent with which it is connected itself. For the absent each gives what it knows of what they did in
@@ -140,7 +141,7 @@ def draft(
     known: Known,
 ) -> Draft:
     """What follows from everybody's word and the registered datasets. Of whom there is no word, that party is absent, and ``known``
-    speaks for it. Raises PeerFailed naming a contradiction."""
+    speaks for it. Raises PeerFailed naming who says what cannot be, RunFailed where two contradict each other."""
     parties = tuple(account for account in spec.parties if account in words)
     absent = tuple(account for account in spec.parties if account not in words)
     if not set(absent) <= set(spec.may_be_absent) or len(absent) > tolerated(spec.proof):
@@ -149,10 +150,15 @@ def draft(
     links = []
     for pair in itertools.permutations(parties, 2):
         one, other = (views[account].get(pair) for account in pair)
-        if one is None or one != other:
+        if one is None or other is None:
             raise PeerFailed(
-                f"transcript mismatch: {pair[0]} and {pair[1]} saw different messages",
+                f"transcript mismatch: says nothing of what {pair[0]} sent {pair[1]}",
                 party=pair[1] if one is not None else pair[0],
+                reason=Reason.TRANSCRIPT_MISMATCH,
+            )
+        if one != other:  # either may have said what is false: nobody else can tell
+            raise RunFailed(
+                f"transcript mismatch: {pair[0]} and {pair[1]} saw different messages",
                 remedy="both ends keep their transcript: compare them phase by phase",
                 reason=Reason.TRANSCRIPT_MISMATCH,
             )
