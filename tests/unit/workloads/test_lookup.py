@@ -202,7 +202,7 @@ def test_a_row_that_is_none_names_the_owner(run, monkeypatch):
     ],
 )
 def test_each_rule_of_the_parameters(change, rule):
-    spec = spec_of(**{name: change.pop(name) for name in ("receivers", "columns", "compute") if name in change}, **change)
+    spec = spec_of(**change)
     with pytest.raises(InvalidTask) as caught:
         Lookup().check(spec)
     assert rule in caught.value.message
