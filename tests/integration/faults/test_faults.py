@@ -9,8 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,18 @@ import pytest
 from integration.processes import number, stopped, until, workers
 from integration.story.conftest import PURPOSE, Story, data
 from integration.story.test_training import COLUMNS, parameters
+from tallystick.chain import operators
 from tallystick.chain.contract import Event
 from tallystick.client import GrantFile
 from tallystick.protocol import canonical
+from tallystick.protocol.operators import Scope
 from tallystick.protocol.reasons import Reason
 from tallystick.protocol.task import PROJECTION_VERIFIED, proposal_of
 from tallystick.testing.network import Institution, Network
 from tallystick.wire import node_pb2
 from tallystick_node.data.connect import open_table
 from tallystick_node.engines.fl.simulation import Simulation
+from tallystick_node.runs.promises import NOBODY
 from tallystick_node.workloads.training.parameters import Parameters
 from tallystick_node.workloads.training.workload import client_of
 
@@ -140,10 +143,9 @@ def test_authorisation_that_ends_in_a_run_ends_the_run(story: Story, function: s
     next_task_runs(story)
 
 
-@pytest.mark.slow
-def test_authorisation_that_ended_before_the_node_read_of_the_start_ends_the_run(story: Story) -> None:
-    """The start of a run and the end of its authorisation come to the node in one breath."""
-    alder, birch, cedar = map(number, story.hospitals)
+@contextmanager
+def about_to_start(story: Story) -> Iterator[tuple[str, dict[str, GrantFile], Callable[[], None]]]:
+    """A task that all but the first hospital accepted, whose node is stopped; its grants, and what accepts it in its place."""
     grants = story.grants()
     spec = story.spec(grants, run_seconds=60, attempts=1)
     chain, proposal = story.cedar.chain, proposal_of(spec)
@@ -151,18 +153,43 @@ def test_authorisation_that_ended_before_the_node_read_of_the_start_ends_the_run
     request = node_pb2.SubmitTaskRequest(spec=spec.to_bytes(), grants=[each.to_bytes() for each in grants.values()])
     for account in spec.parties:
         story.alder.nodes.call(account, "SubmitTask", request, 60)
-    with stopped(alder):
+    with stopped(number(story.hospitals[0])):
         story.alder.chain.tasks.propose(proposal)
         own = spec.parties.index(story.alder.account)
         until(lambda: chain.tasks.task_at(proposal.id())["accepted"] == 0b111 & ~(1 << own))
-        with stopped(birch):
-            with stopped(cedar):
-                signature = story.alder.signer.sign_digest(chain.tasks.acceptance_digest(proposal.id(), proposal.spec, 1))
-                terms = [grants[account].terms.root() for account in spec.parties]
-                chain.tasks.accept(proposal, 1, [own], [signature], terms)
-                story.cedar.revoke_grant(grants[story.cedar.account].grant)
-            found = failed(story, task)
+
+        def start() -> None:
+            signature = story.alder.signer.sign_digest(chain.tasks.acceptance_digest(proposal.id(), proposal.spec, 1))
+            terms = [grants[account].terms.root() for account in spec.parties]
+            chain.tasks.accept(proposal, 1, [own], [signature], terms)
+
+        yield task, grants, start
+
+
+@pytest.mark.slow
+def test_authorisation_that_ended_before_the_node_read_of_the_start_ends_the_run(story: Story) -> None:
+    """The start of a run and the end of its authorisation come to the node in one breath."""
+    _, birch, cedar = map(number, story.hospitals)
+    with about_to_start(story) as (task, grants, start), stopped(birch):
+        with stopped(cedar):
+            start()
+            story.cedar.revoke_grant(grants[story.cedar.account].grant)
+        found = failed(story, task)
     assert (found["reason"], found["reporter"]) == (Reason.AUTHORISATION_ENDED, story.cedar.account)
+    next_task_runs(story)
+
+
+@pytest.mark.slow
+def test_operators_that_change_as_a_run_starts_end_it_and_nobody_is_accused(story: Story) -> None:
+    """Some nodes might have read the one state of the chain and some the other."""
+    with ExitStack() as halt:
+        with about_to_start(story) as (task, _, _):
+            halt.enter_context(stopped(number(story.hospitals[2])))
+        until(lambda: state(story, task) == RUNNING)
+        chain = story.cedar.chain
+        operators.authorise(chain, story.network.governor.account, Scope.SIGN, chain.now() + 10_000)
+    found = failed(story, task)
+    assert (found["reason"], found["accused"]) == (Reason.CHANGED_AT_START, NOBODY)
     next_task_runs(story)
 
 

@@ -45,6 +45,7 @@ from tallystick_node.runs.patience import patiently
 from tallystick_node.runs.process import run_worker
 from tallystick_node.runs.quorum import vouched
 from tallystick_node.runs.retention import folder_name
+from tallystick_node.runs.start import Start, require_no_change
 from tallystick_node.runs.workers import Workers
 from tallystick_node.settings import Settings
 from tallystick_node.store.database import RunRecord, Store, Write
@@ -99,15 +100,14 @@ def result_folder(settings: Settings, task: str) -> Path:
 
 
 class Attempt:
-    """``links`` are established to every other party; ``beacon``: the hash of the block in which the attempt started, 32 bytes;
-    ``started``: that block's time, in seconds since 1970."""
+    """``links`` are established to every other party."""
 
-    def __init__(self, me: Institution, run: RunRecord, spec: TaskSpec, links: RunLinks, beacon: bytes, started: int) -> None:
+    def __init__(self, me: Institution, run: RunRecord, spec: TaskSpec, links: RunLinks, start: Start) -> None:
         self._me = me
         self._run = run
         self._spec = spec
         self._links = links
-        self._beacon, self._started = beacon, started
+        self._start = start
         self.closing = Closing(me.chain, me.signer, spec, self._id, run.attempt, links)
 
     async def prove(self, until: float) -> None:
@@ -121,6 +121,7 @@ class Attempt:
         began = time.monotonic()
         datasets = await self._patiently(partial(agreement.registered, spec, self._me.chain))
         signers = {party: await self._patiently(partial(signers_of, self._me.chain, party, Scope.SIGN)) for party in spec.parties}
+        await self._patiently(partial(require_no_change, self._me.chain, spec, self._start))
         data, scratch = await asyncio.to_thread(self._data, datasets), await asyncio.to_thread(self._scratch)
         try:
             await asyncio.to_thread(self._lay_out, scratch)
@@ -131,7 +132,7 @@ class Attempt:
                     self._me.account,
                     self._links,
                     context=self._context(),
-                    beacon=self._beacon,
+                    beacon=self._start.block_hash,
                     session_key=session_key.issue(self._me.signer, self._context()),
                     signers=[signers[party] for party in spec.parties],
                     versions={part.party: datasets[part.dataset].descriptor for part in spec.inputs},
@@ -153,7 +154,7 @@ class Attempt:
             self._links.leave(spec.parties[index])
         assemble = await ready()  # what may take long before the first word: until then peers hear that we work
         own = self._word(outcome, await asyncio.to_thread(self._write_result, outcome), elapsed)
-        words = await self.closing.words(own, Heard(self._me.chain, self._me.account, self._context(), self._started, signers))
+        words = await self.closing.words(own, Heard(self._me.chain, self._me.account, self._context(), self._start.time, signers))
         known = Known(outcome["commitments"], outcome["contributions"])
         agreement.check_commitments(spec, words, known)
         contracts = self._me.chain.deployment.contracts

@@ -42,6 +42,7 @@ from tallystick_node.runs.acceptances import Acceptances
 from tallystick_node.runs.attempt import Attempt, Institution
 from tallystick_node.runs.openings import Openings
 from tallystick_node.runs.promises import NOBODY, OutOfTime, Promises, contradiction
+from tallystick_node.runs.start import Start
 from tallystick_node.runs.warm_up import WarmUp
 from tallystick_node.runs.workers import Workers
 from tallystick_node.settings import Settings
@@ -51,7 +52,7 @@ from tallystick_node.workloads.registry import workload_named
 
 LOG = structlog.get_logger()
 SAYING = 1.0  # seconds in which an attempt that verifiers do not vouch for says so itself
-RETRIED = frozenset({Reason.RESTARTED, Reason.PEER_SILENT, Reason.WORKER, Reason.PEER_ABORTED})
+RETRIED = frozenset({Reason.RESTARTED, Reason.PEER_SILENT, Reason.WORKER, Reason.PEER_ABORTED, Reason.CHANGED_AT_START})
 
 
 class Runs:
@@ -195,7 +196,8 @@ class Runs:
     async def _on_started(self, run: RunRecord, event: Event) -> None:
         if run.state == "admitted" and event["attempt"] == run.attempt:
             await asyncio.to_thread(self._store.advance, run.task, "running", phase="starting")
-            self._tasks[run.task] = asyncio.create_task(self._run(run, event["runBy"], bytes.fromhex(event.block_hash[2:])))
+            start = Start(event.block, bytes.fromhex(event.block_hash[2:]), event["runBy"] - TaskSpec.parse(run.spec).run_seconds)
+            self._tasks[run.task] = asyncio.create_task(self._run(run, event["runBy"], start))
         elif run.state in ("received", "refused", "failed", "expired") and event["attempt"] >= run.attempt:
             # It was accepted in this party's name and not by this node, or later than this node's clock allows: nobody must wait.
             error = RunFailed("this party's node did not accept the attempt", reason=Reason.AUTHORISATION_ENDED)
@@ -272,7 +274,7 @@ class Runs:
 
     # -- steps
 
-    async def _run(self, run: RunRecord, run_by: int, beacon: bytes) -> None:
+    async def _run(self, run: RunRecord, run_by: int, start: Start) -> None:
         spec = TaskSpec.parse(run.spec)
         self._store.remember(run.task, run_by=str(run_by).encode())
         log = LOG.bind(task=run.task, attempt=run.attempt)
@@ -280,14 +282,14 @@ class Runs:
         attempt: Attempt | None = None
         try:
             log.info("run starts")
-            left = run_by - await asyncio.to_thread(self._now, run_by - spec.run_seconds) - self._promises.margin
+            left = run_by - await asyncio.to_thread(self._now, start.time) - self._promises.margin
             until = asyncio.get_running_loop().time() + left
             try:
                 async with asyncio.timeout_at(until):
                     links = await self._peers.open(
                         run.task, run.attempt, spec.digest(), spec.parties, spec.may_be_absent, tolerated(spec.proof)
                     )
-                    attempt = Attempt(self._me, run, spec, links, beacon, run_by - spec.run_seconds)
+                    attempt = Attempt(self._me, run, spec, links, start)
                     await attempt.prove(until - SAYING)
             except TimeoutError:
                 awaited = attempt.closing.awaited if attempt else None

@@ -23,6 +23,7 @@ class Reason(IntEnum):
     PEER_ABORTED = 11
     OPENING_DEMANDED = 12
     NOT_VOUCHED = 13
+    CHANGED_AT_START = 14
 
 
 WORDS: Mapping[int, str] = MappingProxyType(
@@ -40,6 +41,7 @@ WORDS: Mapping[int, str] = MappingProxyType(
         Reason.PEER_ABORTED: "another party ended the run and has not reported why",
         Reason.OPENING_DEMANDED: "the accused is to show where a row stands in its dataset",
         Reason.NOT_VOUCHED: "fewer of the verifiers that the task names vouched in time than it asks for",
+        Reason.CHANGED_AT_START: "a dataset was revised, or a party changed its operators, as the attempt started",
     }
 )
 
