@@ -68,10 +68,10 @@ def test_who_hangs_loses_its_bond_and_the_others_keep_theirs_without_any_hand(st
             os.kill(worker, signal.SIGCONT)
             until(lambda: len(told(story, deal, "Reported")) == 2)
             assert {(e["party"], e["reason"]) for e in told(story, deal, "Reported") if e["accused"] == cedar.account}
-            breach = until(lambda: disputes.breaches_of(story.alder.chain, deal))
+            breach = until(lambda: disputes.breaches_of(story.alder.chain, deal), 300)  # after the run's end
     assert [(each["accused"], each["breach"]) for each in breach] == [(cedar.account, BREACHES[4])]
     assert {e["party"] for e in told(story, deal, "Reported")} == {alder.account, birch.account}
-    assert story.alder.wait(task, 10) == "Expired"
+    assert story.alder.wait(task, 60) == "Expired"
     verdict = story.alder.chain.disputes.verdict_of(deal.task)
     assert verdict["atFault"] == 1 << deal.proposal.accounts.index(cedar.account)
 
