@@ -27,8 +27,9 @@ from tallystick.protocol.signature import recover
 from tallystick.protocol.task import MAX_PARTIES, TaskSpec
 from tallystick.signing import Signer
 
+from tallystick_node.evidence.agreement import SIGNATURE
+
 DOMAIN = "word"
-SIGNATURE = 65  # bytes
 LIMIT = 1 << 14  # bytes of a report
 
 
