@@ -25,7 +25,8 @@ Step = Callable[[Session, Ready], list[bool]]
 
 class Clock:
     def __init__(self) -> None:
-        self.now, self.gave_up = 0.0, threading.Event()
+        self.now = 0.0
+        self.waiting, self.gave_up = threading.Semaphore(0), threading.Semaphore(0)  # one for each party that does
 
     def monotonic(self) -> float:
         return self.now
@@ -40,12 +41,13 @@ class Impatient:
 
     def receive(self) -> bytes:
         began, late = self.clock.now, False
+        self.clock.waiting.release()
         while True:
             try:
                 message = self.inner._into.get(timeout=0.01)
             except queue.Empty:
                 if late:  # nothing had come before that moment
-                    self.clock.gave_up.set()
+                    self.clock.gave_up.release()
                     raise ChannelError(self.peer, "sent nothing") from None
                 late = self.clock.now - began > SILENCE
             else:
@@ -104,17 +106,19 @@ def test_an_owner_that_works_for_longer_than_silence_is_borne_is_waited_for(monk
     assert clock.now == WORK
 
 
-@STEPS
-def test_an_owner_that_hangs_is_taken_for_silent(monkeypatch: pytest.MonkeyPatch, step: Step) -> None:
+@pytest.mark.parametrize(("step", "waiting"), [(size_test, 1), (addition, 2)])  # a receiver of sizes waits as long as its link lives
+def test_an_owner_that_hangs_is_taken_for_silent(monkeypatch: pytest.MonkeyPatch, step: Step, waiting: int) -> None:
     clock = Clock()
 
     def hanging(_: Callable[[], None]) -> None:
-        while not clock.gave_up.is_set():
-            clock.now += 1
-            time.sleep(0.001)
+        for _ in range(waiting):  # who has not begun to wait would find the links of those that have given up closed
+            assert clock.waiting.acquire(timeout=60)
+        clock.now += 2 * SILENCE
+        for _ in range(waiting):
+            assert clock.gave_up.acquire(timeout=60)
 
-    _, other, _ = outcomes(monkeypatch, clock, hanging, step)
-    assert isinstance(other, ChannelError) and (other.peer, other.rule) == (0, "sent nothing")
+    _, *others = outcomes(monkeypatch, clock, hanging, step)
+    assert [(each.peer, each.rule) for each in others[:waiting]] == [(0, "sent nothing")] * waiting
 
 
 def test_it_is_not_said_more_often_than_it_needs_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
