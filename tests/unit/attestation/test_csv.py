@@ -74,6 +74,12 @@ def changed(name: str, make: Callable[[], bytes]) -> Callable[[], CsvEndorsement
     return lambda: replace(endorsements(), **{name: make()})
 
 
+def off_the_curve() -> CsvEndorsements:
+    """The lowest byte of the root's x is another: it is random, so none that is written over it is always another."""
+    data = endorsements().hrk
+    return replace(endorsements(), hrk=data[:68] + bytes([data[68] ^ 1]) + data[69:])
+
+
 def overwritten(name: str, place: int, value: bytes) -> Callable[[], CsvEndorsements]:
     def make() -> CsvEndorsements:
         data = getattr(endorsements(), name)
@@ -109,7 +115,7 @@ CASES: list[tuple[Rule, Callable[[], bytes], Callable[[], CsvEndorsements]]] = [
     (Rule.CSV_CHAIN, report(), changed("hrk", lambda: hygon().authority(hygon().hrk, HRK, hygon().hrk, b"\x07" * 16))),
     (Rule.CSV_ROOT, report(), lambda: OTHER().endorsements()),
     (Rule.KEY, report(), overwritten("hsk", 64, number(2, 4))),
-    (Rule.KEY, report(), overwritten("hrk", 68, b"\x01")),
+    (Rule.KEY, report(), off_the_curve),
     (Rule.CERTIFICATE, report(), changed("hrk", lambda: b"short")),
     (Rule.CERTIFICATE, report(), changed("cek", lambda: bytes(2083))),
     (Rule.CERTIFICATE, report(), overwritten("hrk", 212, b"\xff")),
