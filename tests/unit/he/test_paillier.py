@@ -60,7 +60,8 @@ def test_public_key_bytes(private):
 
 
 def test_a_private_key_needs_two_primes(private):
-    for p, q in ((private.p, private.p), (private.p, private.q + 2), (1, private.public.n)):
+    composite = next(number for number in range(private.q + 2, private.q + 1000, 2) if pow(2, number - 1, number) != 1)
+    for p, q in ((private.p, private.p), (private.p, composite), (1, private.public.n)):
         with pytest.raises(InvalidKey):
             PrivateKey(p, q)
 
