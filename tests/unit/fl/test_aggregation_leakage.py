@@ -90,10 +90,10 @@ def test_without_protection_the_example_is_read_off_and_found_by_matching(seen) 
 
 def test_from_a_masked_update_nothing_is_read_off_nor_found(seen) -> None:
     model, _, found = seen
-    for member in (0, 3, 7):
+    for member in (0, 3, 7):  # by chance one draw in 10^12 is as much alike in 64 pixels
         masked = unmasked_as_far_as_can_be(found, member).view(np.int32) / float(quantisation.levels(MEMBERS))
-        assert abs(alike(read_off(masked), image(member))) < 0.7
-        assert abs(alike(match(model, masked / BOUND, 300), image(member))) < 0.7
+        assert abs(alike(read_off(masked), image(member))) < 0.75
+        assert abs(alike(match(model, masked / BOUND, 300), image(member))) < 0.75
 
 
 def test_the_sum_is_not_one_of_the_examples(seen) -> None:

@@ -180,7 +180,7 @@ def test_a_sum_under_ckks_is_close_and_the_same_at_every_party() -> None:
     assert all((total == sums[0]).all() for total in sums)
     assert np.abs(sums[0]).max() <= 2
     noise = sums[0] - vectors[members].sum(axis=0)
-    assert np.abs(noise).max() < 7 * 2.5e-4
+    assert np.abs(noise).max() < 8 * 2.5e-4  # of so many numbers one is farther off with a probability below 1e-11
     assert noise.std() > 2e-4  # what the release adds
     assert CkksSum(0, 1).security(3).computational_bits == 128
 

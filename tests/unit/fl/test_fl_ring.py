@@ -23,6 +23,8 @@ from tallystick_node.engines.fl.strategies import FedAvg
 from unit.engines.conftest import leave
 from unit.fl.fl_world import across, clients, small
 
+SIGMAS = 7  # standard deviations of a mean of fair bits: a true one is farther off with a probability of 3e-12
+
 
 class Tapped:
     """A channel that keeps what this end receives, and can change what it sends."""
@@ -122,9 +124,9 @@ def test_neighbours_see_uniform_words_that_change_from_round_to_round(direct: bo
     first = heard[0]  # the vector, or a piece, of party 0 alone
     again = heard[len(heard) // 2]
     bits = np.unpackbits(np.frombuffer(first, np.uint8))
-    assert abs(bits.mean() - 0.5) < 5 / (2 * len(bits) ** 0.5)
+    assert abs(bits.mean() - 0.5) < SIGMAS / (2 * len(bits) ** 0.5)
     differing = np.unpackbits(np.frombuffer(first, np.uint8) ^ np.frombuffer(again, np.uint8))
-    assert abs(differing.mean() - 0.5) < 5 / (2 * len(differing) ** 0.5)
+    assert abs(differing.mean() - 0.5) < SIGMAS / (2 * len(differing) ** 0.5)
 
 
 def test_all_but_two_members_together_cannot_take_the_masks_off_the_others(monkeypatch) -> None:
@@ -145,7 +147,7 @@ def test_all_but_two_members_together_cannot_take_the_masks_off_the_others(monke
     sent = np.frombuffer(sessions[1].channels[0].heard[-1], np.uint32).copy()
     masks.add(sent, [(used[colluding, 0], True) for colluding in (1, 3, 4)])
     bits = np.unpackbits(sent.view(np.uint8))
-    assert abs(bits.mean() - 0.5) < 5 / (2 * len(bits) ** 0.5)
+    assert abs(bits.mean() - 0.5) < SIGMAS / (2 * len(bits) ** 0.5)
     masks.add(sent, [(used[2, 0], True)])
     assert not sent.any()
 

@@ -278,7 +278,7 @@ def test_the_owner_of_the_label_sees_no_part_of_a_score_among_three() -> None:
     columns, found, _ = scored(3, rows=500, change=lambda message: sent.append(message) or message)
     numbers = np.frombuffer(sent[0], np.uint64)
     own = columns[1] @ [0.5, -0.25]
-    assert abs(np.corrcoef(numbers.view(np.int64), own)[0, 1]) < 0.25
+    assert abs(np.corrcoef(numbers.view(np.int64), own)[0, 1]) < 0.3  # of 500 rows: 8e-12
     assert 0.3 < np.mean(numbers >> np.uint64(63)) < 0.7 and found[0] is not None
 
 
