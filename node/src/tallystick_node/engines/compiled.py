@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import platform
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -36,9 +38,27 @@ def compiled(function: Function) -> Function:
 
     The kept code of a caller in another file holds that of its callees: who edits this file touches those files too.
     """
-    kernel = njit(cache=True, error_model="numpy", nogil=True)(function)
+    kernel: Any = njit(cache=True, error_model="numpy", nogil=True)(function)
+    _keep_in_turn(kernel._cache._cache_file)  # noqa: SLF001 - Numba has no other way to say how it is kept
     _KERNELS.append(kernel)
     return cast("Function", kernel)
+
+
+def _keep_in_turn(kept: Any) -> None:
+    """Have processes take turns that keep machine code of one kernel at the same moment, and list it when it is there. As Numba
+    does it, both may choose one file for different types, and list it with the other's code: whoever loads that computes with the
+    wrong types, and is told nothing."""
+
+    def save(key: Any, code: Any) -> None:
+        with (Path(kept._cache_path) / "kernels.lock").open("a") as lock:  # noqa: SLF001
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            listed = kept._load_index()  # noqa: SLF001
+            free = (name for number in count(1) if (name := kept._data_name(number)) not in listed.values())  # noqa: SLF001
+            name = listed.get(key) or next(free)
+            kept._save_data(name, code)  # noqa: SLF001
+            kept._save_index({**listed, key: name})  # noqa: SLF001
+
+    kept.save = save
 
 
 def inlined(function: Function) -> Function:
