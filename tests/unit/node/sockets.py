@@ -27,7 +27,7 @@ def terms() -> tuple[Terms, Terms]:
     return Terms(False, one.key, one.certificate, two.certificate), Terms(True, two.key, two.certificate, one.certificate)
 
 
-def mesh(parties: int, seconds: float = 10.0) -> list[dict[int, SocketChannel]]:
+def mesh(parties: int, seconds: float = 120.0) -> list[dict[int, SocketChannel]]:
     """Every party's channels, before their handshakes."""
     sockets, meters = [Sockets(seconds) for _ in range(parties)], [Meter() for _ in range(parties)]
     channels: list[dict[int, SocketChannel]] = [{} for _ in range(parties)]

@@ -31,7 +31,7 @@ from tallystick_node.runs.sockets import SocketChannel, Sockets, Terms, shake_ha
 from unit.node.sockets import connected, mesh, terms, together
 
 
-def pair(seconds: float = 10.0) -> tuple[SocketChannel, SocketChannel]:
+def pair(seconds: float = 120.0) -> tuple[SocketChannel, SocketChannel]:
     one, two = mesh(2, seconds)
     together(one[1].handshake, two[0].handshake)
     return one[1], two[0]
@@ -49,7 +49,7 @@ def context_of(side: Terms) -> ssl.SSLContext:
     return context
 
 
-def peer_of(seconds: float = 20.0) -> tuple[SocketChannel, ssl.SSLSocket]:
+def peer_of(seconds: float = 120.0) -> tuple[SocketChannel, ssl.SSLSocket]:
     """A channel and, at its other end, a plain TLS socket that may write anything."""
     (near, far), (ours, theirs) = connected(), terms()
     channel = SocketChannel(1, Sockets(seconds), near, ours, Meter())
@@ -139,7 +139,14 @@ def test_a_peer_that_is_too_far_ahead_waits_and_is_not_kept(monkeypatch: pytest.
     channels = mesh(3)
     for me in range(3):
         assert all(len(each._backlog) == 0 for each in channels[me].values())
-    large = os.urandom(24 << 20)
+    large, look, full = os.urandom(24 << 20), SocketChannel.take_in, threading.Event()
+
+    def take_in(channel: SocketChannel) -> None:
+        look(channel)
+        if channel is channels[0][2] and channel._held >= module.AHEAD:
+            full.set()
+
+    monkeypatch.setattr(SocketChannel, "take_in", take_in)
 
     def first() -> tuple[int, bool]:
         shake_hands(channels[0].values())
@@ -149,7 +156,8 @@ def test_a_peer_that_is_too_far_ahead_waits_and_is_not_kept(monkeypatch: pytest.
 
     def second() -> None:
         shake_hands(channels[1].values())
-        threadless_pause(channels[1][2], 0.5)
+        assert full.wait(120)
+        threadless_pause(channels[1][2], 0.5)  # in which it would take in more
         channels[1][0].send(b"now")
 
     def third() -> None:
@@ -380,14 +388,14 @@ from tallystick_node.engines.channel import Meter
 from tallystick_node.runs.confinement import confine
 from tallystick_node.runs.sockets import SocketChannel, Sockets, Terms
 confine()
-channel = SocketChannel(0, Sockets(30), socket.socket(fileno={far.fileno()}), {theirs!r}, Meter())
+channel = SocketChannel(0, Sockets(120), socket.socket(fileno={far.fileno()}), {theirs!r}, Meter())
 channel.handshake()
 channel.send(channel.receive())
 channel.receive()
 """
     process = subprocess.Popen([sys.executable, "-c", code], pass_fds=[far.fileno()])
     far.close()
-    channel = SocketChannel(1, Sockets(30.0), near, ours, Meter())
+    channel = SocketChannel(1, Sockets(120.0), near, ours, Meter())
     try:
         channel.handshake()
         channel.send(b"echo from a confined process")
