@@ -13,12 +13,21 @@ from tallystick_node.peers import direct
 from tallystick_node.peers.direct import Credential, Entrance, connect, new_ticket, require_certificate, split
 
 
+SECONDS = 120.0  # of patience, where nothing else is tested
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that it is the entrance that drops a connection, not its clock."""
+    monkeypatch.setattr(direct, "TICKET_SECONDS", SECONDS)
+
+
 def scene(play: Callable[[Entrance], Awaitable[None]]) -> None:
     async def run() -> None:
         entrance = Entrance("127.0.0.1:0")
         await entrance.open()
         try:
-            await asyncio.wait_for(play(entrance), 20)
+            await asyncio.wait_for(play(entrance), SECONDS)
         finally:
             await entrance.close()
 
@@ -51,7 +60,7 @@ def test_a_ticket_leads_to_its_run_and_what_follows_is_left_alone() -> None:
         arrivals = [expecting(entrance, each) for each in tickets]
         await asyncio.sleep(0)
         for ticket, arrival in reversed(list(zip(tickets, arrivals, strict=True))):
-            near = await connect("peer", "127.0.0.1", entrance.port, ticket, 5)
+            near = await connect("peer", "127.0.0.1", entrance.port, ticket, SECONDS)
             near.send(b"hello worker")
             far = await arrival
             assert await asyncio.get_running_loop().sock_recv(far, 99) == b"hello worker"
@@ -78,7 +87,7 @@ def test_a_ticket_is_good_once() -> None:
         ticket = new_ticket()
         arrival = expecting(entrance, ticket)
         await asyncio.sleep(0)
-        first = await connect("peer", "127.0.0.1", entrance.port, ticket, 5)
+        first = await connect("peer", "127.0.0.1", entrance.port, ticket, SECONDS)
         second = await connection(entrance)
         second.send(ticket)
         assert await ended(second)
@@ -120,7 +129,7 @@ def test_a_crowd_without_tickets_keeps_nobody_out() -> None:
         ticket = new_ticket()
         arrival = expecting(entrance, ticket)
         await asyncio.sleep(0)
-        await connect("peer", "127.0.0.1", entrance.port, ticket, 5)
+        await connect("peer", "127.0.0.1", entrance.port, ticket, SECONDS)
         await arrival
         assert await ended(crowd[0])
         assert len(entrance._pending) <= direct.PENDING_FROM_ONE
@@ -168,8 +177,10 @@ def test_a_ticket_that_has_come_is_read_before_the_crowd_behind_it() -> None:
         ticket = new_ticket()
         arrival = expecting(entrance, ticket)
         await asyncio.sleep(0)
-        first, *crowd = [socket.create_connection(("127.0.0.1", entrance.port)) for _ in range(2 * direct.PENDING_FROM_ONE)]
-        first.send(ticket)  # all of them wait before the entrance looks
+        first = socket.create_connection(("127.0.0.1", entrance.port))
+        first.send(ticket)
+        crowd = [socket.create_connection(("127.0.0.1", entrance.port)) for _ in range(2 * direct.PENDING_FROM_ONE - 1)]
+        # all of them wait before the entrance looks
         (await arrival).close()
         for each in (first, *crowd):
             each.close()
@@ -195,7 +206,7 @@ def test_places(one: str, other: str, same: bool) -> None:
 def test_an_entrance_that_opens_late_is_found() -> None:
     async def play(entrance: Entrance) -> None:
         ticket = new_ticket()
-        dialling = asyncio.create_task(connect("peer", "127.0.0.1", entrance.port, ticket, 10))
+        dialling = asyncio.create_task(connect("peer", "127.0.0.1", entrance.port, ticket, SECONDS))
         await asyncio.sleep(2 * direct.RETRY_SECONDS)  # dropped, as its ticket is not expected yet
         arrival = expecting(entrance, ticket)
         await asyncio.gather(dialling, arrival)
