@@ -28,9 +28,11 @@ class Street:
     def __init__(self) -> None:
         self.go_on = threading.Event()
         self.asked: Counter[str] = Counter()
+        self._lock = threading.Lock()
 
     def require_server(self, chain: Any, account: str, *_: Any) -> None:
-        self.asked[account] += 1
+        with self._lock:
+            self.asked[account] += 1
         if account != AWAKE:
             self.go_on.wait(FOREVER)
         raise Refused("not enrolled", rule="participant-active", party=account)  # which ends the dialling
