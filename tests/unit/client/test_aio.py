@@ -18,7 +18,7 @@ class Slow:
 
     def add(self, a: int, *, b: int = 1) -> int:
         """The sum."""
-        self.together.wait(10)
+        self.together.wait(60)
         return a + b
 
     def fail(self) -> None:
@@ -103,7 +103,7 @@ def test_one_calls_scope_is_not_the_next_ones() -> None:
         slow = AsyncSlow(Slow(), threads, 0.1)
         with pytest.raises(Deadline):
             await slow.wait()
-        assert await threads.run(lambda: pause(0.01) or "slept", 5) == "slept"
+        assert await threads.run(lambda: pause(0.01) or "slept", 60) == "slept"
 
     asyncio.run(main())
 

@@ -96,7 +96,7 @@ def test_secrets_are_private_after_the_first_container(tmp_path: Path) -> None:
     (folders["/settings"] / "node.toml").write_text("")
     (folders["/secrets"] / "password").write_text("secret")
     (folders["/secrets"] / "password").chmod(0o640)
-    subprocess.run(["sh", "-ec", script], check=True, timeout=10)
+    subprocess.run(["sh", "-ec", script], check=True, timeout=60)
     require_private(private / "password")
     assert (folders["/var/lib/tallystick"] / "node.toml").is_file()
     assert pod()["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"

@@ -27,7 +27,7 @@ def url(problems: list[str]) -> Iterator[str]:
 
 def get(url: str) -> tuple[int, str]:
     try:
-        with urlopen(url, timeout=5) as answer:
+        with urlopen(url, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as error:
         return error.code, error.read().decode()
