@@ -18,7 +18,7 @@ def node() -> Iterator[Node]:
 
 
 @pytest.fixture
-def unused_port() -> int:
-    with socket.socket() as probe:
+def unused_port() -> Iterator[int]:
+    with socket.socket() as probe:  # which keeps others from it, and does not listen
         probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        yield int(probe.getsockname()[1])
