@@ -16,6 +16,7 @@ from tallystick.protocol.reasons import Reason
 from tallystick.protocol.task import TaskSpec, proposal_of
 from tallystick.signing import signer_from_uri
 from tallystick_node.admission.agreements import Agreed, Agreements, require_terms
+from tallystick_node.runs import promises as module
 from tallystick_node.runs.promises import OutOfTime, Promises, contradiction
 from tallystick_node.settings import Policy
 from tallystick_node.store.database import RunRecord, Store
@@ -229,7 +230,8 @@ def test_contradictions_are_shown_where_a_bond_is_staked(store: Store) -> None:
     assert [row.key for row in store.due_writes()] == [contradiction(RUN.task, 1, OTHERS[0], OWN)]
 
 
-def test_parties_show_a_contradiction_one_after_the_other(store: Store) -> None:
+def test_parties_show_a_contradiction_one_after_the_other(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STAGGER", 3600.0)
     signed = ((TASK, 1, OWN, OTHERS[0], 3, 300, bytes(32)), OWN, bytes(65))
     later = promises(store, agreed(0b100))
     later._signer.address = OTHERS[1]  # type: ignore[misc]

@@ -34,7 +34,7 @@ print(*answers)
 
 def tried(what: str, **options: object) -> str:
     script = textwrap.dedent(TRY).replace("{what}", what)
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False, **options)  # type: ignore[call-overload]
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False, **options)  # type: ignore[call-overload]
     assert ended.returncode == 0, ended.stderr
     return str(ended.stdout.strip())
 

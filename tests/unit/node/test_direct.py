@@ -12,7 +12,6 @@ from tallystick.protocol.reasons import Reason
 from tallystick_node.peers import direct
 from tallystick_node.peers.direct import Credential, Entrance, connect, new_ticket, require_certificate, split
 
-
 SECONDS = 120.0  # of patience, where nothing else is tested
 
 
