@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -155,21 +156,34 @@ def test_shares_of_members_that_no_round_tolerates_are_refused() -> None:
 
 
 def test_where_nobody_may_drop_out_a_member_that_trains_longer_is_waited_for() -> None:
-    """Party 2 takes longer than a channel waits, before the keys are told and before a round."""
-    sessions, given = local_sessions(3, seconds=2.0), vectors(3)
+    """Party 2 says nothing until the others wait for it with patience, not until the deadline of a channel: both before the keys
+    are told, and the coordinator before the second round."""
+    sessions, given = local_sessions(3, seconds=60.0), vectors(3)
+    turn, asked, ended = threading.Condition(), [0, 0, 0], [False]
 
     def one(session):
         def patience(peer: int) -> None:
-            for _ in range(1000):
+            with turn:
+                asked[session.index] += peer == 2
+                turn.notify_all()
+            for _ in range(10_000):
                 if not session.channels[peer]._into.empty():
                     return
                 time.sleep(0.01)
             raise ChannelError(peer, "never sent anything")
 
         aggregation, waiting = SecureSum(dropped=0), replace(session, patience=patience)
-        for number in range(2):
-            time.sleep(2.5 if session.index == 2 else 0.0)
-            found = aggregation.total(waiting, given[session.index], [0, 1, 2], number)
+        try:
+            for number in range(2):
+                if session.index == 2:
+                    with turn:
+                        turn.wait_for(lambda: ended[0] or (asked[0] > 0 and asked[1] > number))  # noqa: B023 - called here
+                found = aggregation.total(waiting, given[session.index], [0, 1, 2], number)
+        finally:
+            with turn:
+                ended[0] = True
+                turn.notify_all()
+        assert asked[0] > 0 and asked[1] > 1
         return found
 
     with ThreadPoolExecutor(3) as pool:
