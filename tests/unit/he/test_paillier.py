@@ -237,6 +237,6 @@ assert decrypt(key, a + a * [5, 6]) == [18, -28]
 assert decrypt(key, a.weighted_sum([2, -3])) == [18]
 print("done")
 """
-    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
     assert answer.stdout == "done\n", answer.stderr
     assert integers.ARITHMETIC.name == "gmpy2"

@@ -160,7 +160,7 @@ def opened(own, asked, tmp_path):
     descriptor = DatasetDescriptor(ACCOUNTS[0], "clients", columns, own.num_rows, root, "0x" + "11" * 32, 1)
     spec = spec_of(parameters_of(protocol="rr22-malicious", openings=1, format="parquet"))
     Intersection().check(spec)
-    sessions = [replace(each, versions={0: descriptor.digest(), 1: bytes(32)}) for each in local_sessions(2, 60.0)]
+    sessions = [replace(each, versions={0: descriptor.digest(), 1: bytes(32)}) for each in local_sessions(2, 300.0)]
     sessions[0] = replace(sessions[0], registered=Registered(descriptor.to_bytes(), b"s" * 32))
 
     def one(session):

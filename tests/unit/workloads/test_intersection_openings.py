@@ -63,7 +63,7 @@ def run(used, tmp_path, rows=MINE, **change):
     """Both outcomes of a task in which the receiver registered ``rows`` and puts in what is ``used``."""
     spec, (own, version) = spec_of(**change), registered(rows)
     Intersection().check(spec)
-    sessions = [replace(each, versions={0: version, 1: bytes(32)}) for each in local_sessions(2, 60.0)]
+    sessions = [replace(each, versions={0: version, 1: bytes(32)}) for each in local_sessions(2, 300.0)]
     sessions[0] = replace(sessions[0], registered=own)
 
     def one(session):
@@ -234,7 +234,7 @@ def test_a_coin_that_was_told_late_is_refused():
         return channel.send(b"x" * 32)
 
     with ThreadPoolExecutor(2) as pool:
-        showing, _ = (pool.submit(side, session) for session in local_sessions(2, 60.0))
+        showing, _ = (pool.submit(side, session) for session in local_sessions(2, 300.0))
         error = showing.exception()
     assert isinstance(error, ProtocolViolation)
     assert "half of the coin" in str(error)

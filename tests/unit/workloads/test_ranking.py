@@ -147,10 +147,10 @@ def test_owners_are_waited_for_while_they_prepare_their_rows(credit) -> None:
     def patience(peer: int) -> None:
         if peer == second.index:
             waiting.set()
-            assert prepared.wait(30)
+            assert prepared.wait(300)
 
     def slow() -> None:
-        assert waiting.wait(30)
+        assert waiting.wait(300)
         time.sleep(0.3)
         for peer in second.channels:
             send_array(second, peer, np.array([500], np.uint64))

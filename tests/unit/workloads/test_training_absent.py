@@ -117,7 +117,7 @@ def train(spec: TaskSpec, tmp_path: Path, dying: dict[int, str]) -> list[Outcome
             for channel in inner.channels.values():
                 channel.send(GONE)
 
-    sessions = local_sessions(len(spec.parties), 20)
+    sessions = local_sessions(len(spec.parties))
     with ThreadPoolExecutor(len(sessions)) as pool:
         return list(pool.map(one, sessions))
 
