@@ -21,7 +21,8 @@ from tallystick.protocol.reasons import Reason
 from tallystick.testing.local_chain import free_port
 from tallystick.testing.network import Institution, Network
 from tallystick.wire import node_pb2, node_pb2_grpc
-from tallystick_node.peers import direct
+from tallystick_node.peers import direct, links
+from tallystick_node.peers import exchange as exchanging
 from tallystick_node.peers.exchange import MAX_MESSAGE, Peers
 from tallystick_node.peers.identity import MESSAGE_LIMIT, SERVER_OPTIONS, channel, server_credentials
 from tallystick_node.peers.links import PROTOCOL_VERSION, QUEUE, Link, RunLinks
@@ -33,7 +34,8 @@ from tallystick_node.settings import Settings
 
 TASK = "0x" + "ab" * 32
 SPEC = b"\5" * 32
-SECONDS = 2.0  # of patience with a silent link: several times what a busy machine needs for a message
+SECONDS = 2.0  # of patience, where a test waits for its end
+PATIENCE = 60.0  # of patience, where it must not end: a busy machine may stop for many seconds
 
 
 class Stage:
@@ -46,11 +48,11 @@ class Stage:
         self.other = found[2]
         self.refusals: list[tuple[str, ...]] = []
 
-    def settings(self, who: Institution) -> Settings:
-        return Settings.load(self.network.write_settings(who, link_seconds=SECONDS))
+    def settings(self, who: Institution, seconds: float) -> Settings:
+        return Settings.load(self.network.write_settings(who, link_seconds=seconds))
 
-    def peers(self, who: Institution) -> Peers:
-        return Peers(self.settings(who), self.network.connect(), who.account)
+    def peers(self, who: Institution, seconds: float = PATIENCE) -> Peers:
+        return Peers(self.settings(who, seconds), self.network.connect(), who.account)
 
     @asynccontextmanager
     async def served(
@@ -115,9 +117,10 @@ async def opened(stage: Stage, who: Institution, peers: Peers) -> RunLinks:
     return await peers.open(TASK, 1, SPEC, [stage.low.account, stage.high.account])
 
 
-async def received(stage: Stage, peers: Peers) -> None:
+async def received(stage: Stage, peers: Peers, seconds: float = PATIENCE) -> None:
     """Open the run at ``high`` and take what ``low`` sends, until the link ends: perhaps before the run has seen it open."""
     run = await opened(stage, stage.high, peers)
+    run._seconds = seconds  # of silence, once it is open
     try:
         while True:
             await run.receive(stage.low.account)
@@ -126,8 +129,14 @@ async def received(stage: Stage, peers: Peers) -> None:
 
 
 def scene(play: Callable[[], Awaitable[None]]) -> None:
-    """Everything ends within seconds, whatever a peer does."""
-    asyncio.run(asyncio.wait_for(play(), 30))
+    """Everything ends within seconds, or with the machine's pauses in minutes, whatever a peer does."""
+    asyncio.run(asyncio.wait_for(play(), 3 * PATIENCE))
+
+
+@pytest.fixture
+def give_up_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who dials gives up, and says why, before those who wait for the run do."""
+    monkeypatch.setattr(exchanging, "OPEN_FACTOR", PATIENCE / SECONDS)
 
 
 async def exchange(frames: list[node_pb2.Frame], link: grpc.aio.Channel, hold: float = 0.0) -> list[node_pb2.Frame]:
@@ -141,16 +150,18 @@ async def exchange(frames: list[node_pb2.Frame], link: grpc.aio.Channel, hold: f
     came: list[node_pb2.Frame] = []
     with contextlib.ExitStack() as connections:
         async with link:
-            async for frame in node_pb2_grpc.PeerStub(link).Exchange(outgoing(), timeout=20):
+            async for frame in node_pb2_grpc.PeerStub(link).Exchange(outgoing(), timeout=2 * PATIENCE):
                 came.append(frame)
                 if frame.hello.ticket:
                     where = ("127.0.0.1", frame.hello.data_port, frame.hello.ticket)
-                    connections.enter_context(await direct.connect("peer", *where, seconds=5))
+                    connections.enter_context(await direct.connect("peer", *where, seconds=hold or PATIENCE))
     return came
 
 
-async def refused(stage: Stage, frames: list[node_pb2.Frame], who: Institution, status: str, words: str, **files: Path) -> None:
-    peers = stage.peers(stage.high)
+async def refused(
+    stage: Stage, frames: list[node_pb2.Frame], who: Institution, status: str, words: str, seconds: float = PATIENCE, **files: Path
+) -> None:
+    peers = stage.peers(stage.high, seconds)
     async with stage.served(stage.high, peers):
         run = asyncio.create_task(opened(stage, stage.high, peers))
         await asyncio.sleep(0)
@@ -233,14 +244,15 @@ def test_who_is_no_party_is_refused(stage: Stage) -> None:
     ],
 )
 def test_a_wrong_beginning_is_refused(stage: Stage, frames: list[node_pb2.Frame], words: str) -> None:
-    scene(lambda: refused(stage, frames, stage.low, "ABORTED", words))
+    seconds = SECONDS if words == "runs no such attempt" else PATIENCE  # for which this node waits for itself to run it
+    scene(lambda: refused(stage, frames, stage.low, "ABORTED", words, seconds))
 
 
 def test_a_second_stream_for_the_same_attempt_is_refused(stage: Stage) -> None:
     async def play() -> None:
         peers = stage.peers(stage.high)
         async with stage.served(stage.high, peers):
-            first = asyncio.create_task(exchange([hello()], stage.dial(stage.low), hold=5))
+            first = asyncio.create_task(exchange([hello()], stage.dial(stage.low), hold=PATIENCE))
             run = await opened(stage, stage.high, peers)
             with pytest.raises(grpc.aio.AioRpcError, match="opened already"):
                 await exchange([hello()], stage.dial(stage.low))
@@ -263,7 +275,7 @@ def test_a_frame_that_the_protocol_does_not_allow_ends_the_link(stage: Stage, fr
     async def play() -> None:
         peers = stage.peers(stage.high)
         async with stage.served(stage.high, peers):
-            sending = asyncio.create_task(exchange([hello(), data(b"good"), frame], stage.dial(stage.low), hold=5))
+            sending = asyncio.create_task(exchange([hello(), data(b"good"), frame], stage.dial(stage.low), hold=PATIENCE))
             with pytest.raises(PeerFailed) as caught:
                 await received(stage, peers)
             assert caught.value.party == stage.low.account
@@ -283,7 +295,7 @@ def test_a_message_above_every_limit_breaks_the_stream(stage: Stage) -> None:
             )
             options = [("grpc.ssl_target_name_override", server_name(stage.high.account)), ("grpc.max_send_message_length", -1)]
             link = grpc.aio.secure_channel(stage.high.address, credentials, options=options)
-            sending = asyncio.create_task(exchange([hello(), data(bytes(MESSAGE_LIMIT + 1))], link, hold=5))
+            sending = asyncio.create_task(exchange([hello(), data(bytes(MESSAGE_LIMIT + 1))], link, hold=2))
             with pytest.raises(PeerFailed, match="broke|ended"):
                 await received(stage, peers)
             with pytest.raises((grpc.aio.AioRpcError, PeerFailed)):  # the stream broke, perhaps before the connection was made
@@ -297,30 +309,50 @@ def test_silence_and_a_sudden_end_are_named_in_time(stage: Stage, last: list[nod
     async def play() -> None:
         peers = stage.peers(stage.high)
         async with stage.served(stage.high, peers):
-            sending = asyncio.create_task(exchange([hello(), *last], stage.dial(stage.low), hold=10))
+            sending = asyncio.create_task(exchange([hello(), *last], stage.dial(stage.low), hold=PATIENCE))
             with pytest.raises(PeerFailed, match=words) as caught:
-                await received(stage, peers)
+                await received(stage, peers, SECONDS)
             assert caught.value.reason == Reason.PEER_SILENT
             sending.cancel()
 
     scene(play)
 
 
-def test_a_peer_that_works_is_waited_for_and_one_that_stops_working_is_not(stage: Stage) -> None:
+def test_a_peer_that_works_is_waited_for_and_one_that_stops_working_is_not(stage: Stage, monkeypatch) -> None:
     """An owner that has shared its data has its evidence long before those who compute have theirs."""
+    monkeypatch.setattr(links, "PULSES", 4 * PATIENCE)
 
     async def play() -> None:
         low, high = stage.peers(stage.low), stage.peers(stage.high)
         async with stage.served(stage.high, high):
             one, two = await asyncio.gather(opened(stage, stage.low, low), opened(stage, stage.high, high))
             waiting = asyncio.create_task(two.receive(stage.low.account))
-            await asyncio.sleep(1.6 * SECONDS)
+            while two.links[stage.low.account].pulses < 2:
+                await asyncio.sleep(0.05)
             assert not waiting.done()
             await one.send(stage.high.account, b"word")
             assert await waiting == b"word"
+            two._seconds = SECONDS
             with pytest.raises(PeerFailed, match="sent nothing"):  # it has ended its work: now it owes its next word
                 await two.receive(stage.low.account)
             await asyncio.gather(low.release(one), high.release(two))
+
+    scene(play)
+
+
+def test_who_says_that_it_works_is_waited_for_however_long() -> None:
+    async def play() -> None:
+        one = to_checksum_address(f"0x{1:040x}")
+        run = RunLinks(TASK, 1, SPEC, [Link(one)], 0, 0.02)
+        waiting = asyncio.create_task(run.receive(one))
+        loop = asyncio.get_running_loop()
+        later = loop.time() + 0.5
+        while loop.time() < later:
+            run.links[one].pulses += 1
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        with pytest.raises(PeerFailed, match="sent nothing"):
+            await waiting
 
     scene(play)
 
@@ -359,7 +391,7 @@ def test_a_suspicion_is_told_to_every_peer(stage: Stage) -> None:
         async with stage.served(stage.high, high):
             one, two = await asyncio.gather(opened(stage, stage.low, low), opened(stage, stage.high, high))
             one.suspect(stage.other.account)
-            for _ in range(100):
+            for _ in range(1000):
                 await asyncio.sleep(0.05)
                 if two.links[stage.low.account].waits_for:
                     break
@@ -374,7 +406,7 @@ def test_an_abort_shows_its_words_and_no_more_than_a_line(stage: Stage) -> None:
         peers = stage.peers(stage.high)
         abort = node_pb2.Frame(abort=node_pb2.Abort(problem=node_pb2.Problem(message="my disk is full " + "x" * 9999)))
         async with stage.served(stage.high, peers):
-            sending = asyncio.create_task(exchange([hello(), abort], stage.dial(stage.low), hold=5))
+            sending = asyncio.create_task(exchange([hello(), abort], stage.dial(stage.low), hold=PATIENCE))
             with pytest.raises(PeerFailed, match="my disk is full") as caught:
                 await received(stage, peers)
             assert caught.value.reason == Reason.PEER_ABORTED
@@ -389,7 +421,7 @@ def test_a_flood_is_not_kept(stage: Stage) -> None:
         peers = stage.peers(stage.high)
         async with stage.served(stage.high, peers):
             flood = [hello(), *(data(bytes(1 << 16)) for _ in range(8 * QUEUE))]
-            sending = asyncio.create_task(exchange(flood, stage.dial(stage.low), hold=5))
+            sending = asyncio.create_task(exchange(flood, stage.dial(stage.low), hold=PATIENCE))
             run = await opened(stage, stage.high, peers)
             await asyncio.sleep(SECONDS)
             assert run.links[stage.low.account].inbound.qsize() <= QUEUE
@@ -403,7 +435,7 @@ def test_a_cut_account_is_out_at_once(stage: Stage) -> None:
     async def play() -> None:
         peers = stage.peers(stage.high)
         async with stage.served(stage.high, peers):
-            sending = asyncio.create_task(exchange([hello(), data(b"late")], stage.dial(stage.low), hold=5))
+            sending = asyncio.create_task(exchange([hello(), data(b"late")], stage.dial(stage.low), hold=PATIENCE))
             run = await opened(stage, stage.high, peers)
             worker = run.links[stage.low.account].connection.dup()
             broken = asyncio.create_task(run.broken())
@@ -424,34 +456,34 @@ def test_a_cut_account_is_out_at_once(stage: Stage) -> None:
 # -- dialling
 
 
-def test_nobody_at_the_address_is_named_in_time(stage: Stage) -> None:
+def test_nobody_at_the_address_is_named_in_time(stage: Stage, give_up_first: None) -> None:
     async def play() -> None:
         with pytest.raises(PeerFailed, match="no TLS session") as caught:
-            await opened(stage, stage.low, stage.peers(stage.low))
+            await opened(stage, stage.low, stage.peers(stage.low, SECONDS))
         assert (caught.value.party, caught.value.reason) == (stage.high.account, Reason.PEER_SILENT)
 
     scene(play)
 
 
-def test_another_accounts_node_at_the_address_is_not_talked_to(stage: Stage) -> None:
+def test_another_accounts_node_at_the_address_is_not_talked_to(stage: Stage, give_up_first: None) -> None:
     async def play() -> None:
         peers = stage.peers(stage.high)
         files = {"key": stage.other.folder / "tls.key", "pem": stage.other.folder / "tls.pem"}
         async with stage.served(stage.high, peers, **files):
             with pytest.raises(PeerFailed, match="no TLS session"):
-                await opened(stage, stage.low, stage.peers(stage.low))
+                await opened(stage, stage.low, stage.peers(stage.low, SECONDS))
 
     scene(play)
 
 
-async def answered(stage: Stage, *frames: node_pb2.Frame) -> None:
+async def answered(stage: Stage, *frames: node_pb2.Frame, seconds: float = PATIENCE) -> None:
     """Dial a node at the right address, with the right certificate, that answers so and then nothing."""
 
     class Node(node_pb2_grpc.PeerServicer):
         async def Exchange(self, _frames: Any, context: Any) -> AsyncIterator[node_pb2.Frame]:
             for frame in frames:
                 yield frame
-            await asyncio.sleep(20)
+            await asyncio.sleep(2 * PATIENCE)
 
     server = grpc.aio.server(options=SERVER_OPTIONS)
     node_pb2_grpc.add_PeerServicer_to_server(Node(), server)
@@ -460,7 +492,7 @@ async def answered(stage: Stage, *frames: node_pb2.Frame) -> None:
     server.add_secure_port(stage.high.address, credentials)
     await server.start()
     try:
-        await opened(stage, stage.low, stage.peers(stage.low))
+        await opened(stage, stage.low, stage.peers(stage.low, seconds))
     finally:
         await server.stop(0)
 
@@ -469,7 +501,7 @@ async def answered(stage: Stage, *frames: node_pb2.Frame) -> None:
 def test_a_node_that_never_says_hello_is_given_up(stage: Stage) -> None:
     async def play() -> None:
         with pytest.raises(PeerFailed, match="did not come") as caught:
-            await answered(stage)
+            await answered(stage, seconds=SECONDS)
         assert caught.value.reason == Reason.PEER_SILENT
 
     scene(play)
@@ -496,10 +528,10 @@ def test_an_answer_that_names_no_data_address(stage: Stage, frame: node_pb2.Fram
     scene(play)
 
 
-def test_a_data_address_that_lets_nobody_in_is_named_in_time(stage: Stage) -> None:
+def test_a_data_address_that_lets_nobody_in_is_named_in_time(stage: Stage, give_up_first: None) -> None:
     async def play() -> None:
         with pytest.raises(PeerFailed, match="lets no connection in") as caught:
-            await answered(stage, hello(ticket=bytes(direct.TICKET), data_port=free_port()))
+            await answered(stage, hello(ticket=bytes(direct.TICKET), data_port=free_port()), seconds=SECONDS)
         assert (caught.value.party, caught.value.reason) == (stage.high.account, Reason.PEER_SILENT)
 
     scene(play)
@@ -507,14 +539,14 @@ def test_a_data_address_that_lets_nobody_in_is_named_in_time(stage: Stage) -> No
 
 def test_who_says_hello_and_never_connects_is_given_up(stage: Stage) -> None:
     async def play() -> None:
-        peers = stage.peers(stage.high)
+        peers = stage.peers(stage.high, SECONDS)
         async with stage.served(stage.high, peers), stage.dial(stage.low) as link:
 
             async def outgoing() -> AsyncIterator[node_pb2.Frame]:
                 yield hello()
-                await asyncio.sleep(20)
+                await asyncio.sleep(2 * PATIENCE)
 
-            call = node_pb2_grpc.PeerStub(link).Exchange(outgoing(), timeout=20)
+            call = node_pb2_grpc.PeerStub(link).Exchange(outgoing(), timeout=2 * PATIENCE)
             with pytest.raises(PeerFailed, match="did not come") as caught:
                 await opened(stage, stage.high, peers)
             assert (caught.value.party, caught.value.reason) == (stage.low.account, Reason.PEER_SILENT)
