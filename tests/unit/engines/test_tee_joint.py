@@ -182,7 +182,7 @@ def test_an_owner_refuses_other_evidence_and_says_by_which_rule(authority: Provi
     assert "another family" in refusal(replace(terms, simulated=False), good)
     assert "204" in refusal(replace(terms, policy=AppraisalPolicy("hardware")), good)
     key = good._platform._pck_key.public_key().public_numbers()
-    known = {key.x.to_bytes(32, "big") + key.y.to_bytes(32, "big"): (NOW - 10, NOW + 1_000)}
+    known = {key.x.to_bytes(32, "big") + key.y.to_bytes(32, "big"): WINDOW}
     for standing in (Standing(frozenset(), known), Standing(terms.identities, {})):
         assert "716" in refusal(replace(terms, standing=Standing.from_json(standing.to_json())), good)
     document = good.attest(joint.nonce(CONTEXT, 1))
