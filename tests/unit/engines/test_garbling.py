@@ -123,7 +123,8 @@ def test_a_wrong_table_gives_a_label_of_neither_kind() -> None:
     plan, delta, seed = plan_of(equality(8)), random_delta(), secrets.token_bytes(16)
     zeros = random.integers(0, 2**64, (16, 50, 2), np.uint64)
     tables: list[np.ndarray] = []
-    zeros_out = garble(plan, zeros, delta, Hash(seed), lambda made: tables.append(made ^ np.uint64(1 << 40)))
+    spoilt = np.uint64(1) << np.arange(40, 44, dtype=np.uint64)  # other bits in either half, which alike would cancel out
+    zeros_out = garble(plan, zeros, delta, Hash(seed), lambda made: tables.append(made ^ spoilt))
     active = evaluate(plan, zeros, Hash(seed), lambda _: tables.pop(0))
     wrong = (active != zeros_out).any(axis=2) & (active != zeros_out ^ delta).any(axis=2)
     assert wrong.mean() > 0.9
