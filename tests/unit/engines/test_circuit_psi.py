@@ -178,7 +178,7 @@ def test_another_seed_is_drawn_where_items_do_not_fit(monkeypatch):
         return placed(chosen, bins)
 
     monkeypatch.setattr(circuit, "placed", stubborn)
-    _, where, which = circuit._placement(keys(range(9)), 20)
+    _, where, which = circuit._placement(keys(range(9)), 100)  # which fails once in 10^13
     assert len(tried) == circuit.TRIES
     assert tried[-1] not in tried[:-1]
     assert [row[number] for row, number in zip(tried[-1], which, strict=True)] == where.tolist()

@@ -50,11 +50,11 @@ def test_buckets(monkeypatch):
 @pytest.mark.parametrize("expansion", [1.17, 1.1, 1.0])
 def test_cores_that_peeling_leaves_are_solved(expansion):
     """Shorter segments than a shape has: peeling gets stuck, and elimination does the rest."""
-    solved = 0
+    solved, draw = 0, np.random.default_rng(8)  # the shortest fail once in 10^6
     for _ in range(12):
         segment = math.ceil(expansion * 300 / 3)
         shape = Shape(300, 1, 300, segment)
-        (digests, buckets), values = keys_of(300), random_words(300, 2)
+        digests, buckets, values = draw.integers(0, 2**64, (300, 2), np.uint64), np.zeros(300, np.uint64), random_words(300, 2)
         peeled = stores._peel(digests, np.uint64(segment), np.empty(300, np.uint32), np.empty(300, np.uint32))
         if peeled < 300:
             solved += 1
