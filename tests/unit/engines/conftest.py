@@ -57,7 +57,7 @@ def parties():
     """``parties(n, engine, corrupt=(from, to, message number, change))``."""
 
     def run(number: int, engine, corrupt=None) -> list:
-        sessions = local_sessions(number, seconds=60.0)
+        sessions = local_sessions(number, seconds=240.0)  # kernels may be compiled meanwhile
         if corrupt:
             sender, receiver, message, change = corrupt
             channels = sessions[sender].channels

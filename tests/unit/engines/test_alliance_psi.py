@@ -170,7 +170,7 @@ def test_fields_that_nobody_knows_are_skipped_and_lists_may_be_plain():
 
 def streams():
     """Both sides' streams."""
-    main, dual = local_sessions(2, seconds=60), local_sessions(2, seconds=60)
+    main, dual = local_sessions(2, seconds=240), local_sessions(2, seconds=240)
     return [Streams(main[rank].channels[1 - rank], dual[rank].channels[1 - rank]) for rank in range(2)]
 
 

@@ -281,5 +281,5 @@ def test_the_end_of_a_simulation_ends_its_threads() -> None:
         threads = [bench._thread for bench in laboratory._benches]
         assert all(thread.is_alive() for thread in threads)
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
         assert not thread.is_alive()

@@ -34,7 +34,7 @@ class Link:
         self._out.put(self.tamper(len(self.log) - 1, message))
 
     def receive(self) -> bytes:
-        message = self._into.get(timeout=20)
+        message = self._into.get(timeout=240)
         if message is None:
             raise ChannelError(self.peer, "closed")
         return message
@@ -273,7 +273,7 @@ def forge(protocol, traitor, tags) -> None:
         return honest(key)
 
     def forging(key=None):
-        agreement._held = tags.get(timeout=20)
+        agreement._held = tags.get(timeout=240)
         try:
             return honest(key)
         except ProtocolViolation:

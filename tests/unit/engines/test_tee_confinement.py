@@ -67,7 +67,7 @@ def probe(features: list[str], expression: str, root: Path) -> tuple[list[str], 
             str(theirs.fileno()),
             json.dumps([features, expression, str(root)]),
         ]
-        ended = subprocess.run(command, pass_fds=[theirs.fileno()], capture_output=True, timeout=30)
+        ended = subprocess.run(command, pass_fds=[theirs.fileno()], capture_output=True, timeout=120)
     assert ended.stdout, ended.stderr
     in_force, found = json.loads(ended.stdout.splitlines()[0])
     return in_force, found
