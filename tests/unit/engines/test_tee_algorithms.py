@@ -96,7 +96,7 @@ def computed(quoting: QuotingProcess, asked: EnclaveManifest, *tables: bytes) ->
             runs.seal(started.public_key, bytes([place]) * 32 + together + each, runs.input_context(code, receivers, place))
             for place, each in enumerate(tables)
         ]
-        run = started.compute(inputs, receivers, CONTEXT, 30)
+        run = started.compute(inputs, receivers, CONTEXT, 120)
     salted = runs.unseal(receiver, run.outputs[0], runs.output_context(code, receivers, commitments_of(*tables)))
     assert run.output == hashlib.sha256(salted).digest()
     return salted[32:], started, run
@@ -331,9 +331,9 @@ def test_a_function_cannot_have_evidence_made_of_another_run_than_its_own(quotin
     another = runs.task_digest(bytes(32), hashlib.sha256(JOINED).digest(), [], bytes(32))
     whole = FORGER % (repr(another) + " + key + bytes(32)").encode()
     with Enclave(of("python", whole), quoting) as started, pytest.raises(EnclaveFailed):
-        started.compute([], [], CONTEXT, 30)
+        started.compute([], [], CONTEXT, 120)
     code = FORGER % repr(another).encode()
     with Enclave(of("python", code), quoting) as started:
-        run = started.compute([], [], CONTEXT, 30)
+        run = started.compute([], [], CONTEXT, 120)
     report = read_quote(run.quote).body.report_data
     assert report[:32] == runs.task_digest(CONTEXT, hashlib.sha256(code).digest(), [], another)
