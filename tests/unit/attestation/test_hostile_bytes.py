@@ -21,7 +21,7 @@ from tallystick.attestation.rules import EvidenceRefused, Rule
 from tallystick.attestation.snp import verify_snp
 from unit.attestation.test_cca import arm
 from unit.attestation.test_csv import endorsements, hygon
-from unit.attestation.test_dcap import DATA, DOMAIN, NOW, world
+from unit.attestation.test_dcap import DATA, DOMAIN, NOW, WINDOW, world
 from unit.attestation.test_nitro import nitro
 from unit.attestation.test_snp import amd
 
@@ -127,3 +127,16 @@ def test_a_certificates_count_of_unused_bits_cannot_be_changed(place: int) -> No
     with pytest.raises(EvidenceRefused) as caught:
         load_certificate(der[:at] + b"\x01" + der[at + 1 :])
     assert caught.value.rule is Rule.CERTIFICATE
+
+
+@pytest.mark.parametrize("name", ["root_crl", "pck_crl"])
+def test_a_revocation_lists_count_of_unused_bits_cannot_be_changed(name: str) -> None:
+    w = world()
+    while (good := getattr(w.authority, name)(WINDOW))[-1] & 1:  # the others no parser lets pass
+        pass
+    at = len(good) - len(x509.load_der_x509_crl(good).signature) - 1
+    assert good[at] == 0
+    verify_dcap(w.quote(), replace(w.collateral[SGX], **{name: good}), NOW, w.roots)
+    with pytest.raises(EvidenceRefused) as caught:
+        verify_dcap(w.quote(), replace(w.collateral[SGX], **{name: good[:at] + b"\x01" + good[at + 1 :]}), NOW, w.roots)
+    assert caught.value.rule is Rule.ENDORSEMENT

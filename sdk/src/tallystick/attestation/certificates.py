@@ -190,6 +190,8 @@ def _revocation_list(der: bytes, issuer: x509.Certificate, rules: CrlRules) -> t
         first, last = crl.last_update_utc, crl.next_update_utc
         by = crl.issuer
         algorithm = crl.signature_hash_algorithm
+        # As with certificates: the count of unused bits, which stands before the signature, is not signed.
+        require(der.endswith(b"\0" + crl.signature), Rule.ENDORSEMENT, "a revocation list's signature is not whole bytes")
     require(by == issuer.subject, rules.issuer, "a revocation list is by another issuer")
     require(algorithm is not None and algorithm.name in _HASHES, rules.signature, "a revocation list is signed with a weak hash")
     with refusing(rules.signature, "a revocation list's signature cannot be checked"):
