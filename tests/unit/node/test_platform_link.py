@@ -52,7 +52,7 @@ def peer(link: PlatformLink) -> Iterator[Peer]:
 
 
 def test_an_intersection_over_two_links() -> None:
-    with PlatformLink(0, ANYWHERE, 60) as first, PlatformLink(1, ANYWHERE, 60) as second, ThreadPoolExecutor(2) as pool:
+    with PlatformLink(0, ANYWHERE, 300) as first, PlatformLink(1, ANYWHERE, 300) as second, ThreadPoolExecutor(2) as pool:
         ports = (second.port, first.port)
 
         def side(rank: int) -> list[int]:
