@@ -276,7 +276,7 @@ def test_evaluations_are_uniform_and_fresh() -> None:
     for words in (first, first[1:] ^ first[:-1], first ^ second, first[:, 1:2] ^ first[:, 0:1]):
         columns = np.unpackbits(np.ascontiguousarray(words).view(np.uint8).reshape(len(words), -1), axis=1)
         assert abs(columns.mean(axis=0) - 0.5).max() < 0.018  # 8 standard deviations of a column
-        assert len(np.unique(words)) == words.size
+        assert len(np.unique(words)) >= words.size - 1  # of a quarter of a million, two are equal once in 10^9
     assert (runs[0][0][0] != runs[1][0][0]).all()
 
 
