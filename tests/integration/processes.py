@@ -15,7 +15,7 @@ from tallystick.protocol.errors import NotFound
 from tallystick.testing.network import Institution, Network
 
 
-def until(happened: Callable[[], Any], seconds: float = 120) -> Any:
+def until(happened: Callable[[], Any], seconds: float = 240) -> Any:
     """Ask until there is an answer."""
     give_up = time.monotonic() + seconds
     while not (found := happened()):
@@ -24,7 +24,7 @@ def until(happened: Callable[[], Any], seconds: float = 120) -> Any:
     return found
 
 
-def patiently(ask: Callable[[], Any], seconds: float = 60) -> Any:
+def patiently(ask: Callable[[], Any], seconds: float = 180) -> Any:
     """Ask until the node has indexed what the chain says already."""
     give_up = time.monotonic() + seconds
     while True:

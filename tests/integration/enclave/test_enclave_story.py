@@ -199,7 +199,7 @@ def test_other_code_another_root_and_an_enclave_that_the_chain_does_not_allow_ar
     assert "accepts no evidence of the simulated authority" in str(refused.value)
     unknown = QUERY + b"\n"  # another enclave, which the governor has not allowed
     other = banks.submit(banks.grants(unknown, 5), unknown)
-    assert banks.clients[0].wait(other, 120) == "Failed"
+    assert banks.clients[0].wait(other, 300) == "Failed"
     with pytest.raises(NotFound):
         banks.clients[0].result(other, tmp_path / "none")
     assert "the enclave is not allowed on chain" in (banks.network.institutions["south"].folder / "node.log").read_text()
@@ -209,7 +209,7 @@ def test_other_code_another_root_and_an_enclave_that_the_chain_does_not_allow_ar
 def test_a_module_and_a_reviewed_function_run_over_real_nodes(banks: Banks, tmp_path: Path, kind: str, code: bytes) -> None:
     banks.simulation.allow(canonical.untext(banks.named(code, kind)["identity"]))
     task = banks.submit(banks.grants(code, 1), code, kind, ("balance",))
-    assert banks.clients[0].wait(task, 180) == "Proved"
+    assert banks.clients[0].wait(task, 300) == "Proved"
     paths = {path.name: path for path in patiently(lambda: banks.clients[0].result(task, tmp_path / "result"))}
     cents = sorted(100 * person + 25 for number in range(4) for person in range(number, 30 + number))
     if kind == "wasm":

@@ -82,7 +82,7 @@ class Town:
 
     def require_absent(self, task: str, gone: Institution, folder: Path) -> None:
         """The task is proved, by all others, who say who was absent; everything that was asked for is there."""
-        assert self.alder.wait(task, 180) == "Proved"
+        assert self.alder.wait(task, 300) == "Proved"
         (absent,) = self.events(task, "PartiesAbsent")
         assert absent["parties"] == [gone.account]
         paths = {path.name: path for path in patiently(lambda: self.alder.result(task, folder / "result"))}

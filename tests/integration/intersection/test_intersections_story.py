@@ -81,7 +81,7 @@ class Airlines:
     def proved(self, task: str, receiver: int, folder: Path) -> tuple[dict[str, Any], list[list[str]], Statement]:
         """The result's values, the rows of its file and the statement of a task whose bundle verifies completely."""
         client = self.clients[receiver]
-        assert client.wait(task, 180) == "Proved"
+        assert client.wait(task, 300) == "Proved"
         paths = {path.name: path for path in patiently(lambda: client.result(task, folder / "result"))}
         content = paths["result.json"].read_bytes()
         bundle = Bundle.read(patiently(lambda: client.bundle(task, client.account, folder / "bundle")))

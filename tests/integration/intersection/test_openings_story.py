@@ -56,7 +56,7 @@ def test_a_receiver_shows_that_it_compared_what_it_registered(tmp_path: Path) ->
         both = [client.account for client in clients]
         wide = {c.account: c.grant(d, first, receivers=both, **terms) for c, d in zip(clients, datasets, strict=True)}
         task = clients[0].submit(clients[0].draft("intersection", parameters, wide, columns, **asked), wide.values())
-        assert clients[0].wait(task, 180) == "Proved"
+        assert clients[0].wait(task, 300) == "Proved"
         paths = {path.name: path for path in patiently(lambda: clients[0].result(task, tmp_path / "result"))}
         assert json.loads(paths["result.json"].read_bytes())["values"]["cardinality"] == 200
         bundle = Bundle.read(patiently(lambda: clients[0].bundle(task, first, tmp_path / "bundle")))

@@ -46,7 +46,7 @@ class Desk:
         (self.homes[1].data / "clients.csv").write_text("client\n" + "".join(f"{each}\n" for each in ASKED))
         for engine in set(ENGINES) & {"lookup"}:
             warm(engine)
-        network.launch(*self.homes, link_seconds=20, policy={"workloads": ["lookup"], "lookups_per_day": 2 * LOOKUPS + 4})
+        network.launch(*self.homes, link_seconds=120, policy={"workloads": ["lookup"], "lookups_per_day": 2 * LOOKUPS + 4})
         self.register, self.bank = (network.client(home) for home in self.homes)
         self.table = self.register.publish("register", "people.csv", REGISTER)[0]
         self.clients = self.bank.publish("clients", "clients.csv", [Column("client", "string")])[0]
@@ -93,7 +93,7 @@ class Desk:
 
     def proved(self, task: str, folder: Path) -> tuple[list[list[str]], dict[str, Any], Statement]:
         """The rows, the result's values and the statement of a task whose bundle verifies completely."""
-        assert self.bank.wait(task, 180) == "Proved"
+        assert self.bank.wait(task, 300) == "Proved"
         paths = {path.name: path for path in patiently(lambda: self.bank.result(task, folder / "result"))}
         content = paths["result.json"].read_bytes()
         bundle = Bundle.read(patiently(lambda: self.bank.bundle(task, self.register.account, folder / "bundle")))

@@ -20,6 +20,7 @@ from tallystick_node.engines.mpc import array as sa
 from tallystick_node.runs.warm_up import ENGINES, warm
 
 PURPOSE = "health/research"
+PATIENCE = 40  # seconds, of every node with a silent one: some tests wait for their end
 ALDER = ("id", "mean radius", "mean texture")
 BIRCH = ("id", "mean smoothness", "mean symmetry", "malignant")
 ROWS = {"alder": np.arange(0, 400), "birch": np.random.default_rng(1).permutation(np.arange(50, 450))}
@@ -51,7 +52,7 @@ class Five:
         for engine in ENGINES:
             warm(engine)  # at low priority, beside other tests, the nodes would take long
         computing = [home.account for home in self.homes[2:]]  # whom both owners let compute on their data
-        network.launch(*self.homes, link_seconds=20, policy={"compute": computing})
+        network.launch(*self.homes, link_seconds=PATIENCE, policy={"compute": computing})
         self.clients: list[Client] = [network.client(home) for home in self.homes]
         self.alder, self.birch, self.cedar, self.dogwood, self.elm = self.clients
         self.datasets = {

@@ -15,7 +15,7 @@ from tallystick.protocol.bundle import Bundle
 from tallystick.protocol.verify import verify_bundle
 from tallystick_node.engines.fl.vertical.parts import Branch, Part
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # the first of these tests waits for the kernels of all
 
 
 def asked(five: Five, **changes: Any) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def parts_of(
     columns = {five.alder.account: ["id", RADIUS, TEXTURE], five.birch.account: ["id", SYMMETRY, MALIGNANT]}
     spec, grants = five.draft(workload, parameters, computing, [five.alder, five.birch], columns)
     task = five.elm.submit(spec, grants.values())
-    assert five.elm.wait(task, 180) == "Proved"
+    assert five.elm.wait(task, 300) == "Proved"
     found = []
     for number, owner in enumerate((five.birch, five.alder)):
         paths = {

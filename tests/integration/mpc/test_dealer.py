@@ -20,7 +20,7 @@ def test_a_computation_with_a_dealer_is_proved_by_all_of_them(five: Five, tmp_pa
     cedar = five.cedar.account
     spec, grants = five.walk(2, f"additive-dealer:{cedar}", (five.alder, five.birch, five.cedar))
     task = five.elm.submit(spec, grants.values())
-    assert five.elm.wait(task, 180) == "Proved"
+    assert five.elm.wait(task, 300) == "Proved"
     paths = five.patiently(lambda: five.elm.result(task, tmp_path / "result"))
     content = next(path for path in paths if path.name == "result.json").read_bytes()
     (output,) = json.loads(content)["values"]["outputs"]

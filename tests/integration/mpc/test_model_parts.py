@@ -41,7 +41,7 @@ def test_new_people_are_scored_and_explained(five: Five, datasets: dict[str, str
     columns = {five.alder.account: ["id", RADIUS, TEXTURE], five.birch.account: ["id", SYMMETRY]}
     spec, grants = five.draft("joint-prediction", said, (), [five.alder, five.elm], columns, datasets=datasets)
     asked_task = five.elm.submit(spec, grants.values())
-    assert five.elm.wait(asked_task, 120) == "Proved"
+    assert five.elm.wait(asked_task, 300) == "Proved"
     laid_out = [path for home in five.homes for path in home.folder.glob(f"runs/*/{EARLIER}")]
     assert not laid_out, "a run leaves no second copy of the model behind"
     values, contents = {}, {}

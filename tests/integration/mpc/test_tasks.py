@@ -55,7 +55,7 @@ def proved(five: Five, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, b
     columns = {five.alder.account: list(ALDER), five.birch.account: list(BIRCH)}
     spec, grants = five.draft("regression", model(five), (five.alder, five.birch, five.cedar), [five.cedar], columns)
     task = five.elm.submit(spec, grants.values())
-    assert five.elm.wait(task, 180) == "Proved"
+    assert five.elm.wait(task, 300) == "Proved"
     folder = tmp_path_factory.mktemp("proved")
     paths = five.patiently(lambda: five.cedar.result(task, folder / "result"))
     content = next(path for path in paths if path.name == "result.json").read_bytes()
@@ -126,7 +126,7 @@ def test_owners_share_and_are_done_others_compute_and_one_receives(
         until(lambda: not workers(five.homes[0]) and not workers(five.homes[1]))
         assert workers(dogwood) == [worker] and workers(five.homes[2])
         assert five.status(five.alder, task).state == "proving"
-    assert five.elm.wait(task, 180) == "Proved"
+    assert five.elm.wait(task, 300) == "Proved"
     paths = five.patiently(lambda: five.elm.result(task, tmp_path / "result"))
     content = next(path for path in paths if path.name == "result.json").read_bytes()
     (output,) = json.loads(content)["values"]["outputs"]

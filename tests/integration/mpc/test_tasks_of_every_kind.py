@@ -55,7 +55,7 @@ def proved(five: Five, asked: tuple[TaskSpec, dict[str, GrantFile]], folder: Pat
     """The values of Elm's result, whose bundle verifies completely."""
     spec, grants = asked
     task = five.elm.submit(spec, grants.values())
-    assert five.elm.wait(task, 180) == "Proved"
+    assert five.elm.wait(task, 300) == "Proved"
     paths = five.patiently(lambda: five.elm.result(task, folder / "result"))
     content = next(path for path in paths if path.name == "result.json").read_bytes()
     bundle = Bundle.read(five.patiently(lambda: five.elm.bundle(task, five.alder.account, folder / "bundle")))

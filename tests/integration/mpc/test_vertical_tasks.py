@@ -20,7 +20,7 @@ def ran(five: Five, workload: str, parameters: dict[str, Any], receivers: list[A
     columns = {five.alder.account: ["id", RADIUS, TEXTURE], five.birch.account: ["id", SYMMETRY, MALIGNANT]}
     spec, grants = five.draft(workload, parameters, compute, receivers, columns)
     task = five.elm.submit(spec, grants.values())
-    assert five.elm.wait(task, 180) == "Proved"
+    assert five.elm.wait(task, 300) == "Proved"
     found = []
     for number, owner in enumerate(receivers):
         paths = {

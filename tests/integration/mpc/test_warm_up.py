@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 
 import pytest
-from integration.mpc.conftest import Five
+from integration.mpc.conftest import PATIENCE, Five
 from integration.processes import until
 from tallystick_node.engines import compiled
 from tallystick_node.runs.warm_up import warm
@@ -22,10 +22,10 @@ def test_a_cold_node_accepts_as_soon_as_it_is_warm(five: Five) -> None:
     with mark.open("a+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)  # as if another node compiled
         mark.write_text("")
-        five.network.launch(dogwood, link_seconds=20)
+        five.network.launch(dogwood, link_seconds=PATIENCE)
         spec, grants = five.walk(2, ENGINE, [five.cedar, five.dogwood, five.elm])
         task = five.elm.submit(spec, grants.values())
         until(lambda: five.status(five.dogwood, task).phase == "waiting until kernels are compiled")
         until(lambda: five.status(five.cedar, task).state == "admitted")
         assert five.status(five.dogwood, task).state == "received"
-    assert five.elm.wait(task, 180) == "Proved"
+    assert five.elm.wait(task, 300) == "Proved"

@@ -65,7 +65,7 @@ class Story:
     def run(self, spec: TaskSpec, grants: dict[str, GrantFile]) -> tuple[str, str]:
         """Submit and wait; the task's id and final state."""
         task = self.alder.submit(spec, grants.values())
-        return task, self.alder.wait(task, 180)
+        return task, self.alder.wait(task, 300)
 
     def result(self, task: str, folder: Path) -> bytes:
         paths = self.patiently(lambda: self.alder.result(task, folder))

@@ -89,5 +89,5 @@ def test_who_is_there_after_all_says_so_and_the_task_is_tried_again(story: Story
         until(lambda: told(story, deal, "Failed"))
     (failed,) = told(story, deal, "Failed")
     assert failed["reporter"] == story.birch.account and failed["reason"] == Reason.PEER_ABORTED
-    assert until(lambda: story.alder.wait(task, 180) == "Proved")
+    assert until(lambda: story.alder.wait(task, 300) == "Proved")
     assert story.alder.chain.disputes.verdict_of(deal.task)["atFault"] == 0

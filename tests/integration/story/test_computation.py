@@ -95,7 +95,7 @@ def test_the_tutorials_training_runs_as_a_task_and_gives_the_rehearsals_model(st
     value = parameters(story)
     grants = granted(story, vertical, algorithm(value))
     task = story.alder.submit(spec_of(story, value, grants), grants.values())
-    assert story.alder.wait(task, 180) == "Proved"
+    assert story.alder.wait(task, 300) == "Proved"
     paths = story.patiently(lambda: story.cedar.result(task, tmp_path / "result"))
     content = next(path for path in paths if path.name == "result.json").read_bytes()
     outputs = {each["name"]: each for each in json.loads(content)["values"]["outputs"]}

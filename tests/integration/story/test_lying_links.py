@@ -49,7 +49,7 @@ def corrupt(story: Story, liar: Institution, node: str) -> None:
 
     def serves() -> bool:
         try:
-            story.cedar.nodes.call(liar.account, "GetInfo", node_pb2.InfoRequest(), 2)
+            story.cedar.nodes.call(liar.account, "GetInfo", node_pb2.InfoRequest(), 10)
         except TallystickError:
             return False
         return True
@@ -60,12 +60,12 @@ def corrupt(story: Story, liar: Institution, node: str) -> None:
 def test_who_lies_about_a_link_is_contradicted_on_chain_and_judged(story: Story) -> None:
     corrupt(story, story.hospitals[2], "lying_node.py")
     grants = story.grants()
-    spec = story.spec(grants, attempts=1, run_seconds=120)
+    spec = story.spec(grants, attempts=1, run_seconds=300)
     proposal, judge = proposal_of(spec), story.regulator.account
     terms = Agreement(proposal.id(), COIN, 3000, BOND, 600, 600, False, False, (3334, 3333, 3333), (judge,))
     settlement.open_agreement(story.alder.chain, proposal, terms)
     task = story.alder.submit(spec, grants.values())
-    assert story.alder.wait(task, 180) == "Failed"
+    assert story.alder.wait(task, 300) == "Failed"
     deal = settlement.agreed_deal_of(story.alder.chain, task)
     chain, liar = story.alder.chain, story.hospitals[2].account
     (failed,) = [e for e in chain.events(0, chain.head()) if e.name == "Failed" and e["task"] == deal.task]
@@ -88,8 +88,8 @@ def test_who_lies_about_a_link_is_contradicted_on_chain_and_judged(story: Story)
 def test_who_tells_two_parties_two_words_is_named_by_both(story: Story) -> None:
     liar, grants = story.hospitals[2], story.grants()
     corrupt(story, liar, "two_words_node.py")
-    task = story.alder.submit(story.spec(grants, attempts=1, run_seconds=120), grants.values())
-    assert story.alder.wait(task, 180) == "Failed"
+    task = story.alder.submit(story.spec(grants, attempts=1, run_seconds=300), grants.values())
+    assert story.alder.wait(task, 300) == "Failed"
     chain = story.alder.chain
     (failed,) = [e for e in chain.events(0, chain.head()) if e.name == "Failed" and canonical.hex32(e["task"]) == task]
     assert (failed["accused"], failed["reason"]) == (liar.account, Reason.STATEMENT_MISMATCH)

@@ -25,7 +25,7 @@ from tallystick.protocol.errors import ChainUnreachable, Configuration, Deadline
 
 MNEMONIC = "test test test test test test test test test test test junk"
 CHAIN_IDS = {"anvil": 31337, "ganache": 1337}
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 PORTS = range(20_000, 32_000)
 
 _keepers: list[socket.socket] = []

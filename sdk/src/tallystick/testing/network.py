@@ -33,7 +33,7 @@ from tallystick.wire import node_pb2
 
 ROLES = ("data-provider", "compute", "result-receiver", "requester")
 YEAR = 365 * 86400
-NODE_SECONDS = 60.0
+NODE_SECONDS = 180.0
 FAST_SCRYPT = 1 << 12  # a throw-away keystore need not resist anybody
 
 
@@ -181,6 +181,7 @@ class Network:
             "listen": institution.address,
             "metrics": f"127.0.0.1:{free_port()}",
             "spare_workers": 0,  # all nodes share this machine
+            "link_seconds": 120,  # and wait for one another when it is busy
             **changes,
         }
         lines = [f"{name} = {_toml(value)}" for name, value in settings.items()]
@@ -222,7 +223,7 @@ class Network:
         give_up = time.monotonic() + NODE_SECONDS
         while True:
             try:
-                client.nodes.call(institution.account, "GetInfo", node_pb2.InfoRequest(), 2)
+                client.nodes.call(institution.account, "GetInfo", node_pb2.InfoRequest(), 10)
                 return
             except TallystickError:
                 if process is None or process.poll() is not None or time.monotonic() > give_up:
