@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -350,6 +351,22 @@ def test_a_silent_peer_is_given_up_in_time() -> None:
     peer.sendall((100).to_bytes(4, "big") + b"half")
     with pytest.raises(ChannelError, match=r"sent nothing for 1 s"):
         channel.receive()
+
+
+def test_who_stood_still_itself_looks_at_what_has_come_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = pair()
+    look, clock = one.sockets.wait, [0.0]
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def stands_still(seconds: float) -> set[int]:
+        """Another peer's message ends the wait, and this process goes on ten minutes later."""
+        one.sockets.wait = look  # type: ignore[method-assign]
+        two.send(b"word")
+        clock[0] += 600
+        return set()
+
+    one.sockets.wait = stands_still  # type: ignore[method-assign]
+    assert one.receive() == b"word"
 
 
 def test_a_peer_that_takes_nothing_is_given_up_in_time() -> None:

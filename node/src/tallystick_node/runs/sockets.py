@@ -335,12 +335,13 @@ class SocketChannel:
         """Wait until this peer takes more or has sent something. Raises ChannelError at the deadline: what it ``failed`` to do."""
         give_up = time.monotonic() + self.sockets.seconds
         left = self.sockets.seconds
-        while left > 0:
-            writable = self.sockets.wait(left)
+        while True:
+            writable = self.sockets.wait(max(0.0, left))
             if self._ended or (self._descriptor in writable if writing else self._held):
                 return writable
+            if left <= 0:  # and so nothing came either while this process itself may have stood still
+                raise ChannelError(self.peer, f"{failed} nothing for {self.sockets.seconds:g} s")
             left = give_up - time.monotonic()
-        raise ChannelError(self.peer, f"{failed} nothing for {self.sockets.seconds:g} s")
 
     def _watch(self) -> None:
         """Be told of room where something waits for it, and of what arrives unless enough is kept."""
