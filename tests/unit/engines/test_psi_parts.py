@@ -33,7 +33,7 @@ class Links:
     """Both ends of one link, cut for both when a party dies at its ``number``-th message."""
 
     def __init__(self, dies=None, number=0):
-        self.sessions, self.cut = list(local_sessions(2, 60.0)), threading.Event()
+        self.sessions, self.cut = list(local_sessions(2, 240.0)), threading.Event()
         if dies is not None:
             self.sessions = [
                 replace(each, channels={1 - each.index: Mortal(each, self.cut, number if each.index == dies else None)})
@@ -175,7 +175,7 @@ def test_parts_find_what_sets_do(parties, receivers, variant):
 @given(st.sets(st.binary(max_size=2), min_size=1, max_size=40), st.sets(st.binary(max_size=2), min_size=1, max_size=40))
 def test_parts_find_what_sets_do_whatever_they_are(left, right):
     sets = (sorted(left), sorted(right))
-    outcomes = run_parties(local_sessions(2, 60.0), engine(None, sets=sets, part=9))
+    outcomes = run_parties(local_sessions(2, 240.0), engine(None, sets=sets, part=9))
     for own, outcome in zip(sets, outcomes, strict=True):
         assert {own[i] for i in outcome.positions} == left & right
 
@@ -295,7 +295,7 @@ def test_a_peer_that_goes_on_as_another_is_named(tmp_path, place, change, rule):
     run_parties(Links().sessions, engine(tmp_path))
     for party in (0, 1):
         Journal(tmp_path / str(party)).forget_from(2)
-    sessions = local_sessions(2, 60.0)
+    sessions = local_sessions(2, 240.0)
     channels = sessions[1].channels
     channels[0] = CorruptingChannel(channels[0], 2, changed_hello(place, change))  # after bind and salt
 
@@ -440,7 +440,7 @@ def test_labelled_sets_above_the_bound_run_in_parts(monkeypatch, begun):
         own = Labels(37, None if session.index else ROWS)
         return intersect_labelled(session, Items.of(SETS[session.index]), own, peer=1 - session.index, **terms)
 
-    _, receiver = run_parties(local_sessions(2, 60.0), run)
+    _, receiver = run_parties(local_sessions(2, 240.0), run)
     assert gets(receiver)
     assert begun == [0, 0]  # of one part: 70 items are fewer than a part takes
     small, large = predict_labelled("rr22", (60, 50), 1, 37), predict_labelled("rr22", (70, 50), 1, 37)
