@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -135,6 +136,18 @@ def test_several_readers_of_one_file_write_each_event_once(world: World, tmp_pat
 
     with ThreadPoolExecutor(4) as pool:
         assert all(found == everything(world.chain) for found in pool.map(read, range(4)))
+
+
+def test_a_file_that_another_process_is_making_is_waited_for(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "index.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("begin immediate")
+    letting_go = threading.Timer(0.3, other.execute, ["commit"])
+    letting_go.start()
+    with EventIndex(path, world.chain) as index:
+        assert index.catch_up() == len(everything(world.chain))
+    letting_go.join()
+    other.close()
 
 
 def test_a_page_of_another_chain_that_another_process_kept_is_dropped(

@@ -62,7 +62,7 @@ class EventIndex:
                 f"the event index cannot be opened: {error}", party=str(path), remedy="name another folder"
             ) from None
         try:
-            self._file.execute("pragma journal_mode=wal")
+            self._write_ahead()
             self._file.execute("pragma synchronous=normal")  # what a power cut takes is read again
             self._file.executescript(SCHEMA)
         except sqlite3.DatabaseError as error:
@@ -198,6 +198,19 @@ class EventIndex:
         self._file.execute("insert into pages values (?, ?)", (until, found))
         self._file.execute("delete from pages where last not in (select last from pages order by last desc limit ?)", (KEPT,))
         return len(numbered)
+
+    def _write_ahead(self) -> None:
+        """Keep a log of what is written, which readers do not wait for. SQLite itself does not wait here for a process that makes
+        the same file at the same moment."""
+        give_up = time.monotonic() + WAIT
+        while True:
+            try:
+                self._file.execute("pragma journal_mode=wal")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                    raise
+            time.sleep(0.02)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
