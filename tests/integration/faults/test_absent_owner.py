@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tallystick.protocol.task import PROJECTION_ABSENT
 from tallystick.protocol.verify import verify_bundle
 from tallystick.provenance.build import build
 from tallystick.testing.network import Institution, Network
+from tallystick.wire import node_pb2
 from tallystick_node.engines.channel import local_sessions
 from tallystick_node.engines.fl.aggregation.base import coordinators
 
@@ -66,12 +68,22 @@ class Town:
         chain = self.network.governor.chain
         return [e for e in chain.events(0, chain.head()) if e.name == name and e["task"] == canonical.unhex32(task)]
 
-    def idle(self, task: str) -> Institution:
-        """When some rounds are done: an owner that coordinates neither of the next two, and does not receive."""
-        watched = self.alder.nodes.watch(self.alder.account, task)
-        phases = (re.match(r"round (\d+) of", status.phase) for status in watched)  # who watches sees some of them
-        done = next(int(found[1]) for found in phases if found and int(found[1]) >= 3)
-        assert done < ROUNDS - 4
+    def done(self, client: Client, task: str) -> int:
+        """How many rounds are done, by what a client's own node says."""
+        status = client.nodes.call(client.account, "GetTask", node_pb2.TaskRequest(task=task))
+        found = re.match(r"round (\d+) of", status.phase)
+        return int(found[1]) if found else 0
+
+    @contextmanager
+    def idle(self, task: str) -> Iterator[Institution]:
+        """When some rounds are done: an owner that coordinates neither of the next two, and does not receive. All stand still as
+        long as the block takes."""
+        until(lambda: self.done(self.alder, task) >= 3)
+        with stopped(*(worker for who in self.hospitals for worker in workers(who))):
+            yield self.chosen(task, max(self.done(client, task) for client in self.clients))
+
+    def chosen(self, task: str, done: int) -> Institution:
+        assert 3 <= done < ROUNDS - 4
         started = self.events(task, "Started")[0]
         deployment = self.network.deployment
         context = context_of(deployment.chain_id, deployment.contracts["ProofRegistry"], canonical.unhex32(task), 1)
@@ -121,8 +133,8 @@ def town(tmp_path: Path) -> Iterator[Town]:
 
 def test_owners_that_die_or_hang_are_absent_and_the_trainings_are_proved(town: Town, tmp_path: Path) -> None:
     task = town.train()
-    gone = town.idle(task)
-    town.network.halt(gone, by=signal.SIGKILL)
+    with town.idle(task) as gone:
+        town.network.halt(gone, by=signal.SIGKILL)
     town.network.launch(gone, link_seconds=20)  # it finds that it was in a run, and leaves that to the others
     town.require_absent(task, gone, tmp_path / "killed")
     client = town.clients[town.hospitals.index(gone)]
@@ -131,7 +143,9 @@ def test_owners_that_die_or_hang_are_absent_and_the_trainings_are_proved(town: T
     until(lambda: any(b"attempt 1 without this party" in each for each in client.audit(gone.account, "run")))
 
     task = town.train()
-    gone = town.idle(task)
-    with stopped(number(gone), *workers(gone)):
+    with ExitStack() as hung:
+        with town.idle(task) as gone:
+            hung.enter_context(stopped(number(gone)))
+        hung.enter_context(stopped(*workers(gone)))
         town.require_absent(task, gone, tmp_path / "hung")
     assert not town.events(task, "Failed")

@@ -99,6 +99,8 @@ def test_a_killed_worker_fails_the_attempt_and_the_next_one_succeeds(story: Stor
         (Reason.WORKER, story.birch.account),
         (Reason.PEER_SILENT, story.alder.account),
         (Reason.PEER_SILENT, story.cedar.account),
+        (Reason.PEER_ABORTED, story.alder.account),  # they give Birch's own report two seconds
+        (Reason.PEER_ABORTED, story.cedar.account),
     }
 
 
