@@ -74,7 +74,7 @@ class Town:
         self, grants: list[Path], out: Path, *, hours: float = 1, minimum: int = 10, where: tuple[object, ...] = (), **changes: Any
     ) -> Path:
         source = out.with_suffix(".toml")
-        text = {"requester": self.alder.account, "purpose": PURPOSE, "run_seconds": 120, "attempts": 1, **changes}
+        text = {"requester": self.alder.account, "purpose": PURPOSE, "run_seconds": 300, "attempts": 1, **changes}
         lines = [f"{name} = {json.dumps(value)}" for name, value in text.items()]
         parameters = {
             "columns": [{"name": "radius", "scale": 2}],
@@ -95,7 +95,7 @@ class Town:
         self.tally(self.alder, "task", "draft", source, "--out", out, "--accept-hours", hours)
         return out
 
-    def patiently(self, who: Institution, *arguments: object, seconds: float = 60) -> Ran:
+    def patiently(self, who: Institution, *arguments: object, seconds: float = 180) -> Ran:
         """Run it until the node has indexed what the chain says already."""
         give_up = time.monotonic() + seconds
         while True:
@@ -132,7 +132,7 @@ def proved(town: Town, tmp_path_factory: pytest.TempPathFactory) -> Proved:
     spec = town.draft(grants, folder / "spec.json")
     options = [word for path in grants for word in ("--grant", path)]
     task = town.tally(town.alder, "task", "submit", spec, *options).value["task"]
-    assert town.tally(town.alder, "task", "watch", task, "--seconds", 120).value["state"] == "proved"
+    assert town.tally(town.alder, "task", "watch", task, "--seconds", 300).value["state"] == "proved"
     town.patiently(town.alder, "result", "fetch", task, "--folder", folder / "result")
     town.patiently(town.alder, "result", "bundle", task, "--folder", folder / "bundle")
     return Proved(task, datasets, grants, spec, folder / "result" / "result.json", folder / "bundle" / "bundle.zip")

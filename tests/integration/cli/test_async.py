@@ -66,7 +66,7 @@ def test_two_tasks_at_once_watched_as_they_go(town: Town, proved: Proved, tmp_pa
             for task, states in done:
                 assert states[-1] == "proved"
                 assert "running" in states
-                assert await alder.wait(task, 180) == "Proved"
+                assert await alder.wait(task, 300) == "Proved"
                 assert (await alder.result(task, tmp_path / task[:8]))[0].name == "result.json"
             # Twenty reads and a page of events at the same time, by both.
             infos = await asyncio.gather(*(who.ask(birch.account, "GetInfo", node_pb2.InfoRequest()) for who in owners * 10))

@@ -19,7 +19,7 @@ def refused(town: Town, proved: Proved, tmp_path: Path) -> str:
     spec = town.draft([proved.grants[0], grant], tmp_path / "spec.json", purpose="marketing")
     error = town.tally(town.alder, "task", "submit", spec, "--grant", proved.grants[0], "--grant", grant, code=20).error
     assert "marketing" in error["message"]
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 180
     for who in (town.alder, town.birch):
         while not (rows := town.tally(town.regulator, "audit", "log", who.account).value) or not all(
             row["anchored"] for row in rows

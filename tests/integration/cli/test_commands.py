@@ -101,7 +101,7 @@ def test_cancel_and_what_watch_says_of_it(town: Town, proved: Proved, tmp_path: 
 
 
 def test_expire_names_the_late(town: Town, proved: Proved, tmp_path: Path) -> None:
-    path = town.draft(proved.grants, tmp_path / "spec.json", hours=0.01)
+    path = town.draft(proved.grants, tmp_path / "spec.json", hours=0.03)
     proposal = proposal_of(TaskSpec.parse(path.read_bytes()))
     task = "0x" + proposal.id().hex()
     chain = town.network.client(town.alder).chain
@@ -109,7 +109,7 @@ def test_expire_names_the_late(town: Town, proved: Proved, tmp_path: Path) -> No
     assert "TooEarly" in town.tally(town.birch, "task", "expire", task, code=42).error["message"]
     assert "still proposed" in town.tally(town.birch, "task", "watch", task, "--seconds", 0.3, code=61).error["message"]
     assert town.tally(town.birch, "task", "show", task).value["waiting_for"] == list(proposal.accounts)
-    town.network.local.rpc("evm_increaseTime", 60)
+    town.network.local.rpc("evm_increaseTime", 120)
     town.network.local.rpc("evm_mine")
     town.tally(town.birch, "task", "expire", task)
     ended = town.tally(town.alder, "task", "watch", task, code=61)
@@ -123,7 +123,7 @@ def test_a_failed_task_ends_the_watch_with_its_reason(town: Town, proved: Proved
     spec = town.draft(proved.grants, tmp_path / "spec.json", where=(few,))
     options = [word for path in proved.grants for word in ("--grant", path)]
     task = town.tally(town.alder, "task", "submit", spec, *options).value["task"]
-    ended = town.tally(town.alder, "task", "watch", task, "--seconds", 90, code=60)
+    ended = town.tally(town.alder, "task", "watch", task, "--seconds", 300, code=60)
     assert ended.value["state"] == "failed"
     assert "output policy" in ended.error["message"]
     assert town.tally(town.alder, "result", "fetch", task, "--folder", tmp_path / "r", code=70).error["code"] == "TS-7101"
@@ -207,7 +207,7 @@ def test_provenance_of_nothing_is_not_found(town: Town, proved: Proved) -> None:
 
 
 def test_node_info(town: Town) -> None:
-    rows = town.tally(town.alder, "node", "info", code=60).value
+    rows = town.tally(town.alder, "node", "info", "--seconds", 60, code=60).value
     named = {row["account"]: row for row in rows}
     assert named[town.birch.account]["name"] == "Birch"
     assert named[town.birch.account]["chain_id"] == 31337

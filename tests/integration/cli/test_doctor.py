@@ -14,6 +14,12 @@ from tallystick.protocol.identity import issue_certificate
 from typer.testing import CliRunner
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node of a busy machine takes its time; one that is not there is not waited for."""
+    monkeypatch.setattr("tallystick.cli.doctor.SECONDS", 60.0)
+
+
 @pytest.fixture
 def home(town: Town, tmp_path: Path) -> Path:
     """A copy of Alder's settings and keys that a test may break."""

@@ -23,7 +23,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "tutorials" / "first-network.md"
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(680)
 def test_the_tutorial_runs_command_by_command(tmp_path: Path) -> None:
     blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert blocks[0] == "make setup\nmake chain\n"
@@ -38,6 +38,7 @@ def test_the_tutorial_runs_command_by_command(tmp_path: Path) -> None:
             "9001": str(free_port()),
             "9002": str(free_port()),
             "make chain-stop\n": "",
+            "sleep 2\n": "sleep 15\n",  # until the node has read what the chain says
         }
         script = "\n".join(blocks[1:])
         for old, new in replaced.items():
@@ -47,7 +48,7 @@ def test_the_tutorial_runs_command_by_command(tmp_path: Path) -> None:
         try:
             done = subprocess.run(
                 ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, env=clean, stdin=subprocess.DEVNULL, capture_output=True,
-                text=True, timeout=540, check=False,
+                text=True, timeout=620, check=False,
             )  # fmt: skip
         finally:
             for path in tmp_path.rglob("node.pid"):

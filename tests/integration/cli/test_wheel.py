@@ -59,15 +59,15 @@ def auditor(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(SDK, source, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     subprocess.run(
-        [*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", folder, source], check=True, timeout=120
+        [*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", folder, source], check=True, timeout=300
     )
     (wheel,) = folder.glob("tallystick-*.whl")
-    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True, timeout=300)
     (site,) = (folder / "venv" / "lib").glob("python*/site-packages")
     for name in sorted(closure("tallystick")):
         copy(name, site)
     python = str(folder / "venv" / "bin" / "python")
-    subprocess.run([python, "-m", "pip", "-q", "install", "--no-deps", "--no-index", wheel], check=True, timeout=120)
+    subprocess.run([python, "-m", "pip", "-q", "install", "--no-deps", "--no-index", wheel], check=True, timeout=300)
     return folder / "venv" / "bin"
 
 
@@ -75,7 +75,7 @@ def run(auditor: Path, *command: object, cwd: Path) -> subprocess.CompletedProce
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "TALLY", "VIRTUAL_ENV"))}
     program, *arguments = map(str, command)
     return subprocess.run(
-        [auditor / program, *arguments], cwd=cwd, env=clean, capture_output=True, text=True, timeout=120, check=False
+        [auditor / program, *arguments], cwd=cwd, env=clean, capture_output=True, text=True, timeout=300, check=False
     )
 
 
