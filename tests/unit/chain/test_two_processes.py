@@ -59,7 +59,7 @@ def test_two_processes_with_one_account_lose_no_transaction(anvil: tuple[LocalCh
     for process in pair:
         process.start()
     start.set()
-    results = [done.get(timeout=100) for _ in pair]
+    results = [done.get(timeout=300) for _ in pair]
     for process in pair:
         process.join(10)
     assert all(isinstance(result, list) for result in results), results
