@@ -29,9 +29,9 @@ HERE = Path(__file__).resolve().parent
 STATE = HERE / "state"
 DEPLOYMENTS = HERE.parent / "contracts" / "deployments"
 PORT = 8545
-START_SECONDS = 40.0
-STOP_SECONDS = 20.0
-LOCK_SECONDS = 2.0
+START_SECONDS = 150.0
+STOP_SECONDS = 60.0
+LOCK_SECONDS = 10.0
 
 
 class Keeping:

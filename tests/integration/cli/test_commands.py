@@ -101,6 +101,7 @@ def test_cancel_and_what_watch_says_of_it(town: Town, proved: Proved, tmp_path: 
 
 
 def test_expire_names_the_late(town: Town, proved: Proved, tmp_path: Path) -> None:
+    town.network.local.rpc("evm_mine")  # from whose time on it is counted
     path = town.draft(proved.grants, tmp_path / "spec.json", hours=0.03)
     proposal = proposal_of(TaskSpec.parse(path.read_bytes()))
     task = "0x" + proposal.id().hex()
