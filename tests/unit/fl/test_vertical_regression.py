@@ -287,7 +287,7 @@ def test_wrong_parts_of_scores_are_found() -> None:
     assert isinstance(found[0], ProtocolViolation) and (found[0].peer, found[0].step) == (1, "scores")
     _, found, _ = scored(2, change=lambda message: b"\0" * 7 + b"\x80" + message[8:])
     assert isinstance(found[0], ProtocolViolation) and found[0].peer == 1
-    _, found, _ = scored(3, change=lambda message: bytes(len(message)))
+    _, found, _ = scored(3, rows=20, change=lambda message: bytes(len(message)))
     assert isinstance(found[0], ValueError)
 
 
