@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import ssl
@@ -362,6 +363,7 @@ def test_who_stood_still_itself_looks_at_what_has_come_meanwhile(monkeypatch: py
         """Another peer's message ends the wait, and this process goes on ten minutes later."""
         one.sockets.wait = look  # type: ignore[method-assign]
         two.send(b"word")
+        assert select.select([one._socket], [], [], 60)[0]  # and it is there
         clock[0] += 600
         return set()
 

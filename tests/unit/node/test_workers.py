@@ -241,5 +241,5 @@ print(len(compiled._nothing.signatures), sum(sum(kernel.stats.cache_misses.value
 
 def test_kept_machine_code_is_loaded_and_none_is_compiled() -> None:
     compiled._nothing()  # is kept now
-    done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stdout) == (0, "1 0\n"), done.stderr
