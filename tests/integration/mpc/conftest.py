@@ -20,7 +20,7 @@ from tallystick_node.engines.mpc import array as sa
 from tallystick_node.runs.warm_up import ENGINES, warm
 
 PURPOSE = "health/research"
-PATIENCE = 40  # seconds, of every node with a silent one: some tests wait for their end
+PATIENCE = 60  # seconds, of every node with a silent one: some tests wait for their end
 ALDER = ("id", "mean radius", "mean texture")
 BIRCH = ("id", "mean smoothness", "mean symmetry", "malignant")
 ROWS = {"alder": np.arange(0, 400), "birch": np.random.default_rng(1).permutation(np.arange(50, 450))}
