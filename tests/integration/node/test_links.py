@@ -77,7 +77,7 @@ class Stage:
     def dial(self, who: Institution, *, key: Path | None = None, pem: Path | None = None) -> grpc.aio.Channel:
         """A channel to ``high`` with the certificate of ``who``."""
         files = (key or who.folder / "tls.key", pem or who.folder / "tls.pem", self.network.authority_file)
-        return channel(self.high.address, self.high.account, *files)
+        return channel(self.high.address, self.high.account, *files, seconds=PATIENCE)
 
     def certify(self, folder: Path, account: str, *, foreign: bool = False) -> tuple[Path, Path]:
         """A key and a certificate that nobody enrolled, from the consortium's authority or from another of the same name."""

@@ -106,7 +106,7 @@ def test_an_owner_that_works_for_longer_than_silence_is_borne_is_waited_for(monk
     assert clock.now == WORK
 
 
-@pytest.mark.parametrize(("step", "waiting"), [(size_test, 1), (addition, 2)])  # a receiver of sizes waits as long as its link lives
+@pytest.mark.parametrize(("step", "waiting"), [(size_test, 1), (addition, 2)])  # who only receives sizes waits for its link's end
 def test_an_owner_that_hangs_is_taken_for_silent(monkeypatch: pytest.MonkeyPatch, step: Step, waiting: int) -> None:
     clock = Clock()
 

@@ -135,13 +135,13 @@ class Peers:
         shown = await knocking.shown(self._settings, self._chain, link.account)
         link.identity = shown.pem.decode()
         host, _ = direct.split(target)
+        seconds = self._settings.link_seconds
 
         async def greet(hello: node_pb2.Hello) -> None:
             run.greeted(link, hello)
-            seconds = self._settings.link_seconds
             link.connected(await direct.connect(link.account, host, hello.data_port, hello.ticket, seconds))
 
-        async with channel(target, link.account, *paths) as connection:
+        async with channel(target, link.account, *paths, seconds=seconds) as connection:
             stub = node_pb2_grpc.PeerStub(connection)
             await receive_into(stub.Exchange(outgoing(run, link)), link, greet)
 

@@ -92,8 +92,9 @@ def server_credentials(key: Path, certificate: Path, authority: Path) -> grpc.Se
     )
 
 
-def channel(target: str, account: str, key: Path, certificate: Path, authority: Path) -> grpc.aio.Channel:
-    """A channel to the node of ``account`` at ``target``: TLS fails unless the server holds a certificate for it."""
+def channel(target: str, account: str, key: Path, certificate: Path, authority: Path, *, seconds: float) -> grpc.aio.Channel:
+    """A channel to the node of ``account`` at ``target``: TLS fails unless the server holds a certificate for it. It breaks when
+    no ping was answered for ``seconds``."""
     credentials = grpc.ssl_channel_credentials(
         root_certificates=authority.read_bytes(),
         private_key=key.read_bytes(),
@@ -104,7 +105,7 @@ def channel(target: str, account: str, key: Path, certificate: Path, authority: 
         ("grpc.max_receive_message_length", MESSAGE_LIMIT),
         ("grpc.max_send_message_length", MESSAGE_LIMIT),
         ("grpc.keepalive_time_ms", 10_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_timeout_ms", round(1000 * seconds)),
         # A name that did not answer is asked again soon: nodes restart.
         ("grpc.max_reconnect_backoff_ms", 2_000),
     ]

@@ -25,7 +25,7 @@ async def ask(settings: Settings, chain: Chain, account: str, request: node_pb2.
     paths = (settings.key, settings.certificate, settings.authority)
     await knocking.shown(settings, chain, account)
     try:
-        async with channel(target, account, *paths) as connection:
+        async with channel(target, account, *paths, seconds=SECONDS) as connection:
             stub = node_pb2_grpc.PeerStub(connection)  # type: ignore[no-untyped-call]  # protoc generates untyped stubs
             reply = await stub.Vouch(request, timeout=SECONDS)
     except grpc.aio.AioRpcError as error:
