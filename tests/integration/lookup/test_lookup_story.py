@@ -46,7 +46,7 @@ class Desk:
         (self.homes[1].data / "clients.csv").write_text("client\n" + "".join(f"{each}\n" for each in ASKED))
         for engine in set(ENGINES) & {"lookup"}:
             warm(engine)
-        network.launch(*self.homes, link_seconds=120, policy={"workloads": ["lookup"], "lookups_per_day": 2 * LOOKUPS + 4})
+        network.launch(*self.homes, policy={"workloads": ["lookup"], "lookups_per_day": 2 * LOOKUPS + 4})
         self.register, self.bank = (network.client(home) for home in self.homes)
         self.table = self.register.publish("register", "people.csv", REGISTER)[0]
         self.clients = self.bank.publish("clients", "clients.csv", [Column("client", "string")])[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import importlib.util
 import threading
 from pathlib import Path
@@ -69,3 +70,15 @@ def test_code_that_cannot_be_written_is_not_listed_with_that_of_other_sources(so
     now._save_data = write
     now.save("int64", "of this release")
     assert kept(source).load("int64") == "of this release"
+
+
+def test_a_process_that_stands_still_in_its_turn_is_not_waited_for_for_ever(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "_TURN_SECONDS", 0.1)
+    now = kept(source)
+    now.save("int64", "kept")
+    with (Path(now._cache_path) / "kernels.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        now.save("float64", "not kept")
+    assert [kept(source).load(key) for key in ("int64", "float64")] == ["kept", None]
+    now.save("float64", "kept too")
+    assert kept(source).load("float64") == "kept too"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import platform
+import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -17,6 +18,7 @@ from numba.core.registry import cpu_target
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+_TURN_SECONDS = 20.0  # another process writes two small files meanwhile
 _KERNELS: list[Any] = []  # what was compiled, or will be at its first call
 
 
@@ -51,7 +53,15 @@ def _keep_in_turn(kept: Any) -> None:
 
     def save(key: Any, code: Any) -> None:
         with (Path(kept._cache_path) / "kernels.lock").open("a") as lock:  # noqa: SLF001
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            give_up = time.monotonic() + _TURN_SECONDS
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > give_up:
+                        return  # another process stands still: the next one compiles again
+                time.sleep(0.01)
             listed = kept._load_index()  # noqa: SLF001
             free = (name for number in count(1) if (name := kept._data_name(number)) not in listed.values())  # noqa: SLF001
             name = listed.get(key) or next(free)
