@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,13 +65,14 @@ import importlib, json, os, sys
 sys.path += json.loads(sys.argv[2])
 for name in json.loads(sys.argv[1]):
     importlib.import_module(name)
-files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}
-files["sys.executable"] = os.path.realpath(sys.executable)
+files = {(name, getattr(module, "__file__", None)) for name, module in sys.modules.items()}
+files.add(("sys.executable", os.path.realpath(sys.executable)))
 for line in open("/proc/self/maps"):
     path = line.split(maxsplit=5)[5].strip() if line.count("/") else ""
-    if any(path.startswith(place + "/") for place in json.loads(sys.argv[2])):
-        files["mapped " + os.path.basename(path)] = path
-print(json.dumps({name: path for name, path in files.items() if path}))
+    for place in json.loads(sys.argv[2]):
+        if path.startswith(place + "/"):
+            files.add(("mapped " + path[len(place) + 1:], path))
+print(json.dumps([[name, path] for name, path in files if path]))
 """
 LISTING = 180.0  # seconds: of what training loads five alone, as sources alone are read, and many times that beside other work
 # Where installed packages are, and the SDK and this package, which may be installed in place.
@@ -171,14 +173,23 @@ def sources() -> tuple[bytes, bytes]:
 def interpreter_digest(modules: tuple[str, ...]) -> bytes:
     """Digest of the interpreter's executable and of every file that it loads for ``modules`` and for the worker itself.
 
-    The list comes from a fresh interpreter with the same options. Nothing else can be loaded once an enclave is confined. Files are
-    read once for each launcher, which has to start anew when they are upgraded.
+    Nothing else can be loaded once an enclave is confined. Files are read once for each launcher, which has to start anew when they
+    are upgraded.
     """
-    names = sorted({*modules, *_OWN_MODULES})
-    command = [*INTERPRETER, "-c", _LIST_FILES, json.dumps(names), json.dumps(PATHS)]
+    return files_digest(sorted({*modules, *_OWN_MODULES}), PATHS)
+
+
+def files_digest(names: Sequence[str], places: Sequence[str]) -> bytes:
+    """Digest of the interpreter's executable and of every file that it loads for the modules ``names``, of which those that are not
+    its own are in the folders ``places``.
+
+    The list comes from a fresh interpreter with the same options. A file counts by its module or by its path in its folder: two
+    libraries may have one file name, and the kernel maps them in an order that changes.
+    """
+    command = [*INTERPRETER, "-c", _LIST_FILES, json.dumps(names), json.dumps(places)]
     listing = subprocess.run(command, capture_output=True, check=True, timeout=LISTING, env=ENVIRONMENT)
+    found = {(name, hashlib.sha256(Path(path).read_bytes()).hexdigest()) for name, path in json.loads(listing.stdout)}
     digest = hashlib.sha256(sys.version.encode())
-    for name, path in sorted(json.loads(listing.stdout).items()):
-        content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    for name, content in sorted(found):
         digest.update(f"{name}\0{content}\n".encode())
     return digest.digest()
