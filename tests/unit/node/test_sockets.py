@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tallystick_node.engines import silence
 from tallystick_node.engines.channel import (
     PART,
     ChannelError,
@@ -58,6 +59,12 @@ def peer_of(seconds: float = 120.0) -> tuple[SocketChannel, ssl.SSLSocket]:
     context = context_of(theirs)
     found = together(channel.handshake, lambda: context.wrap_socket(far, server_side=True))
     return channel, found[1]
+
+
+def stopped_clock(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
+    """Waits last as long as ``clock`` says."""
+    for each in (module, silence):
+        monkeypatch.setattr(each, "time", SimpleNamespace(monotonic=lambda: clock[0]))
 
 
 def agree(one: SocketChannel, two: SocketChannel) -> None:
@@ -357,7 +364,7 @@ def test_a_silent_peer_is_given_up_in_time() -> None:
 def test_who_stood_still_itself_looks_at_what_has_come_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = pair()
     look, clock = one.sockets.wait, [0.0]
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    stopped_clock(monkeypatch, clock)
 
     def stands_still(seconds: float) -> set[int]:
         """Another peer's message ends the wait, and this process goes on ten minutes later."""
@@ -369,6 +376,23 @@ def test_who_stood_still_itself_looks_at_what_has_come_meanwhile(monkeypatch: py
 
     one.sockets.wait = stands_still  # type: ignore[method-assign]
     assert one.receive() == b"word"
+
+
+def test_who_stood_still_itself_goes_on_with_a_handshake_that_had_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has come meanwhile is only the first of what the peer has to say before it is known."""
+    (near, far), (ours, theirs), clock = connected(), terms(), [0.0]
+    sockets = Sockets(60.0)
+    channel, peer = SocketChannel(1, sockets, near, ours, Meter()), SocketChannel(0, Sockets(60.0), far, theirs, Meter())
+    stopped_clock(monkeypatch, clock)
+    look = sockets.wait
+
+    def stands_still(seconds: float) -> set[int]:
+        sockets.wait = look  # type: ignore[method-assign]
+        clock[0] += 600
+        return look(seconds)
+
+    sockets.wait = stands_still  # type: ignore[method-assign]
+    assert together(channel.handshake, peer.handshake) == [None, None]
 
 
 def test_a_peer_that_takes_nothing_is_given_up_in_time() -> None:

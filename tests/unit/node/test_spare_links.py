@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from functools import wraps
 
@@ -102,3 +103,34 @@ async def test_only_the_end_of_a_spare_link_is_passed_over() -> None:
         run.links[C].fail("is gone")
         await run.receive(C)
     assert caught.value.party == C
+
+
+@awaited
+async def test_who_stood_still_itself_does_not_take_it_for_the_silence_of_its_peer() -> None:
+    """What came meanwhile still goes through the loop's hands a few times, after the wait has timed out."""
+    run, loop = links(A, spare=(), most=0), asyncio.get_running_loop()
+
+    def passed_on(times: int) -> None:
+        if times:
+            loop.call_soon(passed_on, times - 1)
+        else:
+            run.links[A].inbound.put_nowait(b"its word")
+
+    def stands_still() -> None:
+        loop.call_soon_threadsafe(passed_on, 20)
+        time.sleep(3 * SECONDS)
+
+    loop.call_later(SECONDS / 10, stands_still)
+    assert await run.receive(A) == b"its word"
+
+
+@awaited
+async def test_who_stood_still_itself_does_not_give_a_spare_party_up() -> None:
+    run, loop = links(A), asyncio.get_running_loop()
+    ended = asyncio.create_task(run.broken())
+    await asyncio.sleep(SECONDS / 2)
+    time.sleep(3 * SECONDS)
+    loop.call_later(SECONDS / 10, run.links[A].inbound.put_nowait, b"its word")
+    await asyncio.sleep(2 * SECONDS)
+    assert not ended.done() and not run.links[A].over.is_set()
+    ended.cancel()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import queue
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from tallystick_node.engines.answers import Answers
 from tallystick_node.engines.local_work import HERE, Executor
+from tallystick_node.engines.silence import Silence
 from tallystick_node.engines.store import Store
 
 if TYPE_CHECKING:  # it brings cryptography along, which most engines do without
@@ -249,15 +251,21 @@ class _LocalChannel:
         self._out.put(bytes(message))
 
     def receive(self) -> bytes:
-        try:
-            message = self._into.get(timeout=self._seconds)
-        except queue.Empty:
-            raise ChannelError(self.peer, f"sent nothing for {self._seconds:g} s") from None
+        message = self._heard()
         if message is None:
             self._into.put(None)  # for whoever asks again
             raise ChannelError(self.peer, "closed the link")
         self._meter.received()
         return message
+
+    def _heard(self) -> bytes | None:
+        silence = Silence(self._seconds)
+        while not silence.over:
+            began = time.monotonic()
+            with suppress(queue.Empty):
+                return self._into.get(timeout=silence.part)
+            silence.waited(began)
+        raise ChannelError(self.peer, f"sent nothing for {self._seconds:g} s")
 
     def receive_into(self, view: memoryview) -> int:
         message = self.receive()

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -24,11 +25,12 @@ from tallystick.protocol.errors import PeerFailed
 from tallystick.protocol.reasons import Reason
 from tallystick.wire import node_pb2
 
+from tallystick_node.engines.silence import PARTS, Silence
 from tallystick_node.peers import direct
 
 PROTOCOL_VERSION = 5
 QUEUE = 8
-PULSES = 4  # how often a node says that it works, in the time for which a peer may be silent
+PULSES = PARTS  # how often a node says that it works, in the time for which a peer may be silent
 
 
 @dataclass
@@ -150,9 +152,14 @@ class RunLinks:
         link = self.links[account]
         if link.failure:
             raise link.failure
-        try:
-            await asyncio.wait_for(link.outbound.put(node_pb2.Frame(evidence=message)), self._seconds)
-        except TimeoutError:
+        silence = Silence(self._seconds)
+        while not silence.over:
+            began = time.monotonic()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(link.outbound.put(node_pb2.Frame(evidence=message)), silence.part)
+                break
+            silence.waited(began)
+        else:
             link.fail(f"took no message for {self._seconds:g} s")
         if link.failure:
             raise link.failure
@@ -160,20 +167,24 @@ class RunLinks:
     async def receive(self, account: str) -> bytes:
         """The next message of evidence. Raises PeerFailed when the link ends, or is silent for too long and not at work."""
         link = self.links[account]
-        heard, message = -1, None
-        while link.pulses != heard:
-            heard = link.pulses
-            try:
-                message = await asyncio.wait_for(link.inbound.get(), self._seconds)
-                break
-            except TimeoutError:
-                continue
-        else:
-            link.fail(f"sent nothing for {self._seconds:g} s")
+        message = await self._heard(link)
         if message is None:
             assert link.failure is not None
             raise link.failure
         return message
+
+    async def _heard(self, link: Link) -> bytes | None:
+        """What comes next; None when the link is over, as it is after silence."""
+        pulses, silence = link.pulses, Silence(self._seconds)
+        while not silence.over:
+            began = time.monotonic()
+            with contextlib.suppress(TimeoutError):
+                return await asyncio.wait_for(link.inbound.get(), silence.part)
+            silence.waited(began)
+            if link.pulses != pulses:
+                pulses, silence = link.pulses, Silence(self._seconds)
+        link.fail(f"sent nothing for {self._seconds:g} s")
+        return None
 
     async def hear(self, account: str) -> bytes | None:
         """The next message of evidence, for as long as it takes; None when the link is over: for what a run can do without."""
@@ -181,18 +192,16 @@ class RunLinks:
 
     async def broken(self) -> PeerFailed:
         """Wait until a link is over that the run cannot do without; why."""
+        silences: dict[str, tuple[int, Silence]] = {}
         while (failure := self.failure) is None:
-            heard = {account: link.pulses for account, link in self.links.items() if not link.over.is_set()}
-            waiting = [asyncio.create_task(self.links[account].over.wait()) for account in heard]
+            waiting = [asyncio.create_task(link.over.wait()) for link in self.links.values() if not link.over.is_set()]
+            began = time.monotonic()
             try:
-                ended, _ = await asyncio.wait(
-                    waiting, timeout=self._seconds if self._spare else None, return_when=asyncio.FIRST_COMPLETED
-                )
+                await asyncio.wait(waiting, timeout=self.pulse if self._spare else None, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 for task in waiting:
                     task.cancel()
-            if not ended:
-                self._end_silent(heard)
+            self._end_silent(silences, began)
         return failure
 
     @property
@@ -225,11 +234,17 @@ class RunLinks:
             await asyncio.wait_for(self.links[account].over.wait(), self._seconds)
         return self.links[account].over.is_set()
 
-    def _end_silent(self, heard: dict[str, int]) -> None:
-        """End the links to parties that can be spared and have said nothing for too long: neither that they work, nor evidence."""
-        for account, pulses in heard.items():
+    def _end_silent(self, silences: dict[str, tuple[int, Silence]], began: float) -> None:
+        """End the links to parties that can be spared and have said nothing for too long: neither that they work, nor evidence.
+        ``silences``: by account, of each that went on since ``began``, and how many pulses came before it."""
+        for account in self._spare & self.links.keys():
             link = self.links[account]
-            if account in self._spare and link.pulses == pulses and link.inbound.empty():
+            pulses, silence = silences.get(account, (-1, Silence(0)))
+            if link.pulses != pulses or not link.inbound.empty():
+                silences[account] = (link.pulses, Silence(self._seconds))
+                continue
+            silence.waited(began)
+            if silence.over:
                 link.fail(f"sent nothing for {self._seconds:g} s")
 
     @property

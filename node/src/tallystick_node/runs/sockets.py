@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tallystick_node.engines.channel import PART, Buffer, ChannelError, Meter, ProtocolViolation
+from tallystick_node.engines.silence import Silence
 from tallystick_node.evidence.transcript import Transcript
 
 AHEAD = 256 << 20  # bytes that a peer may be ahead of what the engine has asked for
@@ -333,15 +334,14 @@ class SocketChannel:
 
     def _until(self, failed: str, *, writing: bool) -> set[int]:
         """Wait until this peer takes more or has sent something. Raises ChannelError at the deadline: what it ``failed`` to do."""
-        give_up = time.monotonic() + self.sockets.seconds
-        left = self.sockets.seconds
-        while True:
-            writable = self.sockets.wait(max(0.0, left))
+        silence = Silence(self.sockets.seconds)
+        while not silence.over:
+            began = time.monotonic()
+            writable = self.sockets.wait(silence.part)
             if self._ended or (self._descriptor in writable if writing else self._held):
                 return writable
-            if left <= 0:  # and so nothing came either while this process itself may have stood still
-                raise ChannelError(self.peer, f"{failed} nothing for {self.sockets.seconds:g} s")
-            left = give_up - time.monotonic()
+            silence.waited(began)
+        raise ChannelError(self.peer, f"{failed} nothing for {self.sockets.seconds:g} s")
 
     def _watch(self) -> None:
         """Be told of room where something waits for it, and of what arrives unless enough is kept."""
@@ -357,15 +357,16 @@ def shake_hands(channels: Iterable[SocketChannel]) -> None:
     """Open the TLS sessions of all channels of one party, whichever peer comes first: who waits for a late one keeps no other
     waiting, which would take this party for silent. Raises ProtocolViolation unless each peer proves itself with the certificate
     that its node announced, and ChannelError when none of those that are awaited comes for longer than a process takes to start."""
-    awaited, began = sorted(channels, key=lambda each: each.peer), time.monotonic()
-    while still := [each for each in awaited if not each.opened()]:
-        if len(still) < len(awaited):  # it counts anew: processes on one busy machine start one after another
-            awaited, began = still, time.monotonic()
-        sockets = awaited[0].sockets
-        patience = max(sockets.seconds, STARTING)
-        left = began + patience - time.monotonic()
-        if left <= 0:
+    awaited: list[SocketChannel] = []
+    while still := [each for each in awaited or sorted(channels, key=lambda each: each.peer) if not each.opened()]:
+        if still != awaited:  # it counts anew: processes on one busy machine start one after another
+            awaited, sockets = still, still[0].sockets
+            patience = max(sockets.seconds, STARTING)
+            silence = Silence(patience)
+        if silence.over:
             first, *others = (each.peer for each in awaited)
             also = f", nor did {', '.join(f'party {each}' for each in others)}" if others else ""
             raise ChannelError(first, f"sent nothing for {patience:g} s{also}")
-        sockets.wait(left)
+        began = time.monotonic()
+        sockets.wait(silence.part)
+        silence.waited(began)
