@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,9 +14,11 @@ from tallystick.protocol.operators import Scope
 from tallystick.protocol.reasons import Reason
 from tallystick_node.runs.start import Start, require_no_change
 from unit.node.test_agreements import WORLD
+from unit.workloads.test_enclave_task import spec as enclosed
 
 SPEC = WORLD.spec
 START = Start(7, bytes(32), 1_700_000_000)
+ATTESTED, IDENTITY, PLATFORM = enclosed(proof="attested-simulated"), b"\x22" * 32, b"\x33" * 32
 OWN, OTHER = SPEC.inputs[0].dataset, "0x" + "ee" * 32
 PARTY, STRANGER = SPEC.parties[0], "0x" + "77" * 20
 
@@ -26,6 +29,10 @@ def published(dataset: str, block: int) -> Event:
 
 def operators(account: str, block: int) -> Event:
     return event("OperatorChanged", block, account=account, operator=STRANGER, scopes=int(Scope.SIGN), notAfter=1)
+
+
+def enclaves(name: str, block: int, contract: str = "SimulationVerifier", **arguments: bytes) -> Event:
+    return replace(event(name, block, **arguments), contract=contract)
 
 
 def event(name: str, block: int, **arguments: Any) -> Event:
@@ -57,3 +64,27 @@ def test_a_change_after_the_start_ends_the_attempt_and_accuses_nobody(change: Ev
 )
 def test_what_stood_before_and_what_is_anothers_does_not(event: Event) -> None:
     require_no_change(Ledger(event), SPEC, START)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        enclaves("EnclaveAllowed", 8, identity=IDENTITY),
+        enclaves("EnclaveDisallowed", 8, identity=IDENTITY),
+        enclaves("PlatformRegistered", 8, platform=PLATFORM),
+        enclaves("PlatformRevoked", 8, platform=PLATFORM),
+    ],
+    ids=lambda each: each.name,
+)
+def test_what_counts_of_enclaves_may_change_before_the_start_of_a_task_that_they_prove_and_not_after_it(change: Event) -> None:
+    with pytest.raises(RunFailed, match="in block 8, as the attempt started in block 7") as caught:
+        require_no_change(Ledger(change), ATTESTED, START)  # type: ignore[arg-type]
+    assert (caught.value.reason, caught.value.party) == (Reason.CHANGED_AT_START, None)
+    require_no_change(Ledger(replace(change, block=7)), ATTESTED, START)  # type: ignore[arg-type]
+    require_no_change(Ledger(replace(change, contract="HardwareVerifier")), ATTESTED, START)  # type: ignore[arg-type]
+    for other in (SPEC, enclosed()):
+        require_no_change(Ledger(change), other, START)  # type: ignore[arg-type]
+
+
+def test_the_standing_of_an_enclave_that_the_task_does_not_name_may_change() -> None:
+    require_no_change(Ledger(enclaves("EnclaveDisallowed", 8, identity=PLATFORM)), ATTESTED, START)  # type: ignore[arg-type]

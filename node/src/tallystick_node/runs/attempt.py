@@ -121,6 +121,7 @@ class Attempt:
         began = time.monotonic()
         datasets = await self._patiently(partial(agreement.registered, spec, self._me.chain))
         signers = {party: await self._patiently(partial(signers_of, self._me.chain, party, Scope.SIGN)) for party in spec.parties}
+        counted = await self._standing()
         await self._patiently(partial(require_no_change, self._me.chain, spec, self._start))
         data, scratch = await asyncio.to_thread(self._data, datasets), await asyncio.to_thread(self._scratch)
         try:
@@ -140,7 +141,7 @@ class Attempt:
                     scratch=scratch,
                     kept=self._kept(),
                     launcher=launcher,
-                    standing=await self._standing(),
+                    standing=counted,
                     link_seconds=self._me.settings.link_seconds,
                     run_seconds=spec.run_seconds,
                     progress=lambda phase, fraction: store.report(task, phase, fraction),

@@ -41,7 +41,7 @@ WORDS: Mapping[int, str] = MappingProxyType(
         Reason.PEER_ABORTED: "another party ended the run and has not reported why",
         Reason.OPENING_DEMANDED: "the accused is to show where a row stands in its dataset",
         Reason.NOT_VOUCHED: "fewer of the verifiers that the task names vouched in time than it asks for",
-        Reason.CHANGED_AT_START: "a dataset was revised, or a party changed its operators, as the attempt started",
+        Reason.CHANGED_AT_START: "a dataset, a party's operators, or what counts of enclaves changed as the attempt started",
     }
 )
 
