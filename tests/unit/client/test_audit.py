@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from tallystick.client.audit import Listed, check
+from tallystick.client.audit import Listed, Verdict, check, examine
 from tallystick.protocol import merkle
 from tallystick.protocol.audit import AuditRecord
 from tallystick.protocol.errors import VerificationFailed
+from tallystick.protocol.identity import ROLES
+from tallystick.wire import node_pb2
+from tallystick_node.server.services import NodeService
 from unit.protocol.world import ACCOUNTS, CHAIN, START
 
 OWNER, OTHER = ACCOUNTS[0], ACCOUNTS[1]
@@ -89,3 +96,74 @@ def test_a_head_that_was_never_anchored_proves_nothing() -> None:
 def test_records_out_of_order_are_named() -> None:
     found = listing()
     assert "record 0 comes after record 1" in broken([found[1], found[0]], due=None)
+
+
+class Node:
+    """A node with the first ``records`` of its log, which anchored heads of the sizes ``anchored``, one a block; and the chain that
+    it and its auditor ask."""
+
+    def __init__(self, records: int, anchored: list[int], confirmations: int = 0) -> None:
+        self.records, self.anchored, self.profile = RECORDS[:records], anchored, SimpleNamespace(confirmations=confirmations)
+        self.deployment = SimpleNamespace(chain_id=CHAIN)
+        self.participants = SimpleNamespace(
+            participant=lambda _: {"roles": ROLES["regulator"]}, operators_of=lambda _: [], require_active=lambda *_: None
+        )
+        self.listing = NodeService(
+            SimpleNamespace(caller=self._caller), None, SimpleNamespace(audit_records=self._read), self, None, OWNER, "", ""
+        )  # type: ignore[arg-type]
+        self.meanwhile = lambda: None
+
+    async def _caller(self, _: Any) -> str:
+        return OWNER.address
+
+    def _read(self) -> list[bytes]:
+        found = list(self.records)
+        self.meanwhile()
+        return found
+
+    def anchor(self) -> None:
+        """The log grows and is anchored again."""
+        self.records = RECORDS[: len(self.records) + 1]
+        self.anchored.append(len(self.records))
+
+    def call(self, *_: str) -> dict[str, int]:
+        return {"size": self.anchored[-1]}
+
+    def latest(self) -> tuple[int, str]:
+        return len(self.anchored), "0x"
+
+    def head(self) -> int:
+        return len(self.anchored) - self.profile.confirmations
+
+    def events(self, first: int, last: int) -> list[dict[str, Any]]:
+        return [Anchored(block, size) for block, size in enumerate(self.anchored, 1) if first <= block <= last]
+
+    @contextmanager
+    def stream(self, *_: Any) -> Any:
+        async def answers() -> list[node_pb2.AuditRecord]:
+            return [each async for each in self.listing.ListAudit(node_pb2.AuditRequest(), None)]
+
+        yield asyncio.run(answers())
+
+    def examined(self) -> Verdict:
+        return examine(self, self, OWNER.address, OTHER.address)  # type: ignore[arg-type]
+
+
+class Anchored(dict[str, Any]):
+    name = "Anchored"
+
+    def __init__(self, block: int, size: int) -> None:
+        super().__init__(account=OWNER.address, size=size, root=merkle.root(RECORDS[:size]))
+        self.block = block
+
+
+def test_a_head_that_is_not_final_yet_is_nothing_to_accuse_a_node_of() -> None:
+    verdict = Node(6, [3, 6], confirmations=1).examined()
+    assert (verdict.records, verdict.proved, verdict.complete) == (6, 6, True)
+
+
+def test_a_log_that_grows_and_is_anchored_while_it_is_listed_is_in_order() -> None:
+    node = Node(4, [3])  # of four records, of which no head will ever be
+    node.meanwhile = node.anchor
+    verdict = node.examined()
+    assert (verdict.records, verdict.complete) == (4, True)

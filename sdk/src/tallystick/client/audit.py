@@ -52,9 +52,9 @@ def listed(nodes: Nodes, account: str, *, kind: str = "", task: str = "", datase
             yield Listed(each.index, bytes(each.record), each.tree_size, tuple(map(bytes, each.inclusion)))
 
 
-def heads_of(chain: Chain, account: str) -> list[tuple[int, bytes]]:
-    """The (size, root) pairs that an account anchored, in order."""
-    found = chain.events(0, chain.head())
+def heads_of(chain: Chain, account: str, last: int | None = None) -> list[tuple[int, bytes]]:
+    """The (size, root) pairs that an account anchored, in order: up to a block, or to the last one that is final by the profile."""
+    found = chain.events(0, chain.head() if last is None else last)
     return [(each["size"], each["root"]) for each in found if each.name == "Anchored" and each["account"] == account]
 
 
@@ -68,7 +68,8 @@ def examine(nodes: Nodes, chain: Chain, account: str, reader: str) -> Verdict:
 
     Raises VerificationFailed naming the record.
     """
-    # What was anchored before the listing must be in it; what is anchored meanwhile may prove records in it.
+    # What was anchored before the listing must be in it; what is anchored meanwhile may prove records in it, also where the block
+    # is not final yet: a node proves its records against the newest head.
     due = max((size for size, _ in heads_of(chain, account)), default=0)
     found = list(listed(nodes, account))
     complete = sees_everything(chain, reader, account)
@@ -76,7 +77,7 @@ def examine(nodes: Nodes, chain: Chain, account: str, reader: str) -> Verdict:
         found,
         chain_id=chain.deployment.chain_id,
         account=account,
-        heads=heads_of(chain, account),
+        heads=heads_of(chain, account, chain.latest()[0]),
         due=due if complete else None,
         operators=ever_allowed(chain, account, Scope.REPORT),
     )
