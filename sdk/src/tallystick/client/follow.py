@@ -15,7 +15,8 @@ from tallystick.protocol.reasons import reason_words
 
 STATES = ("None", "Proposed", "Running", "Proved", "Failed", "Cancelled", "Expired")
 FINAL = ("Proved", "Cancelled", "Expired")
-#: How long a failed task is watched for a new attempt. The parties' nodes begin one within a second or two, or never.
+#: How long a failed task is watched for a new attempt, beyond what the chain itself takes to tell nodes of the failure and to take
+#: an acceptance. The parties' nodes begin one within a second or two, or never.
 RETRY_SECONDS = 5.0
 NOBODY = "0x" + "00" * 20
 
@@ -48,13 +49,15 @@ def wait(chain: Chain, task: str, seconds: float, each: Callable[[TaskState], No
     """
     began = time.monotonic()
     last: TaskState | None = None
-    changed = began
+    changed, patience = began, RETRY_SECONDS
     while True:
         now = state_of(chain, task)
         if now != last:
             each(now)
             last, changed = now, time.monotonic()
-        if now.state in FINAL or (now.state == "Failed" and time.monotonic() - changed >= RETRY_SECONDS):
+            if now.state == "Failed" and _may_go_on(chain, now):
+                patience = RETRY_SECONDS + chain.profile.reporting_seconds
+        if now.state in FINAL or (now.state == "Failed" and time.monotonic() - changed >= patience):
             return now
         if time.monotonic() - began > seconds:
             raise Deadline(
@@ -63,6 +66,15 @@ def wait(chain: Chain, task: str, seconds: float, each: Callable[[TaskState], No
                 remedy="`tally task show` says what each party did; anyone may expire it after its deadline",
             )
         pause(max(0.1, chain.profile.poll_seconds))
+
+
+def _may_go_on(chain: Chain, failed: TaskState) -> bool:
+    """Whether the task ledger would take acceptances of another attempt, as far as it is known."""
+    try:
+        proposal = history_of(chain, failed.task).proposal
+    except NotFound:  # its proposal is not final yet
+        return True
+    return bool(failed.attempt < proposal["attempts"] and chain.now() <= proposal["acceptBy"])
 
 
 @dataclass(frozen=True)
