@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import socket
 import threading
 from pathlib import Path
@@ -56,6 +57,25 @@ def test_a_platforms_secret_is_made_once_and_for_its_owner_alone(tmp_path: Path)
     assert given[0] == given[1]
     secret = tmp_path / enclaves.PLATFORM
     assert (len(secret.read_bytes()), secret.stat().st_mode & 0o777) == (32, 0o600)
+
+
+def test_two_runs_that_begin_at_once_have_one_secret_of_the_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second begins while the first makes the secret: it must not read what is not written yet."""
+    (tmp_path / "authority").write_bytes(b"{}")
+    (tmp_path / "word").write_bytes(b"word\n")
+    given: list[bytes] = []
+    urandom, begun = os.urandom, iter([True])
+
+    def drawn(size: int) -> bytes:
+        if next(begun, False):
+            given.append(enclaves._given(settings(tmp_path, tmp_path / "authority")))
+        return urandom(size)
+
+    monkeypatch.setattr(os, "urandom", drawn)
+    given.append(enclaves._given(settings(tmp_path, tmp_path / "authority")))
+    assert given[0] == given[1]
+    assert json.loads(given[0])["secret"] == (tmp_path / enclaves.PLATFORM).read_bytes().hex() != ""
+    assert {each.name for each in tmp_path.iterdir()} == {"authority", "word", enclaves.PLATFORM}
 
 
 def test_a_node_that_is_to_use_its_environment_never_simulates_one(tmp_path: Path) -> None:

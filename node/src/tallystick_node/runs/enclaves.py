@@ -6,13 +6,16 @@ import asyncio
 import contextlib
 import os
 import socket
+import tempfile
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from tallystick.protocol.errors import RunFailed
 from tallystick.protocol.reasons import Reason
 
+from tallystick_node.engines.folders import keep_names
 from tallystick_node.engines.tee.hosting import authority_frame, device_frame
 from tallystick_node.runs.workers import python
 from tallystick_node.settings import Settings
@@ -55,8 +58,18 @@ def _given(settings: Settings) -> bytes:
             reason=Reason.INTERNAL,
             remedy="set enclave_authority and enclave_password_file, or enclave_device, or let another party be the host",
         )
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(os.urandom(32))
-    return authority_frame(authority.read_bytes(), password_file.read_bytes().strip(), secret.read_bytes())
+    return authority_frame(authority.read_bytes(), password_file.read_bytes().strip(), _kept(secret))
+
+
+def _kept(secret: Path) -> bytes:
+    """The platform's secret. Its name stands for all of it from the start: of two runs that begin at once one may make it while
+    the other reads it, and a node that is ended as it makes it would have an empty one for good."""
+    if not secret.exists():
+        with tempfile.NamedTemporaryFile(dir=secret.parent) as draft:  # of this user's alone
+            draft.write(os.urandom(32))
+            draft.flush()
+            os.fsync(draft.fileno())
+            with contextlib.suppress(FileExistsError):
+                secret.hardlink_to(draft.name)
+        keep_names(secret.parent)
+    return secret.read_bytes()
