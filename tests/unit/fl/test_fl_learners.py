@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -177,6 +182,24 @@ def test_scores_in_one_bin_count_as_tied() -> None:
     scores = np.log([[0.6, 0.4], [0.55, 0.45], [0.1, 0.9], [0.9, 0.1]])
     assert quality.summary(quality.sums(scores[:2], np.array([0.0, 1.0])))["auc"] == 0.5
     assert quality.summary(quality.sums(scores, np.array([0.0, 1.0, 1.0, 0.0])))["auc"] == 3.5 / 4
+
+
+MEASURED = """
+import numpy as np
+from tallystick_node.engines.fl.metrics import Classification
+draw = np.random.default_rng(0)
+print([Classification(2, 64).summary(np.concatenate([[9.0, 1.0, 5.0], draw.random(128)])) for _ in range(50)])
+"""
+
+
+def test_a_sum_has_the_same_quality_on_every_processor() -> None:
+    """Parties compare it to the bit as they go on after a failed attempt; the linear algebra chooses its code by the processor."""
+    kinds: list[dict[str, str]] = [{}] if platform.machine() != "x86_64" else [{}, {"OPENBLAS_CORETYPE": "Prescott"}]
+    found = {
+        subprocess.run([sys.executable, "-c", MEASURED], env=os.environ | kind, check=True, capture_output=True, timeout=120).stdout
+        for kind in kinds
+    }
+    assert len(found) == 1
 
 
 def test_measures_keep_their_bounds_on_the_worst_predictions() -> None:

@@ -78,7 +78,8 @@ def _area(own: Vector, rest: Vector) -> float | None:
     pairs = own.sum() * rest.sum()
     if not pairs > 0:
         return None
-    return float(own @ (np.cumsum(rest) - rest / 2) / pairs)
+    # Not by a matrix product, whose order of additions is another on another processor: parties compare what they computed.
+    return float((own * (np.cumsum(rest) - rest / 2)).sum() / pairs)
 
 
 @dataclass(frozen=True)
