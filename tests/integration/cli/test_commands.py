@@ -101,7 +101,6 @@ def test_cancel_and_what_watch_says_of_it(town: Town, proved: Proved, tmp_path: 
 
 
 def test_expire_names_the_late(town: Town, proved: Proved, tmp_path: Path) -> None:
-    town.network.local.rpc("evm_mine")  # from whose time on it is counted
     path = town.draft(proved.grants, tmp_path / "spec.json", hours=0.03)
     proposal = proposal_of(TaskSpec.parse(path.read_bytes()))
     task = "0x" + proposal.id().hex()
@@ -110,7 +109,7 @@ def test_expire_names_the_late(town: Town, proved: Proved, tmp_path: Path) -> No
     assert "TooEarly" in town.tally(town.birch, "task", "expire", task, code=42).error["message"]
     assert "still proposed" in town.tally(town.birch, "task", "watch", task, "--seconds", 0.3, code=61).error["message"]
     assert town.tally(town.birch, "task", "show", task).value["waiting_for"] == list(proposal.accounts)
-    town.network.local.rpc("evm_increaseTime", 120)
+    town.network.local.rpc("evm_increaseTime", proposal.accept_by - chain.now() + 1)
     town.network.local.rpc("evm_mine")
     town.tally(town.birch, "task", "expire", task)
     ended = town.tally(town.alder, "task", "watch", task, code=61)

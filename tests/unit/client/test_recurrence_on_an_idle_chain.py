@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tallystick.client import follow, recurring
+from tallystick.client import Client, follow, recurring
 from tallystick.client.recurring import Recurrence, repeat
 from tallystick.protocol.errors import ChainUnreachable
 from tallystick.protocol.task import TaskSpec
@@ -41,6 +41,17 @@ def test_the_next_occurrence_is_due_and_has_its_time_to_accept(tmp_path: Path) -
     assert told == [(1, "Proved"), (2, "Proved")]
     specs = [TaskSpec.parse((tmp_path / f"{number:05d}.json").read_bytes()) for number in (1, 2)]
     assert all(spec.accept_by >= int(began) + 600 for spec in specs)
+
+
+def test_a_task_that_is_drafted_has_its_time_to_accept() -> None:
+    spec = make().spec
+    chain: Any = Idle()
+    chain.signer = SimpleNamespace(address=spec.requester)
+    chain.deployment = SimpleNamespace(chain_id=spec.chain_id, contracts={"TaskLedger": spec.task_ledger})
+    drafted = Client(chain).draft(
+        spec.workload, spec.parameters, {}, {}, receivers=[spec.requester], purpose="health", proof=spec.proof, accept_seconds=60
+    )
+    assert 0 <= drafted.accept_by - 60 - time.time() + 1 < 60
 
 
 class Flaky(Idle):

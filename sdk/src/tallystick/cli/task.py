@@ -44,7 +44,7 @@ def draft(
     """Write a canonical task spec from TOML, for the configured chain."""
     session = of(context)
     chain = session.chain()
-    spec = spec_of(read_toml(source), chain, chain.now() + int(accept_hours * 3600), source.parent)
+    spec = spec_of(read_toml(source), chain, follow.present(chain) + int(accept_hours * 3600), source.parent)
     write(out, spec.to_bytes())
     session.terminal.record({"spec": str(out), "digest": spec.digest(), "task": proposal_of(spec).id()})
 

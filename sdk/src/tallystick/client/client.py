@@ -177,7 +177,7 @@ class Client:
             compute=tuple(sorted(compute, key=order)),
             security=Security(adversary, corruptions),
             proof=proof,
-            accept_by=self.chain.now() + accept_seconds,
+            accept_by=follow.present(self.chain) + accept_seconds,
             run_seconds=run_seconds,
             attempts=attempts,
             salt=canonical.hex32(secrets.token_bytes(32)),

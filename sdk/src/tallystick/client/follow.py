@@ -33,6 +33,11 @@ class TaskState:
     run_by: int
 
 
+def present(chain: Chain) -> int:
+    """What a block that came now would say: a chain may make blocks only for transactions, and its clock stands between them."""
+    return max(chain.now(), int(time.time()))
+
+
 def state_of(chain: Chain, task: str) -> TaskState:
     """A task's state. Raises NotFound."""
     found = chain.tasks.task_at(canonical.unhex32(task))

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from tallystick.chain.aio import pause
-from tallystick.chain.connection import Chain
 from tallystick.client import follow
 from tallystick.client.client import Client
 from tallystick.client.grant_file import GrantFile
@@ -70,7 +69,7 @@ def repeat(client: Client, recurrence: Recurrence, grants: Iterable[GrantFile], 
     A chain that does not answer is asked again for six hours. Raises Configuration where the folder is of another recurrence.
     """
     documents = list(grants)
-    start = _outlast(lambda: _started(recurrence, folder, _now(client.chain)))
+    start = _outlast(lambda: _started(recurrence, folder, follow.present(client.chain)))
     for number in range(1, recurrence.times + 1):
         path = folder / f"{number:05d}.json"
         due = start + (number - 1) * recurrence.every
@@ -82,18 +81,18 @@ def _occur(
 ) -> None:
     """One occurrence, from whatever stands of it in the folder and on the chain."""
     chain = client.chain
-    while not path.exists() and _now(chain) < due:
+    while not path.exists() and follow.present(chain) < due:
         pause(max(0.1, chain.profile.poll_seconds))
-    spec = _kept(recurrence, path, _now(chain))
-    if _state(client, spec) == "None" and _now(chain) >= spec.accept_by:  # it was never proposed, and cannot be any more
+    spec = _kept(recurrence, path, follow.present(chain))
+    if _state(client, spec) == "None" and follow.present(chain) >= spec.accept_by:  # it was never proposed, and cannot be any more
         path.unlink()
-        spec = _kept(recurrence, path, _now(chain))
+        spec = _kept(recurrence, path, follow.present(chain))
     task = canonical.hex32(proposal_of(spec).id())
     state = _state(client, spec)
     told(task, state)
     if state in ("None", "Proposed"):
         client.submit(spec, documents)
-    seconds = max(0, spec.accept_by - _now(chain)) + spec.attempts * (spec.run_seconds + MARGIN)
+    seconds = max(0, spec.accept_by - follow.present(chain)) + spec.attempts * (spec.run_seconds + MARGIN)
     found = follow.wait(chain, task, seconds)
     told(task, found.state)
     if found.state != "Proved":
@@ -129,11 +128,6 @@ def _outlast(step: Callable[[], T]) -> T:
             give_up, wait = time.monotonic() + PATIENCE, 1.0
         pause(wait)
         wait = min(2 * wait, LONGEST_PAUSE)
-
-
-def _now(chain: Chain) -> int:
-    """What a block that came now would say: a chain may make blocks only for transactions, and its clock stands between them."""
-    return max(chain.now(), int(time.time()))
 
 
 def _started(recurrence: Recurrence, folder: Path, now: int) -> int:
