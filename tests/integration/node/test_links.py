@@ -114,7 +114,13 @@ def data(content: bytes) -> node_pb2.Frame:
 
 
 async def opened(stage: Stage, who: Institution, peers: Peers) -> RunLinks:
-    return await peers.open(TASK, 1, SPEC, [stage.low.account, stage.high.account])
+    run = await peers.open(TASK, 1, SPEC, [stage.low.account, stage.high.account])
+    try:
+        await peers.established(run)
+    except BaseException:
+        await peers.release(run)
+        raise
+    return run
 
 
 async def received(stage: Stage, peers: Peers, seconds: float = PATIENCE) -> None:

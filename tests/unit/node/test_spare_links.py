@@ -134,3 +134,27 @@ async def test_who_stood_still_itself_does_not_give_a_spare_party_up() -> None:
     await asyncio.sleep(2 * SECONDS)
     assert not ended.done() and not run.links[A].over.is_set()
     ended.cancel()
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_who_is_stopped_as_it_hears_something_stops_all_the_same(steps: int) -> None:
+    """A run whose authorisation has ended, or whose time is over, and to which a message comes at the same moment."""
+
+    async def scene() -> None:
+        run, heard = links(A), []
+
+        async def hear() -> None:
+            while True:
+                heard.append(await run.receive(A))
+
+        hearing = asyncio.create_task(hear())
+        await asyncio.sleep(0.01)
+        run.links[A].inbound.put_nowait(b"word")
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        hearing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await hearing
+        assert len(heard) + run.links[A].inbound.qsize() == 1  # nothing is lost
+
+    asyncio.run(asyncio.wait_for(scene(), 20))

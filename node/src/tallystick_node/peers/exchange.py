@@ -4,6 +4,8 @@ in frames on one gRPC stream (:mod:`links` says what they mean)."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 
 import grpc
@@ -12,6 +14,7 @@ from tallystick.protocol.errors import ChainUnreachable, PeerFailed, TallystickE
 from tallystick.protocol.reasons import Reason
 from tallystick.wire import node_pb2, node_pb2_grpc
 
+from tallystick_node.engines.silence import Silence
 from tallystick_node.peers import direct, knocking
 from tallystick_node.peers.identity import channel
 from tallystick_node.peers.links import Link, RunLinks
@@ -45,8 +48,8 @@ class Peers:
     async def open(
         self, task: str, attempt: int, spec: bytes, parties: Sequence[str], spare: Collection[str] = (), most: int = 0
     ) -> RunLinks:
-        """Links to every other party, all of them established. Raises PeerFailed naming the one that did not come: also of parties
-        that can be spared later, see :class:`RunLinks`."""
+        """Links to every other party, of whom :meth:`established` waits for each; :meth:`release` ends them. ``spare`` and ``most``
+        are of :class:`RunLinks`."""
         dialled = {account: int(self._account, 16) < int(account, 16) for account in parties if account != self._account}
         links = [Link(account, b"" if ours else direct.new_ticket()) for account, ours in dialled.items()]
         port = self._entrance.port if any(link.ticket for link in links) else 0
@@ -59,18 +62,22 @@ class Peers:
                 run.arriving.append(asyncio.create_task(self._welcome(link)))
             else:
                 run.dialling.append(asyncio.create_task(self._dial(run, link)))
-        try:
-            for link in links:
-                await self._await(link)
-        except BaseException:
-            await self.release(run)
-            raise
         return run
 
+    async def established(self, run: RunLinks) -> None:
+        """Wait until all links are. Raises PeerFailed naming the party that did not come, also one that can be spared later."""
+        for link in run.links.values():
+            await self._await(link)
+
     async def _await(self, link: Link) -> None:
-        try:
-            await asyncio.wait_for(link.ready.wait(), OPEN_FACTOR * self._settings.link_seconds)
-        except TimeoutError:
+        silence = Silence(OPEN_FACTOR * self._settings.link_seconds)
+        while not silence.over and not link.ready.is_set():
+            began = time.monotonic()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(silence.part):
+                    await link.ready.wait()
+            silence.waited(began)
+        if not link.ready.is_set():
             link.fail("did not come to the run in time", "check that its node runs, and reaches this node's `data_listen`")
         if link.failure:
             raise link.failure
@@ -89,8 +96,8 @@ class Peers:
         """The link that a peer's Hello asks for, as soon as this node has opened its side. Raises PeerFailed."""
         key = (hello.task, hello.attempt)
         try:
-            async with self._opened:
-                await asyncio.wait_for(self._opened.wait_for(lambda: key in self._runs), self._settings.link_seconds)
+            async with self._opened, asyncio.timeout(self._settings.link_seconds):
+                await self._opened.wait_for(lambda: key in self._runs)
         except TimeoutError:
             raise PeerFailed("this node runs no such attempt", party=self._account, remedy="check task and attempt") from None
         run = self._runs[key]

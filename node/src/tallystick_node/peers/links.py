@@ -10,6 +10,9 @@ whether such a party still works is watched all the time, so that nobody waits f
 
 Parties may be done at very different times: an owner has shared its data long before the others have computed. So a node says
 from time to time that its worker is still at work, and silence counts only when it does not say so.
+
+What is waited for here may come at the very moment at which the run is stopped. So no wait is by ``asyncio.wait_for``, which then
+answers with what has come, in Python 3.11, and loses the stop.
 """
 
 from __future__ import annotations
@@ -153,10 +156,11 @@ class RunLinks:
         if link.failure:
             raise link.failure
         silence = Silence(self._seconds)
-        while not silence.over:
+        while not silence.over or not link.outbound.full():
             began = time.monotonic()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(link.outbound.put(node_pb2.Frame(evidence=message)), silence.part)
+                async with asyncio.timeout(silence.part):
+                    await link.outbound.put(node_pb2.Frame(evidence=message))
                 break
             silence.waited(began)
         else:
@@ -176,10 +180,11 @@ class RunLinks:
     async def _heard(self, link: Link) -> bytes | None:
         """What comes next; None when the link is over, as it is after silence."""
         pulses, silence = link.pulses, Silence(self._seconds)
-        while not silence.over:
+        while not silence.over or not link.inbound.empty():
             began = time.monotonic()
             with contextlib.suppress(TimeoutError):
-                return await asyncio.wait_for(link.inbound.get(), silence.part)
+                async with asyncio.timeout(silence.part):
+                    return await link.inbound.get()
             silence.waited(began)
             if link.pulses != pulses:
                 pulses, silence = link.pulses, Silence(self._seconds)
@@ -231,7 +236,8 @@ class RunLinks:
     async def ended(self, account: str) -> bool:
         """Whether the link to ``account`` is over, or ends as soon as others can have found out."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.links[account].over.wait(), self._seconds)
+            async with asyncio.timeout(self._seconds):
+                await self.links[account].over.wait()
         return self.links[account].over.is_set()
 
     def _end_silent(self, silences: dict[str, tuple[int, Silence]], began: float) -> None:

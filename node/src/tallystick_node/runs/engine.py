@@ -80,6 +80,7 @@ class Runs:
         self._gate = Gate(signer.address, chain, store, settings.policy, settings.results)
         self._acceptances = Acceptances(self._me, self._gate, self._promises, warming)
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._closing: set[asyncio.Task[Any] | None] = set()  # those of attempts that are over, as they close their links
         self._stopped: dict[str, RunFailed] = {}  # runs that were told to stop, and what to report of them
 
     # -- what the server calls
@@ -257,7 +258,7 @@ class Runs:
         await self._openings.stop()
         for task in self._tasks.values():
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), *filter(None, self._closing), return_exceptions=True)
 
     def on_refused_write(self, key: str, error: ContractRefused) -> None:
         """Note with its run that the chain refused a write of it."""
@@ -289,6 +290,7 @@ class Runs:
                     links = await self._peers.open(
                         run.task, run.attempt, spec.digest(), spec.parties, spec.may_be_absent, tolerated(spec.proof)
                     )
+                    await self._peers.established(links)
                     attempt = Attempt(self._me, run, spec, links, start)
                     await attempt.prove(until - SAYING)
             except TimeoutError:
@@ -316,10 +318,15 @@ class Runs:
             failure = RunFailed(f"internal error {type(error).__name__}", reason=Reason.INTERNAL)
             await self._end(run, spec, failure, links)
         finally:
-            if links is not None:
-                await self._peers.release(links)
-            if self._tasks.get(run.task) is asyncio.current_task():  # the next attempt may run already
+            own = asyncio.current_task()
+            if self._tasks.get(run.task) is own:  # the next attempt may run already
                 del self._tasks[run.task]
+            if links is not None:
+                self._closing.add(own)  # which no event stops any more: what was said leaves first
+                try:
+                    await self._peers.release(links)
+                finally:
+                    self._closing.discard(own)
 
     async def _end(self, run: RunRecord, spec: TaskSpec, error: TallystickError, links: RunLinks | None) -> None:
         """Report a failure, to the chain and to the peers."""
@@ -343,8 +350,8 @@ class Runs:
             self._store.report(run.task, "waiting for the party that is silent", 0.0)
         else:
             try:
-                self._store.advance(run.task, "failed", problem=error.problem(), write=write)
-            except IllegalTransition:  # another party's report, or a deadline, came first
+                self._store.advance(run.task, "failed", problem=error.problem(), write=write, of=run.attempt)
+            except IllegalTransition:  # another party's report, or a deadline, came first, and perhaps the next attempt with it
                 self._store.enqueue(write)
         rule = error.rule if isinstance(error, RunFailed) else ""
         self._me.note("refusal" if rule else "run", error.message, run.task, spec, rule=rule)

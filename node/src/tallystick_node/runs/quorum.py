@@ -99,10 +99,9 @@ class Quorum:
                     self._news.clear()
                     if (whole := await self._whole()) is not None:
                         return whole
-                    try:
-                        await asyncio.wait_for(self._news.wait(), LOOK)
-                    except TimeoutError:
-                        continue
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(LOOK):
+                            await self._news.wait()
         except TimeoutError:
             raise self._failed() from None
         finally:

@@ -213,10 +213,14 @@ class Store:
         problem: Mapping[str, str] | None = None,
         attempt: int | None = None,
         write: Write | None = None,
+        of: int | None = None,
     ) -> RunRecord:
-        """Move a run and queue the chain write that belongs to the move: both or neither. Raises IllegalTransition."""
+        """Move a run and queue the chain write that belongs to the move: both or neither. ``attempt``: the number of the attempt
+        that it moves to; ``of``: of the only one that it moves from. Raises IllegalTransition."""
         with self._writing() as session:
             row = session.get_one(RunRow, task)
+            if of is not None and row.attempt != of:
+                raise IllegalTransition(f"attempt {of} is over, and attempt {row.attempt} is {row.state}")
             if state not in TRANSITIONS[row.state]:
                 raise IllegalTransition(f"{row.state} does not lead to {state}")
             row.state, row.phase, row.updated, row.progress = state, phase, time.time(), 0.0
