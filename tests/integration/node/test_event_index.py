@@ -172,6 +172,41 @@ def test_a_page_of_another_chain_that_another_process_kept_is_dropped(
         assert not pending and places(index.events()) == everything(chain)
 
 
+def test_a_file_that_another_process_made_one_of_another_chain_answers_of_this_one(world: World, tmp_path: Path) -> None:
+    """Chains of development that start in one second have the same first block, and with it one file."""
+    chain, path = world.chain, tmp_path / "index.db"
+    happen(world, 1)
+    last = chain.head()
+    with EventIndex(path, chain) as index, EventIndex(path, chain) as other:
+
+        def read_another_chain() -> None:
+            with other._writing():
+                other._file.execute("delete from pages")
+                other._cut(-1)
+                other._keep([], last, "0x" + "77" * 32)
+                other._file.execute("insert into blocks values (?, 7)", (last,))
+
+        index.catch_up()
+        read_another_chain()
+        assert places(index.events()) == everything(chain)
+        read_another_chain()
+        assert len(index.events("Anchored", about=world.parties[0].address)) == 1
+        read_another_chain()
+        assert index.times([last]) == {last: int(chain.block(last)["timestamp"], 16)}
+
+
+def test_what_another_process_reads_meanwhile_is_not_part_of_an_answer(world: World, tmp_path: Path) -> None:
+    """Who says at which block its answer is true must have all events up to there, and none from behind it."""
+    chain, path = world.chain, tmp_path / "index.db"
+    with EventIndex(path, chain) as index, EventIndex(path, chain) as other:
+        index.catch_up()
+        before, head = everything(chain), chain.head()
+        happen(world, 1)
+        assert other.catch_up() == 1
+        assert (places(index.events()), index.last) == (before, head)
+        assert index.catch_up() == 0 and (places(index.events()), index.last) == (everything(chain), chain.head())
+
+
 @pytest.mark.parametrize("lacking", ["the last block", "the same chain twice"])
 def test_a_chain_that_never_stays_the_same_is_left(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str

@@ -13,10 +13,10 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tallystick.chain.connection import Chain
 from tallystick.chain.contract import Event
@@ -44,17 +44,20 @@ KEPT = 512  # last pages whose hashes are kept: how deep a re-organisation is fo
 WAIT = 60  # seconds that another process may hold the file
 ROUNDS = 20  # in which a chain may be another one each time, or lack the block that it calls its last, and nothing be gained
 Row = tuple[int, str, str, list[str]]  # block, name, log and indexed topics of an event
+T = TypeVar("T")
 _MEMBERS = ("address", "topics", "data", "blockNumber", "blockHash", "transactionHash", "logIndex")
 
 
 class EventIndex:
     """The events of ``chain``'s deployment in the file at ``path``, which is made when it is missing; its folder must be there.
 
-    Several processes may use one file. Raises Configuration when it is not an index.
+    Several processes may use one file, also for chains that began alike: who asks gets the events of the chain that it caught up
+    with. Raises Configuration when it is not an index.
     """
 
     def __init__(self, path: Path, chain: Chain) -> None:
         self._chain = chain
+        self._place: tuple[int, str] | None = None  # the last block that was caught up with, and its hash
         try:
             self._file = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
         except sqlite3.OperationalError as error:
@@ -85,20 +88,21 @@ class EventIndex:
 
     @property
     def last(self) -> int:
-        """The last block whose events are here; -1 for none."""
-        return self._newest()[0]
+        """The last block that was caught up with; before that the last one whose events are here, -1 for none."""
+        return self._place[0] if self._place else self._newest()[0]
 
     def catch_up(self) -> int:
         """Read on to the last block that is final by the profile; how many events came. Raises ChainUnreachable, also where the
         chain keeps changing or lacks the block that it calls its last."""
-        came, furthest, rounds = 0, self.last, ROUNDS
+        came, furthest, rounds = 0, self._newest()[0], ROUNDS
         while True:
             more, done = self._read_to(self._chain.head())
             came += more
             if done:
                 return came
-            rounds = ROUNDS if self.last > furthest else rounds - 1
-            furthest = max(furthest, self.last)
+            reached = self._newest()[0]
+            rounds = ROUNDS if reached > furthest else rounds - 1
+            furthest = max(furthest, reached)
             if not rounds:
                 raise ChainUnreachable(
                     "the chain did not stay the same while it was read",
@@ -109,26 +113,41 @@ class EventIndex:
 
     def events(self, *names: str, about: bytes | str | None = None) -> list[Event]:
         """The events of these names (all without any), in the order of the chain; with ``about`` those that have the task, the
-        dataset, the grant, the account or whatever else is indexed, as bytes or as ``0x…``, among their topics."""
-        wanted = json.dumps(names)
+        dataset, the grant, the account or whatever else is indexed, as bytes or as ``0x…``, among their topics. Of blocks up to
+        :attr:`last`."""
+        wanted = [json.dumps(names)] if names else []
         if about is None:
-            rows = self._file.execute(NAMED, (wanted,)) if names else self._file.execute(ALL)
+            query, values = NAMED if names else ALL, wanted
         else:
-            rows = (
-                self._file.execute(ABOUT_NAMED, (_topic(about), wanted)) if names else self._file.execute(ABOUT, (_topic(about),))
-            )
+            query, values = ABOUT_NAMED if names else ABOUT, [_topic(about), *wanted]
+        rows = self._asked(lambda: self._file.execute(query, values).fetchall())
         found = (self._chain.event_of(json.loads(log)) for (log,) in rows)
-        return [event for event in found if event is not None]
+        last = self.last  # behind it may be what another process has read meanwhile
+        return [event for event in found if event is not None and event.block <= last]
 
     def times(self, blocks: Iterable[int]) -> dict[int, int]:
         """When blocks were made, in seconds since 1970: each is asked of the node once. Raises ChainUnreachable."""
-        known = {}
-        for block in blocks:
-            row = self._file.execute("select at from blocks where block = ?", (block,)).fetchone()
-            known[block] = row[0] if row else int(self._chain.block(block)["timestamp"], 16)
+        wanted = list(blocks)
+        query = "select block, at from blocks where block in (select value from json_each(?))"
+        found = dict(self._asked(lambda: self._file.execute(query, (json.dumps(wanted),)).fetchall()))
+        known = {block: found[block] if block in found else int(self._chain.block(block)["timestamp"], 16) for block in wanted}
         with self._writing():
-            self._file.executemany("insert or ignore into blocks values (?, ?)", known.items())
+            if self._stands():
+                self._file.executemany("insert or ignore into blocks values (?, ?)", known.items())
         return known
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        """What one state of the file answers: one in which what was caught up with still stands, or else is caught up with again.
+        Another process may have read another chain meanwhile."""
+        while True:
+            with self._transaction("begin"):
+                if self._stands():
+                    return ask()
+            self.catch_up()
+
+    def _stands(self) -> bool:
+        held = self._file.execute("select 1 from pages where last = ? and hash = ?", self._place or (-1, "")).fetchone()
+        return self._place is None or held is not None
 
     # -- pages
 
@@ -150,6 +169,7 @@ class EventIndex:
                 if first:
                     came += self._keep(rows, until, found)
             place = (until, found) if first else self._common()  # another process may have read another chain
+        self._place = place
         return came, True
 
     def _newest(self) -> tuple[int, str]:
@@ -166,7 +186,7 @@ class EventIndex:
                 if self._newest() != (last, known):
                     continue
                 self._file.execute("delete from pages where last = ?", (last,))
-                self._cut(self.last)
+                self._cut(self._newest()[0])
 
     def _cut(self, after: int) -> None:
         """Forget every event and block behind ``after``."""
@@ -212,9 +232,12 @@ class EventIndex:
                     raise
             time.sleep(0.02)
 
+    def _writing(self) -> AbstractContextManager[None]:
+        return self._transaction("begin immediate")
+
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        self._file.execute("begin immediate")
+    def _transaction(self, begin: str) -> Iterator[None]:
+        self._file.execute(begin)
         try:
             yield
         except BaseException:
