@@ -149,7 +149,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             run = await asyncio.to_thread(self._store.run, request.task)
             if run is None or run.state != "proved" or not folder.exists():
                 raise NotFound("there is no proved result of this task here", party=request.task)
-            self._note_access("result", request.task, caller)
+            await asyncio.to_thread(self._note_access, "result", request.task, caller)
             for path in sorted(folder.iterdir()):
                 async for chunk in _chunks(path.name, path):
                     yield chunk
@@ -163,7 +163,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             await asyncio.to_thread(self._visible_run, caller, request.task)
             authority = self._settings.authority.read_bytes()
             bundle = await asyncio.to_thread(build_bundle, self._store, self._chain, authority, request.task)
-            self._note_access("bundle", request.task, caller)
+            await asyncio.to_thread(self._note_access, "bundle", request.task, caller)
             data = bundle.to_zip()
             for start in range(0, len(data), CHUNK):
                 yield node_pb2.FileChunk(name="bundle.zip", data=data[start : start + CHUNK])
