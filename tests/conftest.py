@@ -46,6 +46,14 @@ class Together(LoadScopeScheduling):
             super()._reschedule(node)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What commands keep of chains for the next one stays with these tests: chains that start in one second share it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_logs() -> Iterator[None]:
     """A test that runs a program in its own process leaves no other test's lines to a stream that is closed."""
