@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, repeat
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tallystick.attestation.quote import read_quote
 from tallystick.attestation.simulation.authority import ProvisioningAuthority
 from tallystick.attestation.simulation.platform import EnclaveIdentity
-from tallystick_node.engines.tee import quoting
+from tallystick_node.engines.tee import frames, quoting
 from tallystick_node.engines.tee.frames import Stream, StreamBroken
 from tallystick_node.engines.tee.quoting import QuotingProcess
 
@@ -63,6 +66,17 @@ def test_the_process_ends_with_its_context_and_with_a_failed_start(
     with pytest.raises(RuntimeError, match="refuses"):
         QuotingProcess(authority)
     assert started[1].poll() is not None
+
+
+def test_a_machine_that_stands_still_for_two_minutes_has_its_platform_all_the_same(
+    authority: ProvisioningAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it starts, and as it is asked: each time it stands still when the wait has just begun."""
+    stood = chain([0], repeat(120))
+    monkeypatch.setattr(frames, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + next(stood)))
+    with QuotingProcess(authority) as process:
+        stood = chain([120], repeat(240))
+        assert process.quote(ENCLAVE, bytes(64))
 
 
 def test_a_process_that_is_gone_gives_no_quote(authority: ProvisioningAuthority, started: list[subprocess.Popen[bytes]]) -> None:

@@ -34,7 +34,7 @@ _SECRET = 32
 _SEALING, _PLATFORM = b"tallystick/tee/sealing-key/v1", b"tallystick/tee/platform-key/v1"
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256
 _IDENTITY = 32 + 32 + 16 + 64 + 4
-_DEADLINE = 30
+_DEADLINE = 180.0  # seconds: what an enclave has to start; half a second of it alone, and many times that beside other work
 
 
 class Quoting(Protocol):
@@ -50,8 +50,8 @@ class Quoting(Protocol):
 class QuotingProcess:
     """The launcher's end, for all of its threads. Use as a context manager: the process ends with it.
 
-    Raises :class:`~tallystick_node.engines.tee.frames.StreamBroken` where the process is gone or slower than 30 seconds; then
-    it is used up.
+    Raises :class:`~tallystick_node.engines.tee.frames.StreamBroken` where the process is gone or slower than three minutes;
+    then it is used up.
 
     ``secret`` (32 bytes, kept by the platform's owner, for one platform) is the root of the platform's key, by which it is known,
     and of the keys that enclaves seal their states under. Without it neither outlives this process.
