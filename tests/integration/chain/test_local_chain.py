@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tallystick.chain import artifacts
+from tallystick.chain import artifacts, transport
 from tallystick.chain.connection import Chain
 from tallystick.chain.deployment import Deployment, deploy, ensure
 from tallystick.chain.profile import PROFILES
@@ -247,6 +247,15 @@ def test_a_kill_during_the_save_leaves_the_last_whole_state(tmp_path: Path) -> N
     with LocalChain(tmp_path) as local:
         local.rpc("anvil_mine", "0x5")
     local.state_file.with_suffix(".partial").write_bytes(b'{"half')
+    with LocalChain(tmp_path) as local:
+        assert rpc(local.url, "eth_blockNumber") == "0x5"
+
+
+def test_a_state_of_any_length_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It outgrows what other answers may have: a task takes some ten thousand bytes of it."""
+    monkeypatch.setattr(transport, "ANSWER_LIMIT", 1000)
+    with LocalChain(tmp_path) as local:
+        local.rpc("anvil_mine", "0x5")
     with LocalChain(tmp_path) as local:
         assert rpc(local.url, "eth_blockNumber") == "0x5"
 

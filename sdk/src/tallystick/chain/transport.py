@@ -35,11 +35,13 @@ REMEDY = "check the URL and that the chain runs (`make chain-status`)"
 
 
 class Transport:
-    """One endpoint. Safe to use from several threads: each has its own connection."""
+    """One endpoint. Safe to use from several threads: each has its own connection. ``limit``: bytes of an answer,
+    ``ANSWER_LIMIT`` where it is none."""
 
-    def __init__(self, url: str, seconds: float = SECONDS) -> None:
+    def __init__(self, url: str, seconds: float = SECONDS, limit: int | None = None) -> None:
         self.url = url
         self.seconds = seconds
+        self._given = limit
         self._threads = threading.local()
 
     @classmethod
@@ -59,6 +61,11 @@ class Transport:
         host = f"[{host}]" if ":" in host else host
         return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
 
+    @property
+    def limit(self) -> int:
+        """The most bytes of an answer."""
+        return ANSWER_LIMIT if self._given is None else self._given
+
     def answer(self, method: str, parameters: Sequence[Any]) -> dict[str, Any]:
         """One call: an object with ``result``, or with ``error`` as an object, as for an answer that is too long. Raises
         ChainUnreachable."""
@@ -67,7 +74,7 @@ class Transport:
             try:
                 found = flat_json.parse(self._post(body), MAX_DEPTH)
             except _TooLong:
-                return {"error": {"message": f"the answer has more than {ANSWER_LIMIT} bytes"}}
+                return {"error": {"message": f"the answer has more than {self.limit} bytes"}}
             except requests.ReadTimeout:
                 if method != ASKED_TWICE:
                     raise
@@ -130,7 +137,7 @@ class Transport:
             answer = bytearray()
             for chunk in response.iter_content(1 << 16):
                 answer += chunk
-                if len(answer) > ANSWER_LIMIT:
+                if len(answer) > self.limit:
                     raise _TooLong
                 if time.monotonic() > give_up:
                     raise requests.Timeout
@@ -166,7 +173,7 @@ class _Status(Exception):  # noqa: N818 - never leaves this module
 
 
 class _TooLong(Exception):  # noqa: N818 - never leaves this module
-    """An answer of more than ``ANSWER_LIMIT`` bytes."""
+    """An answer of more bytes than there may be."""
 
 
 def _kind(error: Exception) -> str:

@@ -27,13 +27,15 @@ MNEMONIC = "test test test test test test test test test test test junk"
 CHAIN_IDS = {"anvil": 31337, "ganache": 1337}
 START_SECONDS = 120.0
 PORTS = range(20_000, 32_000)
+STATE_LIMIT = 1 << 33  # bytes in which the chain tells its state: a few thousand tasks pass what an endpoint may answer
+STATE_SECONDS = 120.0
 
 _keepers: list[socket.socket] = []
 
 
-def rpc(url: str, method: str, *params: Any, seconds: float = 30.0) -> Any:
+def rpc(url: str, method: str, *params: Any, seconds: float = 30.0, limit: int | None = None) -> Any:
     """One JSON-RPC call. Raises ChainUnreachable."""
-    return Transport(url, seconds).request(method, *params)
+    return Transport(url, seconds, limit).request(method, *params)
 
 
 def free_port() -> int:
@@ -146,7 +148,8 @@ class LocalChain:
         """Make the present state durable. Does nothing for Ganache, which is durable by itself."""
         if self.kind != "anvil":
             return
-        state = gzip.decompress(bytes.fromhex(rpc(self.url, "anvil_dumpState")[2:]))
+        told = rpc(self.url, "anvil_dumpState", seconds=STATE_SECONDS, limit=STATE_LIMIT)
+        state = gzip.decompress(bytes.fromhex(told[2:]))
         partial = self.state_file.with_suffix(".partial")
         with partial.open("wb") as file:
             file.write(state)
