@@ -9,18 +9,19 @@ from functools import wraps
 
 import pytest
 from tallystick.protocol.errors import PeerFailed
+from tallystick_node.peers import links as spoken
 from tallystick_node.peers.links import Link, RunLinks
 
 ME, A, B, C = (f"0x{number:040x}" for number in range(1, 5))
 SECONDS = 0.5
 
 
-def awaited(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+def awaited(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     """Run a test in an event loop."""
 
     @wraps(test)
-    def run() -> None:
-        asyncio.run(asyncio.wait_for(test(), 20))
+    def run(**given: object) -> None:
+        asyncio.run(asyncio.wait_for(test(**given), 20))
 
     return run
 
@@ -158,3 +159,21 @@ def test_who_is_stopped_as_it_hears_something_stops_all_the_same(steps: int) -> 
         assert len(heard) + run.links[A].inbound.qsize() == 1  # nothing is lost
 
     asyncio.run(asyncio.wait_for(scene(), 20))
+
+
+@awaited
+async def test_what_was_said_leaves_also_where_this_process_stands_still_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spoken, "LEAVING", 0.2)
+    run, said = links(A), []
+
+    async def dial() -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        said.append(await run.links[A].outbound.get())
+
+    run.dialling.append(asyncio.create_task(dial()))
+    closing = asyncio.create_task(run.close())
+    await asyncio.sleep(0)
+    time.sleep(0.5)  # as a machine that sleeps
+    await closing
+    assert [each.WhichOneof("kind") for each in said] == ["done"]

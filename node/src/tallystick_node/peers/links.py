@@ -33,6 +33,7 @@ from tallystick_node.peers import direct
 
 PROTOCOL_VERSION = 5
 QUEUE = 8
+LEAVING = 5.0  # seconds in which what was said last leaves, and the peers end their streams
 PULSES = PARTS  # how often a node says that it works, in the time for which a peer may be silent
 
 
@@ -288,8 +289,11 @@ class RunLinks:
         for link in self.links.values():
             with contextlib.suppress(asyncio.QueueFull):
                 link.outbound.put_nowait(node_pb2.Frame(done=True))
-        if self.dialling:
-            await asyncio.wait(self.dialling, timeout=5)
+        silence, leaving = Silence(LEAVING), set(self.dialling)
+        while leaving and not silence.over:
+            began = time.monotonic()
+            _, leaving = await asyncio.wait(leaving, timeout=silence.part)
+            silence.waited(began)
         for task in (*self.dialling, *self.arriving):
             task.cancel()
         for link in self.links.values():
