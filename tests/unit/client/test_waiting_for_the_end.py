@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from tallystick.chain.contract import Event
 from tallystick.chain.profile import PROFILES
 from tallystick.client import follow
+from tallystick.protocol.errors import ChainUnreachable
 
 TASK = "0x" + "5a" * 32
 ACCEPT_BY = 10_000
@@ -37,6 +39,29 @@ class Slow:
 
     def pause(self, seconds: float) -> None:
         self.time += seconds
+
+
+@pytest.mark.parametrize("silent", [range(1, 9), range(1, 10**6), range(1)])
+def test_an_endpoint_may_be_silent_while_it_is_waited_for_and_neither_before_nor_after(
+    monkeypatch: pytest.MonkeyPatch, silent: range
+) -> None:
+    chain: Any = Slow("development", 3, 1, 0)
+    answer, asked = chain.tasks.task_at, itertools.count()
+
+    def task_at(task: bytes) -> dict[str, Any]:
+        if next(asked) in silent:
+            raise ChainUnreachable("no answer")
+        return answer(task)
+
+    chain.tasks.task_at = task_at
+    monkeypatch.setattr(follow, "pause", chain.pause)
+    monkeypatch.setattr(follow, "time", SimpleNamespace(monotonic=lambda: chain.time))
+    if len(silent) == 8:
+        assert follow.wait(chain, TASK, 60).state == "Proved"
+        return
+    with pytest.raises(ChainUnreachable):
+        follow.wait(chain, TASK, 60)
+    assert chain.time == pytest.approx(60 if silent.start else 0, abs=1)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 from tallystick.chain.aio import pause
 from tallystick.chain.connection import Chain
 from tallystick.protocol import canonical
-from tallystick.protocol.errors import Deadline, NotFound, PeerFailed, Refused, TallystickError
+from tallystick.protocol.errors import ChainUnreachable, Deadline, NotFound, PeerFailed, Refused, TallystickError
 from tallystick.protocol.reasons import reason_words
 
 STATES = ("None", "Proposed", "Running", "Proved", "Failed", "Cancelled", "Expired")
@@ -50,18 +50,26 @@ def state_of(chain: Chain, task: str) -> TaskState:
 def wait(chain: Chain, task: str, seconds: float, each: Callable[[TaskState], None] = lambda _: None) -> TaskState:
     """Wait until a task is final, with ``each`` for every change. Raises Deadline or NotFound.
 
-    A failed task is final when no party begins another attempt: the chain alone cannot tell, so it is watched a while.
+    A failed task is final when no party begins another attempt: the chain alone cannot tell, so it is watched a while. An endpoint
+    that answered once may be silent for as long as the wait lasts. Raises ChainUnreachable where it is silent at the beginning or
+    the end.
     """
     began = time.monotonic()
     last: TaskState | None = None
     changed, patience = began, RETRY_SECONDS
     while True:
-        now = state_of(chain, task)
+        try:
+            now = state_of(chain, task)
+            goes_on = now != last and now.state == "Failed" and _may_go_on(chain, now)
+        except ChainUnreachable:
+            if last is None or time.monotonic() - began > seconds:
+                raise
+            pause(max(0.1, chain.profile.poll_seconds))
+            continue
         if now != last:
             each(now)
             last, changed = now, time.monotonic()
-            if now.state == "Failed" and _may_go_on(chain, now):
-                patience = RETRY_SECONDS + chain.profile.reporting_seconds
+            patience = RETRY_SECONDS + (chain.profile.reporting_seconds if goes_on else 0)
         if now.state in FINAL or (now.state == "Failed" and time.monotonic() - changed >= patience):
             return now
         if time.monotonic() - began > seconds:
