@@ -150,6 +150,27 @@ def test_an_estimate_that_was_never_answered_is_asked_for_again(node: Node) -> N
     assert len(asked) == 2 and asked[0] == asked[1]
 
 
+@pytest.mark.parametrize(("method", "times"), [("eth_blockNumber", 2), ("eth_sendRawTransaction", 1), ("evm_mine", 1)])
+def test_what_only_reads_is_asked_again_when_the_endpoint_stood_still(node: Node, method: str, times: int) -> None:
+    chain = node.chain(profile=PROFILE)
+    chain._transport.seconds = 1.0
+    asked: list[object] = []
+
+    def answer(*_: object) -> str:
+        asked.append(None)
+        if len(asked) == 1:
+            chain._transport.seconds = 60.0  # of every question from now on
+            time.sleep(30)
+        return "0x7"
+
+    node.methods[method] = answer
+    try:
+        assert chain.request(method) == "0x7"
+    except ChainUnreachable:
+        assert times == 1
+    assert len(asked) == times
+
+
 def test_an_endpoint_that_drips_is_left() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(5)

@@ -26,8 +26,9 @@ if TYPE_CHECKING:  # a second to import, and only an annotation here
 SECONDS = 15.0
 #: An answer may take this many times the time-out as a whole, so that an endpoint that drips byte by byte does not hold us.
 WHOLE = 4
-#: Ganache now and then never answers an estimate, and answers the same question at once when it is asked again.
-ASKED_TWICE = "eth_estimateGas"
+#: What only asks is asked once more when no answer comes: a machine that stood still answers when it goes on, and Ganache, which
+#: now and then never answers an estimate, answers the same question at once.
+READS, SENDS = "eth_", "eth_send"
 MESSAGE_LIMIT = 300
 ANSWER_LIMIT = 1 << 25  # bytes: a page of logs is the longest that we ask for, and is halved when it has more
 MAX_DEPTH = 64  # of the arrays and objects in an answer
@@ -76,7 +77,7 @@ class Transport:
             except _TooLong:
                 return {"error": {"message": f"the answer has more than {self.limit} bytes"}}
             except requests.ReadTimeout:
-                if method != ASKED_TWICE:
+                if not method.startswith(READS) or method.startswith(SENDS):
                     raise
                 found = flat_json.parse(self._post(body), MAX_DEPTH)
         if isinstance(found, dict):
