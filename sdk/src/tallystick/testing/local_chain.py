@@ -28,7 +28,7 @@ CHAIN_IDS = {"anvil": 31337, "ganache": 1337}
 START_SECONDS = 120.0
 PORTS = range(20_000, 32_000)
 STATE_LIMIT = 1 << 33  # bytes in which the chain tells its state: a few thousand tasks pass what an endpoint may answer
-STATE_SECONDS = 120.0
+STATE_SECONDS = 40.0  # until it begins to: who stops a chain that hangs waits no longer
 
 _keepers: list[socket.socket] = []
 
