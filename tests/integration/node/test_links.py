@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -201,6 +203,36 @@ def test_two_nodes_exchange_messages_in_order(stage: Stage) -> None:
             near.send(b"from worker to worker")
             assert await asyncio.get_running_loop().sock_recv(far, 99) == b"from worker to worker"
             await asyncio.gather(low.release(one), high.release(two))
+
+    scene(play)
+
+
+def test_a_run_that_is_over_holds_no_connection(stage: Stage) -> None:
+    """Not even until Python collects what refers to itself: between two such collections there may be hundreds of runs."""
+
+    def sockets() -> int:
+        return sum(os.path.realpath(each).rpartition("/")[2].startswith("socket:") for each in Path("/proc/self/fd").iterdir())
+
+    async def play() -> None:
+        low, high = stage.peers(stage.low), stage.peers(stage.high)
+        async with stage.served(stage.high, high):
+
+            async def run() -> None:
+                one, two = await asyncio.gather(opened(stage, stage.low, low), opened(stage, stage.high, high))
+                await asyncio.gather(low.release(one), high.release(two))
+
+            await run()
+            gc.collect()
+            gc.disable()
+            try:
+                before = sockets()
+                for _ in range(8):
+                    await run()
+                async with asyncio.timeout(PATIENCE):
+                    while sockets() > before + 4:  # the last may be closing yet
+                        await asyncio.sleep(0.05)
+            finally:
+                gc.enable()
 
     scene(play)
 

@@ -150,7 +150,9 @@ class Peers:
 
         async with channel(target, link.account, *paths, seconds=seconds) as connection:
             stub = node_pb2_grpc.PeerStub(connection)
-            await receive_into(stub.Exchange(outgoing(run, link)), link, greet)
+            # An iterator that is left before its end refers to its call and is referred to by it: the connection would stay.
+            async with contextlib.aclosing(aiter(stub.Exchange(outgoing(run, link)))) as frames:
+                await receive_into(frames, link, greet)
 
     async def _welcome(self, link: Link) -> None:
         link.connected(await self._entrance.arrival(link.ticket))
