@@ -195,6 +195,20 @@ def test_a_file_that_another_process_made_one_of_another_chain_answers_of_this_o
         assert index.times([last]) == {last: int(chain.block(last)["timestamp"], 16)}
 
 
+def test_a_contract_that_the_deployment_lacked_is_not_missed_in_blocks_that_were_read_without_it(
+    world: World, tmp_path: Path
+) -> None:
+    happen(world, 1)
+    fewer = {name: at for name, at in world.deployment.contracts.items() if name != "AuditLog"}
+    older = Chain(world.chain.url, world.deployment, profile=world.chain.profile)
+    older.contracts = {name: older.contracts[name] for name in fewer}  # as of a deployment file from before it
+    older._by_address.pop(world.deployment.contracts["AuditLog"].lower())
+    for chain, expected in ((older, []), (world.chain, [1])):
+        with EventIndex(index_path(tmp_path, chain), chain) as index:
+            index.catch_up()
+            assert [event["size"] for event in index.events("Anchored")] == expected
+
+
 def test_what_another_process_reads_meanwhile_is_not_part_of_an_answer(world: World, tmp_path: Path) -> None:
     """Who says at which block its answer is true must have all events up to there, and none from behind it."""
     chain, path = world.chain, tmp_path / "index.db"

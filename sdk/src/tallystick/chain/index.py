@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from tallystick.chain.connection import Chain
 from tallystick.chain.contract import Event
+from tallystick.ethereum import keccak
 from tallystick.protocol.errors import ChainUnreachable, Configuration
 
 SCHEMA = """
@@ -248,10 +249,10 @@ class EventIndex:
 
 def index_path(folder: Path, chain: Chain) -> Path:
     """Where below ``folder`` the index of ``chain`` lies: by chain id, first block and deployment, so that a development chain that
-    was reset has a file of its own."""
+    was reset has a file of its own, and a contract that came later is not missed in blocks that were read without it."""
     first: Mapping[str, Any] = chain.block(0)
-    ledger = chain.contracts["TaskLedger"].address
-    return folder / f"{chain.deployment.chain_id}-{str(first['hash'])[2:18]}-{ledger[2:18].lower()}.db"
+    contracts = keccak("".join(sorted(contract.address for contract in chain.contracts.values())).encode())
+    return folder / f"{chain.deployment.chain_id}-{str(first['hash'])[2:18]}-{contracts.hex()[:16]}.db"
 
 
 def _topic(value: bytes | str) -> str:
