@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
 import socket
 import threading
 from pathlib import Path
-from types import SimpleNamespace
+from subprocess import TimeoutExpired
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,8 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from tallystick.attestation import runs
 from tallystick.protocol.errors import Refused, RunFailed
 from tallystick_node.admission.gate import Gate
-from tallystick_node.engines.tee import hosting, manifest
+from tallystick_node.engines.tee import enclave, hosting, manifest, quoting
 from tallystick_node.engines.tee.enclave import EnclaveFailed, EnclaveRefused
+from tallystick_node.engines.tee.frames import StreamBroken
 from tallystick_node.engines.tee.hosting import HostedEnclave
 from tallystick_node.engines.tee.manifest import EnclaveManifest
 from tallystick_node.runs import enclaves
@@ -161,6 +164,37 @@ def test_a_host_without_the_libraries_of_enclaves_says_so(monkeypatch: pytest.Mo
         HostedEnclave(ours, EnclaveManifest(b"SELECT 1", bytes(32), "sql"))
     served.join(10)
     manifest.interpreter_digest.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "said"),
+    [
+        (manifest, "LISTING", "did not list what runs sql within"),
+        (quoting, "_DEADLINE", "simulated platform did not start: Deadline"),
+    ],
+)
+def test_a_host_too_slow_to_launch_an_enclave_says_what_took_too_long(
+    module: ModuleType, name: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, name, 0.001)
+    manifest.interpreter_digest.cache_clear()
+    exported, password = hosting.throw_away()
+    ours, theirs = socket.socketpair()
+
+    def serve() -> None:
+        with theirs, contextlib.suppress(StreamBroken, TimeoutExpired):  # the process ends by either, and its channel with it
+            hosting.main(theirs, hosting.authority_frame(exported, password, bytes(32)))
+
+    served = threading.Thread(target=serve, daemon=True)
+    served.start()
+    with ours, pytest.raises(EnclaveRefused, match=said):
+        HostedEnclave(ours, EnclaveManifest(b"SELECT 1", bytes(32), "sql"))
+    served.join(10)
+    manifest.interpreter_digest.cache_clear()
+
+
+def test_a_worker_waits_for_all_that_a_launch_may_take() -> None:
+    assert hosting.START > quoting._DEADLINE + manifest.LISTING + enclave._START_UP
 
 
 def test_evidence_of_a_simulated_authority_is_accepted_only_where_the_policy_names_it(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from subprocess import CalledProcessError
+from subprocess import CalledProcessError, TimeoutExpired
 from types import MappingProxyType
 from typing import Any
 
@@ -28,7 +28,7 @@ from tallystick_node.engines.tee.platforms import DAY, DEVICES, Devices, Platfor
 
 AUTHORITY, LAUNCH, CODE, READY, ATTEST, EVIDENCE = b"A", b"L", b"C", b"R", b"N", b"E"
 RECEIVER, INPUT, RELEASED, COMPUTE, OUTPUT, DONE, REFUSED, FAILED = b"V", b"I", b"K", b"W", b"O", b"D", b"X", b"F"
-START, FOREVER = 400.0, 365 * 86_400.0  # seconds
+START, FOREVER = 600.0, 365 * 86_400.0  # seconds: platform, listing of what an enclave loads and enclave have 180 each
 _HEAD = 1 << 20
 _FRAME = 64 << 20
 
@@ -122,6 +122,8 @@ def main(channel: socket.socket, given: bytes, devices: Devices = DEVICES) -> No
         stream.send(REFUSED, str(refused).encode())
     except CalledProcessError:  # of the interpreter that lists what an enclave loads
         stream.send(REFUSED, f"the host misses a library that runs {manifest.kind}: install tallystick-node[enclave]".encode())
+    except TimeoutExpired as expired:  # of the same
+        stream.send(REFUSED, f"the host did not list what runs {manifest.kind} within {expired.timeout:.0f} seconds".encode())
     except EnclaveFailed as failed:
         stream.send(FAILED, failed.reason.encode())
 

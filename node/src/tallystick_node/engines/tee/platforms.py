@@ -40,6 +40,7 @@ from tallystick_node.engines.tee.devices import (
     certificate_table,
 )
 from tallystick_node.engines.tee.enclave import EnclaveFailed, EnclaveRefused
+from tallystick_node.engines.tee.frames import StreamBroken
 from tallystick_node.engines.tee.quoting import Quoting, QuotingProcess
 from tallystick_node.engines.tee.reasons import NoSealingKey
 
@@ -71,7 +72,7 @@ class Platform:
 
 @contextmanager
 def simulated(exported: bytes, password: bytes, secret: bytes) -> Iterator[Platform]:
-    """A simulated platform. Raises :class:`EnclaveRefused` where the authority does not open."""
+    """A simulated platform. Raises :class:`EnclaveRefused` where the authority does not open, or the process does not start."""
     try:
         authority = ProvisioningAuthority.restore(exported, password)
     except ValueError as error:
@@ -82,7 +83,11 @@ def simulated(exported: bytes, password: bytes, secret: bytes) -> Iterator[Platf
         window = max(now - 60, authority.window[0]), min(now + DAY, authority.window[1])
         return write_evidence(Evidence(quote, authority.collateral(SGX, window)))
 
-    with QuotingProcess(authority, secret) as quoting:
+    try:
+        process = QuotingProcess(authority, secret)
+    except StreamBroken as broken:
+        raise EnclaveRefused(f"the process of the simulated platform did not start: {broken.reason}") from None
+    with process as quoting:
         yield Platform(quoting, endorsed)
 
 
