@@ -269,6 +269,8 @@ class LifeCycle(RuleBasedStateMachine):
         self.history += events
 
     def now(self) -> int:
+        """The time of a block that is made now: refusals make none, and the last one may be from long before them."""
+        self.world.chain.request("evm_mine")
         return self.world.chain.now()
 
     def someone(self, place: int) -> Actor:
