@@ -34,7 +34,7 @@ $(CHAIN_STAMP): ganache-setup/package-lock.json
 demo: setup ## See the whole product work: chain, three hospitals, three audited computations, proofs, refusals
 	@CHAIN=$(CHAIN) $(BIN)/python docs/demo/run.py
 
-test: setup ## Run the tests (Anvil), ten to fifteen minutes on two cores
+test: setup ## Run the tests (Anvil), eight to fifteen minutes on two cores
 	@$(BIN)/python -m pytest -n 2 -m "not slow" tests
 
 test-slow: setup ## Run the tests of whole networks that take long: every kind of task, faults in them, the tutorial
